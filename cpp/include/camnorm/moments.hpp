@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "camnorm/frames.hpp"
+
+namespace camnorm {
+
+/// Statistics of one frame over its pixels.
+struct FrameStatistics {
+    double mean;
+    double std;  ///< population standard deviation (ddof 0)
+    double min;
+    double max;
+};
+
+/// Statistics of every frame. A frame with NaN or infinite pixels gets NaN in all four.
+/// Exact sums for integer frames; for float frames two passes over each block of pixels, the blocks
+/// put together in a fixed order. Threads do not change a bit.
+/// @throws InvalidArgument for frames without pixels.
+std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads = 0);
+
+/// Raw state of PixelMoments, a value a pixel in (y, x, plane) order. Integer kind: `sum` and
+/// `sum_of_squares`. Float kind: the sums as unevaluated pairs high + low with |low| <= ulp(high)/2.
+struct MomentsState {
+    Kind kind = Kind::integer;
+    FrameShape shape;
+    std::uint64_t count = 0;
+    std::vector<std::int64_t> sum;
+    std::vector<std::uint64_t> sum_of_squares;
+    std::vector<double> sum_high, sum_low, sum_of_squares_high, sum_of_squares_low;
+};
+
+/// Count, sum and sum of squares of every pixel vector, kept exactly.
+///
+/// Integer frames (8 and 16 bit) are summed in 64-bit integers: the state is the same to the bit for
+/// every order, batch, number of threads and instruction set, and after add and subtract. Float
+/// frames and 32-bit integers are summed in double-double arithmetic: x*x exact by an error-free
+/// product, the sums by two-sum (Dekker, Numer. Math. 18, 224 (1971); Joldes et al., ACM TOMS 44,
+/// 15 (2017)). The mean and the variance are formed once, at the end, from
+/// var = (n*sum(x^2) - sum(x)^2) / (n*(n - ddof)) without cancellation.
+///
+/// Distinct objects may be used from distinct threads; a shared one needs the caller's lock.
+class PixelMoments {
+public:
+    PixelMoments(FrameShape shape, Kind kind);
+
+    /// Restores a state. @throws InvalidArgument if its arrays do not have the shape's size.
+    explicit PixelMoments(MomentsState state);
+
+    /// Largest number of frames a pixel vector may have: below it no integer sum overflows.
+    static constexpr std::uint64_t max_count = 0xFFFFFFFFu;
+
+    FrameShape shape() const noexcept { return state_.shape; }
+    Kind kind() const noexcept { return state_.kind; }
+    std::uint64_t count() const noexcept { return state_.count; }
+    const MomentsState& state() const noexcept { return state_; }
+
+    /// Adds frames and returns their statistics from the same pass.
+    /// @throws InvalidArgument for another shape, WrongKind for frames of the other kind, NonFinite
+    /// for a frame with NaN or infinite pixels; nothing is added then.
+    std::vector<FrameStatistics> add(const FramesView& frames, int threads = 0);
+
+    /// Takes frames back that were added before.
+    /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.
+    void subtract(const FramesView& frames, int threads = 0);
+
+    void merge(const PixelMoments& other, int threads = 0);
+    void unmerge(const PixelMoments& other, int threads = 0);
+
+    /// Writes a value a pixel. NaN where count() == 0, or count() <= ddof.
+    void mean(double* out, int threads = 0) const;
+    void variance(double* out, std::uint64_t ddof = 0, int threads = 0) const;
+    void standard_deviation(double* out, std::uint64_t ddof = 0, int threads = 0) const;
+    /// The exact sums, rounded to double.
+    void sum(double* out, int threads = 0) const;
+    void sum_of_squares(double* out, int threads = 0) const;
+
+private:
+    void check_frames(const FramesView& frames) const;
+    void check_same(const PixelMoments& other) const;
+    void reset_if_empty();
+
+    MomentsState state_;
+};
+
+}  // namespace camnorm

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace camnorm {
+
+/// How this library was built and what it uses on this machine.
+struct BuildInfo {
+    std::string version;
+    std::string compiler;
+    bool openmp;                    ///< false: every call runs on the calling thread alone
+    std::string isa;                ///< kernels in use: baseline, avx2 or avx512
+    std::vector<std::string> isas;  ///< kernels that this build and this processor have
+};
+
+BuildInfo build_info();
+
+/// Threads that a call with `requested` threads uses: `requested` itself if positive; otherwise the
+/// environment variable CAMNORM_THREADS; otherwise all the cores this process may run on.
+/// @throws InvalidArgument if `requested` is negative or CAMNORM_THREADS is no positive number.
+int resolve_threads(int requested);
+
+}  // namespace camnorm

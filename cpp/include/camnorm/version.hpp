@@ -1,0 +1,4 @@
+#pragma once
+
+// The one place where the version is written: CMakeLists.txt and pyproject.toml read it from here.
+#define CAMNORM_VERSION "0.1.0"

@@ -1,0 +1,43 @@
+#pragma once
+
+// Every kernel source is compiled once an instruction set, with CAMNORM_ISA naming it. What a
+// source defines lies in a namespace of that name, and kernel sources use no templates of the
+// standard library: the linker could otherwise keep the AVX-512 copy of one for everybody.
+
+#if !defined(CAMNORM_ISA)
+#define CAMNORM_ISA baseline
+#endif
+
+namespace camnorm::detail {
+
+enum class Isa { baseline, avx2, avx512 };
+
+/// Instruction set in use, chosen once: the best that the processor has, or what CAMNORM_ISA in the
+/// environment asks for. Throws InvalidArgument if that is unknown or missing here.
+Isa active_isa();
+
+/// Declares KERNELS as the table of one job's kernels, with a copy an instruction set, and
+/// NAME() that gives the copy in use.
+#if defined(CAMNORM_X86_KERNELS)
+#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME)            \
+    namespace baseline { extern const KERNELS NAME; }     \
+    namespace avx2 { extern const KERNELS NAME; }         \
+    namespace avx512 { extern const KERNELS NAME; }       \
+    inline const KERNELS& NAME() {                        \
+        switch (active_isa()) {                           \
+            case Isa::avx512: return avx512::NAME;        \
+            case Isa::avx2: return avx2::NAME;            \
+            case Isa::baseline: break;                    \
+        }                                                 \
+        return baseline::NAME;                            \
+    }
+#else
+#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME)            \
+    namespace baseline { extern const KERNELS NAME; }     \
+    inline const KERNELS& NAME() {                        \
+        active_isa();                                     \
+        return baseline::NAME;                            \
+    }
+#endif
+
+}  // namespace camnorm::detail

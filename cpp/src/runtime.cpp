@@ -1,0 +1,91 @@
+#include "camnorm/runtime.hpp"
+
+#include <cstdlib>
+#include <string>
+
+#include "camnorm/error.hpp"
+#include "camnorm/version.hpp"
+#include "kernels/isa.hpp"
+#include "parallel.hpp"
+
+namespace camnorm {
+namespace detail {
+namespace {
+
+const char* name(Isa isa) {
+    switch (isa) {
+        case Isa::avx512: return "avx512";
+        case Isa::avx2: return "avx2";
+        case Isa::baseline: break;
+    }
+    return "baseline";
+}
+
+bool have(Isa isa) {
+#if defined(CAMNORM_X86_KERNELS)
+    if (isa == Isa::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == Isa::avx512) {
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    }
+#endif
+    return isa == Isa::baseline;
+}
+
+Isa choose() {
+    constexpr Isa all[] = {Isa::avx512, Isa::avx2, Isa::baseline};
+    const char* forced = std::getenv("CAMNORM_ISA");
+    if (forced == nullptr || *forced == '\0') {
+        for (Isa isa : all)
+            if (have(isa)) return isa;
+    } else {
+        for (Isa isa : all) {
+            if (std::string(forced) != name(isa)) continue;
+            if (have(isa)) return isa;
+            throw InvalidArgument("CAMNORM_ISA=" + std::string(forced) + ": not to be had on this machine");
+        }
+        throw InvalidArgument("CAMNORM_ISA=" + std::string(forced) + ": must be baseline, avx2 or avx512");
+    }
+    return Isa::baseline;
+}
+
+}  // namespace
+
+Isa active_isa() {
+    static const Isa isa = choose();
+    return isa;
+}
+
+}  // namespace detail
+
+BuildInfo build_info() {
+    BuildInfo info;
+    info.version = CAMNORM_VERSION;
+#if defined(__clang__)
+    info.compiler = "clang " __clang_version__;
+#elif defined(__GNUC__)
+    info.compiler = "gcc " __VERSION__;
+#else
+    info.compiler = "unknown";
+#endif
+    info.openmp = detail::have_openmp;
+    info.isa = detail::name(detail::active_isa());
+    for (detail::Isa isa : {detail::Isa::baseline, detail::Isa::avx2, detail::Isa::avx512})
+        if (detail::have(isa)) info.isas.emplace_back(detail::name(isa));
+    return info;
+}
+
+int resolve_threads(int requested) {
+    if (requested > 0) return requested;
+    if (requested < 0)
+        throw InvalidArgument("threads must be positive, got " + std::to_string(requested));
+    const char* text = std::getenv("CAMNORM_THREADS");
+    if (text == nullptr || *text == '\0') return detail::available_cores();
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (*end != '\0' || value < 1 || value > 65536)
+        throw InvalidArgument("CAMNORM_THREADS must be a positive number, got '" + std::string(text) + "'");
+    return static_cast<int>(value);
+}
+
+}  // namespace camnorm

@@ -1,0 +1,49 @@
+#pragma once
+
+// Every check of dtype, shape and stride at the border between numpy and the core, in the words
+// that the user sees.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "camnorm/frames.hpp"
+
+namespace camnorm::python {
+
+namespace py = pybind11;
+
+/// A numpy shape as Python writes it: (4096, 4096).
+std::string shape_text(const py::array& array);
+std::string shape_text(const std::vector<std::size_t>& shape);
+
+/// The argument as the numpy array that it must be already: nothing is converted.
+/// @throws py::type_error if it is no array.
+py::array as_array(const py::handle& object, const char* what);
+
+/// @throws py::type_error if camnorm does not read this dtype (complex, 64-bit integers, bool, other
+/// byte order).
+DType as_dtype(const py::dtype& dtype, const char* what);
+
+py::dtype numpy_dtype(DType dtype);
+
+/// (y, x) or (y, x, c), all positive.
+FrameShape as_shape(const std::vector<std::size_t>& shape);
+
+/// One frame or a stack of frames of the given shape, told apart by the number of dimensions;
+/// `ndim` is 2 for grey frames, 3 for (y, x, c).
+/// @throws py::type_error, py::value_error naming both shapes.
+FramesView as_frames(const py::array& array, FrameShape shape, std::size_t ndim);
+
+/// The same for an array that is written; it must be writeable.
+MutableFramesView as_mutable_frames(py::array& array, FrameShape shape, std::size_t ndim);
+
+/// The shape as numpy has it: (y, x), or (y, x, c) for ndim 3.
+std::vector<py::ssize_t> numpy_shape(FrameShape shape, std::size_t ndim);
+
+/// A C-contiguous float64 array of exactly the given shape: per-pixel images.
+py::array_t<double, py::array::c_style> as_image(const py::handle& object, const std::vector<py::ssize_t>& shape,
+                                                 const char* what);
+
+}  // namespace camnorm::python
