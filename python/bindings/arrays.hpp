@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 
 #include <string>
+#include <vector>
 
 #include "camnorm/frames.hpp"
 
@@ -16,7 +17,6 @@ namespace py = pybind11;
 
 /// A numpy shape as Python writes it: (4096, 4096).
 std::string shape_text(const py::array& array);
-std::string shape_text(const std::vector<std::size_t>& shape);
 
 /// The argument as the numpy array that it must be already: nothing is converted.
 /// @throws py::type_error if it is no array.

@@ -57,6 +57,8 @@ public:
     Kind kind() const noexcept { return state_.kind; }
     std::uint64_t count() const noexcept { return state_.count; }
     const MomentsState& state() const noexcept { return state_; }
+    /// The same, for code that reads a state from elsewhere into its place.
+    MomentsState& state() noexcept { return state_; }
 
     /// Adds frames and returns their statistics from the same pass.
     /// @throws InvalidArgument for another shape, WrongKind for frames of the other kind, NonFinite
@@ -81,6 +83,7 @@ public:
 private:
     void check_frames(const FramesView& frames) const;
     void check_same(const PixelMoments& other) const;
+    void combine(const PixelMoments& other, bool subtract, int threads);
     void reset_if_empty();
 
     MomentsState state_;

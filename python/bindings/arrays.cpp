@@ -1,0 +1,119 @@
+#include "arrays.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace camnorm::python {
+namespace {
+
+std::string text(const std::vector<std::size_t>& shape) {
+    std::string s = "(";
+    for (std::size_t i = 0; i < shape.size(); ++i) s += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+    return s + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::vector<std::size_t> shape_of(const py::array& array) {
+    return {array.shape(), array.shape() + array.ndim()};
+}
+
+std::string frames_text(FrameShape shape, std::size_t ndim) {
+    std::vector<std::size_t> s{shape.height, shape.width};
+    if (ndim == 3) s.push_back(shape.planes);
+    return text(s);
+}
+
+/// Checks that the array is one frame or a stack of them, and gives the view of it.
+FramesView checked_view(const py::array& array, FrameShape shape, std::size_t ndim, const char* what) {
+    FramesView view;
+    view.dtype = as_dtype(array.dtype(), what);
+    view.shape = shape;
+    const auto dims = static_cast<std::size_t>(array.ndim());
+    const std::size_t first = dims == ndim + 1 ? 1 : 0;
+    std::vector<std::size_t> wanted{shape.height, shape.width};
+    if (ndim == 3) wanted.push_back(shape.planes);
+    const std::vector<std::size_t> got = shape_of(array);
+    if ((dims != ndim && dims != ndim + 1) || !std::equal(wanted.begin(), wanted.end(), got.begin() + static_cast<std::ptrdiff_t>(first))) {
+        throw py::value_error(std::string(what) + " of shape " + text(got) + " where a frame of " +
+                              frames_text(shape, ndim) + " or a stack of them is wanted");
+    }
+    view.count = first == 1 ? got[0] : 1;
+    view.data = static_cast<const std::byte*>(array.data());
+    view.strides[0] = first == 1 ? array.strides(0) : 0;
+    for (std::size_t i = 0; i < ndim; ++i)
+        view.strides[i + 1] = array.strides(static_cast<py::ssize_t>(first + i));
+    if (ndim == 2) view.strides[3] = static_cast<std::ptrdiff_t>(item_size(view.dtype));
+    return view;
+}
+
+}  // namespace
+
+std::string shape_text(const py::array& array) { return text(shape_of(array)); }
+
+py::array as_array(const py::handle& object, const char* what) {
+    if (!py::isinstance<py::array>(object)) {
+        throw py::type_error(std::string(what) + " must be a numpy array, not " +
+                             py::str(py::type::handle_of(object).attr("__name__")).cast<std::string>());
+    }
+    return py::reinterpret_borrow<py::array>(object);
+}
+
+DType as_dtype(const py::dtype& dtype, const char* what) {
+    const char kind = dtype.kind();
+    const auto size = dtype.itemsize();
+    // numpy says '=' or '|' for native order, and '<' or '>' for the other one only.
+    const bool native = dtype.byteorder() == '=' || dtype.byteorder() == '|';
+    if (native) {
+        if (kind == 'u' && size == 1) return DType::uint8;
+        if (kind == 'i' && size == 1) return DType::int8;
+        if (kind == 'u' && size == 2) return DType::uint16;
+        if (kind == 'i' && size == 2) return DType::int16;
+        if (kind == 'u' && size == 4) return DType::uint32;
+        if (kind == 'i' && size == 4) return DType::int32;
+        if (kind == 'f' && size == 2) return DType::float16;
+        if (kind == 'f' && size == 4) return DType::float32;
+        if (kind == 'f' && size == 8) return DType::float64;
+    }
+    throw py::type_error(std::string(what) + " of dtype " + py::str(dtype).cast<std::string>() +
+                         " are not supported: uint8, int8, uint16, int16, uint32, int32, float16, float32 and "
+                         "float64 in native byte order are");
+}
+
+py::dtype numpy_dtype(DType dtype) { return py::dtype(std::string(name(dtype))); }
+
+FrameShape as_shape(const std::vector<std::size_t>& shape) {
+    if (shape.size() != 2 && shape.size() != 3)
+        throw py::value_error("a frame's shape is (y, x) or (y, x, c), not " + text(shape));
+    for (std::size_t n : shape)
+        if (n == 0) throw py::value_error("frames of shape " + text(shape) + " have no pixels");
+    return {shape[0], shape[1], shape.size() == 3 ? shape[2] : 1};
+}
+
+FramesView as_frames(const py::array& array, FrameShape shape, std::size_t ndim) {
+    return checked_view(array, shape, ndim, "frames");
+}
+
+MutableFramesView as_mutable_frames(py::array& array, FrameShape shape, std::size_t ndim) {
+    const FramesView view = checked_view(array, shape, ndim, "out");
+    if (!array.writeable()) throw py::value_error("out is read-only");
+    return {static_cast<std::byte*>(array.mutable_data()), view.dtype, view.count, view.shape, view.strides};
+}
+
+std::vector<py::ssize_t> numpy_shape(FrameShape shape, std::size_t ndim) {
+    std::vector<py::ssize_t> s{static_cast<py::ssize_t>(shape.height), static_cast<py::ssize_t>(shape.width)};
+    if (ndim == 3) s.push_back(static_cast<py::ssize_t>(shape.planes));
+    return s;
+}
+
+py::array_t<double, py::array::c_style> as_image(const py::handle& object, const std::vector<py::ssize_t>& shape,
+                                                 const char* what) {
+    const py::array array = as_array(object, what);
+    if (array.dtype().kind() != 'f')
+        throw py::type_error(std::string(what) + " must be of a float dtype, not " +
+                             py::str(array.dtype()).cast<std::string>());
+    const std::vector<std::size_t> wanted(shape.begin(), shape.end());
+    if (shape_of(array) != wanted)
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " + text(wanted));
+    return py::array_t<double, py::array::c_style>::ensure(array);
+}
+
+}  // namespace camnorm::python

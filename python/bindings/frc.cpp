@@ -1,0 +1,141 @@
+#include "camnorm/frc.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "arrays.hpp"
+#include "camnorm/error.hpp"
+
+namespace camnorm::python {
+namespace {
+
+Binning as_binning(const std::string& binning) {
+    if (binning == "round") return Binning::round;
+    if (binning == "floor") return Binning::floor;
+    throw InvalidArgument("binning must be 'round' or 'floor', not '" + binning + "'");
+}
+
+template <class T>
+py::array_t<T> as_numpy(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+void check_c_contiguous(const py::array& array, const char* what) {
+    if ((array.flags() & py::array::c_style) == 0)
+        throw py::value_error(std::string(what) + " is not C-contiguous: pass numpy.ascontiguousarray(" + what +
+                              ")");
+}
+
+py::array as_half_spectrum(const py::object& object, const RingIndex& index, const char* what) {
+    const py::array array = as_array(object, what);
+    if (!array.dtype().equal(py::dtype::of<std::complex<float>>()) &&
+        !array.dtype().equal(py::dtype::of<std::complex<double>>()))
+        throw py::type_error(std::string(what) + " must be complex64 or complex128, not " +
+                             py::str(array.dtype()).cast<std::string>());
+    const py::tuple shape = py::make_tuple(index.height(), index.width());
+    const py::tuple wanted = py::make_tuple(index.height(), index.width() / 2 + 1);
+    if (!array.attr("shape").equal(wanted))
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
+                              ", but the half spectrum of a frame of shape " +
+                              py::str(shape).cast<std::string>() + " has " +
+                              py::str(wanted).cast<std::string>());
+    check_c_contiguous(array, what);
+    return array;
+}
+
+py::tuple correlate(const RingIndex& index, const py::object& first, const py::object& second, int threads) {
+    const py::array fa = as_half_spectrum(first, index, "fa");
+    const py::array fb = as_half_spectrum(second, index, "fb");
+    if (!fa.dtype().equal(fb.dtype()))
+        throw py::type_error("fa is " + py::str(fa.dtype()).cast<std::string>() + " and fb " +
+                             py::str(fb.dtype()).cast<std::string>() + ": both must be of one dtype");
+    const auto run = [&](auto zero) {
+        using Complex = decltype(zero);
+        const auto* a = static_cast<const Complex*>(fa.data());
+        const auto* b = static_cast<const Complex*>(fb.data());
+        py::gil_scoped_release nogil;
+        return ring_correlation(index, a, b, threads);
+    };
+    const RingCorrelation result = fa.itemsize() == sizeof(std::complex<float>) ? run(std::complex<float>())
+                                                                                : run(std::complex<double>());
+    return py::make_tuple(as_numpy(result.correlation), as_numpy(result.z));
+}
+
+py::array_t<double> sum_rings(const RingIndex& index, const py::object& spectrum, int threads) {
+    const auto height = static_cast<py::ssize_t>(index.height());
+    const auto width = static_cast<py::ssize_t>(index.width());
+    const auto values = as_image(spectrum, {height, width}, "spectrum");
+    std::vector<double> sums;
+    {
+        py::gil_scoped_release nogil;
+        sums = ring_sums(index, values.data(), threads);
+    }
+    return as_numpy(sums);
+}
+
+/// The window along one axis, or nothing.
+py::object as_window(const py::object& object, py::ssize_t size, const char* what) {
+    return object.is_none() ? object : as_image(object, {size}, what);
+}
+
+const double* window_data(const py::object& window) {
+    return window.is_none() ? nullptr : py::reinterpret_borrow<py::array_t<double>>(window).data();
+}
+
+double taper_frame(const py::object& object, const py::object& row_window, const py::object& column_window,
+                   py::array& out, const char* what, int threads) {
+    const py::array array = as_array(object, what);
+    FramesView frame;
+    frame.dtype = as_dtype(array.dtype(), what);
+    if (array.ndim() != 2 || array.size() == 0)
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
+                              " where a grey frame (y, x) is wanted");
+    frame.shape = {static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1)), 1};
+    frame.count = 1;
+    frame.data = static_cast<const std::byte*>(array.data());
+    frame.strides = {0, array.strides(0), array.strides(1), array.itemsize()};
+    const py::object rows = as_window(row_window, array.shape(0), "rows");
+    const py::object columns = as_window(column_window, array.shape(1), "columns");
+    if (out.ndim() != 2 || out.shape(0) != array.shape(0) || out.shape(1) != array.shape(1))
+        throw py::value_error("out has shape " + shape_text(out) + ", not " + shape_text(array));
+    check_c_contiguous(out, "out");
+    const auto run = [&](auto* pixels) {
+        const double* row_values = window_data(rows);
+        const double* column_values = window_data(columns);
+        py::gil_scoped_release nogil;
+        return taper(frame, row_values, column_values, pixels, threads);
+    };
+    try {
+        if (out.dtype().equal(py::dtype::of<float>())) return run(static_cast<float*>(out.mutable_data()));
+        if (out.dtype().equal(py::dtype::of<double>())) return run(static_cast<double*>(out.mutable_data()));
+    } catch (const NonFinite& error) {
+        throw NonFinite(error.frame(), std::string(what) + " has NaN or infinite pixels");
+    }
+    throw py::type_error("out must be float32 or float64, not " + py::str(out.dtype()).cast<std::string>());
+}
+
+}  // namespace
+
+void register_frc(py::module_& m) {
+    py::class_<RingIndex>(m, "RingIndex")
+        .def(py::init([](std::size_t height, std::size_t width, const std::string& binning, bool corners) {
+                 return RingIndex(height, width, as_binning(binning), corners);
+             }),
+             py::arg("height"), py::arg("width"), py::arg("binning"), py::arg("corners"))
+        .def_property_readonly("counts", [](const RingIndex& self) { return as_numpy(self.counts()); })
+        .def_property_readonly("table", [](const RingIndex& self) {
+            return py::array_t<std::uint16_t>({self.height() / 2 + 1, self.width() / 2 + 1}, self.row(0));
+        });
+    m.def("ring_correlation", &correlate, py::arg("index"), py::arg("fa"), py::arg("fb"), py::arg("threads"));
+    m.def("ring_sums", &sum_rings, py::arg("index"), py::arg("spectrum"), py::arg("threads"));
+    m.def("taper", &taper_frame, py::arg("frame"), py::arg("rows"), py::arg("columns"), py::arg("out"),
+          py::arg("what"), py::arg("threads"));
+}
+
+}  // namespace camnorm::python

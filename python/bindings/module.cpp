@@ -1,0 +1,64 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+
+#include "camnorm/error.hpp"
+#include "camnorm/runtime.hpp"
+
+namespace py = pybind11;
+
+namespace camnorm::python {
+
+void register_correction(py::module_& m);
+void register_frc(py::module_& m);
+void register_moments(py::module_& m);
+
+namespace {
+
+void register_errors() {
+    // InvalidArgument is a std::invalid_argument, which pybind11 makes a ValueError.
+    py::register_exception_translator([](std::exception_ptr p) {
+        try {
+            if (p) std::rethrow_exception(p);
+        } catch (const WrongKind& e) {
+            PyErr_SetString(PyExc_TypeError, e.what());
+        } catch (const NonFinite& e) {
+            const py::object type = py::module_::import("camnorm.errors").attr("NonFiniteError");
+            const py::object error = type(e.what(), e.frame());
+            PyErr_SetObject(type.ptr(), error.ptr());
+        }
+    });
+}
+
+void register_runtime(py::module_& m) {
+    m.def("build_info", [] {
+        const BuildInfo info = build_info();
+        py::dict d;
+        d["version"] = info.version;
+        d["compiler"] = info.compiler;
+        d["openmp"] = info.openmp;
+        d["isa"] = info.isa;
+        d["isas"] = info.isas;
+        return d;
+    });
+    m.def("resolve_threads", [](std::optional<int> threads) {
+        if (threads && *threads < 1)
+            throw InvalidArgument("threads must be positive, got " + std::to_string(*threads));
+        return resolve_threads(threads.value_or(0));
+    }, py::arg("threads") = py::none());
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "Compiled core of camnorm. Use it through the package camnorm.";
+    register_errors();
+    register_runtime(m);
+    register_moments(m);
+    register_correction(m);
+    register_frc(m);
+}
+
+}  // namespace camnorm::python

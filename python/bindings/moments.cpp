@@ -1,0 +1,155 @@
+#include "camnorm/moments.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "arrays.hpp"
+#include "camnorm/error.hpp"
+
+namespace camnorm::python {
+namespace {
+
+/// The moments with what only numpy knows of them: the dtype they were made for, and whether colour
+/// planes are an axis of their own.
+struct Moments {
+    PixelMoments core;
+    DType dtype;
+    std::size_t ndim;
+
+    std::vector<py::ssize_t> shape() const { return numpy_shape(core.shape(), ndim); }
+};
+
+py::array_t<FrameStatistics> rows(const std::vector<FrameStatistics>& statistics) {
+    return py::array_t<FrameStatistics>(static_cast<py::ssize_t>(statistics.size()), statistics.data());
+}
+
+/// An image of the moments, computed without the GIL.
+template <class Compute>
+py::array_t<double> image(const Moments& m, const Compute& compute) {
+    py::array_t<double> out(m.shape());
+    double* data = out.mutable_data();
+    py::gil_scoped_release nogil;
+    compute(data);
+    return out;
+}
+
+/// Arrays that show the sums in place, writeable: how a state is read and written without a copy of
+/// it. Each keeps the moments alive.
+py::dict parts(const py::object& self) {
+    auto& m = self.cast<Moments&>();
+    MomentsState& s = m.core.state();
+    py::dict state;
+    const auto view = [&](const char* key, auto& values) {
+        using Value = typename std::decay_t<decltype(values)>::value_type;
+        state[key] = py::array_t<Value>(m.shape(), values.data(), self);
+    };
+    if (s.kind == Kind::integer) {
+        view("sum", s.sum);
+        view("sum_of_squares", s.sum_of_squares);
+    } else {
+        view("sum_high", s.sum_high);
+        view("sum_low", s.sum_low);
+        view("sum_of_squares_high", s.sum_of_squares_high);
+        view("sum_of_squares_low", s.sum_of_squares_low);
+    }
+    return state;
+}
+
+void set_count(Moments& m, std::uint64_t count) {
+    if (count > PixelMoments::max_count)
+        throw InvalidArgument("a count of " + std::to_string(count) + " frames is beyond the largest, " +
+                              std::to_string(PixelMoments::max_count));
+    m.core.state().count = count;
+}
+
+}  // namespace
+
+void register_moments(py::module_& m) {
+    PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
+
+    py::class_<Moments>(m, "PixelMoments")
+        .def(py::init([](const std::vector<std::size_t>& shape, const py::object& dtype) {
+                 const FrameShape frame = as_shape(shape);
+                 const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
+                 return Moments{PixelMoments(frame, kind_of(d)), d, shape.size()};
+             }),
+             py::arg("shape"), py::arg("dtype"))
+        .def("parts", &parts)
+        .def("add",
+             [](Moments& self, const py::object& frames, int threads) {
+                 const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                 std::vector<FrameStatistics> statistics;
+                 {
+                     py::gil_scoped_release nogil;
+                     statistics = self.core.add(view, threads);
+                 }
+                 return rows(statistics);
+             },
+             py::arg("frames"), py::arg("threads"))
+        .def("subtract",
+             [](Moments& self, const py::object& frames, int threads) {
+                 const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                 py::gil_scoped_release nogil;
+                 self.core.subtract(view, threads);
+             },
+             py::arg("frames"), py::arg("threads"))
+        .def("merge", [](Moments& self, const Moments& other, int threads) { self.core.merge(other.core, threads); },
+             py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def("unmerge", [](Moments& self, const Moments& other, int threads) { self.core.unmerge(other.core, threads); },
+             py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def("copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
+        .def("mean",
+             [](const Moments& self, int threads) {
+                 return image(self, [&](double* out) { self.core.mean(out, threads); });
+             },
+             py::arg("threads"))
+        .def("var",
+             [](const Moments& self, std::uint64_t ddof, int threads) {
+                 return image(self, [&](double* out) { self.core.variance(out, ddof, threads); });
+             },
+             py::arg("ddof"), py::arg("threads"))
+        .def("std",
+             [](const Moments& self, std::uint64_t ddof, int threads) {
+                 return image(self, [&](double* out) { self.core.standard_deviation(out, ddof, threads); });
+             },
+             py::arg("ddof"), py::arg("threads"))
+        .def("sum",
+             [](const Moments& self, int threads) {
+                 return image(self, [&](double* out) { self.core.sum(out, threads); });
+             },
+             py::arg("threads"))
+        .def("sum_of_squares",
+             [](const Moments& self, int threads) {
+                 return image(self, [&](double* out) { self.core.sum_of_squares(out, threads); });
+             },
+             py::arg("threads"))
+        .def_property("count", [](const Moments& self) { return self.core.count(); }, &set_count)
+        .def_property_readonly("shape", [](const Moments& self) { return py::tuple(py::cast(self.shape())); })
+        .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
+
+    m.def(
+        "frame_statistics",
+        [](const py::object& frames, std::size_t ndim, int threads) {
+            const py::array array = as_array(frames, "frames");
+            const auto dims = static_cast<std::size_t>(array.ndim());
+            if (dims != ndim && dims != ndim + 1)
+                throw py::value_error("frames of shape " + shape_text(array) + " are neither one frame nor a stack");
+            std::vector<std::size_t> shape(array.shape() + (dims - ndim), array.shape() + dims);
+            const FramesView view = as_frames(array, as_shape(shape), ndim);
+            std::vector<FrameStatistics> statistics;
+            {
+                py::gil_scoped_release nogil;
+                statistics = frame_statistics(view, threads);
+            }
+            return rows(statistics);
+        },
+        py::arg("frames"), py::arg("ndim"), py::arg("threads"));
+}
+
+}  // namespace camnorm::python

@@ -1,0 +1,53 @@
+"""camnorm: a posteriori correction of camera characteristics from large image data sets.
+
+Measures what an image sensor really does from the images that it took, corrects every image with it,
+and proves by Fourier ring correlation that the correction worked. Implements P. Afanasyev et al.,
+Sci. Rep. 5, 10317 (2015).
+"""
+
+from . import plot, simulate
+from ._core import build_info
+from .correction import Correction
+from .errors import Error, FormatError, NonFiniteError
+from .fourier import (
+    Independence,
+    RingCorrelation,
+    amplitude_spectrum,
+    frc,
+    ring_average,
+    ring_correlation,
+)
+from .io import FrameSource, open_frames
+from .measurement import measure
+from .moments import PixelMoments, frame_statistics
+from .movies import correct
+from .sensor import Sensor
+from .verification import Verification, verify
+
+__version__: str = build_info()["version"]
+
+__all__ = [
+    "Correction",
+    "Error",
+    "FormatError",
+    "FrameSource",
+    "Independence",
+    "NonFiniteError",
+    "PixelMoments",
+    "RingCorrelation",
+    "Sensor",
+    "Verification",
+    "__version__",
+    "amplitude_spectrum",
+    "build_info",
+    "correct",
+    "frame_statistics",
+    "frc",
+    "measure",
+    "open_frames",
+    "plot",
+    "ring_average",
+    "ring_correlation",
+    "simulate",
+    "verify",
+]
