@@ -28,8 +28,8 @@ py::array_t<T> as_numpy(const std::vector<T>& values) {
 
 void check_c_contiguous(const py::array& array, const char* what) {
     if ((array.flags() & py::array::c_style) == 0)
-        throw py::value_error(std::string(what) + " is not C-contiguous: pass numpy.ascontiguousarray(" + what +
-                              ")");
+        throw py::value_error(std::string(what) + " is not C-contiguous: pass numpy.ascontiguousarray(" +
+                              what + ")");
 }
 
 py::array as_half_spectrum(const py::object& object, const RingIndex& index, const char* what) {
@@ -40,7 +40,7 @@ py::array as_half_spectrum(const py::object& object, const RingIndex& index, con
                              py::str(array.dtype()).cast<std::string>());
     const py::tuple shape = py::make_tuple(index.height(), index.width());
     const py::tuple wanted = py::make_tuple(index.height(), index.width() / 2 + 1);
-    if (!array.attr("shape").equal(wanted))
+    if (!py::tuple(array.attr("shape")).equal(wanted))
         throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
                               ", but the half spectrum of a frame of shape " +
                               py::str(shape).cast<std::string>() + " has " +

@@ -1,0 +1,665 @@
+"""Fourier ring correlation of two frames, read as a test of their independence."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from . import _core
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Independence",
+    "RingCorrelation",
+    "amplitude_spectrum",
+    "frc",
+    "ring_average",
+    "ring_correlation",
+]
+
+Window: TypeAlias = 'Literal["hann", "tukey"] | tuple[Literal["tukey"], float] | None'
+Binning: TypeAlias = 'Literal["round", "floor"]'
+
+# Two-sided probability that a normal variable lies beyond 3σ, as it is quoted.
+_OUTSIDE = 0.0027
+
+_THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-bit")
+
+# What windows do is computed pair by pair up to this side; beyond it, rings behave all alike.
+_EXACT_SIDE = 256
+
+# FFTW's planner sets the number of threads for all plans that are being made.
+_planner = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Independence:
+    """Verdict on whether two frames are independent, by three tests of their ring correlation.
+
+    Fixed patterns betray themselves in one ring (a readout pattern), in many (noise that the sensor
+    repeats) or, weakly, in the mean over all: each has its test. All use rings 1 to Nyquist.
+
+    Attributes
+    ----------
+    independent : bool
+        ``p >= alpha``.
+    p : float
+        Family-wise: the probability that independent frames look at least as dependent in any of the
+        three tests (Bonferroni).
+    alpha : float
+        Level of the verdict: the share of independent pairs that are called dependent.
+    rings : int
+        Number of rings tested.
+    outside_3sigma, expected_outside_3sigma : int, float
+        Rings whose correlation lies outside ±3/sqrt(n/2), and how many do so by chance.
+    outside_exact, expected_outside_exact : int, float
+        Rings whose z lies beyond its two-sided 0.27 % point, and how many do so by chance.
+    mean_correlation : float
+        Mean of the correlation over the rings.
+    z : float
+        Sum of the z of all rings over its standard deviation (Stouffer): positive for a fixed pattern.
+    p_largest : float
+        Of the largest absolute z of the rings (Šidák).
+    p_count : float
+        Of the number of rings outside (binomial).
+    p_mean : float
+        Of `z`, one-sided, because what a sensor adds to every frame correlates positively.
+    """
+
+    independent: bool
+    p: float
+    alpha: float
+    rings: int
+    outside_3sigma: int
+    expected_outside_3sigma: float
+    outside_exact: int
+    expected_outside_exact: float
+    mean_correlation: float
+    z: float
+    p_largest: float
+    p_count: float
+    p_mean: float
+
+    def to_dict(self) -> dict[str, bool | int | float]:
+        """Return the numbers by their names."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        verdict = "independent" if self.independent else "not independent"
+        return (
+            f"{verdict}: p = {self.p:.2g} over {self.rings} rings\n"
+            f"  outside ±3/sqrt(n/2): {self.outside_3sigma} rings, "
+            f"{self.expected_outside_3sigma:.2g} expected by chance\n"
+            f"  |z| beyond its 0.27 % point: {self.outside_exact} rings, "
+            f"{self.expected_outside_exact:.2g} expected by chance\n"
+            f"  mean correlation {self.mean_correlation:+.2g} (z = {self.z:+.2f})"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class RingCorrelation:
+    """Fourier ring correlation of two frames; `frc` and `ring_correlation` make it.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Shape (y, x) of the frames that were transformed, after cropping.
+    binning : str
+        "round" or "floor".
+    window : None, str or (str, float)
+        Window that lay on the frames.
+    correlation : float64 ndarray, shape (rings,)
+        Signed, -1 to 1. NaN at the zero frequency, and where a frame has no power.
+    z : float64 ndarray, shape (rings,)
+        Conditional z: Σ Re(A B*) / sqrt(Σ |A|² |B|²), times sqrt(n_eff / n). Given the moduli, its mean
+        is 0 and its variance 1 if the frames are independent, whatever the spectrum in the ring. NaN
+        where the correlation is.
+    n : int64 ndarray, shape (rings,)
+        Frequencies of the full Fourier plane in each ring, Hermitian mates included.
+    n_eff : float64 ndarray, shape (rings,)
+        Effective number of independent frequencies among them: `n`, or less with a window.
+    """
+
+    shape: tuple[int, int]
+    binning: Binning
+    window: Window
+    correlation: NDArray[np.float64]
+    z: NDArray[np.float64]
+    n: NDArray[np.int64]
+    n_eff: NDArray[np.float64]
+    _z_sum_variance: float
+
+    @property
+    def radius(self) -> NDArray[np.int64]:
+        """Number of each ring: its radius in steps of 1 / min(shape) cycles/pixel."""
+        return np.arange(self.n.size)
+
+    @property
+    def frequency(self) -> NDArray[np.float64]:
+        """Frequency of each ring in cycles/pixel; Nyquist is 0.5."""
+        return self.radius / min(self.shape)
+
+    @property
+    def nyquist(self) -> NDArray[np.float64]:
+        """Frequency of each ring as a fraction of Nyquist."""
+        return 2.0 * self.frequency
+
+    def __repr__(self) -> str:
+        return f"<RingCorrelation of frames of shape {self.shape}, {self.n.size} rings>"
+
+    def threshold(self, name: str) -> NDArray[np.float64]:
+        """Return a threshold curve.
+
+        Parameters
+        ----------
+        name : str
+            - "3sigma": 3 / sqrt(n/2), the curve of the paper. It is 4.24 true standard deviations of the
+              correlation of independent frames, so over a whole curve it is hardly ever crossed.
+            - "3sigma-exact": t / sqrt(n_eff - 1 + t²), where t is the two-sided 0.27 % point of Student's
+              t with n_eff - 1 degrees of freedom. Crossed by 0.27 % of the rings of independent frames
+              with a white spectrum.
+            - "3sigma-asymptotic": 3 / (sqrt(n/2) + 3 - 1).
+            - "half-bit": (0.2071 + 1.9102/sqrt(n)) / (1.2071 + 0.9102/sqrt(n)) [1]_.
+            - "one-bit": (0.5 + 2.4142/sqrt(n)) / (1.5 + 1.4142/sqrt(n)) [1]_.
+
+        Returns
+        -------
+        float64 ndarray, shape (rings,)
+
+        Raises
+        ------
+        ValueError
+            Another name.
+
+        References
+        ----------
+        .. [1] M. van Heel, M. Schatz, "Fourier shell correlation threshold criteria",
+           J. Struct. Biol. 151, 250-262 (2005).
+        """
+        root = np.sqrt(self.n)
+        if name == "3sigma":
+            return 3.0 / np.sqrt(self.n / 2.0)
+        if name == "3sigma-exact":
+            return _exact_threshold(self.n_eff)
+        if name == "3sigma-asymptotic":
+            return 3.0 / (np.sqrt(self.n / 2.0) + 3.0 - 1.0)
+        if name == "half-bit":
+            return np.asarray((0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root))
+        if name == "one-bit":
+            return np.asarray((0.5 + 2.4142 / root) / (1.5 + 1.4142 / root))
+        raise ValueError(f"no threshold {name!r}: there are {', '.join(_THRESHOLDS)}")
+
+    def independence(self, alpha: float = 0.05) -> Independence:
+        """Tell whether the frames are independent.
+
+        Parameters
+        ----------
+        alpha : float
+            Share of independent pairs that may be called dependent.
+
+        Returns
+        -------
+        Independence
+
+        Raises
+        ------
+        ValueError
+            If `alpha` is not between 0 and 1, or if no ring has power in both frames.
+
+        Notes
+        -----
+        The tests use the conditional z. Without a window they hold for white frames and for frames that
+        go on periodically over their edges. Strong low frequencies that do not (an amplitude falling as
+        1/k or faster, as that of most scenes) correlate by their edges: lay a Hann window on those.
+        """
+        from scipy.special import bdtrc, ndtr, ndtri, stdtr
+
+        if not 0.0 < alpha < 1.0:
+            raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+        last = min(self.shape) // 2
+        tested = np.flatnonzero(np.isfinite(self.z[: last + 1]))
+        rings = tested.size
+        if not rings:
+            raise ValueError("no ring has power in both frames: is one of them constant?")
+        z, correlation = self.z[tested], self.correlation[tested]
+
+        p_ring = 2.0 * ndtr(-np.abs(z).max())
+        p_largest = 1.0 if p_ring == 1.0 else -np.expm1(rings * np.log1p(-p_ring))
+        outside = int(np.count_nonzero(np.abs(z) > -ndtri(_OUTSIDE / 2.0)))
+        p_count = bdtrc(outside - 1, rings, _OUTSIDE) if outside else 1.0
+        # Without power in some rings, those that are left vary as their share.
+        z_sum = z.sum() / np.sqrt(self._z_sum_variance * rings / last)
+        p_mean = ndtr(-z_sum)
+        p = min(1.0, 3.0 * min(p_largest, p_count, p_mean))
+
+        threshold = self.threshold("3sigma")[tested]
+        reachable = threshold < 1.0
+        freedom = self.n_eff[tested][reachable] - 1.0
+        limit = threshold[reachable]
+        tails = 2.0 * stdtr(freedom, -limit * np.sqrt(freedom / (1.0 - limit**2)))
+        return Independence(
+            independent=bool(p >= alpha),
+            p=float(p),
+            alpha=float(alpha),
+            rings=rings,
+            outside_3sigma=int(np.count_nonzero(np.abs(correlation) > threshold)),
+            expected_outside_3sigma=float(tails.sum()),
+            outside_exact=outside,
+            expected_outside_exact=rings * _OUTSIDE,
+            mean_correlation=float(correlation.mean()),
+            z=float(z_sum),
+            p_largest=float(p_largest),
+            p_count=float(p_count),
+            p_mean=float(p_mean),
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the correlation and ±3/sqrt(n/2) over the fraction of Nyquist.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default on a new pyplot figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from .plot import frc_panel
+
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.figure().subplots()
+        frc_panel(ax, self)
+        ax.set_xlabel("spatial frequency / Nyquist (1 = 0.5 cycles/pixel)")
+        ax.set_xlim(0.0, max(1.0, float(self.nyquist[-1])))
+        return ax
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a row a ring to a CSV file, which appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            An existing file is replaced. Columns: radius, frequency, nyquist, n, n_eff, correlation, z,
+            threshold_3sigma, threshold_3sigma_exact; numbers in full precision, "nan" where undefined.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from .io.atomic import atomic_target
+
+        columns = {
+            "radius": self.radius,
+            "frequency": self.frequency,
+            "nyquist": self.nyquist,
+            "n": self.n,
+            "n_eff": self.n_eff,
+            "correlation": self.correlation,
+            "z": self.z,
+            "threshold_3sigma": self.threshold("3sigma"),
+            "threshold_3sigma_exact": self.threshold("3sigma-exact"),
+        }
+        with atomic_target(path, overwrite=True) as target, open(target, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+
+
+def _exact_threshold(n_eff: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.special import stdtrit
+
+    # A single frequency always correlates by ±1.
+    threshold = np.ones(n_eff.shape)
+    several = n_eff > 1.0
+    freedom = n_eff[several] - 1.0
+    t = stdtrit(freedom, 1.0 - _OUTSIDE / 2.0)
+    threshold[several] = t / np.sqrt(freedom + t**2)
+    return threshold
+
+
+def frc(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    binning: Binning = "round",
+    window: Window = None,
+    crop: Literal["square"] | None = "square",
+    corners: bool = False,
+    *,
+    threads: int | None = None,
+) -> RingCorrelation | list[RingCorrelation]:
+    """Fourier ring correlation of two frames.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (y, x) or (y, x, c)
+        Two frames of one shape, of any dtype that camnorm reads (uint8 to float64) and any strides.
+    binning : {"round", "floor"}
+        How the radius becomes the number of a ring: floor(r + 1/2), as EMAN2, RELION, Xmipp and cisTEM
+        do, or floor(r).
+    window : None, "hann", "tukey" or ("tukey", alpha)
+        Window against the frames' edges, with what it does to the statistics accounted for. Hann is the
+        safe choice for frames with strong low frequencies; Tukey tapers the fraction alpha (0.25 by
+        default) of each side and costs fewer independent frequencies, but holds them less well.
+    crop : {"square", None}
+        The central square, as in the paper, or the full rectangle, whose rings are circles in frequency
+        and ellipses in the Fourier plane.
+    corners : bool
+        Whether to go on beyond Nyquist into the corners of the Fourier plane, where a Bayer pattern shows.
+        The test of independence leaves those rings out.
+    threads : int, optional
+        Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on. It does
+        not change a bit of the result.
+
+    Returns
+    -------
+    RingCorrelation, or a list of them
+        One for grey frames; one a plane for colour frames.
+
+    Raises
+    ------
+    TypeError
+        If a frame is no array, or of a dtype that is not supported.
+    ValueError
+        If the shapes differ, have no rings (less than 2 x 2 pixels) or are no frame's; if an option is
+        unknown; and, as NonFiniteError, if a frame has NaN or infinite pixels.
+
+    Notes
+    -----
+    For each ring r, with A and B the Fourier transforms of the frames [1]_:
+
+        FRC(r) = Σ Re(A B*) / sqrt(Σ |A|² · Σ |B|²)
+
+    over the whole ring. The mean, weighted with the window, is removed in float64 before the transforms,
+    which are in float32, or in float64 if one of the frames is.
+
+    References
+    ----------
+    .. [1] W. O. Saxton, W. Baumeister, "The correlation averaging of a regularly arranged bacterial cell
+       envelope protein", J. Microsc. 127, 127-138 (1982).
+
+    Examples
+    --------
+    >>> import numpy as np, camnorm
+    >>> rng = np.random.default_rng(1)
+    >>> pattern, x, y = rng.normal(size=(3, 64, 64))
+    >>> camnorm.frc(x, y).independence().independent
+    True
+    >>> camnorm.frc(x + pattern, y + pattern).independence().independent
+    False
+    """
+    for name, frame in (("a", a), ("b", b)):
+        if not isinstance(frame, np.ndarray):
+            raise TypeError(f"{name} must be a numpy array, not {type(frame).__name__}")
+        if frame.ndim not in (2, 3):
+            raise ValueError(f"{name} has shape {frame.shape} where a frame (y, x) or (y, x, c) is wanted")
+    if a.shape != b.shape:
+        raise ValueError(f"a has shape {a.shape} and b {b.shape}: two frames of one shape are wanted")
+    _check_shape(a.shape[:2])
+    if crop not in ("square", None):
+        raise ValueError(f"crop must be 'square' or None, not {crop!r}")
+    alpha = _tapered_fraction(window)
+    n_threads = _core.resolve_threads(threads)
+    if crop == "square":
+        a, b = _central_square(a), _central_square(b)
+    dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
+
+    def correlate(a: NDArray[Any], b: NDArray[Any]) -> RingCorrelation:
+        windows = (_tukey(a.shape[0], alpha), _tukey(a.shape[1], alpha)) if alpha else (None, None)
+        fa, _ = _half_spectrum(a, "a", dtype, windows, n_threads)
+        fb, _ = _half_spectrum(b, "b", dtype, windows, n_threads)
+        return _ring_correlation(fa, fb, (a.shape[0], a.shape[1]), binning, corners, window, n_threads)
+
+    if a.ndim == 3:
+        return [correlate(a[..., plane], b[..., plane]) for plane in range(a.shape[2])]
+    return correlate(a, b)
+
+
+def ring_correlation(
+    fa: NDArray[Any],
+    fb: NDArray[Any],
+    shape: tuple[int, int],
+    binning: Binning = "round",
+    corners: bool = False,
+    *,
+    threads: int | None = None,
+) -> RingCorrelation:
+    """Fourier ring correlation of two frames whose transforms are at hand.
+
+    Parameters
+    ----------
+    fa, fb : complex64 or complex128 ndarray, shape (y, x//2 + 1)
+        Half spectra of the frames, as ``rfft2`` gives them, both of one dtype and C-contiguous.
+    shape : (int, int)
+        Shape (y, x) of the frames.
+    binning, corners, threads
+        As for `frc`.
+
+    Returns
+    -------
+    RingCorrelation
+        Of frames that had no window.
+
+    Raises
+    ------
+    TypeError
+        If a spectrum is no array or of another dtype.
+    ValueError
+        If a spectrum has another shape, is not C-contiguous, or has NaN or infinite values.
+    """
+    height, width = shape
+    _check_shape((height, width))
+    return _ring_correlation(
+        fa, fb, (height, width), binning, corners, None, _core.resolve_threads(threads)
+    )
+
+
+def _ring_correlation(
+    fa: NDArray[Any],
+    fb: NDArray[Any],
+    shape: tuple[int, int],
+    binning: Binning,
+    corners: bool,
+    window: Window,
+    threads: int,
+) -> RingCorrelation:
+    index = _ring_index(*shape, binning, corners)
+    correlation, z = _core.ring_correlation(index, fa, fb, threads)
+    n = index.counts.astype(np.int64)
+    n_eff = n.astype(np.float64)
+    last = min(shape) // 2
+    z_sum_variance = float(last)
+    alpha = _tapered_fraction(window)
+    if alpha:
+        n_over_n_eff, covariance = _overlap(shape, binning, alpha)
+        n_eff /= n_over_n_eff[: n.size]
+        z *= np.sqrt(n_eff / n)
+        z_sum_variance = float(covariance[1 : last + 1].sum())
+    for values in (correlation, z, n, n_eff):
+        values.flags.writeable = False
+    return RingCorrelation(shape, binning, window, correlation, z, n, n_eff, z_sum_variance)
+
+
+def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Amplitude |F| of the discrete Fourier transform of an image.
+
+    Parameters
+    ----------
+    image : ndarray, shape (y, x)
+        A frame, mean or sigma image of any dtype that camnorm reads.
+
+    Returns
+    -------
+    float64 ndarray, shape (y, x)
+        In the units of the pixels, not normalised: the zero frequency, at [y//2, x//2], is the absolute
+        sum of the pixels. Frequencies grow by 1/y and 1/x cycles/pixel an element.
+
+    Raises
+    ------
+    TypeError
+        If `image` is no array, or of a dtype that is not supported.
+    ValueError
+        If it is not two-dimensional or is empty; and, as NonFiniteError, if it has NaN or infinite pixels.
+    """
+    half, mean = _half_spectrum(image, "image", np.float64, (None, None), _core.resolve_threads(None))
+    height, width = image.shape
+    amplitude = np.empty((height, width))
+    amplitude[:, : half.shape[1]] = np.abs(half)
+    # |F(-k)| = |F(k)|: the other half mirrors columns and rows.
+    mirrored = amplitude[-np.arange(height), (width - 1) // 2 : 0 : -1]
+    amplitude[:, half.shape[1] :] = mirrored
+    amplitude[0, 0] = abs(mean) * image.size
+    return np.fft.fftshift(amplitude)
+
+
+def ring_average(
+    spectrum: NDArray[np.floating[Any]], binning: Binning = "round", corners: bool = False
+) -> NDArray[np.float64]:
+    """Mean of a two-dimensional spectrum over each ring.
+
+    Parameters
+    ----------
+    spectrum : float ndarray, shape (y, x)
+        Values of the full Fourier plane with the zero frequency at [y//2, x//2], as `amplitude_spectrum`
+        gives them.
+    binning, corners
+        As for `frc`.
+
+    Returns
+    -------
+    float64 ndarray, shape (rings,)
+        In the units of `spectrum`; ring r is at r / min(y, x) cycles/pixel.
+
+    Raises
+    ------
+    TypeError
+        If `spectrum` is no array or not of a float dtype.
+    ValueError
+        If it is not two-dimensional, smaller than 2 x 2, or an option is unknown.
+    """
+    shape = np.shape(spectrum)
+    _check_shape(shape)
+    index = _ring_index(*shape, binning, corners)
+    return _core.ring_sums(index, spectrum, _core.resolve_threads(None)) / index.counts
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or min(shape) < 2:
+        raise ValueError(f"a shape of {shape} has no rings: (y, x) with at least 2 x 2 pixels is wanted")
+
+
+def _central_square(frame: NDArray[Any]) -> NDArray[Any]:
+    side = min(frame.shape[:2])
+    top, left = ((n - side) // 2 for n in frame.shape[:2])
+    return frame[top : top + side, left : left + side]
+
+
+@lru_cache(maxsize=4)
+def _ring_index(height: int, width: int, binning: Binning, corners: bool) -> _core.RingIndex:
+    return _core.RingIndex(height, width, binning, corners)
+
+
+def _half_spectrum(
+    image: NDArray[Any],
+    name: str,
+    dtype: type[np.float32 | np.float64],
+    windows: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None],
+    threads: int,
+) -> tuple[NDArray[Any], float]:
+    """Transform of an image without its mean, under windows along y and x; and the mean."""
+    import pyfftw
+
+    real = pyfftw.empty_aligned(np.shape(image), dtype)
+    mean = _core.taper(image, *windows, real, name, threads)
+    height, width = real.shape
+    half = pyfftw.empty_aligned((height, width // 2 + 1), np.result_type(dtype, np.complex64))
+    # Plans are estimated, not measured, so that every run gives the same bits; what FFTW learned of
+    # a size it keeps itself, and the next plan takes no time.
+    with _planner:
+        plan = pyfftw.FFTW(real, half, axes=(0, 1), flags=("FFTW_ESTIMATE",), threads=threads)
+    plan.execute()
+    return half, mean
+
+
+def _tapered_fraction(window: Window) -> float:
+    """Fraction of each side that a window tapers: Hann is the Tukey window that tapers all of it."""
+    if window is None:
+        return 0.0
+    if window == "hann":
+        return 1.0
+    if window == "tukey":
+        return 0.25
+    if isinstance(window, tuple) and len(window) == 2 and window[0] == "tukey" and 0.0 < window[1] <= 1.0:
+        return float(window[1])
+    raise ValueError(
+        f"window must be None, 'hann', 'tukey' or ('tukey', alpha) with 0 < alpha <= 1, not {window!r}"
+    )
+
+
+def _tukey(n: int, alpha: float) -> NDArray[np.float64]:
+    """Periodic Tukey window: its value repeats after n pixels, so that Hann has three harmonics only."""
+    distance = np.minimum(np.arange(n), n - np.arange(n))
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(1.0, distance / (alpha * n / 2.0)))
+
+
+@lru_cache(maxsize=32)
+def _overlap(
+    shape: tuple[int, int], binning: Binning, alpha: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a window does to the statistics of each ring: n / n_eff, and Σ_s cov(z_r, z_s).
+
+    For white frames under a window w, with V the Fourier transform of w², the sums over rings r and s
+    have the covariance K(r, s) = Σ_{k in r, l in s} |V(k - l)|², so that n / n_eff = K(r, r) / (n V(0)²)
+    and cov(z_r, z_s) = K(r, s) / sqrt(K(r, r) K(s, s)), summed here over s from 1 to Nyquist.
+
+    V is a few frequencies wide for frames of any size, so a large frame is taken for a smaller one of the
+    same proportions, and its outer rings for what the smaller one's tend to.
+    """
+    scale = max(1.0, min(shape) / _EXACT_SIDE)
+    height, width = (round(n / scale) for n in shape)
+    ky, kx = (np.minimum(np.arange(n), n - np.arange(n)) for n in (height, width))
+    ring = _ring_index(height, width, binning, True).table[np.ix_(ky, kx)].astype(np.intp)
+    spread_y, spread_x = (
+        power / power[0] for power in (np.abs(np.fft.fft(_tukey(n, alpha) ** 2)) ** 2 for n in (height, width))
+    )
+
+    n = np.bincount(ring.ravel())
+    same_ring = np.zeros(n.size)
+    # Rings are symmetric in ky and kx: offsets of one quadrant stand for all.
+    for dy in range(height // 2 + 1):
+        for dx in range(width // 2 + 1):
+            weight = spread_y[dy] * spread_x[dx]
+            if weight < 1e-5:
+                continue
+            mates = (1 if 2 * dy in (0, height) else 2) * (1 if 2 * dx in (0, width) else 2)
+            shifted = np.roll(ring, (dy, dx), (0, 1))
+            same_ring += mates * weight * np.bincount(ring[shifted == ring], minlength=n.size)
+
+    last = min(height, width) // 2
+    scaled = np.where((ring > 0) & (ring <= last), 1.0 / np.sqrt(same_ring)[ring], 0.0)
+    smoothed = np.fft.irfft2(
+        np.fft.rfft2(scaled) * np.fft.rfft2(np.outer(spread_y, spread_x)), s=(height, width)
+    )
+    covariance = np.bincount(ring.ravel(), (scaled * smoothed).ravel())
+
+    n_over_n_eff = same_ring / n
+    if scale > 1.0:
+        # Rings at the edge of the smaller plane are cut off by it.
+        inner = last - last // 8
+        n_over_n_eff, covariance = (
+            np.concatenate([v[:inner], np.full(min(shape) - inner, v[inner // 2 : inner].mean())])
+            for v in (n_over_n_eff, covariance)
+        )
+    return n_over_n_eff, covariance

@@ -185,6 +185,16 @@ class PixelMoments:
         with self._lock:
             return self._wrap(self._core.copy())
 
+    def _rows(self, rows: slice) -> PixelMoments:
+        """Moments of some rows of the frames alone."""
+        with self._lock:
+            mine = self._core.parts()
+            cut = PixelMoments(mine[next(iter(mine))][rows].shape, self.dtype)
+            for name, part in cut._core.parts().items():
+                part[...] = mine[name][rows]
+            cut._core.count = self.count
+        return cut
+
     def mean(self) -> Image:
         """Mean image, Σx / n.
 

@@ -25,7 +25,7 @@ __all__ = ["Curve", "correction_figure", "frc_figure", "frc_panel", "image_panel
 _DPI = 100
 
 # Grey levels of shown images: noise at 256 levels makes a file twice as large and looks the same.
-_LEVELS = 64
+_LEVELS = 40
 
 # Below this fraction of Nyquist a ring holds few pixels and fluctuates up to ±1: left out of limits.
 _FIRST = 0.1
@@ -85,6 +85,8 @@ def image_panel(
     if image.ndim == 3 and image.shape[2] != 3:
         image = image.mean(2)
     factor = math.ceil(max(image.shape[:2]) / pixels)
+    if factor > 1:
+        factor += factor % 2  # an odd one would beat against the 2x2 pattern of a colour filter
     shown = _block_mean(image, factor)
     height, width = (n * factor for n in shown.shape[:2])
     if shown.ndim == 3:
@@ -99,6 +101,7 @@ def image_panel(
         vmax=high,
         origin="upper",
         interpolation="nearest" if factor == 1 else "antialiased",
+        interpolation_stage="data",
         extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )
     ax.set_xticks([])
@@ -208,7 +211,7 @@ def correction_figure(
 
     def whole(image: NDArray[Any], column: int, title: str) -> None:
         ax = add(column, 0, full)
-        image_panel(ax, image, title, pixels=cell)
+        image_panel(ax, image, title, pixels=cell // 2)
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec="#ffd000", lw=1.4))
 
     whole(raw, 0, "(a) raw frame")
@@ -339,7 +342,8 @@ def frc_figure(
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for (title, image), ax in zip(images.items(), axes, strict=False):
-        image_panel(ax, image, f"({next(letters)}) {title}", pixels=700)
+        image_panel(ax, image, f"({next(letters)}) {title}", pixels=400)
+        ax.set_anchor("W")
     for (title, curves), ax in zip(panels.items(), axes[len(images) :], strict=False):
         frc_panel(ax, curves, f"({next(letters)}) {title}", peaks=peaks)
     for ax in axes[count:]:
@@ -348,7 +352,46 @@ def frc_figure(
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    figure.savefig(path, dpi=_DPI)
+    """Write a figure to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+    path : str or os.PathLike
+        Its suffix says the format: .png, .pdf or .svg. An existing file is replaced.
+
+    Raises
+    ------
+    ValueError
+        Another suffix.
+    OSError
+        The file cannot be written.
+    """
+    from .io.atomic import atomic_target
+
+    kind = os.path.splitext(path)[1].lower()
+    if kind not in (".png", ".pdf", ".svg"):
+        raise ValueError(f"figures are written as .png, .pdf or .svg, not {os.fspath(path)!r}")
+    with atomic_target(path, overwrite=True) as target:
+        if kind == ".png":
+            _save_png(figure, target)
+        else:
+            figure.savefig(target, format=kind[1:])
+
+
+def _save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a PNG with a palette where one holds the figure's colours: half the size."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image  # comes with matplotlib, which writes PNG by it
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    # Grey images and antialiased lines; a colour photograph has more and stays as it is.
+    if image.getcolors(4096) is not None:
+        image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(path, format="PNG", dpi=(figure.dpi, figure.dpi), optimize=True)
 
 
 def sensor_figure():

@@ -5,7 +5,7 @@ A frame is made as a sensor makes it::
     light      L = level · exposure · scene                   electrons a pixel
     charge     Q = L + sqrt(L)·z                              shot noise
     output     v = gain · Q + offset + read_noise · z'        digital numbers (DN)
-    concealed  v = mean of the live pixels beside it          what vendors do to dead pixels
+    concealed  v = mean of the nearest live pixels            what vendors do to dead pixels
     stored     v rounded half to even and saturated           integer dtypes
 
 with standard normal z and z'. Gain, offset and read noise are images: where they deviate from a
@@ -191,8 +191,8 @@ class Camera:
     scene : Scene, optional
         What the camera looks at; a homogeneous field by default.
     concealed : (y, x) bool array, optional
-        Dead pixels that the vendor replaced by the mean of the live pixels in the smallest square
-        around each that holds any.
+        Dead pixels that the vendor replaced by the mean of the nearest live pixels, by city-block
+        distance: left and right of a dead column, the four neighbours of a single dead pixel.
     defects : mapping of str to (y, x) bool array, optional
         Where planted defects are, by name. It is a record for whoever compares: frames do not depend
         on it.
@@ -334,25 +334,25 @@ class Camera:
         rng = _truth_rng(seed)
         height, width = shape
         electron = 25.0  # digital numbers
-        dust = _dust(shape, 14, (height * width) ** 0.5 / 45, rng)
+        dust = _dust(shape, 14, rng)
         gain = electron * (1.0 + 0.025 * rng.standard_normal(shape)) * (1.0 - dust)
 
         x = np.arange(width)
-        lines = 0.25 * np.cos(2 * np.pi * x / 4) + 0.25 * np.cos(2 * np.pi * x * 3 / 8 + 1.0)
+        lines = 0.35 * np.cos(2 * np.pi * x / 4) + 0.35 * np.cos(2 * np.pi * x * 3 / 8 + 1.0)
         offset = electron * (
-            2.2 * rng.standard_normal(shape)
-            + 0.35 * rng.standard_normal(width)
-            + 0.20 * rng.standard_normal((height, 1))
+            2.1 * rng.standard_normal(shape)
+            + 0.8 * rng.standard_normal(width)
+            + 0.5 * rng.standard_normal((height, 1))
             + lines
         )
         read_noise = np.full(shape, electron * 1.0)
-        hot = rng.random(shape) < 2e-4
+        hot = rng.random(shape) < 3e-4
         offset[hot] += electron * rng.uniform(20.0, 80.0, int(hot.sum()))
         read_noise[hot] = electron * rng.uniform(8.0, 20.0, int(hot.sum()))
 
         bundle, columns, line = (np.zeros(shape, np.bool_) for _ in range(3))
-        # Sixteen of 34 columns, some side by side.
-        bundle[:, width // 24 + np.sort(rng.choice(34 * width // 1024 + 16, 16, replace=False))] = True
+        # Sixteen columns, two or three live ones between each and the next.
+        bundle[:, width // 32 + np.cumsum(rng.integers(3, 5, 16))] = True
         for column in rng.integers(width // 8, width, 6):
             columns[rng.integers(height) :, column] = True
         line[height - max(height // 50, 4)] = True
@@ -366,7 +366,7 @@ class Camera:
             level=44.0,
             exposure_spread=0.03,
             scene=Particles(
-                shape, size=48, count=max(1, height * width // 6000), contrast=0.22, rng=rng
+                shape, size=48, count=max(1, height * width // 6000), contrast=0.16, rng=rng
             ),
             concealed=bundle | columns | line | pixels,
             defects={
@@ -578,35 +578,27 @@ class _Neighbours:
         height, width = concealed.shape
         self._targets = np.flatnonzero(concealed)
         rows, columns = np.unravel_index(self._targets, concealed.shape)
-        # counts[r, c]: live pixels above and left of (r, c), for the number in any square at once.
-        table = np.zeros((height + 1, width + 1), np.int64)
-        table[1:, 1:] = live.cumsum(0).cumsum(1)
-        radius = np.zeros(self._targets.size, np.int64)
+        sources: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
+        owners: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
         pending = np.arange(self._targets.size)
+        distance = 0
         while pending.size:
-            radius[pending] += 1
-            r, y, x = radius[pending], rows[pending], columns[pending]
-            top, bottom = np.maximum(y - r, 0), np.minimum(y + r + 1, height)
-            left, right = np.maximum(x - r, 0), np.minimum(x + r + 1, width)
-            inside = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-            pending = pending[inside == 0]
-        sources: list[NDArray[np.int64]] = []
-        owners: list[NDArray[np.int64]] = []
-        for r in np.unique(radius):
-            members = np.flatnonzero(radius == r)
-            for dy in range(-r, r + 1):
-                for dx in range(-r, r + 1):
-                    y, x = rows[members] + dy, columns[members] + dx
+            distance += 1
+            found = np.zeros(pending.size, np.bool_)
+            for dy in range(-distance, distance + 1):
+                for dx in {distance - abs(dy), abs(dy) - distance}:
+                    y, x = rows[pending] + dy, columns[pending] + dx
                     ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
                     ok[ok] = live[y[ok], x[ok]]
                     sources.append(y[ok] * width + x[ok])
-                    owners.append(members[ok])
-        if sources:
-            owner = np.concatenate(owners)
-            order = np.argsort(owner, kind="stable")
-            self._sources = np.concatenate(sources)[order]
-            self.counts = np.bincount(owner, minlength=self._targets.size)
-            self._starts = np.concatenate(([0], self.counts.cumsum()[:-1]))
+                    owners.append(pending[ok])
+                    found |= ok
+            pending = pending[~found]
+        owner = np.concatenate(owners)
+        order = np.argsort(owner, kind="stable")
+        self._sources = np.concatenate(sources)[order]
+        self.counts = np.bincount(owner, minlength=self._targets.size)
+        self._starts = self.counts.cumsum() - self.counts
 
     def average(self, image: NDArray[Any]) -> None:
         """Replace the concealed pixels of a contiguous (y, x) image in place."""
@@ -615,15 +607,15 @@ class _Neighbours:
             flat[self._targets] = np.add.reduceat(flat[self._sources], self._starts) / self.counts
 
 
-def _dust(
-    shape: tuple[int, int], count: int, radius: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _dust(shape: tuple[int, int], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Relative loss of light under grains of dust: discs with soft edges, float64 (y, x)."""
     y, x = np.ogrid[: shape[0], : shape[1]]
     loss = np.zeros(shape)
-    for _ in range(count):
-        centre = rng.uniform((0, 0), shape)
-        size = radius * rng.uniform(0.4, 1.6)
-        distance = np.hypot(y - centre[0], x - centre[1])
-        loss = np.maximum(loss, rng.uniform(0.02, 0.08) * (1.0 - np.tanh((distance - size) / (0.2 * size))))
+    for grain in range(count):
+        # One grain lies beside the other defects in the lower left corner, the rest anywhere.
+        place = (0.9, 0.13) if grain == 0 else rng.random(2)
+        distance = np.hypot(y - place[0] * shape[0], x - place[1] * shape[1])
+        radius = rng.uniform(0.01, 0.035) * min(shape)
+        depth = rng.uniform(0.04, 0.15)
+        loss = np.maximum(loss, depth / 2 * (1.0 - np.tanh((distance - radius) / (0.2 * radius))))
     return loss

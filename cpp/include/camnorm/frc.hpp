@@ -78,6 +78,7 @@ std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, in
 /// @throws NonFinite if the frame has NaN or infinite pixels, InvalidArgument if the view is not
 /// one grey frame.
 double taper(const FramesView& frame, const double* rows, const double* columns, float* out, int threads = 0);
-double taper(const FramesView& frame, const double* rows, const double* columns, double* out, int threads = 0);
+double taper(const FramesView& frame, const double* rows, const double* columns, double* out,
+             int threads = 0);
 
 }  // namespace camnorm

@@ -65,10 +65,9 @@ void taper(const double* __restrict x, const double* __restrict weights, double 
 }  // namespace
 
 const RingKernels ring_kernels = {
-    add_spectra<float>,   add_spectra<double>,  widen<std::uint8_t>, widen<std::int8_t>,
-    widen<std::uint16_t>, widen<std::int16_t>,  widen<std::uint32_t>, widen<std::int32_t>,
-    widen<float>,         widen<double>,        weighted_sum,         taper<float>,
-    taper<double>,
+    add_spectra<float>,  add_spectra<double>,  widen<std::uint8_t>, widen<std::int8_t>, widen<std::uint16_t>,
+    widen<std::int16_t>, widen<std::uint32_t>, widen<std::int32_t>, widen<float>,       widen<double>,
+    weighted_sum,        taper<float>,         taper<double>,
 };
 
 }  // namespace camnorm::detail::CAMNORM_ISA

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "camnorm/frames.hpp"
+
+namespace camnorm {
+
+/// What a bad pixel becomes in a corrected frame.
+enum class BadPolicy : std::uint8_t {
+    neutral,      ///< the target mean: no contrast, no correlation
+    interpolate,  ///< the mean of corrected good neighbours, see Correction
+    nan,          ///< NaN, for float output only
+};
+
+/// What Correction can be told besides the mean and the sigma image.
+struct CorrectionOptions {
+    std::optional<double> target_mean;   ///< I0; by default the mean over the mean image's good pixels
+    std::optional<double> target_sigma;  ///< s0; by default the mean over the sigma image's good pixels
+    std::vector<std::uint8_t> bad;       ///< not 0 where a pixel is bad; empty: no pixel is known to be
+    BadPolicy bad_policy = BadPolicy::neutral;
+};
+
+/// A posteriori correction of frames by the mean and the sigma image of their sensor: Afanasyev et
+/// al., Sci. Rep. 5, 10317 (2015), Eq. (2),
+///
+///     Ic = (I - mean) / sigma * s0 + I0,
+///
+/// and with I0 = 0, s0 = 1 their Eq. (1). It is evaluated in float64 as (I - mean) * (s0 / sigma) + I0,
+/// then rounded once to the output's type; the result differs from that of the formula as it is
+/// written by at most 4 ulp (float64) of the larger of |Ic| and |Ic - I0|. Batches, threads and
+/// instruction sets do not change a bit.
+///
+/// Integer output is rounded half to even and saturates; a saturated pixel counts as clipped, and so
+/// does a NaN, which becomes 0. Float output becomes infinite beyond its type's range.
+///
+/// Bad pixels are those given, and those for which the formula has no meaning: mean or sigma not
+/// finite, sigma 0, or s0 / sigma beyond the range of normal float64 numbers. With
+/// BadPolicy::interpolate one becomes the mean of the corrected good pixels of its own colour plane in
+/// the smallest square of (2r + 1) x (2r + 1) pixels around it that has any; what of the square lies
+/// outside of the frame counts for nothing. A NaN among them makes it NaN.
+///
+/// All methods may be called from several threads at once.
+class Correction {
+public:
+    /// @param mean, sigma a value a pixel, in (y, x, plane) order.
+    /// @throws InvalidArgument for a shape without pixels; for images that do not have its size; a
+    /// negative sigma; targets that are not finite or a target sigma that is not positive; if all
+    /// pixels are bad, or with BadPolicy::interpolate all those of one colour plane.
+    Correction(FrameShape shape, std::vector<double> mean, std::vector<double> sigma,
+               CorrectionOptions options = {});
+
+    FrameShape shape() const noexcept { return shape_; }
+    double target_mean() const noexcept { return target_mean_; }
+    double target_sigma() const noexcept { return target_sigma_; }
+    BadPolicy bad_policy() const noexcept { return bad_policy_; }
+    const std::vector<double>& mean() const noexcept { return mean_; }
+    const std::vector<double>& sigma() const noexcept { return sigma_; }
+    /// 1 for each bad pixel, 0 for the others.
+    const std::vector<std::uint8_t>& bad() const noexcept { return bad_; }
+
+    /// Pixels that saturated an integer output since this object was made.
+    std::uint64_t clipped() const noexcept { return *clipped_; }
+
+    /// Writes the corrected frames to `out`, whose memory is either that of `frames` (same data,
+    /// strides and type) or apart from it.
+    /// @throws InvalidArgument for another shape or count, memory that overlaps otherwise, integer
+    /// output with BadPolicy::nan, or negative `threads`. Nothing is written then.
+    void apply(const FramesView& frames, const MutableFramesView& out, int threads = 0) const;
+
+    /// Undoes apply(): I = (Ic - I0) * (sigma / s0) + mean, with the same rules of arithmetic,
+    /// rounding and clipping. Bad pixels become their mean, whatever the policy.
+    /// @throws InvalidArgument as apply() does, but for the policy.
+    void inverse(const FramesView& frames, const MutableFramesView& out, int threads = 0) const;
+
+private:
+    void check(const FramesView& frames, const MutableFramesView& out) const;
+    void find_bad_pixels(std::optional<double> target_mean, std::optional<double> target_sigma);
+    void find_radii();
+
+    FrameShape shape_;
+    std::vector<double> mean_;
+    std::vector<double> sigma_;
+    double target_mean_ = 0.0;
+    double target_sigma_ = 1.0;
+    BadPolicy bad_policy_;
+    std::vector<std::uint8_t> bad_;
+    std::vector<std::size_t> bad_pixels_;  // their numbers, ascending
+    std::vector<std::uint32_t> radii_;     // r of each, for BadPolicy::interpolate
+    std::unique_ptr<std::atomic<std::uint64_t>> clipped_;
+};
+
+}  // namespace camnorm

@@ -1,0 +1,319 @@
+#include "camnorm/correction.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "blocks.hpp"
+#include "camnorm/error.hpp"
+#include "camnorm/runtime.hpp"
+#include "double_double.hpp"
+#include "kernels/correction.hpp"
+#include "kernels/moments.hpp"
+#include "parallel.hpp"
+
+namespace camnorm {
+namespace {
+
+using detail::block_pixels;
+using detail::CorrectionDirection;
+
+/// Pixels on their way from one type to the other; with what the formula needs of them they stay in
+/// the first-level cache.
+constexpr std::size_t tile_pixels = 512;
+
+/// Bad pixels that one thread interpolates at a time.
+constexpr std::size_t bad_group = 64;
+
+/// Interpolated values that are held at a time, unless one frame alone has more.
+constexpr std::size_t held_values = std::size_t{1} << 20;
+
+std::string text(FrameShape shape) {
+    std::string s = "(" + std::to_string(shape.height) + ", " + std::to_string(shape.width);
+    if (shape.planes != 1) s += ", " + std::to_string(shape.planes);
+    return s + ")";
+}
+
+bool is_integer(DType dtype) {
+    return dtype != DType::float16 && dtype != DType::float32 && dtype != DType::float64;
+}
+
+/// Mean over the good pixels, summed in double-double.
+double mean_of_good(const std::vector<double>& image, const std::vector<std::uint8_t>& bad, std::size_t good) {
+    detail::DoubleDouble sum{0.0, 0.0};
+    for (std::size_t i = 0; i < image.size(); ++i)
+        if (!bad[i]) sum = detail::add(sum, image[i]);
+    return sum.high / static_cast<double>(good);
+}
+
+/// First address of a view and the one after its last.
+std::pair<std::uintptr_t, std::uintptr_t> extent(const FramesView& v) {
+    auto low = reinterpret_cast<std::uintptr_t>(v.data);
+    std::uintptr_t high = low + item_size(v.dtype);
+    const std::array<std::size_t, 4> sizes{v.count, v.shape.height, v.shape.width, v.shape.planes};
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+        const std::ptrdiff_t reach = v.strides[i] * static_cast<std::ptrdiff_t>(sizes[i] - 1);
+        (reach < 0 ? low : high) += static_cast<std::uintptr_t>(reach);
+    }
+    return {low, high};
+}
+
+/// True if both views put each pixel at the same place.
+bool same_memory(const FramesView& a, const FramesView& b) {
+    const std::array<std::size_t, 4> sizes{a.count, a.shape.height, a.shape.width, a.shape.planes};
+    bool same = a.data == b.data && a.dtype == b.dtype;
+    for (std::size_t i = 0; i < sizes.size(); ++i) same = same && (sizes[i] == 1 || a.strides[i] == b.strides[i]);
+    return same;
+}
+
+/// The formula for n pixels that lie without gaps; n is at most tile_pixels.
+void evaluate(const CorrectionDirection& direction, DType dtype, const std::byte* pixels, std::size_t n,
+              const double* mean, const double* gain, double target_mean, double* values) {
+    float wide[tile_pixels];
+    if (dtype == DType::float16) {
+        detail::moments_kernels().widen_float16(pixels, n, wide);
+        pixels = reinterpret_cast<const std::byte*>(wide);
+        dtype = DType::float32;
+    }
+    direction.evaluate[static_cast<std::size_t>(dtype)](pixels, n, mean, gain, target_mean, values);
+}
+
+/// Corrects `count` frames from the first-th on, or brings them back, all frames of one block of
+/// pixels before the next block. replacement(frame, k), the frame counted from `first`, is the value
+/// of the k-th bad pixel. Returns the number of clipped pixels.
+template <class Replacement>
+void process(const CorrectionDirection& direction, const Correction& c, const FramesView& frames,
+             const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
+             const std::vector<std::size_t>& bad_pixels, std::atomic<std::uint64_t>& clipped,
+             const Replacement& replacement) {
+    const auto store = detail::correction_kernels().store[static_cast<std::size_t>(out.dtype)];
+    const std::size_t pixels = c.shape().pixels();
+    const bool dense_in = frames.frames_contiguous();
+    const bool dense_out = out.view().frames_contiguous();
+    const std::size_t out_size = item_size(out.dtype);
+    detail::parallel_for(detail::block_count(pixels), threads, [&](std::size_t block) {
+        const std::size_t begin = block * block_pixels;
+        const std::size_t end = std::min(begin + block_pixels, pixels);
+        const auto first_bad = std::lower_bound(bad_pixels.begin(), bad_pixels.end(), begin);
+        double gain[block_pixels];
+        double values[tile_pixels];
+        std::byte scratch_in[tile_pixels * sizeof(double)];
+        std::byte scratch_out[tile_pixels * sizeof(double)];
+        std::uint64_t block_clipped = 0;
+        direction.gain(c.sigma().data() + begin, end - begin, c.target_sigma(), gain);
+        for (std::size_t f = 0; f < count; ++f) {
+            auto bad = first_bad;
+            for (std::size_t tile = begin; tile < end; tile += tile_pixels) {
+                const std::size_t n = std::min(tile_pixels, end - tile);
+                evaluate(direction, frames.dtype,
+                         detail::gather(frames, dense_in, first + f, tile, n, scratch_in), n,
+                         c.mean().data() + tile, gain + (tile - begin), c.target_mean(), values);
+                for (; bad != bad_pixels.end() && *bad < tile + n; ++bad)
+                    values[*bad - tile] = replacement(f, static_cast<std::size_t>(bad - bad_pixels.begin()));
+                if (dense_out) {
+                    block_clipped += store(values, n, out.frame(first + f) + tile * out_size);
+                } else {
+                    block_clipped += store(values, n, scratch_out);
+                    detail::scatter(out, dense_out, first + f, tile, n, scratch_out);
+                }
+            }
+        }
+        clipped.fetch_add(block_clipped, std::memory_order_relaxed);
+    });
+}
+
+/// Calls visit(y, x, pixel) for each good pixel of the pixel's own colour plane on the rim of the
+/// square of (2 * radius + 1)^2 pixels around it.
+template <class Visit>
+void for_each_neighbour(FrameShape shape, const std::vector<std::uint8_t>& bad, std::size_t pixel,
+                        std::size_t radius, const Visit& visit) {
+    const std::size_t plane = pixel % shape.planes;
+    const std::size_t x = pixel / shape.planes % shape.width;
+    const std::size_t y = pixel / shape.planes / shape.width;
+    const std::size_t x_end = std::min(x + radius + 1, shape.width);
+    const std::size_t y_end = std::min(y + radius + 1, shape.height);
+    const auto visit_good = [&](std::size_t j, std::size_t i) {
+        const std::size_t p = (j * shape.width + i) * shape.planes + plane;
+        if (!bad[p]) visit(j, i, p);
+    };
+    for (std::size_t j = y - std::min(y, radius); j < y_end; ++j) {
+        if (j + radius == y || j == y + radius) {
+            for (std::size_t i = x - std::min(x, radius); i < x_end; ++i) visit_good(j, i);
+        } else {
+            if (x >= radius) visit_good(j, x - radius);
+            if (x + radius < shape.width) visit_good(j, x + radius);
+        }
+    }
+}
+
+/// Values of the bad pixels in `count` frames from the first-th on, those of one frame together.
+/// They come from the frames as they are before any is overwritten.
+std::vector<double> interpolate(const Correction& c, const FramesView& frames, std::size_t first,
+                                std::size_t count, int threads, const std::vector<std::size_t>& bad_pixels,
+                                const std::vector<std::uint32_t>& radii) {
+    std::vector<double> values(count * bad_pixels.size());
+    const CorrectionDirection& direction = detail::correction_kernels().forward;
+    const std::size_t groups = (bad_pixels.size() + bad_group - 1) / bad_group;
+    detail::parallel_for(groups, threads, [&](std::size_t group) {
+        const std::size_t end = std::min((group + 1) * bad_group, bad_pixels.size());
+        for (std::size_t k = group * bad_group; k < end; ++k) {
+            std::size_t neighbours = 0;
+            for_each_neighbour(
+                c.shape(), c.bad(), bad_pixels[k], radii[k], [&](std::size_t y, std::size_t x, std::size_t p) {
+                    double gain = 0.0;
+                    direction.gain(&c.sigma()[p], 1, c.target_sigma(), &gain);
+                    const std::ptrdiff_t place =
+                        static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
+                        static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
+                        static_cast<std::ptrdiff_t>(p % c.shape().planes) * frames.strides[3];
+                    for (std::size_t f = 0; f < count; ++f) {
+                        double value = 0.0;
+                        evaluate(direction, frames.dtype, frames.frame(first + f) + place, 1, &c.mean()[p], &gain,
+                                 c.target_mean(), &value);
+                        values[f * bad_pixels.size() + k] += value;
+                    }
+                    ++neighbours;
+                });
+            for (std::size_t f = 0; f < count; ++f)
+                values[f * bad_pixels.size() + k] /= static_cast<double>(neighbours);
+        }
+    });
+    return values;
+}
+
+}  // namespace
+
+Correction::Correction(FrameShape shape, std::vector<double> mean, std::vector<double> sigma,
+                       CorrectionOptions options)
+    : shape_(shape),
+      mean_(std::move(mean)),
+      sigma_(std::move(sigma)),
+      bad_policy_(options.bad_policy),
+      bad_(std::move(options.bad)),
+      clipped_(std::make_unique<std::atomic<std::uint64_t>>(0)) {
+    const std::size_t pixels = shape_.pixels();
+    if (pixels == 0) throw InvalidArgument("frames of shape " + text(shape_) + " have no pixels");
+    if (bad_.empty()) bad_.resize(pixels);
+    if (mean_.size() != pixels || sigma_.size() != pixels || bad_.size() != pixels) {
+        throw InvalidArgument("the mean image has " + std::to_string(mean_.size()) + " pixels, the sigma image " +
+                              std::to_string(sigma_.size()) + " and the bad pixel mask " +
+                              std::to_string(bad_.size()) + ", not the " + std::to_string(pixels) + " of shape " +
+                              text(shape_));
+    }
+    const auto negative = std::find_if(sigma_.begin(), sigma_.end(), [](double s) { return s < 0.0; });
+    if (negative != sigma_.end())
+        throw InvalidArgument("sigma must not be negative, got " + std::to_string(*negative));
+    if (options.target_mean && !std::isfinite(*options.target_mean))
+        throw InvalidArgument("target_mean must be finite, got " + std::to_string(*options.target_mean));
+    if (options.target_sigma && !(std::isfinite(*options.target_sigma) && *options.target_sigma > 0.0))
+        throw InvalidArgument("target_sigma must be positive and finite, got " +
+                              std::to_string(*options.target_sigma));
+    find_bad_pixels(options.target_mean, options.target_sigma);
+    if (bad_policy_ == BadPolicy::interpolate) find_radii();
+}
+
+void Correction::find_bad_pixels(std::optional<double> target_mean, std::optional<double> target_sigma) {
+    const std::size_t pixels = bad_.size();
+    const auto count_good = [&] {
+        const auto good = static_cast<std::size_t>(std::count(bad_.begin(), bad_.end(), std::uint8_t{0}));
+        if (good == 0) throw InvalidArgument("all pixels are bad");
+        return good;
+    };
+    for (std::size_t i = 0; i < pixels; ++i)
+        bad_[i] = bad_[i] != 0 || !std::isfinite(mean_[i]) || !std::isfinite(sigma_[i]) || sigma_[i] == 0.0;
+    const std::size_t good = count_good();
+    target_mean_ = target_mean ? *target_mean : mean_of_good(mean_, bad_, good);
+    target_sigma_ = target_sigma ? *target_sigma : mean_of_good(sigma_, bad_, good);
+    for (std::size_t i = 0; i < pixels; ++i)
+        bad_[i] = bad_[i] != 0 || !std::isnormal(target_sigma_ / sigma_[i]);
+    bad_pixels_.reserve(pixels - count_good());
+    for (std::size_t i = 0; i < pixels; ++i)
+        if (bad_[i]) bad_pixels_.push_back(i);
+}
+
+void Correction::find_radii() {
+    // Chessboard distance to the next good pixel in two passes: Rosenfeld & Pfaltz, Pattern
+    // Recognition 1, 33 (1968).
+    constexpr std::uint32_t far = std::numeric_limits<std::uint32_t>::max() / 2;
+    const auto height = static_cast<std::ptrdiff_t>(shape_.height);
+    const auto width = static_cast<std::ptrdiff_t>(shape_.width);
+    const auto planes = static_cast<std::ptrdiff_t>(shape_.planes);
+    std::vector<std::uint32_t> distance(bad_.size());
+    // Looks at the row at y - step and at the pixel at x - step, which were done before.
+    const auto pass = [&](std::ptrdiff_t step, std::ptrdiff_t y_first, std::ptrdiff_t x_first) {
+        for (std::ptrdiff_t y = y_first; y >= 0 && y < height; y += step) {
+            for (std::ptrdiff_t x = x_first; x >= 0 && x < width; x += step) {
+                for (std::ptrdiff_t plane = 0; plane < planes; ++plane) {
+                    const auto at = [&](std::ptrdiff_t j, std::ptrdiff_t i) -> std::uint32_t& {
+                        return distance[static_cast<std::size_t>((j * width + i) * planes + plane)];
+                    };
+                    std::uint32_t nearest = at(y, x);
+                    if (y != y_first) {
+                        for (std::ptrdiff_t i = std::max<std::ptrdiff_t>(x - 1, 0); i <= std::min(x + 1, width - 1); ++i)
+                            nearest = std::min(nearest, at(y - step, i) + 1);
+                    }
+                    if (x != x_first) nearest = std::min(nearest, at(y, x - step) + 1);
+                    at(y, x) = nearest;
+                }
+            }
+        }
+    };
+    for (std::size_t i = 0; i < distance.size(); ++i) distance[i] = bad_[i] ? far : 0;
+    pass(1, 0, 0);
+    pass(-1, height - 1, width - 1);
+    radii_.reserve(bad_pixels_.size());
+    for (const std::size_t i : bad_pixels_) {
+        if (distance[i] >= far)
+            throw InvalidArgument("all pixels of colour plane " + std::to_string(i % shape_.planes) +
+                                  " are bad: there is nothing to interpolate from");
+        radii_.push_back(distance[i]);
+    }
+}
+
+void Correction::check(const FramesView& frames, const MutableFramesView& out) const {
+    if (frames.shape != shape_)
+        throw InvalidArgument("frames have shape " + text(frames.shape) + ", the correction " + text(shape_));
+    if (out.shape != shape_)
+        throw InvalidArgument("out has shape " + text(out.shape) + ", the correction " + text(shape_));
+    if (out.count != frames.count)
+        throw InvalidArgument("out holds " + std::to_string(out.count) + " frames, not " +
+                              std::to_string(frames.count));
+    if (frames.count == 0 || same_memory(frames, out.view())) return;
+    const auto [in_low, in_high] = extent(frames);
+    const auto [out_low, out_high] = extent(out.view());
+    if (in_low < out_high && out_low < in_high)
+        throw InvalidArgument("frames and out overlap in memory: out must be the frames themselves or apart from them");
+}
+
+void Correction::apply(const FramesView& frames, const MutableFramesView& out, int threads) const {
+    check(frames, out);
+    if (bad_policy_ == BadPolicy::nan && is_integer(out.dtype))
+        throw InvalidArgument("bad_policy 'nan' needs float output, not " + std::string(name(out.dtype)));
+    threads = resolve_threads(threads);
+    const CorrectionDirection& direction = detail::correction_kernels().forward;
+    if (bad_policy_ != BadPolicy::interpolate) {
+        const double neutral =
+            bad_policy_ == BadPolicy::nan ? std::numeric_limits<double>::quiet_NaN() : target_mean_;
+        process(direction, *this, frames, out, 0, frames.count, threads, bad_pixels_, *clipped_,
+                [&](std::size_t, std::size_t) { return neutral; });
+        return;
+    }
+    const std::size_t bad = bad_pixels_.size();
+    const std::size_t at_a_time = std::max(held_values / std::max<std::size_t>(bad, 1), std::size_t{1});
+    for (std::size_t first = 0; first < frames.count; first += at_a_time) {
+        const std::size_t count = std::min(at_a_time, frames.count - first);
+        const std::vector<double> values = interpolate(*this, frames, first, count, threads, bad_pixels_, radii_);
+        process(direction, *this, frames, out, first, count, threads, bad_pixels_, *clipped_,
+                [&](std::size_t f, std::size_t k) { return values[f * bad + k]; });
+    }
+}
+
+void Correction::inverse(const FramesView& frames, const MutableFramesView& out, int threads) const {
+    check(frames, out);
+    process(detail::correction_kernels().inverse, *this, frames, out, 0, frames.count, resolve_threads(threads),
+            bad_pixels_, *clipped_, [&](std::size_t, std::size_t k) { return mean_[bad_pixels_[k]]; });
+}
+
+}  // namespace camnorm

@@ -1,0 +1,234 @@
+"""What every image file is to the rest of the package: a sequence of frames of one shape and dtype."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..errors import FormatError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+_DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
+_TRUNCATED = "truncated: the file ends before the end of the frame"
+
+
+class MappedFile:
+    """A regular file of which parts are read or mapped into memory, by several threads at once.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    FormatError
+        It is no regular file, or it is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for ever
+            raise FormatError(path, "not a regular file")
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+        if self.size == 0:
+            self.close()
+            raise FormatError(path, "the file is empty", offset=0)
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, now."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read `count` bytes from `offset` on; fewer at the end of the file."""
+        return os.pread(self._file.fileno(), count, offset)
+
+    def map(
+        self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, fortran: bool = False
+    ) -> NDArray[Any]:
+        """Map the array of pixels that starts at `offset`, read-only."""
+        count = math.prod(shape)
+        length = count * dtype.itemsize
+        if offset + length > self.size:  # to touch a page beyond the end would kill the process
+            raise FormatError(self.path, "the file has become shorter", offset=self.size)
+        first = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        mapping = mmap.mmap(
+            self._file.fileno(), offset - first + length, access=mmap.ACCESS_READ, offset=first
+        )
+        # One byte a page: the disk is read here, in the thread that reads, not where the pixels are used.
+        np.frombuffer(mapping, np.uint8)[:: mmap.PAGESIZE].max()
+        pixels = np.frombuffer(mapping, dtype, count, offset - first)
+        return pixels.reshape(shape, order="F" if fortran else "C")
+
+    def close(self) -> None:
+        """Close the file; arrays mapped from it stay valid."""
+        self._file.close()
+
+
+class FrameSource(ABC):
+    """The frames of one image file, read on demand.
+
+    Made by `open_frames`; a context manager that closes the file. Several threads may read from one source
+    at once. The file must not be changed while it is open, nor while arrays from `view` are in use.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    format : str
+        Name of the file format, such as ``"MRC"``.
+    shape : tuple of int
+        Shape of one frame: (y, x), or (y, x, c) for a colour frame. Rows are in the order of the file.
+    dtype : numpy.dtype
+        Type of the pixels in native byte order: an 8, 16 or 32 bit integer or float16, float32, float64.
+    count : int
+        Number of frames that the header tells.
+    available : int
+        Number of frames up to the end of the file: `count`, or less in a truncated file.
+    metadata : dict
+        What else the header tells, as plain values. ``pixel_size`` is in Angstrom, and there only if the
+        file tells it.
+    """
+
+    format: ClassVar[str]
+
+    def __init__(
+        self,
+        file: MappedFile,
+        *,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        count: int,
+        available: int,
+        metadata: dict[str, Any],
+    ) -> None:
+        dtype = dtype.newbyteorder("=")
+        if dtype not in _DTYPES:
+            raise FormatError(file.path, f"{self.format} with pixels of type {dtype} is not supported")
+        if count < 1 or min(shape) < 1:
+            raise FormatError(file.path, f"{self.format} without pixels: {count} frames of shape {shape}")
+        if available < 1:
+            raise FormatError(file.path, _TRUNCATED, frame=0, offset=file.size)
+        self._file = file
+        self.path = file.path
+        self.shape = shape
+        self.dtype = dtype
+        self.count = count
+        self.available = min(count, available)
+        self.metadata = metadata
+
+    def read(self, start: int, stop: int | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        r"""Read frames into memory.
+
+        Parameters
+        ----------
+        start : int
+            First frame, 0 <= start < count.
+        stop : int, optional
+            One past the last frame; start + 1 if not given.
+        out : ndarray, optional
+            C-contiguous array of shape (stop - start, \*shape) and the source's dtype to read into.
+
+        Returns
+        -------
+        ndarray
+            Frames of shape (stop - start, \*shape) and the source's dtype: `out`, or a new array.
+
+        Raises
+        ------
+        IndexError
+            The source has no such frames.
+        TypeError, ValueError
+            `out` has another dtype; another shape or memory layout.
+        FormatError
+            A frame is not whole in the file or cannot be decoded.
+        """
+        stop = self._stop(start, stop)
+        if out is None:
+            frames = self._contiguous(start, stop)
+            return frames if frames.flags.writeable else frames.copy()
+        shape = (stop - start, *self.shape)
+        if out.dtype != self.dtype:
+            raise TypeError(f"out has dtype {out.dtype}, expected {self.dtype}")
+        if out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, expected {shape}")
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise ValueError("out is not C-contiguous and writable")
+        np.copyto(out, self._frames(start, stop))
+        return out
+
+    def view(self, start: int, stop: int | None = None) -> NDArray[Any]:
+        """Read frames without a copy where the file allows it.
+
+        As `read`, but frames that lie in the file as they do in memory come as a read-only mapping of just
+        these frames. Every such array holds a file descriptor while it lives: not for thousands at once.
+        """
+        return self._contiguous(start, self._stop(start, stop))
+
+    def close(self) -> None:
+        """Close the file; arrays that were read from it stay valid."""
+        self._file.close()
+
+    @abstractmethod
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        """Frames start to stop in any byte order and memory layout, read-only if mapped."""
+
+    def _contiguous(self, start: int, stop: int) -> NDArray[Any]:
+        return np.require(self._frames(start, stop), self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+    def _stop(self, start: int, stop: int | None) -> int:
+        stop = start + 1 if stop is None else stop
+        if not 0 <= start < stop <= self.count:
+            raise IndexError(f"{self.path}: no frames [{start}, {stop}) among {self.count}")
+        if stop > self.available:
+            raise FormatError(
+                self.path, _TRUNCATED, frame=max(start, self.available), offset=self._file.size
+            )
+        return stop
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.format} {self.path}: {self.count} frames, shape {self.shape}, {self.dtype}>"
+
+
+@contextmanager
+def decoding(path: Path, frame: int | None = None) -> Iterator[None]:
+    """Turn whatever a decoder raises on a damaged file into a `FormatError` that names file and frame.
+
+    A file that is not there, is a directory or may not be read stays the OSError that it is.
+    """
+    try:
+        yield
+    except (FormatError, FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # damage drives decoders into nearly any exception
+        detail = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        reason = f"cannot be read ({' '.join(detail.split())[:200]})"
+        raise FormatError(path, reason, frame=frame) from error

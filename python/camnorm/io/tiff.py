@@ -1,0 +1,211 @@
+"""TIFF and BigTIFF images and movies, compressed or not (tifffile, imagecodecs)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+from ..errors import FormatError
+from .source import FrameSource, MappedFile, decoding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# More bytes of pixels than this for a byte in the file are damage, and not to be allocated.
+_EXPANSION = 2**17
+_MAX_TAGS = 4096  # in a directory; the limit of tifffile
+_ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
+
+# tifffile logs damage that is raised here as an error; only these messages are dropped.
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+logging.getLogger("tifffile").addFilter(lambda record: not _silent.get())
+
+
+class TiffSource(FrameSource):
+    """Pages of a TIFF file as frames.
+
+    All pages must have the shape and dtype of the first. Colour planes stored apart are put together as
+    (y, x, c); a palette is not applied. One directory for many uncompressed frames, as ImageJ and tifffile
+    write it, gives them all.
+    """
+
+    format = "TIFF"
+
+    def __init__(self, file: MappedFile) -> None:
+        self._lock = threading.RLock()  # all pages share one file position
+        self._directories, complete = _find_directories(file)
+        if not self._directories:
+            raise FormatError(file.path, "truncated, or a TIFF without images", frame=0, offset=file.size)
+        with _reading(file, 0):
+            self._tiff = tifffile.TiffFile(file.path)
+        try:
+            with _reading(file, 0):
+                first = self._load(file, 0)
+                if first.axes not in ("YX", "YXS", "SYX"):
+                    raise FormatError(file.path, f"a page of axes {first.axes!r} is not a frame", frame=0)
+                if first.dtype is None:
+                    bits = first.bitspersample
+                    raise FormatError(file.path, f"TIFF with pixels of {bits} bits is not supported")
+                self._layout = first.axes, first.shape, first.dtype
+                count = 1
+                if complete and len(self._directories) == 1 and first.is_final:
+                    count = self._frames_behind_one_directory(first)
+                self._packed = first.dataoffsets[0] if count > 1 else None
+                if self._packed is not None:
+                    available = (file.size - self._packed) // first.nbytes
+                else:
+                    available = len(self._directories)
+                    count = available if complete else available + 1
+                metadata = _metadata(first)
+            y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
+            super().__init__(
+                file,
+                shape=(y, x, *planes),
+                dtype=first.dtype,
+                count=count,
+                available=available,
+                metadata=metadata,
+            )
+        except BaseException:
+            self._tiff.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; arrays that were read from it stay valid."""
+        self._tiff.close()
+        super().close()
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        count = stop - start
+        frame_bytes = math.prod(self.shape) * self.dtype.itemsize
+        if self._packed is not None:
+            return self._map(self._packed + start * frame_bytes, count)
+        pages = [self._page(index) for index in range(start, stop)]
+        if all(page.is_final for page in pages):
+            first = pages[0].dataoffsets[0]
+            if all(page.dataoffsets[0] == first + k * frame_bytes for k, page in enumerate(pages)):
+                return self._map(first, count)
+        if count == 1:
+            return self._decode(pages[0], start)[np.newaxis]
+        frames = np.empty((count, *self.shape), self.dtype)
+        for index, (frame, page) in enumerate(zip(frames, pages, strict=True), start):
+            frame[...] = self._decode(page, index)
+        return frames
+
+    def _map(self, offset: int, count: int) -> NDArray[Any]:
+        axes, shape, dtype = self._layout
+        frames = self._file.map(offset, (count, *shape), dtype.newbyteorder(self._tiff.byteorder))
+        return np.moveaxis(frames, 1, -1) if axes == "SYX" else frames
+
+    def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
+        if page.is_final:
+            return self._map(page.dataoffsets[0], 1)[0]
+        with _reading(self._file, index):
+            frame: NDArray[Any]
+            if page.compression != 1 and len(page.dataoffsets) == 1 and not page.is_tiled:
+                # One strip is the frame: asarray() would copy it once more.
+                ((segment, _, _),) = page.segments(lock=self._lock, maxworkers=1)
+                assert segment is not None  # only if its byte count were 0
+                frame = segment.reshape(page.shape)
+            else:
+                frame = page.asarray(lock=self._lock, maxworkers=1)
+        return np.moveaxis(frame, 0, -1) if page.axes == "SYX" else frame
+
+    def _page(self, index: int) -> tifffile.TiffPage:
+        with _reading(self._file, index):
+            page = self._load(self._file, index)
+        axes, shape, dtype = self._layout
+        if (page.axes, page.shape, page.dtype) != (axes, shape, dtype):
+            reason = f"a page of shape {page.shape} {page.dtype}; the first is {shape} {dtype}"
+            raise FormatError(self.path, reason, frame=index)
+        return page
+
+    def _load(self, file: MappedFile, index: int) -> tifffile.TiffPage:
+        """Read a directory; FormatError unless all its pixels are within the file."""
+        with self._lock:
+            self._tiff.filehandle.seek(self._directories[index])
+            page = tifffile.TiffPage(self._tiff, index)
+        if page.is_final:
+            end = page.dataoffsets[0] + page.nbytes
+        else:
+            segments = math.prod(page.chunked)
+            stored = page.databytecounts
+            # tifffile would take a segment that is missing for zeros.
+            if len(page.dataoffsets) != segments or len(stored) != segments or 0 in stored:
+                raise FormatError(file.path, "strips or tiles are missing", frame=index)
+            if page.nbytes > _EXPANSION * sum(stored):
+                reason = f"damaged: {sum(stored)} bytes are too few for a page of shape {page.shape}"
+                raise FormatError(file.path, reason, frame=index)
+            end = max(offset + size for offset, size in zip(page.dataoffsets, stored, strict=True))
+        if end > file.size:
+            reason = "truncated: the file ends before the end of the frame"
+            raise FormatError(file.path, reason, frame=index, offset=file.size)
+        return page
+
+    def _frames_behind_one_directory(self, page: tifffile.TiffPage) -> int:
+        if page.is_imagej or page.is_shaped:
+            return self._tiff.series[0].size // page.size
+        return 1
+
+
+def _find_directories(file: MappedFile) -> tuple[list[int], bool]:
+    """Offsets of all pages' directories, and whether their chain ends within the file.
+
+    tifffile can do that too, but follows a circular chain nearly for ever.
+    """
+    head = file.read(0, 4)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:].strip(b"\0") == b"+"
+    number, entry, pointer, position = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
+
+    def integer(code: str, offset: int) -> int | None:
+        data = file.read(offset, struct.calcsize(code))
+        return struct.unpack(order + code, data)[0] if len(data) == struct.calcsize(code) else None
+
+    directories: dict[int, None] = {}
+    size = file.size
+    while (directory := integer(pointer, position)) != 0:
+        if directory is None or directory >= size:
+            return list(directories), False
+        if directory in directories:
+            raise FormatError(file.path, "damaged: the chain of pages is circular", offset=position)
+        tags = integer(number, directory)
+        if tags is None or tags > _MAX_TAGS:
+            return list(directories), False
+        position = directory + struct.calcsize("=" + number) + tags * entry
+        if position + struct.calcsize("=" + pointer) > size:
+            return list(directories), False
+        directories[directory] = None
+    return list(directories), True
+
+
+def _metadata(page: tifffile.TiffPage) -> dict[str, Any]:
+    """``resolution``: pixels per unit in x and y as numerator and denominator, and the unit's code."""
+    x, y = (page.tags.valueof(tag) for tag in ("XResolution", "YResolution"))
+    unit = page.tags.valueof("ResolutionUnit", default=2)
+    if x is None or y is None or 0 in (*x, *y):
+        return {}
+    metadata: dict[str, Any] = {"resolution": (x, y, int(unit))}
+    if unit in _ANGSTROM:
+        metadata["pixel_size"] = _ANGSTROM[unit] * x[1] / x[0]
+    return metadata
+
+
+@contextmanager
+def _reading(file: MappedFile, frame: int) -> Iterator[None]:
+    """Run tifffile without its log; what it raises becomes a FormatError."""
+    token = _silent.set(True)
+    try:
+        with decoding(file.path, frame):
+            yield
+    finally:
+        _silent.reset(token)

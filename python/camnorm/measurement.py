@@ -1,0 +1,441 @@
+"""Measuring a sensor: one pass over the frames of a data set."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core, screening
+from .errors import Error, FormatError, NonFiniteError
+from .io import Chunk, expand_inputs, open_frames, stream_frames
+from .io.atomic import atomic_target
+from .moments import PixelMoments, frame_statistics
+from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor
+
+__all__ = ["Progress", "measure"]
+
+_CHECKPOINT = "camnorm checkpoint"
+
+# Seconds between checkpoints: at least so many, and at least so many times what writing the last took.
+_CHECKPOINT_SECONDS = 5.0
+_CHECKPOINT_SHARE = 30.0
+
+# Files looked into, evenly over the set, to learn what most of them are.
+_FILES_LOOKED_INTO = 9
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come."""
+
+    stage: str
+    """What is being done: "measuring", "screening", "correcting"."""
+    done: int
+    """Files (measuring, correcting) or frames (screening) done."""
+    total: int
+    """Files or frames in all."""
+    frames: int
+    """Frames read so far."""
+    bytes: int
+    """Bytes of pixels read so far."""
+    rejected: int
+    """Frames, or files that could not be read, left out so far."""
+
+
+def measure(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    screen: str | float = "auto",
+    strict: bool = False,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Sensor:
+    """Measure a sensor from the images that it took: moments of both halves, frame table, screening.
+
+    Files alternate between half A and half B in the order given (frames of one movie share a specimen,
+    so they stay together); a single file is split by alternate frames. Every frame is read once.
+
+    Parameters
+    ----------
+    inputs : path-like or iterable of path-like
+        Files, directories, globs, ``@list.txt``, or a STAR file of movies.
+    output : path-like, optional
+        Sensor file to write. While the measurement runs, a checkpoint is kept beside it, from which the
+        same call goes on after the process was killed.
+    screen : {"auto", "off"} or float
+        Frames whose mean or standard deviation lies outside median ± k·MAD over the set are taken out
+        again, exactly, by reading just these once more. "auto" is k = 6; a number is another k.
+    strict : bool
+        Stop at the first frame that cannot be used, instead of listing it and going on.
+    threads : int, optional
+        Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
+    progress : callable, optional
+        Called with a `Progress` now and then.
+
+    Returns
+    -------
+    Sensor
+
+    Raises
+    ------
+    Error
+        If there is nothing to measure: no such file, no image among the inputs, no frame that can be
+        used. Subclass FormatError with `strict`.
+    OSError
+        If `output` cannot be written.
+
+    Notes
+    -----
+    Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), up to
+    two frames a thread or 64 MB, whichever is more; it does not grow with the number of frames, but for
+    about 100 bytes a frame in the table. The result does not depend on `threads`, nor on where a run was
+    interrupted.
+    """
+    k = _screening_k(screen)
+    files = [file.path for file in expand_inputs(inputs)]
+    run = _Run(files, _core.resolve_threads(threads), strict, progress)
+    checkpoint = None if output is None else _Checkpoint(Path(output))
+    if checkpoint is not None:
+        checkpoint.prepare()
+        checkpoint.load(run)
+    try:
+        run.accumulate(checkpoint)
+    except KeyboardInterrupt:
+        if checkpoint is not None and run.settled:
+            checkpoint.save(run)
+        raise
+    limits = {} if k is None else run.screen(k)
+    sensor = run.sensor(limits)
+    if sensor.count == 0:
+        raise Error(_nothing_left(sensor.frames))
+    if output is not None and checkpoint is not None:
+        sensor.save(output)
+        checkpoint.remove()
+    return sensor
+
+
+def _screening_k(screen: str | float) -> float | None:
+    if screen == "auto":
+        return screening.DEFAULT_K
+    if screen == "off":
+        return None
+    if isinstance(screen, str) or not screen > 0:
+        raise ValueError(f"screen must be 'auto', 'off' or a positive number, not {screen!r}")
+    return float(screen)
+
+
+def _nothing_left(frames: npt.NDArray[np.void]) -> str:
+    if frames.size == 0:
+        return "no frame could be used: the files hold none"
+    first = frames[0]
+    where = first["file"] if first["index"] < 0 else f"{first['file']}, frame {first['index']}"
+    return f"no frame could be used, {frames.size} rejected; the first: {where}: {first['reason']}"
+
+
+class _Run:
+    """State of one measurement."""
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        threads: int,
+        strict: bool,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.files = [path.absolute() for path in files]
+        self.threads = threads
+        self.strict = strict
+        self._progress = progress
+        self.table = _file_table(self.files)
+        self.started = _now()
+        self.position = (0, 0)
+        """File and frame to be read next."""
+        self.settled = True
+        """False while moments, table and position do not go together."""
+        self.rows: list[npt.NDArray[np.void]] = []
+        self.frames_read = 0
+        self.bytes_read = 0
+        self.rejected = 0
+        shape, dtype = self._reference()
+        self.halves = (PixelMoments(shape, dtype), PixelMoments(shape, dtype))
+
+    def _reference(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and dtype that most files have, the first ones in doubt."""
+        step = max(1, len(self.files) // _FILES_LOOKED_INTO)
+        seen: Counter[tuple[tuple[int, ...], np.dtype[Any]]] = Counter()
+        first_error: Exception | None = None
+
+        def look(path: Path) -> None:
+            nonlocal first_error
+            try:
+                with open_frames(path) as source:
+                    seen[source.shape, source.dtype] += 1
+            except (Error, OSError) as error:
+                if self.strict:
+                    raise
+                first_error = first_error or error
+
+        for path in self.files[::step]:
+            look(path)
+        for path in [] if seen else self.files:
+            look(path)
+            if seen:
+                break
+        if not seen:
+            raise Error(f"no frame could be used, {len(self.files)} files rejected; the first: {first_error}")
+        return seen.most_common(1)[0][0]
+
+    def report(self, stage: str, done: int | None = None, total: int | None = None) -> None:
+        if self._progress is not None:
+            done = self.position[0] if done is None else done
+            total = len(self.files) if total is None else total
+            self._progress(
+                Progress(stage, done, total, self.frames_read, self.bytes_read, self.rejected)
+            )
+
+    def half_of(self, file: int, frame: int) -> int:
+        return (frame if len(self.files) == 1 else file) % 2
+
+    def accumulate(self, checkpoint: _Checkpoint | None) -> None:
+        """Read every frame once, from the present position on."""
+        for item in stream_frames(self.files, threads=self.threads, start=self.position):
+            self.settled = False
+            if isinstance(item, Chunk):
+                self._add(item)
+                self.position = (item.file_index, item.start + len(item.frames))
+            else:
+                self._reject(item.file_index, item.frame, item.reason)
+                self.position = (
+                    (item.file_index + 1, 0) if item.frame is None else (item.file_index, item.frame + 1)
+                )
+            self.settled = True
+            self.report("measuring")
+            if checkpoint is not None:
+                checkpoint.save_if_due(self)
+        self.position = (len(self.files), 0)
+        self.report("measuring")
+
+    def _add(self, chunk: Chunk) -> None:
+        self.frames_read += len(chunk.frames)
+        self.bytes_read += chunk.frames.nbytes
+        reason = self._misfit(chunk.frames)
+        if reason is not None:
+            for frame in range(chunk.start, chunk.start + len(chunk.frames)):
+                self._reject(chunk.file_index, frame, reason)
+            return
+        rows = self._new_rows(chunk.file_index, chunk.start, len(chunk.frames))
+        parities = (0, 1) if len(self.files) == 1 else (None,)
+        for parity in parities:
+            # Every frame of the chunk, or those of one half if a single file is split.
+            first = 0 if parity is None else (chunk.start + parity) % 2
+            step = 1 if parity is None else 2
+            half = self.halves[self.half_of(chunk.file_index, chunk.start + first)]
+            self._add_to(half, chunk.frames[first::step], rows[first::step])
+
+    def _add_to(
+        self, half: PixelMoments, frames: npt.NDArray[Any], rows: npt.NDArray[np.void]
+    ) -> None:
+        """Add frames to one half, leaving out those that are not finite."""
+        first = 0
+        while first < len(frames):
+            last = len(frames)
+            try:
+                statistics = half.add(frames[first:last], threads=self.threads)
+            except NonFiniteError as error:
+                last = first + error.frame
+                statistics = half.add(frames[first:last], threads=self.threads)
+                row = rows[last]
+                reason = str(error).partition(" has ")[2]
+                row["status"], row["reason"] = "rejected", reason
+                self.rejected += 1
+                if self.strict:
+                    raise FormatError(row["file"], reason, frame=int(row["index"])) from None
+            for name in ("mean", "std", "min", "max"):
+                rows[name][first:last] = statistics[name]
+            first = last + (last < len(frames))
+
+    def _misfit(self, frames: npt.NDArray[Any]) -> str | None:
+        """Why frames of this shape and dtype cannot be added, or None if they can."""
+        half = self.halves[0]
+        if frames.shape[1:] != half.shape:
+            return f"shape {frames.shape[1:]}, not {half.shape} as the others"
+        if _kind(frames.dtype) != _kind(half.dtype):
+            return (
+                f"{frames.dtype} pixels ({_kind(frames.dtype)} kind) among {half.dtype} ones "
+                f"({_kind(half.dtype)} kind)"
+            )
+        return None
+
+    def _new_rows(self, file: int, start: int, count: int) -> npt.NDArray[np.void]:
+        rows = np.empty(count, FRAME_DTYPE)
+        rows["file"] = self.table["path"][file]
+        rows["index"] = np.arange(start, start + count)
+        for name in ("mean", "std", "min", "max"):
+            rows[name] = np.nan
+        rows["half"] = ["AB"[self.half_of(file, frame)] for frame in range(start, start + count)]
+        rows["status"] = "accepted"
+        rows["reason"] = ""
+        self.rows.append(rows)
+        return rows
+
+    def _reject(self, file: int, frame: int | None, reason: str) -> None:
+        if self.strict:
+            raise FormatError(self.files[file], reason, frame=frame)
+        row = self._new_rows(file, 0 if frame is None else frame, 1)
+        if frame is None:
+            row["index"] = -1
+        row["status"], row["reason"] = "rejected", reason
+        self.rejected += 1
+
+    def frames(self) -> npt.NDArray[np.void]:
+        """Frame table so far."""
+        self.rows = [np.concatenate(self.rows)] if self.rows else [np.empty(0, FRAME_DTYPE)]
+        return self.rows[0]
+
+    def screen(self, k: float) -> dict[str, Any]:
+        """Take out the frames outside the limits of their set, by reading just these once more."""
+        frames = self.frames()
+        limits, reasons = screening.screen(frames, k)
+        number = {path: i for i, path in enumerate(self.table["path"])}
+        rows_of: dict[tuple[int, int], list[int]] = {}  # more than one if a file is listed twice
+        for row in sorted(reasons):
+            rows_of.setdefault((number[frames["file"][row]], int(frames["index"][row])), []).append(row)
+        done = 0
+        for item in stream_frames(self.files, threads=self.threads, selection=list(rows_of)):
+            frame = item.start if isinstance(item, Chunk) else item.frame or 0
+            for row in rows_of[item.file_index, frame]:
+                if not isinstance(item, Chunk) or not _same_statistics(item.frames, frames[row], self.threads):
+                    raise Error(
+                        f"{frames['file'][row]}, frame {frame}: no longer what it was when it was measured; "
+                        "nothing was written"
+                    )
+                self.halves["AB".index(frames["half"][row])].subtract(item.frames, threads=self.threads)
+                frames["status"][row], frames["reason"][row] = "rejected", reasons[row]
+                self.rejected += 1
+            done += 1
+            self.report("screening", done, len(rows_of))
+        return screening.as_dict(limits, k)
+
+    def sensor(self, screened: dict[str, Any]) -> Sensor:
+        provenance = {
+            "version": _core.build_info()["version"],
+            "command": shlex.join(sys.argv),
+            "started": self.started,
+            "ended": _now(),
+            "screening": screened,
+            "files": self.table,
+        }
+        return Sensor(self.halves, self.frames(), provenance)
+
+
+class _Checkpoint:
+    """State of a run kept beside the output, so that the same call can go on from there."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.path = output.with_name(output.name + ".checkpoint")
+        self._next = time.monotonic() + _CHECKPOINT_SECONDS
+        self._usable = True
+
+    def prepare(self) -> None:
+        """Find out at once, not after a night, that the output cannot be written."""
+        if self.output.is_dir():
+            raise Error(f"{self.output}: is a directory; name the sensor file to write")
+        if self.output.exists():
+            Sensor._check(self.output)
+        with atomic_target(self.path.with_name(self.path.name + ".test"), overwrite=True) as probe:
+            Path(probe).touch()
+        self.path.with_name(self.path.name + ".test").unlink()
+
+    def load(self, run: _Run) -> None:
+        """Put a run where its checkpoint left it, if there is one that fits."""
+        if not self.path.exists():
+            return
+        try:
+            sensor, attributes = Sensor._read(self.path, _CHECKPOINT)
+        except FormatError as error:
+            warnings.warn(f"starting anew: {error}", stacklevel=3)
+            return
+        file, frame = int(attributes["file"]), int(attributes["frame"])
+        # What was read must be what would be read now; files that came after it do not matter, but
+        # for a single file that has got company, since its halves would be others.
+        read = slice(0, file + (frame > 0))
+        same = (
+            sensor.shape == run.halves[0].shape
+            and sensor.dtype == run.halves[0].dtype
+            and np.array_equal(sensor.provenance["files"][read], run.table[read])
+            and (len(sensor.provenance["files"]) == 1) == (len(run.files) == 1)
+        )
+        if not same:
+            warnings.warn(f"starting anew: {self.path} belongs to another set of files", stacklevel=3)
+            return
+        run.halves = sensor.halves
+        run.rows = [sensor.frames]
+        run.position = (file, frame)
+        run.started = sensor.provenance["started"]
+        run.frames_read = int(attributes["frames_read"])
+        run.bytes_read = int(attributes["bytes_read"])
+        run.rejected = int(np.count_nonzero(sensor.frames["status"] == "rejected"))
+
+    def save_if_due(self, run: _Run) -> None:
+        if time.monotonic() >= self._next and self._usable:
+            self.save(run)
+
+    def save(self, run: _Run) -> None:
+        begin = time.monotonic()
+        attributes = {
+            "format": _CHECKPOINT,
+            "file": run.position[0],
+            "frame": run.position[1],
+            "frames_read": run.frames_read,
+            "bytes_read": run.bytes_read,
+        }
+        try:
+            with atomic_target(self.path, overwrite=True) as temporary:
+                run.sensor({})._write(temporary, attributes)
+        except OSError as error:
+            self._usable = False
+            warnings.warn(f"going on without checkpoints: {self.path} cannot be written: {error}", stacklevel=4)
+        end = time.monotonic()
+        self._next = end + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * (end - begin))
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    return "integer" if dtype.kind in "iu" and dtype.itemsize <= 2 else "float"
+
+
+def _same_statistics(frames: npt.NDArray[Any], row: np.void, threads: int) -> bool:
+    statistics = frame_statistics(frames, threads=threads)[0]
+    return all(statistics[name] == row[name] for name in ("mean", "std", "min", "max"))
+
+
+def _file_table(files: Sequence[Path]) -> npt.NDArray[np.void]:
+    table = np.empty(len(files), FILE_DTYPE)
+    for row, path in zip(table, files, strict=True):
+        try:
+            status = path.stat()
+            row["size"], row["mtime"] = status.st_size, status.st_mtime
+        except OSError:
+            row["size"], row["mtime"] = -1, 0.0
+        row["path"] = str(path)
+    return table
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,388 @@
+"""The result of a measurement: moments of both halves of a data set, frame table, provenance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .correction import Correction
+from .errors import Error, FormatError
+from .io.atomic import atomic_target
+from .moments import PixelMoments
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["FRAME_DTYPE", "SCHEMA", "Sensor"]
+
+SCHEMA = 1
+_FORMAT = "camnorm sensor"
+
+FRAME_DTYPE = np.dtype(
+    [
+        ("file", "O"),
+        ("index", "<i8"),
+        ("mean", "<f8"),
+        ("std", "<f8"),
+        ("min", "<f8"),
+        ("max", "<f8"),
+        ("half", "<U1"),
+        ("status", "<U8"),
+        ("reason", "O"),
+    ]
+)
+"""One row a frame: path of the file, index in it (-1: the whole file could not be read), statistics
+over the frame's pixels (NaN if it could not be read), half "A" or "B", status "accepted" or "rejected",
+and the reason for the latter."""
+
+FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
+
+# Pixels that are finished at a time, to bound the memory for what comes between state and image.
+_STRIP_PIXELS = 1 << 20
+
+Image = npt.NDArray[np.float64]
+
+
+class Sensor:
+    """What the images of a data set say of the sensor that took them.
+
+    Parameters
+    ----------
+    halves : tuple of two PixelMoments
+        Moments of half A and half B of the set, of one shape and kind.
+    frames : structured ndarray
+        Frame table of dtype `FRAME_DTYPE`.
+    provenance : mapping
+        ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k and
+        the limits of mean and std, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path,
+        size in bytes, mtime in seconds).
+
+    Attributes
+    ----------
+    halves, frames, provenance
+        As given.
+    """
+
+    def __init__(
+        self,
+        halves: tuple[PixelMoments, PixelMoments],
+        frames: npt.NDArray[np.void],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        self.halves = halves
+        self.frames = frames
+        self.provenance = dict(provenance)
+
+    @property
+    def count(self) -> int:
+        """Number of frames in the statistics."""
+        return self.halves[0].count + self.halves[1].count
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a frame, (y, x) or (y, x, c)."""
+        return self.halves[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type of the frames (of the first of them, if they differ within their kind)."""
+        return self.halves[0].dtype
+
+    @property
+    def moments(self) -> PixelMoments:
+        """Moments of the whole set: the halves merged, anew at each call."""
+        return self.halves[0] + self.halves[1]
+
+    @cached_property
+    def mean(self) -> Image:
+        """Mean image of the whole set: float64, shape of a frame, units of the pixels."""
+        return self._image(PixelMoments.mean)
+
+    @cached_property
+    def sigma(self) -> Image:
+        """Sigma image (ddof 0) of the whole set: float64, shape of a frame, units of the pixels."""
+        return self._image(PixelMoments.std)
+
+    @cached_property
+    def _targets(self) -> tuple[float, float]:
+        means, sigmas, pixels = 0.0, 0.0, 0
+        for _, strip in self._strips():
+            sigma = strip.std()
+            good = sigma > 0
+            means += float(np.sum(strip.mean(), where=good))
+            sigmas += float(np.sum(sigma, where=good))
+            pixels += int(np.count_nonzero(good))
+        return (means / pixels, sigmas / pixels) if pixels else (float("nan"), float("nan"))
+
+    @property
+    def target_mean(self) -> float:
+        """I0 of Eq. (2): mean over the mean image, pixels that never change left out (NaN if all)."""
+        return self._targets[0]
+
+    @property
+    def target_sigma(self) -> float:
+        """s0 of Eq. (2): mean over the sigma image, pixels that never change left out (NaN if all)."""
+        return self._targets[1]
+
+    def _strips(self) -> Iterator[tuple[slice, PixelMoments]]:
+        """Moments of the whole set, a strip of rows at a time."""
+        height, *rest = self.shape
+        step = max(1, _STRIP_PIXELS // int(np.prod(rest)))
+        for y in range(0, height, step):
+            rows = slice(y, min(y + step, height))
+            strip = self.halves[0]._rows(rows)
+            strip.merge(self.halves[1]._rows(rows))
+            yield rows, strip
+
+    def _image(self, finish: Callable[[PixelMoments], Image]) -> Image:
+        image = np.empty(self.shape, np.float64)
+        for rows, strip in self._strips():
+            image[rows] = finish(strip)
+        return image
+
+    def correction(
+        self,
+        target_mean: float | None = None,
+        target_sigma: float | None = None,
+        bad_policy: str = "neutral",
+    ) -> Correction:
+        """Correction of frames of this sensor, Eq. (2) of Afanasyev et al. 2015.
+
+        Parameters
+        ----------
+        target_mean, target_sigma : float, optional
+            I0 and s0, by default those of the set. 0 and 1 give Eq. (1).
+        bad_policy : {"neutral", "interpolate", "nan"}
+            What pixels that never change become; see `Correction`.
+
+        Returns
+        -------
+        Correction
+
+        Raises
+        ------
+        ValueError
+            If no pixel of the set ever changes (a single frame, say).
+        """
+        return Correction(
+            self.mean,
+            self.sigma,
+            target_mean=self.target_mean if target_mean is None else target_mean,
+            target_sigma=self.target_sigma if target_sigma is None else target_sigma,
+            bad_policy=bad_policy,
+        )
+
+    def merge(self, other: Sensor) -> Sensor:
+        """Put two measurements of one sensor together, half A to half A, half B to half B.
+
+        Raises
+        ------
+        Error
+            If shape or kind differ.
+        """
+        halves = self._pairwise(other, PixelMoments.__add__)
+        files = np.concatenate([self.provenance["files"], other.provenance["files"]])
+        return Sensor(halves, np.concatenate([self.frames, other.frames]), {**self.provenance, "files": files})
+
+    def subtract(self, other: Sensor) -> Sensor:
+        """Take a measurement away whose frames are all part of this one: the inverse of `merge`.
+
+        Raises
+        ------
+        Error
+            If shape or kind differ, or a frame of `other` is not among the accepted ones of this
+            measurement in the same half.
+        """
+
+        def keys(sensor: Sensor) -> list[tuple[Any, ...]]:
+            return sensor.frames[["file", "index", "half", "status"]].tolist()
+
+        taken: dict[tuple[Any, ...], int] = {}
+        for key in keys(other):
+            taken[key] = taken.get(key, 0) + 1
+        keep = np.ones(self.frames.size, bool)
+        for row, key in enumerate(keys(self)):
+            if taken.get(key, 0):
+                taken[key] -= 1
+                keep[row] = False
+        for (file, index, half, status), left in taken.items():
+            if left and status == "accepted":
+                raise Error(f"{file}, frame {index}, is not in half {half} of the measurement it is taken from")
+        halves = self._pairwise(other, PixelMoments.__sub__)
+        files = self.provenance["files"]
+        still = set(self.frames["file"][keep])
+        left_files = files[[path in still for path in files["path"]]]
+        return Sensor(halves, self.frames[keep], {**self.provenance, "files": left_files})
+
+    def _pairwise(
+        self, other: Sensor, operation: Callable[[PixelMoments, PixelMoments], PixelMoments]
+    ) -> tuple[PixelMoments, PixelMoments]:
+        try:
+            a, b = (operation(mine, its) for mine, its in zip(self.halves, other.halves, strict=True))
+        except (TypeError, ValueError) as error:
+            raise Error(f"these measurements do not go together: {error}") from None
+        return a, b
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a sensor file: HDF5, atomically, in place of one that may be there.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; a file that was there before is unharmed then.
+        """
+        with atomic_target(path, overwrite=True) as temporary:
+            self._write(temporary, {"format": _FORMAT})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Sensor:
+        """Read a sensor file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        Sensor
+
+        Raises
+        ------
+        FormatError
+            If it is a file of another kind, is truncated, or was written by a newer camnorm.
+        OSError
+            If there is no such file, or it cannot be opened.
+        """
+        sensor, _ = cls._read(path, _FORMAT)
+        return sensor
+
+    def _write(self, path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
+        import h5py
+
+        text = h5py.string_dtype()
+        with h5py.File(path, "w") as f:
+            f.attrs.update({"schema": SCHEMA, **attributes})
+            for name, half in zip("AB", self.halves, strict=True):
+                group = f.create_group(f"halves/{name}")
+                group.attrs["count"] = half.count
+                for part, array in half._core.parts().items():
+                    group.create_dataset(part, data=array)
+            files = self.provenance["files"]
+            group = f.create_group("files")
+            group.create_dataset("path", data=files["path"], dtype=text)
+            for column in ("size", "mtime"):
+                group.create_dataset(column, data=files[column])
+            number = {path: i for i, path in enumerate(files["path"])}
+            group = f.create_group("frames")
+            group.create_dataset("file", data=np.array([number[p] for p in self.frames["file"]], np.int64))
+            for column in ("index", "mean", "std", "min", "max"):
+                group.create_dataset(column, data=self.frames[column])
+            for column in ("half", "status"):
+                group.create_dataset(column, data=np.char.encode(self.frames[column], "ascii"))
+            group.create_dataset("reason", data=self.frames["reason"], dtype=text)
+            group = f.create_group("provenance")
+            group.attrs["shape"] = self.shape
+            group.attrs["dtype"] = self.dtype.name
+            # A data set, since attributes end at 64 kB and a command may name 20,000 files.
+            group.create_dataset("command", data=self.provenance["command"], dtype=text)
+            for key, value in self.provenance.items():
+                if key not in ("files", "command"):
+                    group.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
+
+    @classmethod
+    def _check(cls, path: str | os.PathLike[str]) -> None:
+        """Raise FormatError unless this is a sensor file that can be read."""
+        with _opened(path, _FORMAT):
+            pass
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str], kind: str) -> tuple[Sensor, dict[str, Any]]:
+        with _opened(path, kind) as f:
+            try:
+                return cls._read_open(f), dict(f.attrs)
+            except (KeyError, OSError, ValueError, TypeError) as error:
+                raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
+
+    @classmethod
+    def _read_open(cls, f: h5py.File) -> Sensor:
+        group = f["provenance"]
+        shape = tuple(int(n) for n in group.attrs["shape"])
+        dtype = np.dtype(group.attrs["dtype"])
+        provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
+        provenance["screening"] = json.loads(provenance["screening"])
+        provenance["command"] = group["command"].asstr()[()]
+
+        def half(name: str) -> PixelMoments:
+            moments = PixelMoments(shape, dtype)
+            stored = f["halves"][name]
+            for part, array in moments._core.parts().items():
+                if stored[part].dtype != array.dtype:
+                    raise ValueError(f"{part} has dtype {stored[part].dtype}, not {array.dtype}")
+                if stored[part].shape != array.shape:
+                    raise ValueError(f"{part} has shape {stored[part].shape}, not {array.shape}")
+                stored[part].read_direct(array)
+            moments._core.count = int(stored.attrs["count"])
+            return moments
+
+        stored = f["files"]
+        files = np.empty(stored["path"].shape, FILE_DTYPE)
+        files["path"] = stored["path"].asstr()[()]
+        for column in ("size", "mtime"):
+            files[column] = stored[column][()]
+        stored = f["frames"]
+        frames = np.empty(stored["file"].shape, FRAME_DTYPE)
+        frames["file"] = files["path"][stored["file"][()]]
+        for column in ("index", "mean", "std", "min", "max"):
+            frames[column] = stored[column][()]
+        for column in ("half", "status"):
+            frames[column] = np.char.decode(stored[column][()], "ascii")
+        frames["reason"] = stored["reason"].asstr()[()]
+        return cls((half("A"), half("B")), frames, {**provenance, "files": files})
+
+    def __repr__(self) -> str:
+        return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file of ours."""
+    import h5py
+
+    with open(path, "rb") as raw:
+        signature = raw.read(8)
+    if signature != b"\x89HDF\r\n\x1a\n":
+        raise FormatError(path, f"not a {kind} file: it is no HDF5")
+    try:
+        f = h5py.File(path, "r")
+    except OSError as error:
+        size = Path(path).stat().st_size
+        raise FormatError(path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size) from None
+    with f:
+        found = f.attrs.get("format")
+        if found != kind:
+            raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if found else ""))
+        schema = f.attrs.get("schema", 0)
+        if schema > SCHEMA:
+            raise FormatError(
+                path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
+            )
+        yield f
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.args[0] if error.args else error).splitlines()[0]
+
