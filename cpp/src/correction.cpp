@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -36,12 +37,19 @@ std::string text(FrameShape shape) {
     return s + ")";
 }
 
+std::string text(double value) {
+    std::ostringstream s;
+    s << value;
+    return s.str();
+}
+
 bool is_integer(DType dtype) {
     return dtype != DType::float16 && dtype != DType::float32 && dtype != DType::float64;
 }
 
 /// Mean over the good pixels, summed in double-double.
-double mean_of_good(const std::vector<double>& image, const std::vector<std::uint8_t>& bad, std::size_t good) {
+double mean_of_good(const std::vector<double>& image, const std::vector<std::uint8_t>& bad,
+                    std::size_t good) {
     detail::DoubleDouble sum{0.0, 0.0};
     for (std::size_t i = 0; i < image.size(); ++i)
         if (!bad[i]) sum = detail::add(sum, image[i]);
@@ -64,7 +72,8 @@ std::pair<std::uintptr_t, std::uintptr_t> extent(const FramesView& v) {
 bool same_memory(const FramesView& a, const FramesView& b) {
     const std::array<std::size_t, 4> sizes{a.count, a.shape.height, a.shape.width, a.shape.planes};
     bool same = a.data == b.data && a.dtype == b.dtype;
-    for (std::size_t i = 0; i < sizes.size(); ++i) same = same && (sizes[i] == 1 || a.strides[i] == b.strides[i]);
+    for (std::size_t i = 0; i < sizes.size(); ++i)
+        same = same && (sizes[i] == 1 || a.strides[i] == b.strides[i]);
     return same;
 }
 
@@ -78,50 +87,6 @@ void evaluate(const CorrectionDirection& direction, DType dtype, const std::byte
         dtype = DType::float32;
     }
     direction.evaluate[static_cast<std::size_t>(dtype)](pixels, n, mean, gain, target_mean, values);
-}
-
-/// Corrects `count` frames from the first-th on, or brings them back, all frames of one block of
-/// pixels before the next block. replacement(frame, k), the frame counted from `first`, is the value
-/// of the k-th bad pixel. Returns the number of clipped pixels.
-template <class Replacement>
-void process(const CorrectionDirection& direction, const Correction& c, const FramesView& frames,
-             const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
-             const std::vector<std::size_t>& bad_pixels, std::atomic<std::uint64_t>& clipped,
-             const Replacement& replacement) {
-    const auto store = detail::correction_kernels().store[static_cast<std::size_t>(out.dtype)];
-    const std::size_t pixels = c.shape().pixels();
-    const bool dense_in = frames.frames_contiguous();
-    const bool dense_out = out.view().frames_contiguous();
-    const std::size_t out_size = item_size(out.dtype);
-    detail::parallel_for(detail::block_count(pixels), threads, [&](std::size_t block) {
-        const std::size_t begin = block * block_pixels;
-        const std::size_t end = std::min(begin + block_pixels, pixels);
-        const auto first_bad = std::lower_bound(bad_pixels.begin(), bad_pixels.end(), begin);
-        double gain[block_pixels];
-        double values[tile_pixels];
-        std::byte scratch_in[tile_pixels * sizeof(double)];
-        std::byte scratch_out[tile_pixels * sizeof(double)];
-        std::uint64_t block_clipped = 0;
-        direction.gain(c.sigma().data() + begin, end - begin, c.target_sigma(), gain);
-        for (std::size_t f = 0; f < count; ++f) {
-            auto bad = first_bad;
-            for (std::size_t tile = begin; tile < end; tile += tile_pixels) {
-                const std::size_t n = std::min(tile_pixels, end - tile);
-                evaluate(direction, frames.dtype,
-                         detail::gather(frames, dense_in, first + f, tile, n, scratch_in), n,
-                         c.mean().data() + tile, gain + (tile - begin), c.target_mean(), values);
-                for (; bad != bad_pixels.end() && *bad < tile + n; ++bad)
-                    values[*bad - tile] = replacement(f, static_cast<std::size_t>(bad - bad_pixels.begin()));
-                if (dense_out) {
-                    block_clipped += store(values, n, out.frame(first + f) + tile * out_size);
-                } else {
-                    block_clipped += store(values, n, scratch_out);
-                    detail::scatter(out, dense_out, first + f, tile, n, scratch_out);
-                }
-            }
-        }
-        clipped.fetch_add(block_clipped, std::memory_order_relaxed);
-    });
 }
 
 /// Calls visit(y, x, pixel) for each good pixel of the pixel's own colour plane on the rim of the
@@ -148,41 +113,6 @@ void for_each_neighbour(FrameShape shape, const std::vector<std::uint8_t>& bad, 
     }
 }
 
-/// Values of the bad pixels in `count` frames from the first-th on, those of one frame together.
-/// They come from the frames as they are before any is overwritten.
-std::vector<double> interpolate(const Correction& c, const FramesView& frames, std::size_t first,
-                                std::size_t count, int threads, const std::vector<std::size_t>& bad_pixels,
-                                const std::vector<std::uint32_t>& radii) {
-    std::vector<double> values(count * bad_pixels.size());
-    const CorrectionDirection& direction = detail::correction_kernels().forward;
-    const std::size_t groups = (bad_pixels.size() + bad_group - 1) / bad_group;
-    detail::parallel_for(groups, threads, [&](std::size_t group) {
-        const std::size_t end = std::min((group + 1) * bad_group, bad_pixels.size());
-        for (std::size_t k = group * bad_group; k < end; ++k) {
-            std::size_t neighbours = 0;
-            for_each_neighbour(
-                c.shape(), c.bad(), bad_pixels[k], radii[k], [&](std::size_t y, std::size_t x, std::size_t p) {
-                    double gain = 0.0;
-                    direction.gain(&c.sigma()[p], 1, c.target_sigma(), &gain);
-                    const std::ptrdiff_t place =
-                        static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
-                        static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
-                        static_cast<std::ptrdiff_t>(p % c.shape().planes) * frames.strides[3];
-                    for (std::size_t f = 0; f < count; ++f) {
-                        double value = 0.0;
-                        evaluate(direction, frames.dtype, frames.frame(first + f) + place, 1, &c.mean()[p], &gain,
-                                 c.target_mean(), &value);
-                        values[f * bad_pixels.size() + k] += value;
-                    }
-                    ++neighbours;
-                });
-            for (std::size_t f = 0; f < count; ++f)
-                values[f * bad_pixels.size() + k] /= static_cast<double>(neighbours);
-        }
-    });
-    return values;
-}
-
 }  // namespace
 
 Correction::Correction(FrameShape shape, std::vector<double> mean, std::vector<double> sigma,
@@ -197,19 +127,17 @@ Correction::Correction(FrameShape shape, std::vector<double> mean, std::vector<d
     if (pixels == 0) throw InvalidArgument("frames of shape " + text(shape_) + " have no pixels");
     if (bad_.empty()) bad_.resize(pixels);
     if (mean_.size() != pixels || sigma_.size() != pixels || bad_.size() != pixels) {
-        throw InvalidArgument("the mean image has " + std::to_string(mean_.size()) + " pixels, the sigma image " +
-                              std::to_string(sigma_.size()) + " and the bad pixel mask " +
-                              std::to_string(bad_.size()) + ", not the " + std::to_string(pixels) + " of shape " +
-                              text(shape_));
+        throw InvalidArgument("the mean image has " + std::to_string(mean_.size()) +
+                              " pixels, the sigma image " + std::to_string(sigma_.size()) +
+                              " and the bad pixel mask " + std::to_string(bad_.size()) + ", not the " +
+                              std::to_string(pixels) + " of shape " + text(shape_));
     }
     const auto negative = std::find_if(sigma_.begin(), sigma_.end(), [](double s) { return s < 0.0; });
-    if (negative != sigma_.end())
-        throw InvalidArgument("sigma must not be negative, got " + std::to_string(*negative));
+    if (negative != sigma_.end()) throw InvalidArgument("sigma must not be negative, got " + text(*negative));
     if (options.target_mean && !std::isfinite(*options.target_mean))
-        throw InvalidArgument("target_mean must be finite, got " + std::to_string(*options.target_mean));
+        throw InvalidArgument("target_mean must be finite, got " + text(*options.target_mean));
     if (options.target_sigma && !(std::isfinite(*options.target_sigma) && *options.target_sigma > 0.0))
-        throw InvalidArgument("target_sigma must be positive and finite, got " +
-                              std::to_string(*options.target_sigma));
+        throw InvalidArgument("target_sigma must be positive and finite, got " + text(*options.target_sigma));
     find_bad_pixels(options.target_mean, options.target_sigma);
     if (bad_policy_ == BadPolicy::interpolate) find_radii();
 }
@@ -251,7 +179,8 @@ void Correction::find_radii() {
                     };
                     std::uint32_t nearest = at(y, x);
                     if (y != y_first) {
-                        for (std::ptrdiff_t i = std::max<std::ptrdiff_t>(x - 1, 0); i <= std::min(x + 1, width - 1); ++i)
+                        for (std::ptrdiff_t i = std::max<std::ptrdiff_t>(x - 1, 0);
+                             i <= std::min(x + 1, width - 1); ++i)
                             nearest = std::min(nearest, at(y - step, i) + 1);
                     }
                     if (x != x_first) nearest = std::min(nearest, at(y, x - step) + 1);
@@ -284,7 +213,80 @@ void Correction::check(const FramesView& frames, const MutableFramesView& out) c
     const auto [in_low, in_high] = extent(frames);
     const auto [out_low, out_high] = extent(out.view());
     if (in_low < out_high && out_low < in_high)
-        throw InvalidArgument("frames and out overlap in memory: out must be the frames themselves or apart from them");
+        throw InvalidArgument(
+            "frames and out overlap in memory: out must be the frames themselves or apart from them");
+}
+
+template <class Replacement>
+void Correction::process(const CorrectionDirection& direction, const FramesView& frames,
+                         const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
+                         const Replacement& replacement) const {
+    const auto store = detail::correction_kernels().store[static_cast<std::size_t>(out.dtype)];
+    const std::size_t pixels = shape_.pixels();
+    const bool dense_in = frames.frames_contiguous();
+    const bool dense_out = out.view().frames_contiguous();
+    const std::size_t out_size = item_size(out.dtype);
+    detail::parallel_for(detail::block_count(pixels), threads, [&](std::size_t block) {
+        const std::size_t begin = block * block_pixels;
+        const std::size_t end = std::min(begin + block_pixels, pixels);
+        const auto first_bad = std::lower_bound(bad_pixels_.begin(), bad_pixels_.end(), begin);
+        double gain[block_pixels];
+        double values[tile_pixels];
+        std::byte scratch_in[tile_pixels * sizeof(double)];
+        std::byte scratch_out[tile_pixels * sizeof(double)];
+        std::uint64_t block_clipped = 0;
+        direction.gain(sigma_.data() + begin, end - begin, target_sigma_, gain);
+        for (std::size_t f = 0; f < count; ++f) {
+            auto bad = first_bad;
+            for (std::size_t tile = begin; tile < end; tile += tile_pixels) {
+                const std::size_t n = std::min(tile_pixels, end - tile);
+                evaluate(direction, frames.dtype,
+                         detail::gather(frames, dense_in, first + f, tile, n, scratch_in), n,
+                         mean_.data() + tile, gain + (tile - begin), target_mean_, values);
+                for (; bad != bad_pixels_.end() && *bad < tile + n; ++bad)
+                    values[*bad - tile] = replacement(f, static_cast<std::size_t>(bad - bad_pixels_.begin()));
+                if (dense_out) {
+                    block_clipped += store(values, n, out.frame(first + f) + tile * out_size);
+                } else {
+                    block_clipped += store(values, n, scratch_out);
+                    detail::scatter(out, dense_out, first + f, tile, n, scratch_out);
+                }
+            }
+        }
+        clipped_->fetch_add(block_clipped, std::memory_order_relaxed);
+    });
+}
+
+std::vector<double> Correction::interpolate(const FramesView& frames, std::size_t first, std::size_t count,
+                                            int threads) const {
+    std::vector<double> values(count * bad_pixels_.size());
+    const CorrectionDirection& direction = detail::correction_kernels().forward;
+    const std::size_t groups = (bad_pixels_.size() + bad_group - 1) / bad_group;
+    detail::parallel_for(groups, threads, [&](std::size_t group) {
+        const std::size_t end = std::min((group + 1) * bad_group, bad_pixels_.size());
+        for (std::size_t k = group * bad_group; k < end; ++k) {
+            std::size_t neighbours = 0;
+            for_each_neighbour(shape_, bad_, bad_pixels_[k], radii_[k],
+                               [&](std::size_t y, std::size_t x, std::size_t p) {
+                                   double gain = 0.0;
+                                   direction.gain(&sigma_[p], 1, target_sigma_, &gain);
+                                   const std::ptrdiff_t place =
+                                       static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
+                                       static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
+                                       static_cast<std::ptrdiff_t>(p % shape_.planes) * frames.strides[3];
+                                   for (std::size_t f = 0; f < count; ++f) {
+                                       double value = 0.0;
+                                       evaluate(direction, frames.dtype, frames.frame(first + f) + place, 1,
+                                                &mean_[p], &gain, target_mean_, &value);
+                                       values[f * bad_pixels_.size() + k] += value;
+                                   }
+                                   ++neighbours;
+                               });
+            for (std::size_t f = 0; f < count; ++f)
+                values[f * bad_pixels_.size() + k] /= static_cast<double>(neighbours);
+        }
+    });
+    return values;
 }
 
 void Correction::apply(const FramesView& frames, const MutableFramesView& out, int threads) const {
@@ -296,7 +298,7 @@ void Correction::apply(const FramesView& frames, const MutableFramesView& out, i
     if (bad_policy_ != BadPolicy::interpolate) {
         const double neutral =
             bad_policy_ == BadPolicy::nan ? std::numeric_limits<double>::quiet_NaN() : target_mean_;
-        process(direction, *this, frames, out, 0, frames.count, threads, bad_pixels_, *clipped_,
+        process(direction, frames, out, 0, frames.count, threads,
                 [&](std::size_t, std::size_t) { return neutral; });
         return;
     }
@@ -304,16 +306,16 @@ void Correction::apply(const FramesView& frames, const MutableFramesView& out, i
     const std::size_t at_a_time = std::max(held_values / std::max<std::size_t>(bad, 1), std::size_t{1});
     for (std::size_t first = 0; first < frames.count; first += at_a_time) {
         const std::size_t count = std::min(at_a_time, frames.count - first);
-        const std::vector<double> values = interpolate(*this, frames, first, count, threads, bad_pixels_, radii_);
-        process(direction, *this, frames, out, first, count, threads, bad_pixels_, *clipped_,
+        const std::vector<double> values = interpolate(frames, first, count, threads);
+        process(direction, frames, out, first, count, threads,
                 [&](std::size_t f, std::size_t k) { return values[f * bad + k]; });
     }
 }
 
 void Correction::inverse(const FramesView& frames, const MutableFramesView& out, int threads) const {
     check(frames, out);
-    process(detail::correction_kernels().inverse, *this, frames, out, 0, frames.count, resolve_threads(threads),
-            bad_pixels_, *clipped_, [&](std::size_t, std::size_t k) { return mean_[bad_pixels_[k]]; });
+    process(detail::correction_kernels().inverse, frames, out, 0, frames.count, resolve_threads(threads),
+            [&](std::size_t, std::size_t k) { return mean_[bad_pixels_[k]]; });
 }
 
 }  // namespace camnorm

@@ -88,7 +88,7 @@ FrameStatistics combine(const FloatBlock* blocks, std::size_t block_stride, std:
         const double d = block.sum / block_n - mean;
         squares = detail::add(detail::add(squares, block.sum_of_squared_deviations), block_n * d * d);
     }
-    return {mean, std::sqrt(std::max(0.0, squares.high / n)), min, max};
+    return {mean, std::sqrt(std::max(squares.high / n, 0.0)), min, max};
 }
 
 /// Calls work(first pixel, pixels n, pixels_of, slots) for every block, all frames of it in one call:
@@ -99,6 +99,7 @@ std::vector<FrameStatistics> over_blocks(const FramesView& frames, int threads, 
     const std::size_t pixels = frames.shape.pixels();
     const std::size_t blocks = block_count(pixels);
     std::vector<Block> slots(blocks * frames.count);
+    std::vector<FrameStatistics> result(frames.count);
     const bool dense = frames.frames_contiguous();
     parallel_for(blocks, threads, [&](std::size_t b) {
         Scratch scratch;
@@ -107,7 +108,6 @@ std::vector<FrameStatistics> over_blocks(const FramesView& frames, int threads, 
         work(begin, n, [&](std::size_t f) { return block_of(frames, dense, f, begin, n, scratch); },
              slots.data() + b * frames.count);
     });
-    std::vector<FrameStatistics> result(frames.count);
     for (std::size_t f = 0; f < frames.count; ++f)
         result[f] = combine(slots.data() + f, frames.count, blocks, pixels);
     return result;
@@ -195,7 +195,7 @@ std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int thr
     std::vector<FrameStatistics> statistics = frame_statistics(frames, threads);
     for (std::size_t f = 0; f < frames.count; ++f) {
         const FrameStatistics& s = statistics[f];
-        if (std::isnan(s.mean))
+        if (std::isnan(s.min))
             throw NonFinite(f, "frame " + std::to_string(f) + " has NaN or infinite pixels");
         if (s.min < -largest_pixel || s.max > largest_pixel)
             throw NonFinite(f, "frame " + std::to_string(f) + " has pixels beyond 3e144, whose squares overflow");
@@ -253,8 +253,9 @@ DoubleDouble scatter_of_floats(double n, DoubleDouble sum, DoubleDouble squares)
     }
     DoubleDouble total{terms[count - 1], 0.0};
     for (std::size_t i = count - 1; i-- > 0;) total = detail::add(total, terms[i]);
-    // The sums are rounded n times at 2^-105 of themselves; what is below that is no scatter.
-    const double resolution = 2.0 * n * 0x1p-105 * a.high;
+    // The sums are rounded at 2^-105 of themselves with every frame, also with those that were taken
+    // away again: what is below that is no scatter. 2^-80 is a sigma of 1e-12 of the mean.
+    const double resolution = (0x1p-80 + n * 0x1p-104) * a.high;
     return total.high > resolution ? total : DoubleDouble{0.0, 0.0};
 }
 

@@ -6,7 +6,8 @@
 namespace camnorm::python {
 namespace {
 
-std::string text(const std::vector<std::size_t>& shape) {
+template <class Size>
+std::string text(const std::vector<Size>& shape) {
     std::string s = "(";
     for (std::size_t i = 0; i < shape.size(); ++i) s += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
     return s + (shape.size() == 1 ? ",)" : ")");
@@ -80,12 +81,13 @@ DType as_dtype(const py::dtype& dtype, const char* what) {
 
 py::dtype numpy_dtype(DType dtype) { return py::dtype(std::string(name(dtype))); }
 
-FrameShape as_shape(const std::vector<std::size_t>& shape) {
+FrameShape as_shape(const std::vector<py::ssize_t>& shape) {
     if (shape.size() != 2 && shape.size() != 3)
         throw py::value_error("a frame's shape is (y, x) or (y, x, c), not " + text(shape));
-    for (std::size_t n : shape)
-        if (n == 0) throw py::value_error("frames of shape " + text(shape) + " have no pixels");
-    return {shape[0], shape[1], shape.size() == 3 ? shape[2] : 1};
+    for (py::ssize_t n : shape)
+        if (n < 1) throw py::value_error("frames of shape " + text(shape) + " have no pixels");
+    const auto size = [&](std::size_t i) { return static_cast<std::size_t>(shape[i]); };
+    return {size(0), size(1), shape.size() == 3 ? size(2) : 1};
 }
 
 FramesView as_frames(const py::array& array, FrameShape shape, std::size_t ndim) {

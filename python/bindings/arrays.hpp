@@ -29,7 +29,8 @@ DType as_dtype(const py::dtype& dtype, const char* what);
 py::dtype numpy_dtype(DType dtype);
 
 /// (y, x) or (y, x, c), all positive.
-FrameShape as_shape(const std::vector<std::size_t>& shape);
+/// @throws py::value_error if it is not.
+FrameShape as_shape(const std::vector<py::ssize_t>& shape);
 
 /// One frame or a stack of frames of the given shape, told apart by the number of dimensions;
 /// `ndim` is 2 for grey frames, 3 for (y, x, c).

@@ -92,7 +92,7 @@ double taper_frame(const py::object& object, const py::object& row_window, const
                    py::array& out, const char* what, int threads) {
     const py::array array = as_array(object, what);
     FramesView frame;
-    frame.dtype = as_dtype(array.dtype(), what);
+    frame.dtype = as_dtype(array.dtype(), ("pixels of " + std::string(what)).c_str());
     if (array.ndim() != 2 || array.size() == 0)
         throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
                               " where a grey frame (y, x) is wanted");
@@ -104,12 +104,14 @@ double taper_frame(const py::object& object, const py::object& row_window, const
     const py::object columns = as_window(column_window, array.shape(1), "columns");
     if (out.ndim() != 2 || out.shape(0) != array.shape(0) || out.shape(1) != array.shape(1))
         throw py::value_error("out has shape " + shape_text(out) + ", not " + shape_text(array));
-    check_c_contiguous(out, "out");
+    if (out.strides(1) != out.itemsize() || out.strides(0) < 0 || out.strides(0) % out.itemsize() != 0)
+        throw py::value_error("out must have rows without gaps");
+    const auto out_stride = static_cast<std::size_t>(out.strides(0) / out.itemsize());
     const auto run = [&](auto* pixels) {
         const double* row_values = window_data(rows);
         const double* column_values = window_data(columns);
         py::gil_scoped_release nogil;
-        return taper(frame, row_values, column_values, pixels, threads);
+        return taper(frame, row_values, column_values, pixels, out_stride, threads);
     };
     try {
         if (out.dtype().equal(py::dtype::of<float>())) return run(static_cast<float*>(out.mutable_data()));

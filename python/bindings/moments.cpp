@@ -61,11 +61,11 @@ py::dict parts(const py::object& self) {
     return state;
 }
 
-void set_count(Moments& m, std::uint64_t count) {
-    if (count > PixelMoments::max_count)
-        throw InvalidArgument("a count of " + std::to_string(count) + " frames is beyond the largest, " +
+void set_count(Moments& m, std::int64_t count) {
+    if (count < 0 || count > static_cast<std::int64_t>(PixelMoments::max_count))
+        throw InvalidArgument("a count of " + std::to_string(count) + " frames is not between 0 and " +
                               std::to_string(PixelMoments::max_count));
-    m.core.state().count = count;
+    m.core.state().count = static_cast<std::uint64_t>(count);
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ void register_moments(py::module_& m) {
     PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
 
     py::class_<Moments>(m, "PixelMoments")
-        .def(py::init([](const std::vector<std::size_t>& shape, const py::object& dtype) {
+        .def(py::init([](const std::vector<py::ssize_t>& shape, const py::object& dtype) {
                  const FrameShape frame = as_shape(shape);
                  const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
                  return Moments{PixelMoments(frame, kind_of(d)), d, shape.size()};
@@ -140,7 +140,7 @@ void register_moments(py::module_& m) {
             const auto dims = static_cast<std::size_t>(array.ndim());
             if (dims != ndim && dims != ndim + 1)
                 throw py::value_error("frames of shape " + shape_text(array) + " are neither one frame nor a stack");
-            std::vector<std::size_t> shape(array.shape() + (dims - ndim), array.shape() + dims);
+            const std::vector<py::ssize_t> shape(array.shape() + (dims - ndim), array.shape() + dims);
             const FramesView view = as_frames(array, as_shape(shape), ndim);
             std::vector<FrameStatistics> statistics;
             {

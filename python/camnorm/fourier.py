@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -26,8 +26,7 @@ __all__ = [
     "ring_correlation",
 ]
 
-Window: TypeAlias = 'Literal["hann", "tukey"] | tuple[Literal["tukey"], float] | None'
-Binning: TypeAlias = 'Literal["round", "floor"]'
+Window: TypeAlias = "str | tuple[str, float] | None"
 
 # Two-sided probability that a normal variable lies beyond 3σ, as it is quoted.
 _OUTSIDE = 0.0027
@@ -35,7 +34,7 @@ _OUTSIDE = 0.0027
 _THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-bit")
 
 # What windows do is computed pair by pair up to this side; beyond it, rings behave all alike.
-_EXACT_SIDE = 256
+_EXACT_SIDE = 512
 
 # FFTW's planner sets the number of threads for all plans that are being made.
 _planner = threading.Lock()
@@ -130,7 +129,7 @@ class RingCorrelation:
     """
 
     shape: tuple[int, int]
-    binning: Binning
+    binning: str
     window: Window
     correlation: NDArray[np.float64]
     z: NDArray[np.float64]
@@ -333,9 +332,9 @@ def _exact_threshold(n_eff: NDArray[np.float64]) -> NDArray[np.float64]:
 def frc(
     a: NDArray[Any],
     b: NDArray[Any],
-    binning: Binning = "round",
+    binning: str = "round",
     window: Window = None,
-    crop: Literal["square"] | None = "square",
+    crop: str | None = "square",
     corners: bool = False,
     *,
     threads: int | None = None,
@@ -431,7 +430,7 @@ def ring_correlation(
     fa: NDArray[Any],
     fb: NDArray[Any],
     shape: tuple[int, int],
-    binning: Binning = "round",
+    binning: str = "round",
     corners: bool = False,
     *,
     threads: int | None = None,
@@ -461,16 +460,14 @@ def ring_correlation(
     """
     height, width = shape
     _check_shape((height, width))
-    return _ring_correlation(
-        fa, fb, (height, width), binning, corners, None, _core.resolve_threads(threads)
-    )
+    return _ring_correlation(fa, fb, (height, width), binning, corners, None, _core.resolve_threads(threads))
 
 
 def _ring_correlation(
     fa: NDArray[Any],
     fb: NDArray[Any],
     shape: tuple[int, int],
-    binning: Binning,
+    binning: str,
     corners: bool,
     window: Window,
     threads: int,
@@ -525,7 +522,7 @@ def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def ring_average(
-    spectrum: NDArray[np.floating[Any]], binning: Binning = "round", corners: bool = False
+    spectrum: NDArray[np.floating[Any]], binning: str = "round", corners: bool = False
 ) -> NDArray[np.float64]:
     """Mean of a two-dimensional spectrum over each ring.
 
@@ -567,7 +564,7 @@ def _central_square(frame: NDArray[Any]) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=4)
-def _ring_index(height: int, width: int, binning: Binning, corners: bool) -> _core.RingIndex:
+def _ring_index(height: int, width: int, binning: str, corners: bool) -> _core.RingIndex:
     return _core.RingIndex(height, width, binning, corners)
 
 
@@ -581,10 +578,10 @@ def _half_spectrum(
     """Transform of an image without its mean, under windows along y and x; and the mean."""
     import pyfftw
 
-    real = pyfftw.empty_aligned(np.shape(image), dtype)
-    mean = _core.taper(image, *windows, real, name, threads)
-    height, width = real.shape
+    height, width = np.shape(image)
     half = pyfftw.empty_aligned((height, width // 2 + 1), np.result_type(dtype, np.complex64))
+    real = half.view(dtype)[:, :width]
+    mean = _core.taper(image, *windows, real, name, threads)
     # Plans are estimated, not measured, so that every run gives the same bits; what FFTW learned of
     # a size it keeps itself, and the next plan takes no time.
     with _planner:
@@ -616,7 +613,7 @@ def _tukey(n: int, alpha: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=32)
 def _overlap(
-    shape: tuple[int, int], binning: Binning, alpha: float
+    shape: tuple[int, int], binning: str, alpha: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What a window does to the statistics of each ring: n / n_eff, and Σ_s cov(z_r, z_s).
 
@@ -632,7 +629,8 @@ def _overlap(
     ky, kx = (np.minimum(np.arange(n), n - np.arange(n)) for n in (height, width))
     ring = _ring_index(height, width, binning, True).table[np.ix_(ky, kx)].astype(np.intp)
     spread_y, spread_x = (
-        power / power[0] for power in (np.abs(np.fft.fft(_tukey(n, alpha) ** 2)) ** 2 for n in (height, width))
+        power / power[0]
+        for power in (np.abs(np.fft.fft(_tukey(n, alpha) ** 2)) ** 2 for n in (height, width))
     )
 
     n = np.bincount(ring.ravel())
@@ -652,7 +650,7 @@ def _overlap(
     smoothed = np.fft.irfft2(
         np.fft.rfft2(scaled) * np.fft.rfft2(np.outer(spread_y, spread_x)), s=(height, width)
     )
-    covariance = np.bincount(ring.ravel(), (scaled * smoothed).ravel())
+    covariance = np.asarray(np.bincount(ring.ravel(), (scaled * smoothed).ravel()), np.float64)
 
     n_over_n_eff = same_ring / n
     if scale > 1.0:

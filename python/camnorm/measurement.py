@@ -22,7 +22,7 @@ from .errors import Error, FormatError, NonFiniteError
 from .io import Chunk, expand_inputs, open_frames, stream_frames
 from .io.atomic import atomic_target
 from .moments import PixelMoments, frame_statistics
-from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor
+from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
 
 __all__ = ["Progress", "measure"]
 
@@ -109,7 +109,7 @@ def measure(
     run = _Run(files, _core.resolve_threads(threads), strict, progress)
     checkpoint = None if output is None else _Checkpoint(Path(output))
     if checkpoint is not None:
-        checkpoint.prepare()
+        checkpoint.prepare(run)
         checkpoint.load(run)
     try:
         run.accumulate(checkpoint)
@@ -217,9 +217,12 @@ class _Run:
                 self._add(item)
                 self.position = (item.file_index, item.start + len(item.frames))
             else:
-                self._reject(item.file_index, item.frame, item.reason)
+                more = f" (so are the {item.count - 1} frames after it)" if item.count > 1 else ""
+                self._reject(item.file_index, item.frame, item.reason + more)
                 self.position = (
-                    (item.file_index + 1, 0) if item.frame is None else (item.file_index, item.frame + 1)
+                    (item.file_index + 1, 0)
+                    if item.frame is None
+                    else (item.file_index, item.frame + item.count)
                 )
             self.settled = True
             self.report("measuring")
@@ -350,15 +353,21 @@ class _Checkpoint:
         self._next = time.monotonic() + _CHECKPOINT_SECONDS
         self._usable = True
 
-    def prepare(self) -> None:
+    def prepare(self, run: _Run) -> None:
         """Find out at once, not after a night, that the output cannot be written."""
         if self.output.is_dir():
             raise Error(f"{self.output}: is a directory; name the sensor file to write")
         if self.output.exists():
             Sensor._check(self.output)
-        with atomic_target(self.path.with_name(self.path.name + ".test"), overwrite=True) as probe:
-            Path(probe).touch()
-        self.path.with_name(self.path.name + ".test").unlink()
+        probe = self.output.with_name(self.output.name + ".probe")
+        try:
+            with open(probe, "xb"):
+                pass
+            reserve(probe, run.sensor({})._stored_bytes)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.output)) from None
+        finally:
+            probe.unlink(missing_ok=True)
 
     def load(self, run: _Run) -> None:
         """Put a run where its checkpoint left it, if there is one that fits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -158,10 +159,12 @@ class PixelMoments:
         Raises
         ------
         TypeError
-            If `other` is of the other kind.
+            If `other` is of the other kind, or no PixelMoments.
         ValueError
             If `other` has another shape.
         """
+        if not isinstance(other, PixelMoments):
+            raise TypeError(f"other must be PixelMoments, not {type(other).__name__}")
         with _both(self, other):
             self._core.merge(other._core, _core.resolve_threads(threads))
 
@@ -286,7 +289,7 @@ class PixelMoments:
             if array.shape != part.shape:
                 raise ValueError(f"{name} has shape {array.shape}, the frames {part.shape}")
             part[...] = array
-        self._core.count = int(state["count"])
+        self._core.count = operator.index(state["count"])
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -305,7 +308,7 @@ def _both(a: PixelMoments, b: PixelMoments) -> Iterator[None]:
 
 
 def _ddof(ddof: int) -> int:
-    if ddof < 0:
+    if operator.index(ddof) < 0:
         raise ValueError(f"ddof must not be negative, got {ddof}")
     return ddof
 

@@ -6,6 +6,7 @@ no window, no global state, so figures may be made in any thread and inside othe
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,26 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-__all__ = ["Curve", "correction_figure", "frc_figure", "frc_panel", "image_panel", "save", "sensor_figure"]
+    from .verification import Verification
+
+__all__ = [
+    "Curve",
+    "correction_figure",
+    "frc_figure",
+    "frc_panel",
+    "image_panel",
+    "save",
+    "sensor_figure",
+    "verification_figure",
+]
 
 # Resolution at which sizes in pixels below are meant.
 _DPI = 100
 
 # Grey levels of shown images: noise at 256 levels makes a file twice as large and looks the same.
 _LEVELS = 40
+
+_BLUE, _ORANGE, _YELLOW = "#1f4e8c", "#d35400", "#ffd000"
 
 # Below this fraction of Nyquist a ring holds few pixels and fluctuates up to ±1: left out of limits.
 _FIRST = 0.1
@@ -87,7 +101,8 @@ def image_panel(
     factor = math.ceil(max(image.shape[:2]) / pixels)
     if factor > 1:
         factor += factor % 2  # an odd one would beat against the 2x2 pattern of a colour filter
-    shown = _block_mean(image, factor)
+        factor = min(factor, *image.shape[:2])
+    shown = _blocks(image, factor).mean((1, 3), dtype=np.float64)
     height, width = (n * factor for n in shown.shape[:2])
     if shown.ndim == 3:
         planes = [_scaled(shown[..., plane], limits) for plane in range(3)]
@@ -121,15 +136,10 @@ def _set_title(ax: Axes, title: str) -> None:
         ax.set_title(title, loc="left", fontsize=10, pad=5)
 
 
-def _block_mean(image: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Mean over factor x factor blocks; a remainder at the right and bottom edge is left out."""
-    if factor == 1:
-        return image
+def _blocks(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Split into factor x factor blocks, (y, factor, x, factor[, c]); a remainder is left out."""
     height, width = (n // factor for n in image.shape[:2])
-    blocks = image[: height * factor, : width * factor].reshape(
-        height, factor, width, factor, *image.shape[2:]
-    )
-    return np.asarray(blocks.mean((1, 3), dtype=np.float64))
+    return image[: height * factor, : width * factor].reshape(height, factor, width, factor, *image.shape[2:])
 
 
 def _range(image: NDArray[Any], limits: Limits) -> tuple[float, float]:
@@ -212,7 +222,7 @@ def correction_figure(
     def whole(image: NDArray[Any], column: int, title: str) -> None:
         ax = add(column, 0, full)
         image_panel(ax, image, title, pixels=cell // 2)
-        ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec="#ffd000", lw=1.4))
+        ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=_YELLOW, lw=1.4))
 
     whole(raw, 0, "(a) raw frame")
     detail(raw, 0, 1, "(b) raw, detail")
@@ -243,7 +253,7 @@ def _arrow(ax: Axes, y: float, x: float, height: int, width: int) -> None:
         "",
         xy=(x + dx / norm * head, y + dy / norm * head),
         xytext=(x + dx / norm * tail, y + dy / norm * tail),
-        arrowprops={"arrowstyle": "-|>", "color": "#ffd000", "lw": 2.0, "shrinkA": 0, "shrinkB": 0},
+        arrowprops={"arrowstyle": "-|>", "color": _YELLOW, "lw": 2.0, "shrinkA": 0, "shrinkB": 0},
     )
 
 
@@ -269,11 +279,8 @@ def frc_panel(
     few pixels and their correlation fluctuates.
     """
     planes = list(curves) if isinstance(curves, Sequence) else [curves]
-    colours = {1: ["#1f4e8c"], 3: ["#c0392b", "#2e8b57", "#1f4e8c"]}.get(
-        len(planes), [f"C{i}" for i in range(len(planes))]
-    )
     low, high = 0.0, 0.0
-    for curve, colour in zip(planes, colours, strict=True):
+    for curve, colour in zip(planes, _plane_colours(len(planes)), strict=True):
         frequency, correlation = np.asarray(curve.nyquist), np.asarray(curve.correlation)
         band = curve.threshold("3sigma")
         ax.plot(frequency, correlation, color=colour, lw=0.9)
@@ -284,7 +291,7 @@ def frc_panel(
     curve = planes[0]
     band = curve.threshold("3sigma")
     for sign, label in ((1, "±3σ"), (-1, None)):
-        ax.plot(curve.nyquist, sign * band, color="#d35400", lw=1.0, ls="--", label=label)
+        ax.plot(curve.nyquist, sign * band, color=_ORANGE, lw=1.0, ls="--", label=label)
     ax.axhline(0.0, color="0.6", lw=0.6, zorder=0)
     for peak in peaks:
         ax.axvline(peak, color="0.8", lw=0.8, ls=":", zorder=0)
@@ -296,6 +303,12 @@ def frc_panel(
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(loc="upper right", frameon=False, fontsize=9)
     _set_title(ax, title)
+
+
+def _plane_colours(planes: int) -> list[str]:
+    if planes == 3:
+        return ["#c0392b", "#2e8b57", _BLUE]
+    return [_BLUE] if planes == 1 else [f"C{plane}" for plane in range(planes)]
 
 
 def _extreme(pick: np.ufunc, *values: NDArray[np.float64]) -> float:
@@ -351,6 +364,168 @@ def frc_figure(
     return figure
 
 
+def verification_figure(verification: Verification, *, peaks: Sequence[float] = ()) -> Figure:
+    """Ring correlations before and after the correction, of single frames and of group averages.
+
+    Parameters
+    ----------
+    verification : Verification
+        What `camnorm.verify` returned.
+    peaks : sequence of float, optional
+        Fractions of Nyquist to be marked.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The panels of the paper's Fig. 2, and the corrected single frames.
+    """
+    frames = len(verification.files[0])
+    averages = f"two averages of {frames} frames"
+    return frc_figure(
+        {
+            "raw, two frames": verification.pairs.raw.curves,
+            f"raw, {averages}": verification.groups.raw.curves,
+            "corrected, two frames": verification.pairs.corrected.curves,
+            f"corrected, {averages}": verification.groups.corrected.curves,
+        },
+        peaks=peaks,
+    )
+
+
+def sensor_figure(
+    mean: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    frame_means: NDArray[np.float64],
+    frame_stds: NDArray[np.float64],
+    *,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Mean and sigma image of a sensor, their spectra, and the histograms of the frames.
+
+    Parameters
+    ----------
+    mean, sigma : ndarray
+        float64 (y, x) or (y, x, c), finite.
+    frame_means, frame_stds : ndarray
+        Mean and standard deviation of each frame, (n,); those of frames that could not be read are NaN.
+    limits : mapping, optional
+        Lowest and highest value accepted of "mean" and of "std", as the screening of the sensor's
+        provenance has them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        Images of different shapes.
+
+    Notes
+    -----
+    A ring's amplitude is the root of the mean of |F|² / (number of pixels) over the ring, so that white
+    noise has the amplitude of its standard deviation at every frequency. Peaks are rings that exceed the
+    median of their surroundings by eight times the scatter of the curve; they bear their frequency as a
+    fraction of Nyquist.
+    """
+    from matplotlib.figure import Figure
+
+    if mean.shape != sigma.shape:
+        raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
+    figure = Figure(figsize=(16.0, 13.2), dpi=_DPI, layout="constrained")
+    grid = figure.add_gridspec(3, 3, height_ratios=(1.0, 1.0, 0.6))
+    for row, (name, image) in enumerate((("mean image", mean), ("sigma image", sigma))):
+        panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
+        _spectrum_panels(panels, image, name)
+    histograms = grid[2, :].subgridspec(1, 2)
+    for column, (key, name, values) in enumerate(
+        (("mean", "mean", frame_means), ("std", "standard deviation", frame_stds))
+    ):
+        ax = figure.add_subplot(histograms[0, column])
+        _histogram_panel(ax, values, name, (limits or {}).get(key, (-np.inf, np.inf)))
+    return figure
+
+
+def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: str) -> None:
+    """An image, its amplitude spectrum, and the root mean square of that over rings."""
+    from .fourier import amplitude_spectrum, ring_average
+
+    planes = [image] if image.ndim == 2 else [image[..., plane] for plane in range(image.shape[2])]
+    spectra = [amplitude_spectrum(plane) / math.sqrt(plane.size) for plane in planes]
+    image_panel(panels[0], image, name, pixels=500)
+
+    # The highest of each block: its mean would hide the sharp peaks that are looked for.
+    shown = np.mean(spectra, axis=0)
+    factor = min(math.ceil(max(shown.shape) / 256), *shown.shape)
+    highest = _blocks(shown, factor).max((1, 3))
+    logarithm = np.log(np.maximum(highest, 1e-6 * highest.max()))
+    image_panel(panels[1], logarithm, f"{name}: spectrum, logarithmic")
+
+    ax = panels[2]
+    for spectrum, colour in zip(spectra, _plane_colours(len(spectra)), strict=True):
+        amplitude = np.sqrt(ring_average(spectrum**2))[1:]
+        nyquist = np.arange(1, amplitude.size + 1) / (min(spectrum.shape) / 2)
+        ax.semilogy(nyquist, amplitude, color=colour, lw=0.9)
+        for peak in _peaks(amplitude, nyquist):
+            ax.annotate(
+                f"{nyquist[peak]:.2f}",
+                (nyquist[peak], amplitude[peak]),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=_ORANGE,
+            )
+    ax.margins(y=0.1)
+    ax.set_xlim(0.0, 1.0)
+    ax.set_xlabel("spatial frequency / Nyquist")
+    ax.set_ylabel("amplitude")
+    ax.spines[["top", "right"]].set_visible(False)
+    _set_title(ax, f"{name}: spectrum over rings")
+
+
+def _peaks(amplitude: NDArray[np.float64], nyquist: NDArray[np.float64]) -> list[int]:
+    """Indices of the eight rings, at most, that stand out most of their surroundings."""
+    reach = 10
+    if amplitude.size <= 2 * reach or not (amplitude > 0).all():
+        return []
+    curve = np.log(amplitude)
+    padded = np.pad(curve, reach, mode="reflect")
+    excess = curve - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
+    scatter = 1.4826 * float(np.median(np.abs(excess)))
+    padded = np.pad(excess, 1, constant_values=-np.inf)
+    top = (excess >= padded[:-2]) & (excess > padded[2:]) & (excess > 8 * scatter) & (nyquist >= _FIRST)
+    found = np.flatnonzero(top)
+    return [int(i) for i in found[np.argsort(excess[found])[::-1][:8]]]
+
+
+def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: tuple[float, float]) -> None:
+    """Histogram of a statistic of the frames; those outside the limits stand at the edge, in orange."""
+    values = values[np.isfinite(values)]
+    low, high = limits
+    inside = (values >= low) & (values <= high)
+    if inside.any():
+        low = max(low, float(values[inside].min()))
+        high = min(high, float(values[inside].max()))
+        room = 0.25 * (high - low) or 0.5
+        view = (low - room, high + room)
+        bins = np.linspace(*view, 61).tolist()
+        ax.hist(values[inside], bins=bins, color=_BLUE)
+        if not inside.all():
+            ax.hist(
+                np.clip(values[~inside], *view), bins=bins, color=_ORANGE, label=f"{(~inside).sum()} rejected"
+            )
+            ax.legend(frameon=False, fontsize=9)
+        for limit in limits:
+            if view[0] < limit < view[1]:
+                ax.axvline(limit, color=_ORANGE, lw=1.0, ls="--")
+        ax.set_xlim(*view)
+    ax.set_xlabel(f"{name} of a frame")
+    ax.set_ylabel("frames")
+    ax.spines[["top", "right"]].set_visible(False)
+    _set_title(ax, f"histogram of the frames' {name}s")
+
+
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, which appears whole or not at all.
 
@@ -382,17 +557,12 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 def _save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a PNG with a palette where one holds the figure's colours: half the size."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image  # comes with matplotlib, which writes PNG by it
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=figure.dpi, pil_kwargs={"compress_level": 1})
+    image = Image.open(drawn).convert("RGB")
     # Grey images and antialiased lines; a colour photograph has more and stays as it is.
     if image.getcolors(4096) is not None:
         image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     image.save(path, format="PNG", dpi=(figure.dpi, figure.dpi), optimize=True)
-
-
-def sensor_figure():
-    pass

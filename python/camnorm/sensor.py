@@ -270,9 +270,18 @@ class Sensor:
         sensor, _ = cls._read(path, _FORMAT)
         return sensor
 
+    @property
+    def _stored_bytes(self) -> int:
+        """About how large the file will be."""
+        parts = [part for half in self.halves for part in half._core.parts().values()]
+        rows = self.frames.size + self.provenance["files"].size
+        return sum(part.nbytes for part in parts) + 200 * rows + (1 << 16)
+
     def _write(self, path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
         import h5py
 
+        # A full disk is found out before HDF5 does, which would not say so in so many words.
+        reserve(path, self._stored_bytes)
         text = h5py.string_dtype()
         with h5py.File(path, "w") as f:
             f.attrs.update({"schema": SCHEMA, **attributes})
@@ -355,6 +364,14 @@ class Sensor:
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+def reserve(path: str | os.PathLike[str], size: int) -> None:
+    """Raise OSError if the file cannot grow to this size, where the system can tell."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(0)
 
 
 @contextmanager

@@ -365,9 +365,7 @@ class Camera:
             read_noise=read_noise,
             level=44.0,
             exposure_spread=0.03,
-            scene=Particles(
-                shape, size=48, count=max(1, height * width // 6000), contrast=0.16, rng=rng
-            ),
+            scene=Particles(shape, size=48, count=max(1, height * width // 6000), contrast=0.16, rng=rng),
             concealed=bundle | columns | line | pixels,
             defects={
                 "bundle": bundle,
@@ -514,7 +512,7 @@ class Camera:
             float64 (y, x), digital numbers. Saturation is left out.
         """
         scene_mean = 1.0 if self._scene is None else self._scene.mean
-        mean = self.gain * (self._level * scene_mean) + self.offset
+        mean: NDArray[np.float64] = self.gain * (self._level * scene_mean) + self.offset
         self._neighbours.average(mean)
         return mean
 

@@ -217,9 +217,16 @@ class Verification:
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         numbers, figure = folder / "verify.json", folder / "verify.png"
+        size = len(self.files[0])
+        panels = {
+            "single frames, raw": self.pairs.raw.curves,
+            "single frames, corrected": self.pairs.corrected.curves,
+            f"averages of {size}, raw": self.groups.raw.curves,
+            f"averages of {size}, corrected": self.groups.corrected.curves,
+        }
         with atomic_target(numbers, overwrite=True) as temporary:
             Path(temporary).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        plot.save(plot.verification_figure(self), figure)
+        plot.save(plot.frc_figure(panels), figure)
         tables = []
         for name, curve in self.curves().items():
             tables.append(folder / f"verify_{name}.csv")

@@ -10,6 +10,9 @@
 #include "camnorm/frames.hpp"
 
 namespace camnorm {
+namespace detail {
+struct CorrectionDirection;
+}
 
 /// What a bad pixel becomes in a corrected frame.
 enum class BadPolicy : std::uint8_t {
@@ -82,6 +85,19 @@ private:
     void check(const FramesView& frames, const MutableFramesView& out) const;
     void find_bad_pixels(std::optional<double> target_mean, std::optional<double> target_sigma);
     void find_radii();
+
+    /// Runs `count` frames from the first-th on through the formula, all frames of one block of pixels
+    /// before the next block. replacement(frame, k), the frame counted from `first`, is the value of
+    /// the k-th bad pixel.
+    template <class Replacement>
+    void process(const detail::CorrectionDirection& direction, const FramesView& frames,
+                 const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
+                 const Replacement& replacement) const;
+
+    /// Values of the bad pixels in `count` frames from the first-th on, those of one frame together,
+    /// from the frames as they are before any is overwritten.
+    std::vector<double> interpolate(const FramesView& frames, std::size_t first, std::size_t count,
+                                    int threads) const;
 
     FrameShape shape_;
     std::vector<double> mean_;

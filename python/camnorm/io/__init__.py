@@ -1,6 +1,23 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
-from .registry import open_frames
+from .atomic import atomic_target
+from .inputs import InputFile, expand_inputs
+from .registry import is_image_name, open_frames
 from .source import FrameSource
+from .stream import Chunk, Failure, stream_frames
+from .writers import FrameWriter, create_writer, target_name
 
-__all__ = ["FrameSource", "open_frames"]
+__all__ = [
+    "Chunk",
+    "Failure",
+    "FrameSource",
+    "FrameWriter",
+    "InputFile",
+    "atomic_target",
+    "create_writer",
+    "expand_inputs",
+    "is_image_name",
+    "open_frames",
+    "stream_frames",
+    "target_name",
+]

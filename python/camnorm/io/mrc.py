@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 from ..errors import FormatError
 from .source import FrameSource, MappedFile
+from .writers import FrameWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADER_BYTES = 1024
-DTYPES = {mode: np.dtype(code) for mode, code in {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}.items()}
+_HEADER_BYTES = 1024
+_DTYPES = {mode: np.dtype(code) for mode, code in {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}.items()}
 # Modes of the standard or of detector software that hold no plain real pixels.
 _OTHER_MODES = {
     3: "complex 16 bit integers",
@@ -24,6 +26,7 @@ _OTHER_MODES = {
     7: "not in the standard",
     101: "4 bit integers",
 }
+_WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "u1": 6}  # the bytes of mode 0 would be signed
 _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
 
@@ -48,11 +51,11 @@ class MrcSource(FrameSource):
             raise FormatError(file.path, f"MRC mode {mode} ({_OTHER_MODES[mode]}) is not supported")
         if extended < 0:
             raise FormatError(file.path, f"damaged MRC header: extended header of {extended} bytes")
-        self._stored = DTYPES[mode].newbyteorder(header.dtype["mode"].byteorder)
+        self._stored = _DTYPES[mode].newbyteorder(header.dtype["mode"].byteorder)
         if mode == 0 and _is_unsigned(header):
             self._stored = np.dtype("u1")
-        self._offset = HEADER_BYTES + extended
-        metadata: dict[str, Any] = {"mode": mode, "labels": labels(header)}
+        self._offset = _HEADER_BYTES + extended
+        metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])
         super().__init__(
@@ -67,31 +70,116 @@ class MrcSource(FrameSource):
     def extended_header(self) -> bytes:
         """Read the extended header from the file, which may be closed by now."""
         with open(self.path, "rb") as file:
-            file.seek(HEADER_BYTES)
-            return file.read(self._offset - HEADER_BYTES)
+            file.seek(_HEADER_BYTES)
+            return file.read(self._offset - _HEADER_BYTES)
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
         return self._file.map(self._offset + start * frame_bytes, (stop - start, *self.shape), self._stored)
 
 
-def labels(header: np.void) -> list[str]:
+class MrcWriter(FrameWriter):
+    """An MRC file with the header of another; little-endian, whatever the other is.
+
+    The extended header is copied as it is, byte by byte.
+    """
+
+    def __init__(self, path: Path, source: MrcSource, dtype: np.dtype[Any], count: int, label: str) -> None:
+        super().__init__(source.shape, dtype, count)
+        mode = _WRITTEN.get(dtype.str[1:])
+        if mode is None:
+            raise ValueError(
+                f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, and uint8 as uint16"
+            )
+        self._stored = _DTYPES[mode].newbyteorder("<")
+        self._statistics = _Statistics()
+        extended = source.extended_header()
+        self._header = header = np.array(source.header).astype(HEADER_DTYPE.newbyteorder("<"))
+        if count != header["nz"] == header["mz"]:  # a grid as deep as the stack: keep its spacing
+            header["cella"]["z"] *= count / header["nz"]
+            header["mz"] = count
+        header["nz"] = count
+        header["mode"] = mode
+        header["nsymbt"] = len(extended)
+        header["map"] = b"MAP "
+        header["machst"] = (0x44, 0x44, 0, 0)
+        last = min(max(int(header["nlabl"]), 0), 9)
+        header["label"][last] = label.encode("ascii", "replace")[:80]
+        header["nlabl"] = last + 1
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._file.write(bytes(_HEADER_BYTES) + extended)
+
+    def _append(self, frames: NDArray[Any]) -> None:
+        self._statistics.add(frames)
+        self._file.write(frames.astype(self._stored, copy=False).data)
+
+    def finish(self) -> None:
+        """Write the header with the statistics of all pixels, and close."""
+        self._header["dmin"], self._header["dmax"], self._header["dmean"], self._header["rms"] = (
+            self._statistics.summary()
+        )
+        self._file.seek(0)
+        self._file.write(self._header.tobytes())
+        self._file.close()
+
+    def close(self) -> None:
+        """Close, finished or not."""
+        self._file.close()
+
+
+class _Statistics:
+    """Minimum, maximum, mean and standard deviation of the pixels, for the header."""
+
+    _BLOCK = 2**16  # pixels: their float64 copy stays in the cache
+
+    def __init__(self) -> None:
+        self._minimum = np.inf
+        self._maximum = -np.inf
+        self._count = 0
+        self._shift: float | None = None
+        self._sum = 0.0
+        self._squares = 0.0
+
+    def add(self, frames: NDArray[Any]) -> None:
+        pixels = frames.reshape(-1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for start in range(0, pixels.size, self._BLOCK):
+                block = pixels[start : start + self._BLOCK]
+                self._minimum = min(self._minimum, float(block.min()))
+                self._maximum = max(self._maximum, float(block.max()))
+                if self._shift is None:  # near the mean, against cancellation
+                    self._shift = float(block.mean(dtype=np.float64))
+                deviation = np.subtract(block, self._shift, dtype=np.float64)
+                self._sum += float(deviation.sum())
+                self._squares += float(deviation @ deviation)
+        self._count += pixels.size
+
+    def summary(self) -> tuple[float, float, float, float]:
+        """Minimum, maximum, mean and rms deviation, or the marks for unknown if not all pixels are finite."""
+        if self._shift is None or not np.isfinite(self._squares):
+            return 0.0, -1.0, -2.0, -1.0
+        offset = self._sum / self._count
+        variance = max(0.0, self._squares / self._count - offset**2)
+        return self._minimum, self._maximum, self._shift + offset, variance**0.5
+
+
+def _labels(header: np.void) -> list[str]:
     """Labels of the header that are in use."""
     used = min(max(int(header["nlabl"]), 0), 10)
     return [bytes(label).decode("latin-1").rstrip("\0 ") for label in header["label"][:used]]
 
 
 def _read_header(file: MappedFile) -> np.void:
-    head = file.read(0, HEADER_BYTES)
-    if len(head) < HEADER_BYTES:
-        reason = f"not an MRC file, or truncated: shorter than the header of {HEADER_BYTES} bytes"
+    head = file.read(0, _HEADER_BYTES)
+    if len(head) < _HEADER_BYTES:
+        reason = f"not an MRC file, or truncated: shorter than the header of {_HEADER_BYTES} bytes"
         raise FormatError(file.path, reason, frame=0, offset=len(head))
     # The machine stamp is not always right: an order in which the header makes sense goes first.
     stamped = _BYTE_ORDERS.get(head[212], "<")
     for order in (stamped, "<", ">"):
         header: np.void = np.frombuffer(head, HEADER_DTYPE.newbyteorder(order))[0]
         size = tuple(int(header[name]) for name in ("nx", "ny", "nz"))
-        if min(size) > 0 and int(header["mode"]) in DTYPES.keys() | _OTHER_MODES.keys():
+        if min(size) > 0 and int(header["mode"]) in _DTYPES.keys() | _OTHER_MODES.keys():
             return header
     if head[208:211] != b"MAP":
         raise FormatError(file.path, "not an MRC file: no 'MAP' at byte 208 and no sense in its header")

@@ -198,9 +198,7 @@ class FrameSource(ABC):
         if not 0 <= start < stop <= self.count:
             raise IndexError(f"{self.path}: no frames [{start}, {stop}) among {self.count}")
         if stop > self.available:
-            raise FormatError(
-                self.path, _TRUNCATED, frame=max(start, self.available), offset=self._file.size
-            )
+            raise FormatError(self.path, _TRUNCATED, frame=max(start, self.available), offset=self._file.size)
         return stop
 
     def __enter__(self) -> Self:

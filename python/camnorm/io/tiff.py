@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import tifffile
 
 from ..errors import FormatError
 from .source import FrameSource, MappedFile, decoding
+from .writers import FrameWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # More bytes of pixels than this for a byte in the file are damage, and not to be allocated.
 _EXPANSION = 2**17
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
+_DIRECTORY_BYTES = 1024  # that a page takes besides its pixels, at most
 _ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
 
 # tifffile logs damage that is raised here as an error; only these messages are dropped.
@@ -109,8 +112,8 @@ class TiffSource(FrameSource):
     def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
         if page.is_final:
             return self._map(page.dataoffsets[0], 1)[0]
+        frame: NDArray[Any]
         with _reading(self._file, index):
-            frame: NDArray[Any]
             if page.compression != 1 and len(page.dataoffsets) == 1 and not page.is_tiled:
                 # One strip is the frame: asarray() would copy it once more.
                 ((segment, _, _),) = page.segments(lock=self._lock, maxworkers=1)
@@ -153,8 +156,46 @@ class TiffSource(FrameSource):
 
     def _frames_behind_one_directory(self, page: tifffile.TiffPage) -> int:
         if page.is_imagej or page.is_shaped:
-            return self._tiff.series[0].size // page.size
+            return int(self._tiff.series[0].size) // page.size
         return 1
+
+
+class TiffWriter(FrameWriter):
+    """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
+
+    def __init__(self, path: Path, source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> None:
+        super().__init__(source.shape, dtype, count)
+        self._tags: dict[str, Any] = {
+            "photometric": "minisblack",
+            "rowsperstrip": self.shape[0],
+            "description": label.encode("ascii", "replace"),
+            "software": "camnorm",
+            "metadata": None,
+        }
+        if len(self.shape) == 3:
+            planes = self.shape[2]
+            self._tags["planarconfig"] = "contig"
+            if planes in (3, 4):
+                self._tags["photometric"] = "rgb"
+            extra = planes - (3 if planes in (3, 4) else 1)
+            self._tags["extrasamples"] = ["unspecified"] * extra
+        if "resolution" in source.metadata:
+            x, y, unit = source.metadata["resolution"]
+            self._tags |= {"resolution": (x, y), "resolutionunit": unit}
+        size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES)
+        self._file = tifffile.TiffWriter(path, byteorder="<", bigtiff=size >= 2**32)
+
+    def _append(self, frames: NDArray[Any]) -> None:
+        for frame in frames:
+            self._file.write(frame, **self._tags)
+
+    def finish(self) -> None:
+        """Close the file; its directories were written with the frames."""
+        self._file.close()
+
+    def close(self) -> None:
+        """Close, finished or not."""
+        self._file.close()
 
 
 def _find_directories(file: MappedFile) -> tuple[list[int], bool]:

@@ -1,0 +1,160 @@
+#include "camnorm/correction.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arrays.hpp"
+#include "camnorm/error.hpp"
+
+namespace camnorm::python {
+namespace {
+
+/// The correction with what only numpy knows of it: whether colour planes are an axis of their own.
+struct Bound {
+    Correction core;
+    std::size_t ndim;
+
+    std::vector<py::ssize_t> shape() const { return numpy_shape(core.shape(), ndim); }
+};
+
+using Run = void (Correction::*)(const FramesView&, const MutableFramesView&, int) const;
+
+std::vector<py::ssize_t> shape_of(const py::array& array) {
+    return {array.shape(), array.shape() + array.ndim()};
+}
+
+/// A value a pixel, not 0 where the bool array is true.
+std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py::ssize_t>& shape,
+                                  const char* what) {
+    const py::array array = as_array(object, what);
+    if (array.dtype().kind() != 'b')
+        throw py::type_error(std::string(what) + " must be of dtype bool, not " +
+                             py::str(array.dtype()).cast<std::string>());
+    if (shape_of(array) != shape)
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " +
+                              py::str(py::tuple(py::cast(shape))).cast<std::string>());
+    const auto dense = py::array_t<bool, py::array::c_style>::ensure(array);
+    return {dense.data(), dense.data() + dense.size()};
+}
+
+/// The mean or the sigma image, a value a pixel.
+std::vector<double> as_pixels(const py::object& object, const std::vector<py::ssize_t>& shape,
+                              const char* what) {
+    const py::dtype dtype = as_array(object, what).dtype();
+    if (dtype.kind() != 'f' || (dtype.itemsize() != 4 && dtype.itemsize() != 8))
+        throw py::type_error(std::string(what) + " must be of dtype float32 or float64, not " +
+                             py::str(dtype).cast<std::string>());
+    const auto image = as_image(object, shape, what);
+    return {image.data(), image.data() + image.size()};
+}
+
+BadPolicy as_policy(const std::string& name) {
+    if (name == "neutral") return BadPolicy::neutral;
+    if (name == "interpolate") return BadPolicy::interpolate;
+    if (name == "nan") return BadPolicy::nan;
+    throw InvalidArgument("bad_policy must be 'neutral', 'interpolate' or 'nan', not '" + name + "'");
+}
+
+const char* policy_name(BadPolicy policy) {
+    switch (policy) {
+        case BadPolicy::neutral: return "neutral";
+        case BadPolicy::interpolate: return "interpolate";
+        case BadPolicy::nan: break;
+    }
+    return "nan";
+}
+
+Bound make(const py::object& mean, const py::object& sigma, std::optional<double> target_mean,
+           std::optional<double> target_sigma, const py::object& bad, const std::string& bad_policy) {
+    const py::array given = as_array(mean, "mean");
+    const FrameShape shape = as_shape({given.shape(), given.shape() + given.ndim()});
+    const auto ndim = static_cast<std::size_t>(given.ndim());
+    const std::vector<py::ssize_t> array_shape = numpy_shape(shape, ndim);
+    std::vector<double> mean_pixels = as_pixels(mean, array_shape, "mean");
+    std::vector<double> sigma_pixels = as_pixels(sigma, array_shape, "sigma");
+    CorrectionOptions options{target_mean, target_sigma, {}, as_policy(bad_policy)};
+    if (!bad.is_none()) options.bad = as_mask(bad, array_shape, "bad");
+    py::gil_scoped_release nogil;
+    return {Correction(shape, std::move(mean_pixels), std::move(sigma_pixels), std::move(options)), ndim};
+}
+
+/// The array that the frames are written to: `out`, or a new one.
+py::array output(const py::array& frames, const py::object& out, const py::object& dtype) {
+    const auto wanted = [&] { return as_dtype(py::dtype::from_args(dtype), "corrected frames"); };
+    if (out.is_none())
+        return py::array(numpy_dtype(dtype.is_none() ? DType::float32 : wanted()), shape_of(frames));
+    py::array array = as_array(out, "out");
+    if (!dtype.is_none() && as_dtype(array.dtype(), "out") != wanted()) {
+        throw py::type_error("out is of dtype " + py::str(array.dtype()).cast<std::string>() +
+                             ", but dtype " + name(wanted()) + " was asked for");
+    }
+    if (shape_of(array) != shape_of(frames))
+        throw py::value_error("out has shape " + shape_text(array) + ", not that of the frames, " +
+                              shape_text(frames));
+    return array;
+}
+
+py::array run(const Bound& self, Run method, const py::object& frames, const py::object& out,
+              const py::object& dtype, int threads) {
+    const py::array array = as_array(frames, "frames");
+    const FramesView from = as_frames(array, self.core.shape(), self.ndim);
+    py::array result = output(array, out, dtype);
+    const MutableFramesView to = as_mutable_frames(result, self.core.shape(), self.ndim);
+    py::gil_scoped_release nogil;
+    (self.core.*method)(from, to, threads);
+    return result;
+}
+
+/// A read-only view of an image that `owner`, a Bound, holds.
+template <class T>
+py::array image(const py::object& owner, const py::dtype& dtype, const std::vector<T>& pixels) {
+    const py::array view(dtype, owner.cast<const Bound&>().shape(), pixels.data(), owner);
+    view.attr("flags").attr("writeable") = false;
+    return view;
+}
+
+}  // namespace
+
+void register_correction(py::module_& m) {
+    py::class_<Bound>(m, "Correction")
+        .def(py::init(&make), py::arg("mean"), py::arg("sigma"), py::arg("target_mean"),
+             py::arg("target_sigma"), py::arg("bad"), py::arg("bad_policy"))
+        .def(
+            "apply",
+            [](const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
+               int threads) { return run(self, &Correction::apply, frames, out, dtype, threads); },
+            py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))
+        .def(
+            "inverse",
+            [](const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
+               int threads) { return run(self, &Correction::inverse, frames, out, dtype, threads); },
+            py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))
+        .def_property_readonly("shape", [](const Bound& self) { return py::tuple(py::cast(self.shape())); })
+        .def_property_readonly("target_mean", [](const Bound& self) { return self.core.target_mean(); })
+        .def_property_readonly("target_sigma", [](const Bound& self) { return self.core.target_sigma(); })
+        .def_property_readonly("bad_policy",
+                               [](const Bound& self) { return policy_name(self.core.bad_policy()); })
+        .def_property_readonly("clipped", [](const Bound& self) { return self.core.clipped(); })
+        .def_property_readonly("mean",
+                               [](const py::object& self) {
+                                   return image(self, py::dtype::of<double>(),
+                                                self.cast<const Bound&>().core.mean());
+                               })
+        .def_property_readonly("sigma",
+                               [](const py::object& self) {
+                                   return image(self, py::dtype::of<double>(),
+                                                self.cast<const Bound&>().core.sigma());
+                               })
+        .def_property_readonly("bad", [](const py::object& self) {
+            return image(self, py::dtype::of<bool>(), self.cast<const Bound&>().core.bad());
+        });
+}
+
+}  // namespace camnorm::python

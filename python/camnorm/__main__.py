@@ -1,0 +1,5 @@
+"""``python -m camnorm``: the command line."""
+
+from .cli import main
+
+main()

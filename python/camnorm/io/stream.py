@@ -1,0 +1,237 @@
+"""Frames of many files in strict order, decoded ahead by several threads within bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Error, FormatError
+from .registry import open_frames
+from .source import FrameSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Bytes of pixels held by all chunks together, unless the frames are so large that one is more.
+_BUDGET = 64 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Consecutive frames of one file."""
+
+    file_index: int
+    """Place of the file in the sequence that is read."""
+    start: int
+    """Index in the file of the first of the frames."""
+    frames: NDArray[Any]
+    """Shape (n, y, x) or (n, y, x, c) in native byte order; may be read-only."""
+    source: FrameSource
+    """The file, of which only the attributes are of use: it may be closed."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Frames that could not be read."""
+
+    file_index: int
+    """Place of the file in the sequence that is read."""
+    frame: int | None
+    """The first of these frames; None for a file that cannot be opened."""
+    count: int
+    """Number of these frames: more than one beyond the end of a truncated file, else 1."""
+    error: Error | OSError
+    """What was raised; it names the file."""
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without the name of the file."""
+        if isinstance(self.error, FormatError):
+            return self.error.reason
+        return getattr(self.error, "strerror", None) or str(self.error)
+
+
+def stream_frames(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    threads: int,
+    start: tuple[int, int] = (0, 0),
+    selection: Iterable[tuple[int, int]] | None = None,
+) -> Generator[Chunk | Failure, None, None]:
+    """Read the frames of many files.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        The files.
+    threads : int
+        Number of threads that decode. There are at most 2 * `threads` chunks at a time, the one that the
+        caller works on among them: 64 MiB together, but at least one frame each.
+    start : tuple of int
+        File (place in `paths`) and frame to begin with.
+    selection : iterable of tuple of int, optional
+        Files and frames. Only these are read, sorted, each as an item of its own.
+
+    Yields
+    ------
+    Chunk or Failure
+        In the order of files and frames. What cannot be read is told in its place: a file that cannot be
+        opened as one failure, with `selection` as one for each frame.
+
+    Raises
+    ------
+    ValueError
+        `threads` is less than 1.
+
+    Notes
+    -----
+    The threads end when the generator is used up or closed, as it is when an exception leaves the loop
+    over it. Mapped frames hold a file descriptor: chunks are not to be collected.
+    """
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    files: Iterator[_File]
+    if selection is None:
+        first, frame = start
+        files = (_File(i, Path(paths[i]), frame if i == first else 0) for i in range(first, len(paths)))
+    else:
+        groups = groupby(sorted(set(selection)), key=itemgetter(0))
+        files = (_File(i, Path(paths[i]), 0, [frame for _, frame in pairs]) for i, pairs in groups)
+    return _Reader(files, threads).items()
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to be read, from its frame `start` on or only the frames `selected`."""
+
+    index: int
+    path: Path
+    start: int
+    selected: list[int] | None = None
+
+    def failures(self, error: Error | OSError) -> list[Chunk | Failure]:
+        if self.selected is None:
+            return [Failure(self.index, None, 1, error)]
+        return [Failure(self.index, frame, 1, error) for frame in self.selected]
+
+    def tasks(self, source: FrameSource, chunk_bytes: int) -> list[_Task]:
+        """What is to be done in turn to read the file."""
+        if self.selected is not None:
+            return [partial(self._read_selected, source, frame) for frame in self.selected]
+        frame_bytes = math.prod(source.shape) * source.dtype.itemsize
+        step = max(1, chunk_bytes // frame_bytes)
+        end = source.available
+        starts = range(self.start, end, step)
+        tasks: list[_Task] = [partial(self._read, source, first, min(first + step, end)) for first in starts]
+        if max(self.start, end) < source.count:
+            tasks.append(partial(self._read_missing, source, max(self.start, end)))
+        return tasks
+
+    def _read(self, source: FrameSource, start: int, stop: int) -> list[Chunk | Failure]:
+        try:
+            return [Chunk(self.index, start, source.view(start, stop), source)]
+        except (Error, OSError) as error:
+            if stop - start == 1:
+                return [Failure(self.index, start, 1, error)]
+        # The neighbours of a frame that is damaged are not lost.
+        return [item for frame in range(start, stop) for item in self._read(source, frame, frame + 1)]
+
+    def _read_missing(self, source: FrameSource, start: int) -> list[Chunk | Failure]:
+        """Tell of all frames beyond the end of the file at once: a damaged header may claim millions."""
+        (item,) = self._read(source, start, start + 1)
+        return [replace(item, count=source.count - start)] if isinstance(item, Failure) else [item]
+
+    def _read_selected(self, source: FrameSource, frame: int) -> list[Chunk | Failure]:
+        if frame >= source.count:
+            reason = f"no such frame, the file has {source.count}"
+            return [Failure(self.index, frame, 1, FormatError(self.path, reason, frame=frame))]
+        return self._read(source, frame, frame + 1)
+
+
+_Task = Callable[[], list[Chunk | Failure]]
+
+
+class _Reader:
+    """Threads that open files and read chunks ahead of the one that uses them.
+
+    Chunks are submitted strictly in order, so the one that is due next is never kept waiting by others
+    that already fill the memory.
+    """
+
+    def __init__(self, files: Iterator[_File], threads: int) -> None:
+        self._files = files
+        self._ahead = 2 * threads
+        self._chunk_bytes = _BUDGET // self._ahead
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-read")
+        self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
+        self._opened: set[FrameSource] = set()
+        self._reading: deque[tuple[Future[list[Chunk | Failure]], FrameSource | None]] = deque()
+
+    def items(self) -> Generator[Chunk | Failure, None, None]:
+        submissions = self._submit()
+        try:
+            while True:
+                while len(self._reading) < self._ahead - 1:  # and one is with the caller
+                    submission = next(submissions, None)
+                    if submission is None:
+                        break
+                    self._reading.append(submission)
+                if not self._reading:
+                    return
+                future, done_with = self._reading.popleft()
+                items = deque(future.result())
+                del future  # or it would hold the chunk while the next are read
+                if done_with is not None:
+                    self._close(done_with)
+                while items:
+                    yield items.popleft()
+        finally:
+            self._executor.shutdown(cancel_futures=True)
+            for source in list(self._opened):
+                self._close(source)
+
+    def _submit(self) -> Iterator[tuple[Future[list[Chunk | Failure]], FrameSource | None] | None]:
+        """Submit task after task, each with the source to be closed after it.
+
+        None instead if the next file is still being opened while chunks are due.
+        """
+        while self._open_ahead():
+            file, opening = self._opening.popleft()
+            while self._reading and not opening.done():
+                yield None
+            try:
+                source = opening.result()
+            except (Error, OSError) as error:
+                yield self._executor.submit(file.failures, error), None
+                continue
+            tasks = file.tasks(source, self._chunk_bytes)
+            if not tasks:
+                self._close(source)
+            for task in tasks:
+                yield self._executor.submit(task), source if task is tasks[-1] else None
+
+    def _open_ahead(self) -> bool:
+        while len(self._opening) < self._ahead:
+            file = next(self._files, None)
+            if file is None:
+                break
+            self._opening.append((file, self._executor.submit(self._open, file.path)))
+        return bool(self._opening)
+
+    def _open(self, path: Path) -> FrameSource:
+        source = open_frames(path)
+        self._opened.add(source)
+        return source
+
+    def _close(self, source: FrameSource) -> None:
+        self._opened.discard(source)
+        source.close()
