@@ -6,6 +6,7 @@ the verdict is negative, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -25,17 +26,19 @@ import typer
 import camnorm
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import TaskID
-    from rich.table import Table
     from typing_extensions import Self
 
+    from .errors import FormatError
     from .fourier import RingCorrelation
     from .measurement import Progress
+    from .sensor import Sensor
     from .verification import Assessment
 
 __all__ = ["app", "main"]
 
-FAILED, NEGATIVE, INTERRUPTED = 1, 3, 130
+_FAILED, _WRONG_USE, _NEGATIVE, _INTERRUPTED = 1, 2, 3, 130
 
 # Rejected frames, and rings of a curve, that people are shown; programs get all of them.
 _REJECTED_SHOWN = 10
@@ -43,7 +46,6 @@ _RINGS_SHOWN = 24
 
 app = typer.Typer(
     name="camnorm",
-    help="Measure an image sensor from the images that it took, correct them, and prove that it worked.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -54,16 +56,233 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line and end the process."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="camnorm", standalone_mode=False)
     except Exception as error:
-        # Errors of use have no common class that all versions of typer name.
+        # Errors of use have no common class that every version of typer names.
         if not hasattr(error, "format_message"):
             raise
         context = getattr(error, "ctx", None)
         hint = f" (see '{context.command_path} --help')" if context else ""
-        _complain("error", f"{error.format_message()}{hint}")
-        status = getattr(error, "exit_code", FAILED)
+        _complain("error", error.format_message() + hint)
+        status = _WRONG_USE
     sys.exit(status)
+
+
+# Frame of every verb: errors, progress, output
+
+
+@contextmanager
+def _session(debug: bool) -> Iterator[None]:
+    """Say errors and warnings in one line each, and leave with the status that belongs to them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        # Names of files may hold bytes that are no text, and a terminal may not know a sigma.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            yield
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads has seen enough; what is left in the buffer must not fail once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_FAILED) from None
+        except KeyboardInterrupt as interrupt:
+            _complain("interrupted", *interrupt.args)
+            raise typer.Exit(_INTERRUPTED) from None
+        except (camnorm.Error, OSError, ValueError, TypeError, MemoryError) as error:
+            if debug:
+                traceback.print_exc()
+            _complain("error", _reason(error))
+            raise typer.Exit(_FAILED) from None
+
+
+def _complain(*parts: str) -> None:
+    """Write one line to stderr."""
+    print(": ".join(["camnorm", *(" ".join(part.split("\n")) for part in parts)]), file=sys.stderr)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _complain("warning", str(message))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}" if str(error) else "not enough memory"
+    return str(error)
+
+
+class _ProgressBar:
+    """Progress of a verb on stderr, if that is a terminal; a callback for the library."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.bytes = 0
+        """Bytes of pixels read."""
+        self.rate = ""
+        """Frames and megabytes a second since the first report of the stage."""
+        self._stage = ""
+        self._begin = (0.0, 0, 0)
+        self._task: TaskID | None = None
+        self._shown = sys.stderr.isatty() and not quiet
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                expand=True,
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown:
+            self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        self.bytes = progress.bytes
+        if progress.stage != self._stage:
+            # Rates leave out what an interrupted run had done before.
+            self._stage = progress.stage
+            self._begin = (now, progress.frames, progress.bytes)
+            self._start_stage(progress)
+        begin, frames, pixels = self._begin
+        if now > begin and progress.frames > frames:
+            self.rate = _rate(progress.frames - frames, progress.bytes - pixels, now - begin)
+        if self._task is not None:
+            self._bar.update(self._task, completed=progress.done, rate=self.rate)
+
+    def _start_stage(self, progress: Progress) -> None:
+        if not self._shown:
+            return
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        # A single file says nothing of how far it is.
+        total = progress.total if progress.total > 1 else None
+        self._task = self._bar.add_task(progress.stage, total=total, completed=progress.done, rate="")
+
+
+def _rate(frames: int, pixels: int, seconds: float) -> str:
+    return f"{frames / seconds:.4g} frames/s, {pixels / seconds / 1e6:.4g} MB/s"
+
+
+def _print_json(result: Mapping[str, Any]) -> None:
+    print(json.dumps(_plain(result), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """Value as JSON knows it: NaN and infinities are null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _print_rich(renderable: RenderableType) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def _print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values in two columns, whatever the length of the values."""
+    for name, value in facts:
+        print(f"{name:<16}{value}")
+
+
+def _print_rejected(rejected: Sequence[Mapping[str, Any]]) -> None:
+    if not rejected:
+        return
+    print("rejected:")
+    for row in rejected[:_REJECTED_SHOWN]:
+        where = row["file"] if row["index"] is None else f"{row['file']}, frame {row['index']}"
+        print(f"  {where}: {row['reason']}")
+    if len(rejected) > _REJECTED_SHOWN:
+        print(f"  ... and {len(rejected) - _REJECTED_SHOWN} more (--json lists all)")
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _sensor_summary(sensor: Sensor) -> dict[str, Any]:
+    """What programs are told of a sensor by every verb that makes or shows one."""
+    rejected = sensor.frames[sensor.frames["status"] == "rejected"]
+    return {
+        "count": sensor.count,
+        "halves": [half.count for half in sensor.halves],
+        "frames": len(sensor.frames),
+        "accepted": len(sensor.frames) - len(rejected),
+        "rejected": [
+            {"file": file, "index": index if index >= 0 else None, "reason": reason}
+            for file, index, reason in rejected[["file", "index", "reason"]].tolist()
+        ],
+        "shape": sensor.shape,
+        "dtype": sensor.dtype.name,
+        "target_mean": sensor.target_mean,
+        "target_sigma": sensor.target_sigma,
+        "screening": sensor.provenance["screening"] or None,
+    }
+
+
+def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Put a summary into words."""
+    a, b = summary["halves"]
+    return [
+        ("frames", f"{_size(summary['shape'])} {summary['dtype']}"),
+        ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
+        ("rejected", len(summary["rejected"])),
+        ("screening", _screening_words(summary["screening"])),
+        ("target mean", f"{summary['target_mean']:.6g}"),
+        ("target sigma", f"{summary['target_sigma']:.6g}"),
+    ]
+
+
+def _screening_words(screening: Mapping[str, Any] | None) -> str:
+    if screening is None:
+        return "off"
+    limits = ", ".join(
+        f"{name} {screening[name][0]:.6g} to {screening[name][1]:.6g}"
+        for name in ("mean", "std")
+        if name in screening
+    )
+    return f"k = {screening['k']:g}: {limits}" if limits else f"k = {screening['k']:g}"
+
+
+# Arguments and options that several verbs have
+
+
+def _help(text: str, *examples: str, details: str = "") -> str:
+    """Help of a verb; the backspace keeps the lines of the examples apart."""
+    lines = "\n".join(f"$ {example}" for example in examples)
+    return "\n\n".join(filter(None, [text, details, f"\bExamples:\n{lines}"]))
 
 
 def _version(wanted: bool) -> None:
@@ -72,42 +291,574 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+def _screening_k(text: str) -> str | float:
+    if text in ("auto", "off"):
+        return text
+    try:
+        k = float(text)
+    except ValueError:
+        k = math.nan
+    if not 0.0 < k < math.inf:
+        raise typer.BadParameter(f"{text!r} is neither auto nor off nor a positive number.", param_hint="--screen")
+    return k
+
+
+class _Dtype(str, Enum):
+    float32 = "float32"
+    float16 = "float16"
+    int16 = "int16"
+    uint8 = "uint8"
+    uint16 = "uint16"
+
+
+class _BadPolicy(str, Enum):
+    neutral = "neutral"
+    interpolate = "interpolate"
+    nan = "nan"
+
+
+class _WindowName(str, Enum):
+    none = "none"
+    hann = "hann"
+    tukey = "tukey"
+
+
+class _BinningName(str, Enum):
+    round = "round"
+    floor = "floor"
+
+
+_Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="Image files, directories, glob patterns, @list.txt, or a STAR file of movies.",
+    ),
+]
+_Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", show_default=False, help="Number of threads; by default all cores."),
+]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
+_SensorArgument = Annotated[
+    Path, typer.Argument(metavar="SENSOR", show_default=False, help="Sensor file of `camnorm measure`.")
+]
+_SensorOutput = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Sensor file to write."),
+]
+_Window = Annotated[
+    _WindowName, typer.Option(metavar="NAME", help="Window against the frames' edges: none, hann or tukey.")
+]
+
+
+@app.callback(
+    invoke_without_command=True,
+    help=_help(
+        "Measure an image sensor from the images that it took, correct them, and prove that it worked.",
+        "camnorm demo",
+        "camnorm measure movies/ -o sensor.h5",
+        "camnorm correct movies/ -m sensor.h5 -o corrected",
+        "camnorm verify movies/ -m sensor.h5",
+    ),
+)
 def _camnorm(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(2)
+        raise typer.Exit(_WRONG_USE)
 
 
-# What every verb does around its job
+# Verbs
 
 
-@contextmanager
-def _session(debug: bool) -> Iterator[None]:
-    """Say errors and warnings in one line each, and leave with the status that belongs to them."""
-    with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        # Names of files may hold bytes that are no text, and terminals may not know a sigma.
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
+@app.command(
+    help=_help(
+        "Make raw frames of two cameras with known defects, do the whole job on them, draw figures.",
+        "camnorm demo",
+        "camnorm demo -o /tmp/demo --json",
+    )
+)
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for all files, 450 MB.")
+    ] = Path("camnorm-demo"),
+    threads: _Threads = None,
+    quiet: _Quiet = False,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    from .demo import run_demo
+
+    with _session(debug):
+        with _ProgressBar(quiet) as bar:
+            result = run_demo(output, threads=threads, progress=bar)
+        if as_json:
+            _print_json(result.to_dict())
+        else:
+            print(result)
+        if not result.independent:
+            raise typer.Exit(_NEGATIVE)
+
+
+@app.command(
+    help=_help(
+        "Measure a sensor: one pass over all frames gives the moments of every pixel.",
+        "camnorm measure movies/ -o sensor.h5",
+        "camnorm measure 'run1/*.tif' @more.txt -o sensor.h5 --screen 4",
+        "camnorm measure movies.star -o sensor.h5 --json > summary.json",
+        details="Frames that cannot be used are listed and left out. After an interruption, even a kill, the "
+        "same command goes on from its checkpoint.",
+    )
+)
+def measure(
+    inputs: _Inputs,
+    output: _SensorOutput,
+    screen: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|K",
+            help="Reject frames whose mean or standard deviation lies outside median ± K·MAD; auto is 6.",
+        ),
+    ] = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first frame that is unusable.")] = False,
+    threads: _Threads = None,
+    quiet: _Quiet = False,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        k = _screening_k(screen)
+        start = time.monotonic()
         try:
-            yield
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _drop_stdout()
-            raise typer.Exit(FAILED) from None
-        except KeyboardInterrupt as interrupt:
-            _complain("interrupted", *interrupt.args)
-            raise typer.Exit(INTERRUPTED) from None
-        except (camnorm.Error, OSError, ValueError, TypeError, MemoryError) as error:
-            if debug:
-                traceback.print_exc()
-            _complain("error", _reason(error))
-            if isinstance(error, OSError) :
-                _drop_stdout()
-            raise typer.Exit(FAILED) from None
+            with _ProgressBar(quiet) as bar:
+                sensor = camnorm.measure(
+                    inputs, output, screen=k, strict=strict, threads=threads, progress=bar
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+        summary = _sensor_summary(sensor)
+        seconds = time.monotonic() - start
+        if as_json:
+            _print_json({**summary, "seconds": seconds, "bytes": bar.bytes, "output": output})
+        else:
+            took = f"{seconds:.3g} s"
+            _print_facts(
+                [
+                    *_sensor_facts(summary),
+                    ("time", f"{took}, {bar.rate}" if bar.rate else took),
+                    ("written", output),
+                ]
+            )
+            _print_rejected(summary["rejected"])
+
+
+@app.command(
+    help=_help(
+        "Write corrected copies of image files: MRC stays MRC, with its header; all others become TIFF.",
+        "camnorm correct movies/ -m sensor.h5 -o corrected",
+        "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",
+        "camnorm correct images/ -m sensor.h5 -o out --dtype uint16 --overwrite",
+    )
+)
+def correct(
+    inputs: _Inputs,
+    sensor: Annotated[
+        Path, typer.Option("--sensor", "-m", metavar="FILE", show_default=False, help="Sensor file.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Directory to write to."),
+    ],
+    dtype: Annotated[
+        _Dtype, typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint8, uint16.")
+    ] = _Dtype.float32,
+    target_mean: Annotated[
+        float | None,
+        typer.Option(metavar="I0", show_default=False, help="Mean of every pixel; by default the sensor's."),
+    ] = None,
+    target_sigma: Annotated[
+        float | None,
+        typer.Option(metavar="S0", show_default=False, help="Its standard deviation; likewise."),
+    ] = None,
+    bad_policy: Annotated[
+        _BadPolicy,
+        typer.Option(
+            metavar="POLICY",
+            help="What dead pixels become: neutral (the target mean), interpolate (from their neighbours) "
+            "or nan.",
+        ),
+    ] = _BadPolicy.neutral,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that is unusable.")] = False,
+    threads: _Threads = None,
+    quiet: _Quiet = False,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        start = time.monotonic()
+        failed: list[FormatError] = []
+        with _ProgressBar(quiet) as bar:
+            written = camnorm.correct(
+                inputs,
+                sensor,
+                output,
+                dtype=dtype.value,
+                target_mean=target_mean,
+                target_sigma=target_sigma,
+                bad_policy=bad_policy.value,
+                overwrite=overwrite,
+                strict=strict,
+                threads=threads,
+                progress=bar,
+                on_error=failed.append,
+            )
+        seconds = time.monotonic() - start
+        rejected = [{"file": error.path, "index": error.frame, "reason": error.reason} for error in failed]
+        if as_json:
+            _print_json(
+                {
+                    "files": len(written) + len(rejected),
+                    "written": written,
+                    "rejected": rejected,
+                    "dtype": dtype.value,
+                    "seconds": seconds,
+                    "bytes": bar.bytes,
+                    "output": output,
+                }
+            )
+        else:
+            took = f"{seconds:.3g} s"
+            _print_facts(
+                [
+                    ("corrected", f"{len(written)} files"),
+                    ("rejected", f"{len(rejected)} files"),
+                    ("time", f"{took}, {bar.rate}" if bar.rate else took),
+                    ("written to", output),
+                ]
+            )
+            _print_rejected(rejected)
+
+
+@app.command(
+    help=_help(
+        "Test by Fourier ring correlation whether corrected frames are independent of each other.",
+        "camnorm verify movies/ -m sensor.h5",
+        "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
+        "camnorm verify images/ --json",
+        details="Test frames are left out of the statistics. Writes a figure, numbers and curves. Exit status "
+        "3: the corrected frames are not independent.",
+    )
+)
+def verify(
+    inputs: _Inputs,
+    sensor: Annotated[
+        Path | None,
+        typer.Option(
+            "--sensor",
+            "-m",
+            metavar="FILE",
+            show_default=False,
+            help="Sensor file; without it the inputs are measured first.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for figure and curves.")
+    ] = Path("camnorm-verify"),
+    group: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in a group average.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the choice of test frames.")] = 0,
+    same_statistics: Annotated[
+        bool, typer.Option("--same-statistics", help="One mean and sigma image for both groups, as in the paper.")
+    ] = False,
+    window: _Window = _WindowName.hann,
+    threads: _Threads = None,
+    quiet: _Quiet = False,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        with _ProgressBar(quiet) as bar:
+            result = camnorm.verify(
+                inputs,
+                sensor,
+                group=group,
+                seed=seed,
+                same_statistics=same_statistics,
+                window=_window(window),
+                threads=threads,
+                progress=bar,
+            )
+        written = result.save(output)
+        if as_json:
+            _print_json({**result.to_dict(), "written": written})
+        else:
+            frames = len(result.files[0])
+            _print_assessments(
+                {
+                    f"{images}, {state}": getattr(comparison, state)
+                    for images, comparison in (("pair", result.pairs), (f"groups of {frames}", result.groups))
+                    for state in ("raw", "corrected")
+                }
+            )
+            for note in result.notes:
+                print(f"note: {note}")
+            if result.same_statistics:
+                print(
+                    "note: the shared statistics alone correlate single frames by "
+                    f"{result.pairs.predicted_bias:+.2g}, group averages by {result.groups.predicted_bias:+.2g}"
+                )
+            print(f"statistics of {result.statistics[0]} and {result.statistics[1]} frames")
+            print("written: " + ", ".join(map(str, written)))
+            print(f"corrected frames are {_verdict(result.independent)}")
+        if not result.independent:
+            raise typer.Exit(_NEGATIVE)
+
+
+@app.command(
+    help=_help(
+        "Fourier ring correlation of two frames: one curve, and whether the frames are independent.",
+        "camnorm frc a.mrc b.mrc",
+        "camnorm frc movie.mrc movie.mrc --frame-b 7 --window hann",
+        "camnorm frc a.tif b.tif --csv curve.csv --plot curve.png",
+    )
+)
+def frc(
+    a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="Image file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="Image file, or the same.")],
+    frame_a: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of A, from 0.")] = 0,
+    frame_b: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of B, from 0.")] = 0,
+    window: _Window = _WindowName.none,
+    binning: Annotated[
+        _BinningName, typer.Option(metavar="NAME", help="Radius to ring: round or floor.")
+    ] = _BinningName.round,
+    corners: Annotated[bool, typer.Option("--corners", help="Go on beyond Nyquist.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Write the whole curve; a file a colour plane."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Draw it: .png, .pdf or .svg."),
+    ] = None,
+    threads: _Threads = None,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        from .verification import Assessment
+
+        frames = [_read_frame(path, index) for path, index in ((a, frame_a), (b, frame_b))]
+        found = camnorm.frc(
+            *frames, binning=binning.value, window=_window(window), corners=corners, threads=threads
+        )
+        curves = found if isinstance(found, list) else [found]
+        names = [f"plane {plane}" for plane in range(len(curves))] if isinstance(found, list) else ["FRC"]
+        assessment = Assessment(tuple(curves), alpha=0.05)
+        if csv is not None:
+            for plane, curve in enumerate(curves):
+                suffix = f"_{plane}" if isinstance(found, list) else ""
+                curve.to_csv(csv.with_name(f"{csv.stem}{suffix}{csv.suffix}"))
+        if plot is not None:
+            camnorm.plot.save(camnorm.plot.frc_figure({f"{a.name} and {b.name}": curves}), plot)
+        if as_json:
+            _print_json(
+                {
+                    "a": {"file": a, "index": frame_a},
+                    "b": {"file": b, "index": frame_b},
+                    "shape": curves[0].shape,
+                    "binning": binning.value,
+                    "window": _window(window),
+                    **assessment.to_dict(),
+                    "curves": [_curve_columns(curve) for curve in curves],
+                }
+            )
+        else:
+            for name, curve in zip(names, curves, strict=True):
+                _print_curve(name, curve)
+            _print_assessments({f"{a.name}, {b.name}": assessment})
+
+
+@app.command(
+    help=_help(
+        "Show what is in a sensor file; with -o also pictures of the mean and sigma image.",
+        "camnorm show sensor.h5",
+        "camnorm show sensor.h5 -o sensor.png",
+        "camnorm show sensor.h5 --json",
+    )
+)
+def show(
+    sensor: _SensorArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FIGURE",
+            show_default=False,
+            help="Draw mean and sigma image and their spectra: .png, .pdf or .svg.",
+        ),
+    ] = None,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        loaded = camnorm.Sensor.load(sensor)
+        if output is not None:
+            camnorm.plot.save(camnorm.plot.sensor_figure(loaded), output)
+        summary = _sensor_summary(loaded)
+        files = loaded.provenance["files"]
+        origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
+        if as_json:
+            _print_json({"sensor": sensor, **summary, **origin, "files": len(files), "figure": output})
+        else:
+            size = int(files["size"][files["size"] > 0].sum())
+            facts = [("sensor", sensor), *_sensor_facts(summary)]
+            facts += [
+                ("files", f"{len(files)}, {size / 1e9:.3g} GB"),
+                ("measured", f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}"),
+                ("command", origin["command"]),
+            ]
+            if output is not None:
+                facts.append(("figure", output))
+            _print_facts(facts)
+            _print_rejected(summary["rejected"])
+
+
+@app.command(
+    help=_help(
+        "Put measurements of one sensor together, exactly as if they had been one.",
+        "camnorm merge monday.h5 tuesday.h5 -o both.h5",
+        "camnorm merge shards/*.h5 -o sensor.h5",
+    )
+)
+def merge(
+    first: _SensorArgument,
+    others: Annotated[
+        list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More of them.")
+    ],
+    output: _SensorOutput,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        sensor = camnorm.Sensor.load(first)
+        for other in others:
+            sensor = sensor.merge(camnorm.Sensor.load(other))
+        _save_sensor(sensor, output, as_json)
+
+
+@app.command(
+    help=_help(
+        "Take a measurement away from one that contains it, exactly.",
+        "camnorm subtract both.h5 monday.h5 -o tuesday.h5",
+    )
+)
+def subtract(
+    first: _SensorArgument,
+    second: Annotated[
+        Path, typer.Argument(metavar="PART", show_default=False, help="Sensor file of frames in SENSOR.")
+    ],
+    output: _SensorOutput,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    with _session(debug):
+        sensor = camnorm.Sensor.load(first).subtract(camnorm.Sensor.load(second))
+        _save_sensor(sensor, output, as_json)
+
+
+def _save_sensor(sensor: Sensor, output: Path, as_json: bool) -> None:
+    sensor.save(output)
+    summary = _sensor_summary(sensor)
+    if as_json:
+        _print_json({**summary, "output": output})
+    else:
+        _print_facts([*_sensor_facts(summary), ("written", output)])
+
+
+def _window(name: _WindowName) -> str | None:
+    return None if name is _WindowName.none else name.value
+
+
+def _read_frame(path: Path, index: int) -> Any:
+    with camnorm.open_frames(path) as source:
+        if index >= source.count:
+            raise camnorm.Error(f"{path}: has {source.count} frames, there is no frame {index}")
+        return source.read(index)[0]
+
+
+def _curve_columns(curve: RingCorrelation) -> dict[str, list[float]]:
+    return {
+        "radius": curve.radius.tolist(),
+        "frequency": curve.frequency.tolist(),
+        "nyquist": curve.nyquist.tolist(),
+        "n": curve.n.tolist(),
+        "correlation": curve.correlation.tolist(),
+        "z": curve.z.tolist(),
+        "threshold_3sigma": curve.threshold("3sigma").tolist(),
+        "threshold_3sigma_exact": curve.threshold("3sigma-exact").tolist(),
+    }
+
+
+def _print_curve(name: str, curve: RingCorrelation) -> None:
+    """Print some rings, evenly spaced from the first beyond DC to the last."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ring", "cycles/pixel", "of Nyquist", "pixels", name, "±3σ", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    columns = _curve_columns(curve)
+    last = len(columns["radius"]) - 1
+    shown = min(last, _RINGS_SHOWN)
+    rings = [1 + round(i * (last - 1) / max(shown - 1, 1)) for i in range(shown)]
+    for ring in rings:
+        correlation, threshold = columns["correlation"][ring], columns["threshold_3sigma"][ring]
+        table.add_row(
+            str(ring),
+            f"{columns['frequency'][ring]:.4f}",
+            f"{columns['nyquist'][ring]:.3f}",
+            str(columns["n"][ring]),
+            f"{correlation:+.4f}",
+            f"{threshold:.4f}",
+            "outside" if abs(correlation) > threshold else "",
+        )
+    _print_rich(table)
+    if shown < last:
+        print(f"{shown} of {last} rings; --csv writes all")
+    print()
+
+
+def _print_assessments(assessments: Mapping[str, Assessment]) -> None:
+    """Print a row of numbers for each comparison."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("frames")
+    for heading in ("rings", "outside\n±3σ", "outside\nexact", "mean\nFRC", "z", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for name, found in assessments.items():
+        table.add_row(
+            name,
+            str(found.rings),
+            f"{found.outside_3sigma} ({found.expected_outside_3sigma:.1g})",
+            f"{found.outside_exact} ({found.expected_outside_exact:.1g})",
+            f"{found.mean_correlation:+.4f}",
+            f"{found.z:+.2f}",
+            f"{found.p:.2g}",
+            _verdict(found.independent),
+        )
+    _print_rich(table)
+    print("In brackets: rings expected outside by chance.")
+
+
+def _verdict(independent: bool) -> str:
+    return "independent" if independent else "correlated"

@@ -202,9 +202,7 @@ class _Run:
         if self._progress is not None:
             done = self.position[0] if done is None else done
             total = len(self.files) if total is None else total
-            self._progress(
-                Progress(stage, done, total, self.frames_read, self.bytes_read, self.rejected)
-            )
+            self._progress(Progress(stage, done, total, self.frames_read, self.bytes_read, self.rejected))
 
     def half_of(self, file: int, frame: int) -> int:
         return (frame if len(self.files) == 1 else file) % 2
@@ -248,9 +246,7 @@ class _Run:
             half = self.halves[self.half_of(chunk.file_index, chunk.start + first)]
             self._add_to(half, chunk.frames[first::step], rows[first::step])
 
-    def _add_to(
-        self, half: PixelMoments, frames: npt.NDArray[Any], rows: npt.NDArray[np.void]
-    ) -> None:
+    def _add_to(self, half: PixelMoments, frames: npt.NDArray[Any], rows: npt.NDArray[np.void]) -> None:
         """Add frames to one half, leaving out those that are not finite."""
         first = 0
         while first < len(frames):
@@ -316,11 +312,13 @@ class _Run:
         rows_of: dict[tuple[int, int], list[int]] = {}  # more than one if a file is listed twice
         for row in sorted(reasons):
             rows_of.setdefault((number[frames["file"][row]], int(frames["index"][row])), []).append(row)
-        done = 0
-        for item in stream_frames(self.files, threads=self.threads, selection=list(rows_of)):
+        selected = stream_frames(self.files, threads=self.threads, selection=list(rows_of))
+        for done, item in enumerate(selected, start=1):
             frame = item.start if isinstance(item, Chunk) else item.frame or 0
             for row in rows_of[item.file_index, frame]:
-                if not isinstance(item, Chunk) or not _same_statistics(item.frames, frames[row], self.threads):
+                if not isinstance(item, Chunk) or not _same_statistics(
+                    item.frames, frames[row], self.threads
+                ):
                     raise Error(
                         f"{frames['file'][row]}, frame {frame}: no longer what it was when it was measured; "
                         "nothing was written"
@@ -328,7 +326,6 @@ class _Run:
                 self.halves["AB".index(frames["half"][row])].subtract(item.frames, threads=self.threads)
                 frames["status"][row], frames["reason"][row] = "rejected", reasons[row]
                 self.rejected += 1
-            done += 1
             self.report("screening", done, len(rows_of))
         return screening.as_dict(limits, k)
 
@@ -417,7 +414,9 @@ class _Checkpoint:
                 run.sensor({})._write(temporary, attributes)
         except OSError as error:
             self._usable = False
-            warnings.warn(f"going on without checkpoints: {self.path} cannot be written: {error}", stacklevel=4)
+            warnings.warn(
+                f"going on without checkpoints: {self.path} cannot be written: {error}", stacklevel=4
+            )
         end = time.monotonic()
         self._next = end + max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * (end - begin))
 

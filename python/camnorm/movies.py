@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ def correct(
     dtype: npt.DTypeLike = np.float32,
     target_mean: float | None = None,
     target_sigma: float | None = None,
-    bad_policy: str = "neutral",
+    bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     overwrite: bool = False,
     strict: bool = False,
     threads: int | None = None,

@@ -91,7 +91,9 @@ def screen(frames: npt.NDArray[np.void], k: float) -> tuple[dict[str, Limits], d
         values = frames[field][rows]
         limits[field] = robust_limits(values, k)
         for row in rows[limits[field].outside(values)]:
-            text = f"{word} {frames[field][row]:.6g} outside {limits[field].low:.6g} to {limits[field].high:.6g}"
+            text = (
+                f"{word} {frames[field][row]:.6g} outside {limits[field].low:.6g} to {limits[field].high:.6g}"
+            )
             reasons[int(row)] = f"{reasons[int(row)]}; {text}" if int(row) in reasons else f"screened: {text}"
     return limits, reasons
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +152,7 @@ class Sensor:
         self,
         target_mean: float | None = None,
         target_sigma: float | None = None,
-        bad_policy: str = "neutral",
+        bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     ) -> Correction:
         """Correction of frames of this sensor, Eq. (2) of Afanasyev et al. 2015.
 
@@ -190,7 +190,9 @@ class Sensor:
         """
         halves = self._pairwise(other, PixelMoments.__add__)
         files = np.concatenate([self.provenance["files"], other.provenance["files"]])
-        return Sensor(halves, np.concatenate([self.frames, other.frames]), {**self.provenance, "files": files})
+        return Sensor(
+            halves, np.concatenate([self.frames, other.frames]), {**self.provenance, "files": files}
+        )
 
     def subtract(self, other: Sensor) -> Sensor:
         """Take a measurement away whose frames are all part of this one: the inverse of `merge`.
@@ -203,7 +205,8 @@ class Sensor:
         """
 
         def keys(sensor: Sensor) -> list[tuple[Any, ...]]:
-            return sensor.frames[["file", "index", "half", "status"]].tolist()
+            rows: list[tuple[Any, ...]] = sensor.frames[["file", "index", "half", "status"]].tolist()
+            return rows
 
         taken: dict[tuple[Any, ...], int] = {}
         for key in keys(other):
@@ -215,7 +218,9 @@ class Sensor:
                 keep[row] = False
         for (file, index, half, status), left in taken.items():
             if left and status == "accepted":
-                raise Error(f"{file}, frame {index}, is not in half {half} of the measurement it is taken from")
+                raise Error(
+                    f"{file}, frame {index}, is not in half {half} of the measurement it is taken from"
+                )
         halves = self._pairwise(other, PixelMoments.__sub__)
         files = self.provenance["files"]
         still = set(self.frames["file"][keep])
@@ -275,7 +280,7 @@ class Sensor:
         """About how large the file will be."""
         parts = [part for half in self.halves for part in half._core.parts().values()]
         rows = self.frames.size + self.provenance["files"].size
-        return sum(part.nbytes for part in parts) + 200 * rows + (1 << 16)
+        return int(sum(part.nbytes for part in parts)) + 200 * int(rows) + (1 << 16)
 
     def _write(self, path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
         import h5py
@@ -387,7 +392,9 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
         f = h5py.File(path, "r")
     except OSError as error:
         size = Path(path).stat().st_size
-        raise FormatError(path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size) from None
+        raise FormatError(
+            path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size
+        ) from None
     with f:
         found = f.attrs.get("format")
         if found != kind:
@@ -402,4 +409,3 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
 
 def _first_line(error: Exception) -> str:
     return str(error.args[0] if error.args else error).splitlines()[0]
-

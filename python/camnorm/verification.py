@@ -300,7 +300,9 @@ def verify(
     pool, notes = _test_pool(paths, sensor, _SMALLEST_SHARE * group)
     size = min(group, len(pool) // _SMALLEST_SHARE)
     if size < min(group, 2):
-        raise Error(f"verification needs at least {2 * _SMALLEST_SHARE} frames to choose from, got {len(pool)}")
+        raise Error(
+            f"verification needs at least {2 * _SMALLEST_SHARE} frames to choose from, got {len(pool)}"
+        )
     if size < group:
         notes.append(f"groups of {size} frames instead of {group}: there are only {len(pool)} to choose from")
     order = np.random.default_rng(seed).permutation(len(pool))

@@ -107,7 +107,9 @@ class TiffSource(FrameSource):
     def _map(self, offset: int, count: int) -> NDArray[Any]:
         axes, shape, dtype = self._layout
         frames = self._file.map(offset, (count, *shape), dtype.newbyteorder(self._tiff.byteorder))
-        return np.moveaxis(frames, 1, -1) if axes == "SYX" else frames
+        if axes == "SYX":
+            frames = np.moveaxis(frames, 1, -1)
+        return frames
 
     def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
         if page.is_final:
