@@ -33,7 +33,7 @@ void check_c_contiguous(const py::array& array, const char* what) {
 }
 
 py::array as_half_spectrum(const py::object& object, const RingIndex& index, const char* what) {
-    const py::array array = as_array(object, what);
+    py::array array = as_array(object, what);
     if (!array.dtype().equal(py::dtype::of<std::complex<float>>()) &&
         !array.dtype().equal(py::dtype::of<std::complex<double>>()))
         throw py::type_error(std::string(what) + " must be complex64 or complex128, not " +

@@ -268,12 +268,13 @@ def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
 def _screening_words(screening: Mapping[str, Any] | None) -> str:
     if screening is None:
         return "off"
-    limits = ", ".join(
-        f"{name} {screening[name][0]:.6g} to {screening[name][1]:.6g}"
-        for name in ("mean", "std")
-        if name in screening
-    )
-    return f"k = {screening['k']:g}: {limits}" if limits else f"k = {screening['k']:g}"
+    limits = (f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in _limits(screening).items())
+    return f"k = {screening['k']:g}: {', '.join(limits)}"
+
+
+def _limits(screening: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Limits of "mean" and "std" in what the provenance keeps of a screening."""
+    return {name: tuple(value) for name, value in screening.items() if name != "k"}
 
 
 # Arguments and options that several verbs have
@@ -299,7 +300,7 @@ def _screening_k(text: str) -> str | float:
     except ValueError:
         k = math.nan
     if not 0.0 < k < math.inf:
-        raise typer.BadParameter(f"{text!r} is neither auto nor off nor a positive number.", param_hint="--screen")
+        raise typer.BadParameter(f"{text!r} is not auto, off or a positive number.", param_hint="--screen")
     return k
 
 
@@ -428,7 +429,7 @@ def measure(
             help="Reject frames whose mean or standard deviation lies outside median ± K·MAD; auto is 6.",
         ),
     ] = "auto",
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first frame that is unusable.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable frame.")] = False,
     threads: _Threads = None,
     quiet: _Quiet = False,
     as_json: _Json = False,
@@ -497,7 +498,7 @@ def correct(
         ),
     ] = _BadPolicy.neutral,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that is unusable.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
     threads: _Threads = None,
     quiet: _Quiet = False,
     as_json: _Json = False,
@@ -554,8 +555,8 @@ def correct(
         "camnorm verify movies/ -m sensor.h5",
         "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
         "camnorm verify images/ --json",
-        details="Test frames are left out of the statistics. Writes a figure, numbers and curves. Exit status "
-        "3: the corrected frames are not independent.",
+        details="Test frames are left out of the statistics. Writes a figure, numbers and curves. Exit "
+        "status 3: the corrected frames are not independent.",
     )
 )
 def verify(
@@ -576,7 +577,7 @@ def verify(
     group: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in a group average.")] = 12,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the choice of test frames.")] = 0,
     same_statistics: Annotated[
-        bool, typer.Option("--same-statistics", help="One mean and sigma image for both groups, as in the paper.")
+        bool, typer.Option("--same-statistics", help="The same for both groups, as in the paper.")
     ] = False,
     window: _Window = _WindowName.hann,
     threads: _Threads = None,
@@ -600,24 +601,26 @@ def verify(
         if as_json:
             _print_json({**result.to_dict(), "written": written})
         else:
-            frames = len(result.files[0])
             _print_assessments(
                 {
                     f"{images}, {state}": getattr(comparison, state)
-                    for images, comparison in (("pair", result.pairs), (f"groups of {frames}", result.groups))
+                    for images, comparison in (("pair", result.pairs), ("groups", result.groups))
                     for state in ("raw", "corrected")
                 }
             )
-            for note in result.notes:
-                print(f"note: {note}")
-            if result.same_statistics:
-                print(
-                    "note: the shared statistics alone correlate single frames by "
-                    f"{result.pairs.predicted_bias:+.2g}, group averages by {result.groups.predicted_bias:+.2g}"
-                )
-            print(f"statistics of {result.statistics[0]} and {result.statistics[1]} frames")
-            print("written: " + ", ".join(map(str, written)))
-            print(f"corrected frames are {_verdict(result.independent)}")
+            print()
+            biases = (comparison.predicted_bias for comparison in (result.pairs, result.groups))
+            a, b = result.statistics
+            _print_facts(
+                [
+                    ("groups of", f"{len(result.files[0])} frames, left out of the statistics"),
+                    ("statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"),
+                    ("predicted bias", "pair {:.2g}, groups {:.2g}".format(*biases)),
+                    *(("note", note) for note in result.notes),
+                    ("written to", f"{output}: {', '.join(path.name for path in written)}"),
+                    ("verdict", f"the corrected frames are {_verdict(result.independent)}"),
+                ]
+            )
         if not result.independent:
             raise typer.Exit(_NEGATIVE)
 
@@ -642,7 +645,7 @@ def frc(
     corners: Annotated[bool, typer.Option("--corners", help="Go on beyond Nyquist.")] = False,
     csv: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="Write the whole curve; a file a colour plane."),
+        typer.Option(metavar="FILE", show_default=False, help="Write the curve; a file a colour plane."),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -655,9 +658,13 @@ def frc(
     with _session(debug):
         from .verification import Assessment
 
-        frames = [_read_frame(path, index) for path, index in ((a, frame_a), (b, frame_b))]
         found = camnorm.frc(
-            *frames, binning=binning.value, window=_window(window), corners=corners, threads=threads
+            _read_frame(a, frame_a),
+            _read_frame(b, frame_b),
+            binning=binning.value,
+            window=_window(window),
+            corners=corners,
+            threads=threads,
         )
         curves = found if isinstance(found, list) else [found]
         names = [f"plane {plane}" for plane in range(len(curves))] if isinstance(found, list) else ["FRC"]
@@ -683,7 +690,7 @@ def frc(
         else:
             for name, curve in zip(names, curves, strict=True):
                 _print_curve(name, curve)
-            _print_assessments({f"{a.name}, {b.name}": assessment})
+            _print_assessments({"A and B": assessment})
 
 
 @app.command(
@@ -711,9 +718,16 @@ def show(
 ) -> None:
     with _session(debug):
         loaded = camnorm.Sensor.load(sensor)
-        if output is not None:
-            camnorm.plot.save(camnorm.plot.sensor_figure(loaded), output)
         summary = _sensor_summary(loaded)
+        if output is not None:
+            figure = camnorm.plot.sensor_figure(
+                loaded.mean,
+                loaded.sigma,
+                loaded.frames["mean"],
+                loaded.frames["std"],
+                limits=_limits(loaded.provenance["screening"]),
+            )
+            camnorm.plot.save(figure, output)
         files = loaded.provenance["files"]
         origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
         if as_json:
@@ -741,9 +755,7 @@ def show(
 )
 def merge(
     first: _SensorArgument,
-    others: Annotated[
-        list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More of them.")
-    ],
+    others: Annotated[list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More of them.")],
     output: _SensorOutput,
     as_json: _Json = False,
     debug: _Debug = False,
@@ -791,7 +803,7 @@ def _window(name: _WindowName) -> str | None:
 def _read_frame(path: Path, index: int) -> Any:
     with camnorm.open_frames(path) as source:
         if index >= source.count:
-            raise camnorm.Error(f"{path}: has {source.count} frames, there is no frame {index}")
+            raise camnorm.Error(f"{path}: no frame {index}, the last is {source.count - 1}")
         return source.read(index)[0]
 
 
@@ -841,23 +853,25 @@ def _print_assessments(assessments: Mapping[str, Assessment]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("frames")
-    for heading in ("rings", "outside\n±3σ", "outside\nexact", "mean\nFRC", "z", "p"):
+    table.add_column("frames", no_wrap=True)
+    for heading in ("outside\n±3σ", "outside\nexact", "mean\nFRC", "\nz", "\np"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("\nverdict", no_wrap=True)
     for name, found in assessments.items():
         table.add_row(
             name,
-            str(found.rings),
-            f"{found.outside_3sigma} ({found.expected_outside_3sigma:.1g})",
-            f"{found.outside_exact} ({found.expected_outside_exact:.1g})",
+            str(found.outside_3sigma),
+            str(found.outside_exact),
             f"{found.mean_correlation:+.4f}",
             f"{found.z:+.2f}",
             f"{found.p:.2g}",
             _verdict(found.independent),
         )
     _print_rich(table)
-    print("In brackets: rings expected outside by chance.")
+    print(
+        f"By chance {found.expected_outside_3sigma:.2g} of {found.rings} rings lie outside ±3σ, "
+        f"{found.expected_outside_exact:.2g} outside the exact curve."
+    )
 
 
 def _verdict(independent: bool) -> str:

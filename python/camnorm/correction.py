@@ -55,7 +55,7 @@ class Correction:
 
     and Eq. (1) with I0 = 0, s0 = 1. It is evaluated in float64 as (I - mean) · (s0 / σ) + I0, then
     rounded once to the dtype of the output; before that rounding it differs from the formula as it is
-    written by at most 4 ulp of the larger of \\|Ic\\| and \\|Ic - I0\\|. Threads and batches do not
+    written by at most 4 ulp of the larger of abs(Ic) and abs(Ic - I0). Threads and batches do not
     change a bit. The images are copied; one object may be used from several threads.
 
     References
@@ -204,5 +204,5 @@ class Correction:
         bad = int(np.count_nonzero(core.bad))
         return (
             f"<Correction of frames of shape {core.shape} to mean {core.target_mean:.6g} "
-            f"and sigma {core.target_sigma:.6g}, {bad} bad pixels ({core.bad_policy})>"
+            f"and sigma {core.target_sigma:.6g}, {bad} bad ({core.bad_policy})>"
         )

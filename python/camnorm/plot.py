@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-    from .verification import Verification
-
 __all__ = [
     "Curve",
     "correction_figure",
@@ -30,7 +28,6 @@ __all__ = [
     "image_panel",
     "save",
     "sensor_figure",
-    "verification_figure",
 ]
 
 # Resolution at which sizes in pixels below are meant.
@@ -285,17 +282,16 @@ def frc_panel(
         band = curve.threshold("3sigma")
         ax.plot(frequency, correlation, color=colour, lw=0.9)
         used = frequency >= _FIRST
-        used &= frequency <= 1.0
         low = min(low, _extreme(np.fmin, correlation[used], -band[used]))
         high = max(high, _extreme(np.fmax, correlation[used], band[used]))
     curve = planes[0]
-    band = curve.threshold("3sigma")
+    frequency, band = np.asarray(curve.nyquist), curve.threshold("3sigma")
     for sign, label in ((1, "±3σ"), (-1, None)):
-        ax.plot(curve.nyquist, sign * band, color=_ORANGE, lw=1.0, ls="--", label=label)
+        ax.plot(frequency, sign * band, color=_ORANGE, lw=1.0, ls="--", label=label)
     ax.axhline(0.0, color="0.6", lw=0.6, zorder=0)
     for peak in peaks:
         ax.axvline(peak, color="0.8", lw=0.8, ls=":", zorder=0)
-    ax.set_xlim(0.0, 1.0)
+    ax.set_xlim(0.0, max(1.0, float(frequency[-1])))
     room = 0.08 * (high - low) or 1.0
     ax.set_ylim(max(low - room, -1.05), min(high + room, 1.05))
     ax.set_xlabel("spatial frequency / Nyquist")
@@ -351,7 +347,7 @@ def frc_figure(
     count = len(images) + len(panels)
     columns = count if count <= 3 else 2
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(16.0, 4.6 * rows), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(min(8.0 * columns, 16.0), 4.6 * rows), dpi=_DPI, layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for (title, image), ax in zip(images.items(), axes, strict=False):
@@ -362,34 +358,6 @@ def frc_figure(
     for ax in axes[count:]:
         ax.remove()
     return figure
-
-
-def verification_figure(verification: Verification, *, peaks: Sequence[float] = ()) -> Figure:
-    """Ring correlations before and after the correction, of single frames and of group averages.
-
-    Parameters
-    ----------
-    verification : Verification
-        What `camnorm.verify` returned.
-    peaks : sequence of float, optional
-        Fractions of Nyquist to be marked.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The panels of the paper's Fig. 2, and the corrected single frames.
-    """
-    frames = len(verification.files[0])
-    averages = f"two averages of {frames} frames"
-    return frc_figure(
-        {
-            "raw, two frames": verification.pairs.raw.curves,
-            f"raw, {averages}": verification.groups.raw.curves,
-            "corrected, two frames": verification.pairs.corrected.curves,
-            f"corrected, {averages}": verification.groups.corrected.curves,
-        },
-        peaks=peaks,
-    )
 
 
 def sensor_figure(

@@ -341,8 +341,8 @@ class Camera:
         lines = 0.35 * np.cos(2 * np.pi * x / 4) + 0.35 * np.cos(2 * np.pi * x * 3 / 8 + 1.0)
         offset = electron * (
             2.1 * rng.standard_normal(shape)
-            + 0.8 * rng.standard_normal(width)
-            + 0.5 * rng.standard_normal((height, 1))
+            + 1.1 * rng.standard_normal(width)
+            + 0.6 * rng.standard_normal((height, 1))
             + lines
         )
         read_noise = np.full(shape, electron * 1.0)
@@ -553,6 +553,8 @@ class Camera:
         if self._exposure_spread:
             exposure *= 1.0 + self._exposure_spread * rng.uniform(-1.0, 1.0)
         light = np.ones(self._shape, np.float32) if self._scene is None else self._scene.draw(rng)
+        if light.shape != self._shape:
+            raise ValueError(f"the scene has shape {light.shape}, the camera {self._shape}")
         light *= np.float32(self._level * exposure)
         return light
 

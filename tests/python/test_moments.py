@@ -90,9 +90,8 @@ def assert_moments_of(m: PixelMoments, frames: np.ndarray) -> None:
         x = frames.astype(np.int64)
         state = m.state()
         np.testing.assert_array_equal(state["sum"], x.sum(axis=0), strict=True)
-        np.testing.assert_array_equal(
-            state["sum_of_squares"], (x * x).sum(axis=0).astype(np.uint64), strict=True
-        )
+        squares = (x * x).sum(axis=0).astype(np.uint64)
+        np.testing.assert_array_equal(state["sum_of_squares"], squares, strict=True)
     else:
         whole = moments_of(frames)
         np.testing.assert_array_max_ulp(m.mean(), whole.mean(), maxulp=1)
@@ -266,7 +265,7 @@ def test_float_mean_and_variance(dtype: str, data: st.DataObject, ddof: int) -> 
     """Relative error at most 4e-15 for mean / sigma up to 1e6, either sign of the mean."""
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     n = data.draw(st.integers(2, 300))
-    top = {"float16": 3e4, "uint32": 2e9, "int32": 1e9}.get(dtype, 1e9)
+    top = {"float16": 1.5e4, "int32": 5e8}.get(dtype, 1e9)  # leaves room for 3 sigma
     bottom = 1e-9 if np.dtype(dtype).kind == "f" else 100.0
     level = data.draw(st.floats(math.log(bottom), math.log(top)).map(math.exp))
     ratio = data.draw(st.floats(0, math.log(1e6)).map(math.exp))

@@ -1,0 +1,168 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "camnorm/correction.hpp"
+#include "camnorm/error.hpp"
+
+using camnorm::BadPolicy;
+using camnorm::Correction;
+using camnorm::CorrectionOptions;
+using camnorm::DType;
+using camnorm::FrameShape;
+using camnorm::FramesView;
+using camnorm::InvalidArgument;
+using camnorm::MutableFramesView;
+
+static_assert(std::is_nothrow_move_constructible_v<Correction> &&
+              std::is_nothrow_move_assignable_v<Correction>);
+
+namespace {
+
+constexpr FrameShape shape{60, 70, 1};  // one whole block of pixels and the part of another
+
+std::vector<double> ramp(std::size_t n, double first, double step) {
+    std::vector<double> v(n);
+    for (std::size_t i = 0; i < n; ++i) v[i] = first + step * static_cast<double>(i);
+    return v;
+}
+
+std::string message_of(const Correction& c, const FramesView& frames, const MutableFramesView& out,
+                       int threads = 1) {
+    try {
+        c.apply(frames, out, threads);
+    } catch (const InvalidArgument& e) {
+        return e.what();
+    }
+    return "";
+}
+
+std::string message_of(FrameShape s, std::vector<double> mean, std::vector<double> sigma,
+                       CorrectionOptions options = {}) {
+    try {
+        const Correction c(s, std::move(mean), std::move(sigma), std::move(options));
+    } catch (const InvalidArgument& e) {
+        return e.what();
+    }
+    return "";
+}
+
+}  // namespace
+
+TEST_CASE("apply is Eq. (2), and inverse undoes it") {
+    const auto mean = ramp(shape.pixels(), 90.0, 0.01);
+    const auto sigma = ramp(shape.pixels(), 2.0, 0.001);
+    const Correction c(shape, mean, sigma, {50.0, 4.0, {}, BadPolicy::neutral});
+    std::vector<std::uint16_t> frames(3 * shape.pixels());
+    for (std::size_t i = 0; i < frames.size(); ++i) frames[i] = static_cast<std::uint16_t>(i * 7919 % 200);
+    const auto in = FramesView::contiguous(frames.data(), DType::uint16, 3, shape);
+
+    std::vector<double> corrected(frames.size());
+    c.apply(in, MutableFramesView::contiguous(corrected.data(), DType::float64, 3, shape), 2);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        const std::size_t p = i % shape.pixels();
+        const double longhand = (frames[i] - mean[p]) / sigma[p] * 4.0 + 50.0;
+        CHECK(std::abs(corrected[i] - longhand) <= 1e-13 * (std::abs(longhand) + 50.0));
+    }
+
+    std::vector<std::uint16_t> back(frames.size());
+    c.inverse(FramesView::contiguous(corrected.data(), DType::float64, 3, shape),
+              MutableFramesView::contiguous(back.data(), DType::uint16, 3, shape), 2);
+    CHECK(back == frames);
+    CHECK(c.clipped() == 0);
+}
+
+TEST_CASE("targets are by default the means over the good pixels") {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const Correction c({1, 5, 1}, {1.0, 3.0, nan, 9.0, 9.0}, {2.0, 6.0, 1.0, 0.0, 1.0},
+                       {{}, {}, {0, 0, 0, 0, 1}, {}});
+    CHECK(c.target_mean() == 2.0);
+    CHECK(c.target_sigma() == 4.0);
+    CHECK(c.bad() == std::vector<std::uint8_t>{0, 0, 1, 1, 1});
+}
+
+TEST_CASE("integers are rounded half to even, saturate and are counted; the count moves along") {
+    Correction c({1, 6, 1}, std::vector<double>(6, 0.0), std::vector<double>(6, 1.0), {0.0, 1.0, {}, {}});
+    const std::array<float, 6> in{0.5f, 1.5f, -0.5f, -1.0f, 255.5f, std::numeric_limits<float>::quiet_NaN()};
+    std::array<std::uint8_t, 6> out{};
+    const auto frames = FramesView::contiguous(in.data(), DType::float32, 1, c.shape());
+    c.apply(frames, MutableFramesView::contiguous(out.data(), DType::uint8, 1, c.shape()));
+    CHECK(out == std::array<std::uint8_t, 6>{0, 2, 0, 0, 255, 0});
+    CHECK(c.clipped() == 3);
+    const Correction moved = std::move(c);
+    CHECK(moved.clipped() == 3);
+}
+
+TEST_CASE("bad pixels follow the policy") {
+    const FrameShape colour{3, 3, 2};
+    std::vector<std::uint8_t> bad(colour.pixels());
+    bad[8] = 1;  // the middle one of plane 0
+    std::vector<float> frame(colour.pixels());
+    for (std::size_t i = 0; i < frame.size(); ++i) frame[i] = static_cast<float>(i);
+    const auto corrected = [&](BadPolicy policy) {
+        const Correction c(colour, std::vector<double>(18, 0.0), std::vector<double>(18, 1.0),
+                           {1.0, 2.0, bad, policy});
+        std::vector<float> out = frame;  // in place
+        const auto view = MutableFramesView::contiguous(out.data(), DType::float32, 1, colour);
+        c.apply(view.view(), view);
+        CHECK(out[9] == 19.0f);  // plane 1 of the same pixel
+        return out[8];
+    };
+    CHECK(corrected(BadPolicy::neutral) == 1.0f);
+    CHECK(std::isnan(corrected(BadPolicy::nan)));
+    CHECK(corrected(BadPolicy::interpolate) == 17.0f);  // 2 * 8 + 1: the neighbours lie symmetrically
+}
+
+TEST_CASE("strided frames, also with negative strides, are read and written in place") {
+    const Correction c({2, 3, 1}, std::vector<double>(6, 0.0), std::vector<double>(6, 1.0),
+                       {1.0, 1.0, {}, {}});
+    std::vector<std::int16_t> memory(24);
+    for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = static_cast<std::int16_t>(i);
+    const MutableFramesView view{
+        reinterpret_cast<std::byte*>(&memory[23]), DType::int16, 2, {2, 3, 1}, {-24, -12, -4, 2}};
+    c.apply(view.view(), view);
+    for (std::size_t i = 0; i < memory.size(); ++i)
+        CHECK(memory[i] == static_cast<std::int16_t>(i % 2 == 1 ? i + 1 : i));
+}
+
+TEST_CASE("wrong arguments") {
+    const std::vector<double> one(6, 1.0);
+    const FrameShape s{2, 3, 1};
+    CHECK(message_of({0, 3, 1}, {}, {}) == "frames of shape (0, 3) have no pixels");
+    CHECK(
+        message_of(s, one, {1.0}) ==
+        "the mean image has 6 pixels, the sigma image 1 and the bad pixel mask 6, not the 6 of shape (2, 3)");
+    CHECK(message_of(s, one, {1, 1, 1, 1, 1, -0.25}) == "sigma must not be negative, got -0.25");
+    CHECK(message_of(s, one, one, {INFINITY, {}, {}, {}}) == "target_mean must be finite, got inf");
+    CHECK(message_of(s, one, one, {{}, 0.0, {}, {}}) == "target_sigma must be positive and finite, got 0");
+    CHECK(message_of(s, one, std::vector<double>(6, 0.0)) == "all pixels are bad");
+    CHECK(message_of({1, 2, 3}, one, one, {{}, {}, {0, 1, 0, 0, 1, 0}, BadPolicy::interpolate}) ==
+          "all pixels of colour plane 1 are bad: there is nothing to interpolate from");
+
+    const Correction c(s, one, one, {{}, {}, {}, BadPolicy::nan});
+    std::vector<float> memory(24, 7.0f);
+    const auto in = FramesView::contiguous(memory.data(), DType::float32, 2, s);
+    const auto at = [&](std::size_t offset, DType dtype, std::size_t count, FrameShape shape_of_out) {
+        return MutableFramesView::contiguous(memory.data() + offset, dtype, count, shape_of_out);
+    };
+    CHECK(message_of(c, FramesView::contiguous(memory.data(), DType::float32, 1, {3, 2, 1}),
+                     at(12, DType::float32, 1, s)) == "frames have shape (3, 2), the correction (2, 3)");
+    CHECK(message_of(c, in, at(12, DType::float32, 2, {3, 2, 2})) ==
+          "out has shape (3, 2, 2), the correction (2, 3)");
+    CHECK(message_of(c, in, at(12, DType::float32, 1, s)) == "out holds 1 frames, not 2");
+    CHECK(message_of(c, in, at(11, DType::float32, 2, s)) ==
+          "frames and out overlap in memory: out must be the frames themselves or apart from them");
+    CHECK(message_of(c, in, at(0, DType::int32, 2, s)) ==
+          "frames and out overlap in memory: out must be the frames themselves or apart from them");
+    CHECK(message_of(c, in, at(12, DType::int32, 2, s)) == "bad_policy 'nan' needs float output, not int32");
+    CHECK(message_of(c, in, at(12, DType::float32, 2, s), -1) == "threads must be positive, got -1");
+    CHECK(memory == std::vector<float>(24, 7.0f));
+    CHECK(message_of(c, in, at(12, DType::float32, 2, s)).empty());
+}
