@@ -55,6 +55,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line and end the process."""
+    # Names of files may hold bytes that are no text, and a terminal may not know a sigma.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = app(prog_name="camnorm", standalone_mode=False)
     except Exception as error:
@@ -76,12 +79,9 @@ def _session(debug: bool) -> Iterator[None]:
     """Say errors and warnings in one line each, and leave with the status that belongs to them."""
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        # Names of files may hold bytes that are no text, and a terminal may not know a sigma.
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             yield
-            sys.stdout.flush()
+            print(end="", flush=True)
         except BrokenPipeError:
             # Whoever reads has seen enough; what is left in the buffer must not fail once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -268,8 +268,8 @@ def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
 def _screening_words(screening: Mapping[str, Any] | None) -> str:
     if screening is None:
         return "off"
-    limits = (f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in _limits(screening).items())
-    return f"k = {screening['k']:g}: {', '.join(limits)}"
+    limits = [f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in _limits(screening).items()]
+    return f"k = {screening['k']:g}: {', '.join(limits) or 'too few frames'}"
 
 
 def _limits(screening: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -405,8 +405,8 @@ def demo(
             _print_json(result.to_dict())
         else:
             print(result)
-        if not result.independent:
-            raise typer.Exit(_NEGATIVE)
+    if not result.independent:
+        raise typer.Exit(_NEGATIVE)
 
 
 @app.command(
@@ -621,8 +621,8 @@ def verify(
                     ("verdict", f"the corrected frames are {_verdict(result.independent)}"),
                 ]
             )
-        if not result.independent:
-            raise typer.Exit(_NEGATIVE)
+    if not result.independent:
+        raise typer.Exit(_NEGATIVE)
 
 
 @app.command(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
+import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +114,12 @@ def measure(
     run = _Run(files, _core.resolve_threads(threads), strict, progress)
     checkpoint = None if output is None else _Checkpoint(Path(output))
     if checkpoint is not None:
-        checkpoint.prepare(run)
         checkpoint.load(run)
+        checkpoint.prepare(run)
     try:
         run.accumulate(checkpoint)
     except KeyboardInterrupt:
-        if checkpoint is not None and run.settled:
+        if checkpoint is not None:
             checkpoint.save(run)
         raise
     limits = {} if k is None else run.screen(k)
@@ -163,26 +168,31 @@ class _Run:
         self.started = _now()
         self.position = (0, 0)
         """File and frame to be read next."""
-        self.settled = True
-        """False while moments, table and position do not go together."""
         self.rows: list[npt.NDArray[np.void]] = []
         self.frames_read = 0
         self.bytes_read = 0
         self.rejected = 0
-        shape, dtype = self._reference()
-        self.halves = (PixelMoments(shape, dtype), PixelMoments(shape, dtype))
+        self.shape, self.dtype = self._reference()
+
+    @cached_property
+    def halves(self) -> tuple[PixelMoments, PixelMoments]:
+        """Moments of both halves; not made in vain if a checkpoint brings its own."""
+        return PixelMoments(self.shape, self.dtype), PixelMoments(self.shape, self.dtype)
 
     def _reference(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and dtype that most files have, the first ones in doubt."""
+        """Shape and kind that most files have, the first ones in doubt, and the dtype of one of these."""
         step = max(1, len(self.files) // _FILES_LOOKED_INTO)
-        seen: Counter[tuple[tuple[int, ...], np.dtype[Any]]] = Counter()
+        seen: Counter[tuple[tuple[int, ...], str]] = Counter()
+        dtypes: dict[tuple[tuple[int, ...], str], np.dtype[Any]] = {}
         first_error: Exception | None = None
 
         def look(path: Path) -> None:
             nonlocal first_error
             try:
                 with open_frames(path) as source:
-                    seen[source.shape, source.dtype] += 1
+                    key = source.shape, _kind(source.dtype)
+                    seen[key] += 1
+                    dtypes.setdefault(key, source.dtype)
             except (Error, OSError) as error:
                 if self.strict:
                     raise
@@ -196,7 +206,8 @@ class _Run:
                 break
         if not seen:
             raise Error(f"no frame could be used, {len(self.files)} files rejected; the first: {first_error}")
-        return seen.most_common(1)[0][0]
+        ((most, _),) = seen.most_common(1)
+        return most[0], dtypes[most]
 
     def report(self, stage: str, done: int | None = None, total: int | None = None) -> None:
         if self._progress is not None:
@@ -210,19 +221,18 @@ class _Run:
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
         for item in stream_frames(self.files, threads=self.threads, start=self.position):
-            self.settled = False
-            if isinstance(item, Chunk):
-                self._add(item)
-                self.position = (item.file_index, item.start + len(item.frames))
-            else:
-                more = f" (so are the {item.count - 1} frames after it)" if item.count > 1 else ""
-                self._reject(item.file_index, item.frame, item.reason + more)
-                self.position = (
-                    (item.file_index + 1, 0)
-                    if item.frame is None
-                    else (item.file_index, item.frame + item.count)
-                )
-            self.settled = True
+            with _interrupts_wait():
+                if isinstance(item, Chunk):
+                    self._add(item)
+                    self.position = (item.file_index, item.start + len(item.frames))
+                else:
+                    more = f" (so are the {item.count - 1} frames after it)" if item.count > 1 else ""
+                    self._reject(item.file_index, item.frame, item.reason + more)
+                    self.position = (
+                        (item.file_index + 1, 0)
+                        if item.frame is None
+                        else (item.file_index, item.frame + item.count)
+                    )
             self.report("measuring")
             if checkpoint is not None:
                 checkpoint.save_if_due(self)
@@ -356,15 +366,11 @@ class _Checkpoint:
             raise Error(f"{self.output}: is a directory; name the sensor file to write")
         if self.output.exists():
             Sensor._check(self.output)
-        probe = self.output.with_name(self.output.name + ".probe")
         try:
-            with open(probe, "xb"):
-                pass
-            reserve(probe, run.sensor({})._stored_bytes)
+            with tempfile.TemporaryFile(dir=self.output.parent) as probe:
+                reserve(probe, run.sensor({})._stored_bytes)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.output)) from None
-        finally:
-            probe.unlink(missing_ok=True)
 
     def load(self, run: _Run) -> None:
         """Put a run where its checkpoint left it, if there is one that fits."""
@@ -380,21 +386,27 @@ class _Checkpoint:
         # for a single file that has got company, since its halves would be others.
         read = slice(0, file + (frame > 0))
         same = (
-            sensor.shape == run.halves[0].shape
-            and sensor.dtype == run.halves[0].dtype
+            sensor.shape == run.shape
+            and sensor.dtype == run.dtype
             and np.array_equal(sensor.provenance["files"][read], run.table[read])
             and (len(sensor.provenance["files"]) == 1) == (len(run.files) == 1)
         )
         if not same:
             warnings.warn(f"starting anew: {self.path} belongs to another set of files", stacklevel=3)
             return
+        rejected = sensor.frames[sensor.frames["status"] == "rejected"]
+        if run.strict and rejected.size:
+            index = int(rejected["index"][0])
+            raise FormatError(
+                rejected["file"][0], rejected["reason"][0], frame=None if index < 0 else index
+            )
         run.halves = sensor.halves
         run.rows = [sensor.frames]
         run.position = (file, frame)
         run.started = sensor.provenance["started"]
         run.frames_read = int(attributes["frames_read"])
         run.bytes_read = int(attributes["bytes_read"])
-        run.rejected = int(np.count_nonzero(sensor.frames["status"] == "rejected"))
+        run.rejected = rejected.size
 
     def save_if_due(self, run: _Run) -> None:
         if time.monotonic() >= self._next and self._usable:
@@ -422,6 +434,23 @@ class _Checkpoint:
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Put Ctrl-C off while moments, table and position do not go together."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield  # without KeyboardInterrupt, which is of the main thread
+        return
+    received = []
+    signal.signal(signal.SIGINT, lambda *_: received.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if received:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

@@ -31,7 +31,7 @@ from .sensor import Sensor
 
 __all__ = ["correct"]
 
-_DTYPES = ("float32", "float16", "int16", "uint16", "uint8")
+_DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "uint8"))
 
 
 def correct(
@@ -89,16 +89,16 @@ def correct(
     Raises
     ------
     Error
-        If a target is there already, or two inputs would be written to one (nothing is written then), or
-        if not a single file could be corrected.
+        If a target is there already or is an input, or two inputs would be written to one (nothing is
+        written then), or if not a single file could be corrected.
     ValueError
         If `dtype` cannot be written, or a target or `bad_policy` does not suit it.
     OSError
         If a file cannot be written.
     """
     dtype = np.dtype(dtype)
-    if dtype.name not in _DTYPES:
-        raise ValueError(f"corrected files hold {', '.join(_DTYPES)}, not {dtype}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"corrected files hold {', '.join(map(str, _DTYPES))}, not {dtype}")
     if bad_policy == "nan" and dtype.kind != "f":
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
     workers = _core.resolve_threads(threads)
@@ -168,8 +168,18 @@ def _targets(files: Sequence[InputFile], folder: Path, overwrite: bool) -> list[
         if target in targets:
             raise Error(f"{targets[target]} and {file.path} would both be written to {target}")
         targets[target] = file.path
+    inputs = {_identity(file.path) for file in files}
+    for target in targets:
+        if target.exists() and _identity(target) in inputs:
+            raise Error(f"{target}: is an input; results must go elsewhere")
     there = [target for target in targets if os.path.lexists(target)]
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
     return list(targets)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What a file is known by, whatever it is called."""
+    status = path.stat()
+    return status.st_dev, status.st_ino

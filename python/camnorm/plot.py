@@ -433,7 +433,9 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
     for spectrum, colour in zip(spectra, _plane_colours(len(spectra)), strict=True):
         amplitude = np.sqrt(ring_average(spectrum**2))[1:]
         nyquist = np.arange(1, amplitude.size + 1) / (min(spectrum.shape) / 2)
-        ax.semilogy(nyquist, amplitude, color=colour, lw=0.9)
+        ax.plot(nyquist, amplitude, color=colour, lw=0.9)
+        if amplitude.any():
+            ax.set_yscale("log")
         for peak in _peaks(amplitude, nyquist):
             ax.annotate(
                 f"{nyquist[peak]:.2f}",

@@ -46,15 +46,12 @@ def robust_limits(values: npt.NDArray[np.float64], k: float) -> Limits:
     Returns
     -------
     Limits
-        Infinite for fewer than five values.
 
     Notes
     -----
     More than half the values being equal makes the MAD 0; the mean absolute deviation, times 1.2533,
     stands in for it then (Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993).
     """
-    if values.size < FEWEST_FRAMES:
-        return Limits(-np.inf, np.inf)
     median = float(np.median(values))
     deviations = np.abs(values - median)
     scale = _MEDIAN_TO_SIGMA * float(np.median(deviations))
@@ -78,14 +75,14 @@ def screen(frames: npt.NDArray[np.void], k: float) -> tuple[dict[str, Limits], d
     Returns
     -------
     limits : dict
-        `Limits` of ``mean`` and ``std``.
+        `Limits` of ``mean`` and ``std``; none for fewer than five frames.
     reasons : dict
         Row number of each deviant frame and the reason in words.
     """
     rows = np.flatnonzero(frames["status"] == "accepted")
     limits: dict[str, Limits] = {}
     reasons: dict[int, str] = {}
-    if rows.size == 0:
+    if rows.size < FEWEST_FRAMES:
         return limits, reasons
     for field, word in (("mean", "mean"), ("std", "standard deviation")):
         values = frames[field][rows]

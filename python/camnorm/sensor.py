@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,9 @@ over the frame's pixels (NaN if it could not be read), half "A" or "B", status "
 and the reason for the latter."""
 
 FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
+
+# How Python keeps the bytes of file names that are no UTF-8.
+_NAMES = "surrogateescape"
 
 # Pixels that are finished at a time, to bound the memory for what comes between state and image.
 _STRIP_PIXELS = 1 << 20
@@ -286,7 +290,8 @@ class Sensor:
         import h5py
 
         # A full disk is found out before HDF5 does, which would not say so in so many words.
-        reserve(path, self._stored_bytes)
+        with open(path, "r+b") as file:
+            reserve(file, self._stored_bytes)
         text = h5py.string_dtype()
         with h5py.File(path, "w") as f:
             f.attrs.update({"schema": SCHEMA, **attributes})
@@ -297,7 +302,7 @@ class Sensor:
                     group.create_dataset(part, data=array)
             files = self.provenance["files"]
             group = f.create_group("files")
-            group.create_dataset("path", data=files["path"], dtype=text)
+            group.create_dataset("path", data=[_encoded(name) for name in files["path"]], dtype=text)
             for column in ("size", "mtime"):
                 group.create_dataset(column, data=files[column])
             number = {path: i for i, path in enumerate(files["path"])}
@@ -312,7 +317,7 @@ class Sensor:
             group.attrs["shape"] = self.shape
             group.attrs["dtype"] = self.dtype.name
             # A data set, since attributes end at 64 kB and a command may name 20,000 files.
-            group.create_dataset("command", data=self.provenance["command"], dtype=text)
+            group.create_dataset("command", data=_encoded(self.provenance["command"]), dtype=text)
             for key, value in self.provenance.items():
                 if key not in ("files", "command"):
                     group.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
@@ -328,7 +333,9 @@ class Sensor:
         with _opened(path, kind) as f:
             try:
                 return cls._read_open(f), dict(f.attrs)
-            except (KeyError, OSError, ValueError, TypeError) as error:
+            except MemoryError:
+                raise
+            except Exception as error:  # damage drives h5py into nearly any exception
                 raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
 
     @classmethod
@@ -338,23 +345,24 @@ class Sensor:
         dtype = np.dtype(group.attrs["dtype"])
         provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
         provenance["screening"] = json.loads(provenance["screening"])
-        provenance["command"] = group["command"].asstr()[()]
+        provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
 
         def half(name: str) -> PixelMoments:
-            moments = PixelMoments(shape, dtype)
             stored = f["halves"][name]
+            for part, dataset in stored.items():  # before so much memory is asked for
+                if dataset.shape != shape:
+                    raise ValueError(f"{part} has shape {dataset.shape}, not {shape}")
+            moments = PixelMoments(shape, dtype)
             for part, array in moments._core.parts().items():
                 if stored[part].dtype != array.dtype:
                     raise ValueError(f"{part} has dtype {stored[part].dtype}, not {array.dtype}")
-                if stored[part].shape != array.shape:
-                    raise ValueError(f"{part} has shape {stored[part].shape}, not {array.shape}")
                 stored[part].read_direct(array)
             moments._core.count = int(stored.attrs["count"])
             return moments
 
         stored = f["files"]
         files = np.empty(stored["path"].shape, FILE_DTYPE)
-        files["path"] = stored["path"].asstr()[()]
+        files["path"] = stored["path"].asstr(errors=_NAMES)[()]
         for column in ("size", "mtime"):
             files[column] = stored[column][()]
         stored = f["frames"]
@@ -371,12 +379,16 @@ class Sensor:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
 
 
-def reserve(path: str | os.PathLike[str], size: int) -> None:
-    """Raise OSError if the file cannot grow to this size, where the system can tell."""
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-            file.truncate(0)
+def reserve(file: IO[bytes], size: int) -> None:
+    """Raise OSError if an empty file cannot grow to this size, where the system can tell."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # what the file system cannot tell
+            raise
+    file.truncate(0)
 
 
 @contextmanager
@@ -397,7 +409,7 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
         ) from None
     with f:
         found = f.attrs.get("format")
-        if found != kind:
+        if not isinstance(found, str) or found != kind:  # other programs may keep anything there
             raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if found else ""))
         schema = f.attrs.get("schema", 0)
         if schema > SCHEMA:
@@ -407,5 +419,10 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
         yield f
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode(errors=_NAMES)
+
+
 def _first_line(error: Exception) -> str:
-    return str(error.args[0] if error.args else error).splitlines()[0]
+    text = str(error.args[0]) if error.args else ""
+    return text.partition("\n")[0] or type(error).__name__

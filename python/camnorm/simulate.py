@@ -338,7 +338,7 @@ class Camera:
         gain = electron * (1.0 + 0.025 * rng.standard_normal(shape)) * (1.0 - dust)
 
         x = np.arange(width)
-        lines = 0.35 * np.cos(2 * np.pi * x / 4) + 0.35 * np.cos(2 * np.pi * x * 3 / 8 + 1.0)
+        lines = 0.45 * np.cos(2 * np.pi * x / 4) + 0.45 * np.cos(2 * np.pi * x * 3 / 8 + 1.0)
         offset = electron * (
             2.1 * rng.standard_normal(shape)
             + 1.1 * rng.standard_normal(width)

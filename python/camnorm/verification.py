@@ -297,45 +297,34 @@ def verify(
         sensor = measure(paths, threads=threads, progress=progress)
     elif not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
-    pool, notes = _test_pool(paths, sensor, _SMALLEST_SHARE * group)
-    size = min(group, len(pool) // _SMALLEST_SHARE)
-    if size < min(group, 2):
-        raise Error(
-            f"verification needs at least {2 * _SMALLEST_SHARE} frames to choose from, got {len(pool)}"
-        )
-    if size < group:
-        notes.append(f"groups of {size} frames instead of {group}: there are only {len(pool)} to choose from")
+    pool, size, notes = _test_pool(paths, sensor, group)
     order = np.random.default_rng(seed).permutation(len(pool))
-    names, frames = _read([pool[i] for i in order], 2 * size, sensor.shape, workers)
-    halves = _leave_out(sensor, frames, workers)
+    groups, halves = _take_out([pool[i] for i in order], size, sensor, workers)
     if same_statistics:
         whole = halves[0] + halves[1]
         halves = (whole, whole)
     corrections = [_correction(half, sensor) for half in halves]
-    groups = (frames[:size], frames[size:])
-    corrected = [
-        [correction.apply(frame, dtype=np.float64, threads=workers) for frame in frames_of_group]
-        for correction, frames_of_group in zip(corrections, groups, strict=True)
-    ]
 
-    def assess(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Assessment:
-        result = frc(a, b, window=window, threads=workers)
+    def assess(images: list[npt.NDArray[Any]]) -> Assessment:
+        result = frc(*images, window=window, threads=workers)
         curves = tuple(result) if isinstance(result, Sequence) else (result,)
         return Assessment(curves, _ALPHA / 2)
 
     def bias(frames_averaged: int) -> float:
         return frames_averaged / (halves[0].count + frames_averaged) if same_statistics else 0.0
 
+    def compare(images: list[npt.NDArray[Any]], frames_averaged: int) -> Comparison:
+        # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
+        corrected = [
+            correction.apply(image, dtype=np.float64, threads=workers)
+            for correction, image in zip(corrections, images, strict=True)
+        ]
+        return Comparison(assess(images), assess(corrected), bias(frames_averaged))
+
     return Verification(
-        pairs=Comparison(
-            assess(groups[0][0], groups[1][0]), assess(corrected[0][0], corrected[1][0]), bias(1)
-        ),
-        groups=Comparison(
-            assess(_average(groups[0]), _average(groups[1])),
-            assess(_average(corrected[0]), _average(corrected[1])),
-            bias(size),
-        ),
-        files=(names[:size], names[size:]),
+        pairs=compare([group.first for group in groups], 1),
+        groups=compare([group.total / size for group in groups], size),
+        files=(groups[0].names, groups[1].names),
         statistics=(halves[0].count, halves[1].count),
         same_statistics=same_statistics,
         window=window,
@@ -344,68 +333,99 @@ def verify(
     )
 
 
-def _test_pool(paths: Sequence[Path], sensor: Sensor, wanted: int) -> tuple[list[tuple[str, int]], list[str]]:
-    """Frames to choose from: the first good one of each file, or every one if there are too few files."""
-    good: dict[str, list[int]] = {}
-    for file, index, status in sensor.frames[["file", "index", "status"]].tolist():
-        good.setdefault(file, [])
+def _test_pool(
+    paths: Sequence[Path], sensor: Sensor, group: int
+) -> tuple[list[_TestFrame], int, list[str]]:
+    """Frames to choose from, how many of them a group can have, and what the user should know of both.
+
+    They are the first good frame of each file if there are enough files, else every good frame.
+    """
+    good: dict[str, dict[int, str]] = {}
+    for file, index, half, status in sensor.frames[["file", "index", "half", "status"]].tolist():
+        frames = good.setdefault(file, {})
         if status == "accepted":
-            good[file].append(index)
+            frames[index] = half
     files = list(dict.fromkeys(map(str, paths)))
-    pool = [(file, good[file][0] if file in good else 0) for file in files if good.get(file, [0])]
-    if len(pool) >= wanted:
-        return pool, []
-    every: list[tuple[str, int]] = []
-    for file in files:
-        if file in good:
-            every += [(file, index) for index in good[file]]
-        else:
-            with suppress(Error, OSError), open_frames(file) as source:
-                every += [(file, index) for index in range(source.count)]
-    if len(every) == len(pool):
-        return pool, []
-    return every, [f"several frames a file are used, since there are only {len(files)} files"]
+    measured = {file: [(file, *frame) for frame in good[file].items()] for file in files if file in good}
+    first = [measured.get(file, [(file, 0, "")])[:1] for file in files]
+    pool = [frame for frames in first for frame in frames]
+    size, notes = group, []
+    if len(pool) < _SMALLEST_SHARE * group:
+        every = [frame for file in files for frame in measured.get(file) or _frames_of(file, good)]
+        size = min(group, len(every) // _SMALLEST_SHARE)
+        if len(pool) < 2 * size:
+            notes.append(f"several frames a file are used, since there are only {len(files)} files")
+            pool = every
+        if size < group:
+            notes.append(f"groups of {size} frames instead of {group}: there are only {len(every)} to choose from")
+    return pool, size, notes
 
 
-def _read(
-    chosen: Iterable[tuple[str, int]], wanted: int, shape: tuple[int, ...], threads: int
-) -> tuple[list[tuple[str, int]], list[npt.NDArray[Any]]]:
-    """Read the first `wanted` of the chosen frames that can be read and are finite."""
-    names: list[tuple[str, int]] = []
-    frames: list[npt.NDArray[Any]] = []
-    for file, index in chosen:
-        try:
-            with open_frames(file) as source:
-                if source.shape != shape:
-                    raise Error(f"{file} has frames of shape {source.shape}, the sensor {shape}")
-                frame = source.read(index)
-        except (FormatError, OSError):
-            continue
-        if np.isfinite(frame_statistics(frame, threads=threads)["mean"][0]):
-            names.append((file, index))
-            frames.append(frame[0])
-        if len(frames) == wanted:
-            return names, frames
-    raise Error(f"only {len(frames)} of the frames chosen could be read, {wanted} are needed")
+def _take_out(
+    pool: Sequence[_TestFrame], size: int, sensor: Sensor, threads: int
+) -> tuple[list[_Group], tuple[PixelMoments, PixelMoments]]:
+    """Read two groups of test frames, and form the moments of both halves without them.
 
-
-def _leave_out(
-    sensor: Sensor, frames: Sequence[npt.NDArray[Any]], threads: int
-) -> tuple[PixelMoments, PixelMoments]:
-    """Moments of both halves without the test frames.
-
-    A frame is known by its statistics, exactly, wherever its file has moved since it was measured.
+    The first group is of half A as far as it goes, the second of half B. Other frames of the same movies,
+    which share their specimen, are then in the statistics of their own group's correction only.
     """
     table = sensor.frames[sensor.frames["status"] == "accepted"]
-    halves_of: dict[tuple[float, ...], list[str]] = {}
-    for *statistics, half in table[[*_STATISTICS, "half"]].tolist():
-        halves_of.setdefault(tuple(statistics), []).append(half)
+    rows_of: dict[tuple[float, ...], list[tuple[str, int, str]]] = {}
+    for *statistics, file, index, half in table[[*_STATISTICS, "file", "index", "half"]].tolist():
+        rows_of.setdefault(tuple(statistics), []).append((file, index, half))
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
-    for frame in frames:
+    looked_at: set[tuple[str, int]] = set()
+    found: set[tuple[float, ...]] = set()
+
+    def take(group: _Group, file: str, index: int) -> None:
+        frame = _read(file, index, sensor)
+        if frame is None:
+            return
         row = frame_statistics(frame[None], threads=threads)[0]
-        for half in halves_of.get(tuple(float(row[name]) for name in _STATISTICS), ()):
-            halves["AB".index(half)].subtract(frame, threads=threads)
-    return halves
+        statistics = tuple(float(row[name]) for name in _STATISTICS)
+        if not row["std"] > 0 or statistics in found:
+            return  # not finite, blank, or a copy of another one
+        found.add(statistics)
+        group.add(file, index, frame)
+        for measured, number, half in rows_of.get(statistics, ()):
+            if (measured, number) == (file, index) or _may_show(measured, number, frame):
+                halves["AB".index(half)].subtract(frame, threads=threads)
+
+    groups = [_Group(sensor.shape), _Group(sensor.shape)]
+    for group, half in zip(groups, "AB", strict=True):
+        preference = {half: 0, "": 1}
+        for file, index, _ in sorted(pool, key=lambda frame: preference.get(frame[2], 2)):
+            if len(group.names) < size and (file, index) not in looked_at:
+                looked_at.add((file, index))
+                take(group, file, index)
+    taken = sum(len(group.names) for group in groups)
+    if taken < 2 * size:
+        raise Error(f"only {taken} of {len(pool)} frames can be used to verify, {2 * size} are needed")
+    return groups, halves
+
+
+def _read(file: str, index: int, sensor: Sensor) -> npt.NDArray[Any] | None:
+    """Read one frame; None if that is not possible."""
+    try:
+        with open_frames(file) as source:
+            if source.shape != sensor.shape or kind_of(source.dtype) != kind_of(sensor.dtype):
+                raise Error(
+                    f"{file} has {source.dtype} frames of shape {source.shape}, "
+                    f"the sensor {sensor.dtype} frames of shape {sensor.shape}"
+                )
+            frame: npt.NDArray[Any] = source.read(index)[0]
+            return frame
+    except (FormatError, OSError):
+        return None
+
+
+def _may_show(file: str, index: int, frame: npt.NDArray[Any]) -> bool:
+    """Whether a file has this frame; also if it is no longer there, for it may have been moved."""
+    try:
+        with open_frames(file) as source:
+            return np.array_equal(source.read(index)[0], frame)
+    except (Error, OSError, IndexError):
+        return True
 
 
 def _correction(half: PixelMoments, sensor: Sensor) -> Correction:
@@ -415,11 +435,3 @@ def _correction(half: PixelMoments, sensor: Sensor) -> Correction:
     if not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     return Correction(half.mean(), sigma, target_mean=sensor.target_mean, target_sigma=sensor.target_sigma)
-
-
-def _average(frames: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-    total = frames[0].astype(np.float64)
-    for frame in frames[1:]:
-        total += frame
-    total /= len(frames)
-    return total

@@ -324,7 +324,7 @@ def test_constant_pixels_have_no_scatter(dtype: str, value: float) -> None:
     assert (m.std() == 0).all()
     assert (m.mean() == frames[0]).all()
     # Frames that were there and went leave nothing behind.
-    noise = some_frames(np.random.default_rng(4), dtype, (1000, 2, 2), "constant")
+    noise = (frames * np.random.default_rng(4).uniform(0.5, 1, frames.shape)).astype(dtype)
     m.add(noise)
     m.subtract(frames[:997])
     m.subtract(noise)
@@ -491,11 +491,10 @@ COLOUR_VIEWS = {
 
 
 @every_dtype
-@pytest.mark.parametrize("view", [*VIEWS, *COLOUR_VIEWS])
-@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize(
+    ("view", "planes"), [*((view, 1) for view in VIEWS), *((view, 3) for view in VIEWS | COLOUR_VIEWS)]
+)
 def test_views_give_what_their_copies_give(dtype: str, view: str, planes: int) -> None:
-    if planes == 1 and view in COLOUR_VIEWS:
-        pytest.skip("has no planes")
     shape = (4, 71, 83) if planes == 1 else (4, 47, 53, planes)
     frames = some_frames(np.random.default_rng(8), dtype, shape, "full")
     seen = (VIEWS | COLOUR_VIEWS)[view](frames)
@@ -815,7 +814,7 @@ def test_frames_that_are_not_finite(dtype: str, value: float) -> None:
     frames = np.ones((5, 61, 83), dtype)
     frames[3, 60, 82] = value
     frames[4, 0, 0] = value
-    m = moments_of(frames[:3])
+    m = moments_of(np.ones_like(frames))
     before = m.copy()
     for call in (m.add, m.subtract):
         with pytest.raises(camnorm.NonFiniteError, match=r"^frame 2 has NaN or infinite pixels$") as caught:

@@ -185,14 +185,18 @@ class TiffWriter(FrameWriter):
             x, y, unit = source.metadata["resolution"]
             self._tags |= {"resolution": (x, y), "resolutionunit": unit}
         size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES)
-        self._file = tifffile.TiffWriter(path, byteorder="<", bigtiff=size >= 2**32)
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._tiff = tifffile.TiffWriter(self._file, byteorder="<", bigtiff=size >= 2**32)
 
     def _append(self, frames: NDArray[Any]) -> None:
-        for frame in frames:
-            self._file.write(frame, **self._tags)
+        dtype = self.dtype.newbyteorder("<")
+        for frame in frames.astype(dtype, copy=False):
+            # As bytes: tifffile writes arrays by ndarray.tofile, which does not tell why writing failed.
+            self._tiff.write(iter([frame.tobytes()]), shape=self.shape, dtype=dtype, **self._tags)
 
     def finish(self) -> None:
-        """Close the file; its directories were written with the frames."""
+        """Close the file; each directory was written with its frame."""
+        self._tiff.close()
         self._file.close()
 
     def close(self) -> None:

@@ -1,0 +1,766 @@
+"""The command line: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+
+import camnorm
+from camnorm import cli
+
+FRAMES, SHAPE = 60, (64, 64)
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        def refuse(constant: str) -> None:
+            raise AssertionError(f"{constant} is not JSON")
+
+        lines = self.out.splitlines()
+        assert len(lines) == 1
+        return json.loads(lines[0], parse_constant=refuse)
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run a command line in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["camnorm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return Result(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def spawn(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a process of its own."""
+    command = [sys.executable, "-m", "camnorm", *map(str, arguments)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120, **options}
+    return subprocess.run(command, text=True, check=False, **options)
+
+
+class Data(NamedTuple):
+    folder: Path
+    frames: np.ndarray
+    sensor: Path
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.mrc"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """Files of one frame each, and their sensor file, measured with screening off."""
+    folder = tmp_path_factory.mktemp("cli") / "raw"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    offset = rng.integers(900, 1100, SHAPE)
+    gain = rng.uniform(0.9, 1.1, SHAPE)
+    frames = (offset + gain * rng.normal(0, 60, (FRAMES, *SHAPE))).astype(np.uint16)
+    frames[:, 3, 5] = 77  # a pixel that never changes
+    for i, frame in enumerate(frames):
+        mrcfile.write(folder / f"f{i:02}.mrc", frame)
+    sensor = folder.parent / "sensor.h5"
+    camnorm.measure(folder, sensor, screen="off")
+    return Data(folder, frames, sensor)
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """A text file that pretends to be an image."""
+    path = tmp_path / "words.mrc"
+    path.write_text("These are words, not pixels.\n")
+    return path
+
+
+# measure
+
+
+def test_measure_prints_a_summary_and_nothing_else(run: Run, data: Data) -> None:
+    result = run("measure", data.folder, "-o", "s.h5", "--screen", "off")
+    assert result.status == 0
+    assert result.err == ""
+    facts = dict(line.split(maxsplit=1) for line in result.out.splitlines() if not line.startswith("target"))
+    assert facts["frames"] == "64 x 64 uint16"
+    assert facts["accepted"] == "60: 30 in half A, 30 in half B"
+    assert facts["rejected"] == "0"
+    assert facts["screening"] == "off"
+    assert facts["written"] == "s.h5"
+    assert camnorm.Sensor.load("s.h5").count == FRAMES
+
+
+def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
+    result = run("measure", data.folder, "-o", "s.h5", "--json").json()
+    mean, sigma = data.frames.mean(0), data.frames.std(0)
+    good = sigma > 0
+    assert result["target_mean"] == pytest.approx(mean[good].mean(), rel=1e-12)
+    assert result["target_sigma"] == pytest.approx(sigma[good].mean(), rel=1e-12)
+    assert result["seconds"] > 0
+    del result["target_mean"], result["target_sigma"], result["seconds"]
+    screening = result.pop("screening")
+    assert screening["k"] == 6
+    assert screening["mean"][0] < data.frames.mean((1, 2)).min()
+    assert screening["std"][1] > data.frames.std((1, 2)).max()
+    assert result == {
+        "frames": FRAMES,
+        "accepted": FRAMES,
+        "count": FRAMES,
+        "halves": [FRAMES // 2, FRAMES // 2],
+        "rejected": [],
+        "shape": [64, 64],
+        "dtype": "uint16",
+        "bytes": data.frames.nbytes,
+        "output": "s.h5",
+    }
+
+
+def test_measure_lists_what_it_left_out(run: Run, data: Data, words: Path, tmp_path: Path) -> None:
+    dark = tmp_path / "dark.mrc"
+    mrcfile.write(dark, np.zeros(SHAPE, np.uint16))
+    result = run("measure", data.folder, words, dark, "-o", "s.h5", "--json").json()
+    assert (result["frames"], result["accepted"]) == (FRAMES + 2, FRAMES)
+    unreadable, deviant = result["rejected"]
+    assert unreadable["file"] == str(words)
+    assert unreadable["index"] is None
+    assert "not an MRC file" in unreadable["reason"]
+    assert deviant["file"] == str(dark)
+    assert deviant["index"] == 0
+    assert "mean 0 outside" in deviant["reason"]
+
+    shown = run("measure", data.folder, words, dark, "-o", "s.h5").out
+    assert f"  {words}: not an MRC file" in shown
+    assert f"  {dark}, frame 0: screened: mean 0 outside" in shown
+
+
+def test_measure_shows_people_the_first_ten_rejected(run: Run, data: Data, words: Path) -> None:
+    result = run("measure", data.folder, *[words] * 13, "-o", "s.h5")
+    assert result.out.count(f"  {words}: ") == 10
+    assert result.out.endswith("  ... and 3 more (--json lists all)\n")
+
+
+def test_measure_takes_frames_with_nan_out(run: Run, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).normal(size=(6, *SHAPE)).astype(np.float32)
+    frames[4, 1, 2] = np.nan
+    np.save(tmp_path / "movie.npy", frames)
+    result = run("measure", "movie.npy", "-o", "s.h5", "--json").json()
+    assert result["accepted"] == 5
+    assert [(row["file"], row["index"]) for row in result["rejected"]] == [(str(tmp_path / "movie.npy"), 4)]
+
+
+def test_measure_json_says_null_for_what_is_no_number(run: Run, data: Data) -> None:
+    result = run("measure", data.files[0], "-o", "s.h5", "--json").json()
+    assert result["target_mean"] is None
+    assert result["target_sigma"] is None
+    assert "screening       k = 6: too few frames\n" in run("show", "s.h5").out
+
+
+@pytest.mark.parametrize(("screen", "k"), [("auto", 6), ("off", None), ("4.5", 4.5)])
+def test_measure_screens_as_told(run: Run, data: Data, screen: str, k: float | None) -> None:
+    screening = run("measure", data.folder, "-o", "s.h5", "--screen", screen, "--json").json()["screening"]
+    assert (screening and screening["k"]) == k
+
+
+def test_measure_takes_lists_and_patterns(run: Run, data: Data, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{data.files[0]}\n{data.files[1]}\n")
+    result = run("measure", "@list.txt", data.folder / "f1*.mrc", "-o", "s.h5", "--json").json()
+    assert result["accepted"] == 12
+
+
+def test_strict_stops_at_the_first_unusable_file(run: Run, data: Data, words: Path) -> None:
+    result = run("measure", data.folder, words, "-o", "s.h5", "--strict")
+    assert result.status == 1
+    assert result.out == ""
+    assert result.err.startswith(f"camnorm: error: {words}")
+    assert result.err.count("\n") == 1
+    assert not Path("s.h5").exists()
+
+
+# correct
+
+
+def test_correct_writes_what_the_formula_says(run: Run, data: Data) -> None:
+    result = run("correct", *data.files[:2], "-m", data.sensor, "-o", "out", "--json").json()
+    assert result["written"] == ["out/f00.mrc", "out/f01.mrc"]
+    assert (result["files"], result["rejected"], result["dtype"]) == (2, [], "float32")
+    assert result["bytes"] == data.frames[:2].nbytes
+    mean, sigma = data.frames.mean(0), data.frames.std(0)
+    good = sigma > 0
+    target_mean, target_sigma = mean[good].mean(), sigma[good].mean()
+    expected = np.full(SHAPE, target_mean)
+    expected[good] = (data.frames[1] - mean)[good] / sigma[good] * target_sigma + target_mean
+    np.testing.assert_allclose(mrcfile.read("out/f01.mrc"), expected, rtol=1e-6)
+
+
+def test_correct_passes_its_options_on(run: Run, data: Data) -> None:
+    options = [
+        "--target-mean",
+        "100",
+        "--target-sigma",
+        "10",
+        "--dtype",
+        "int16",
+        "--bad-policy",
+        "interpolate",
+    ]
+    result = run("correct", data.files[0], "-m", data.sensor, "-o", "out", *options)
+    assert (result.status, result.err) == (0, "")
+    assert "corrected       1 files" in result.out
+    corrected = mrcfile.read("out/f00.mrc")
+    assert corrected.dtype == np.int16
+    assert corrected.mean() == pytest.approx(100, abs=1)
+    assert corrected.std() == pytest.approx(10, rel=0.1)
+    assert corrected[3, 5] == pytest.approx(100, abs=30)
+    assert corrected[3, 5] != 100
+
+
+def test_correct_replaces_files_only_if_told(run: Run, data: Data) -> None:
+    command = ["correct", data.files[0], "-m", data.sensor, "-o", "out"]
+    assert run(*command).status == 0
+    before = Path("out/f00.mrc").stat().st_ino
+    again = run(*command)
+    assert again.status == 1
+    assert again.err == "camnorm: error: out/f00.mrc is there already: --overwrite replaces it\n"
+    assert Path("out/f00.mrc").stat().st_ino == before
+    assert run(*command, "--overwrite").status == 0
+
+
+def test_correct_goes_on_after_a_bad_file(run: Run, data: Data, words: Path) -> None:
+    command = ["correct", words, data.files[0], "-m", data.sensor, "-o"]
+    result = run(*command, "out", "--json").json()
+    assert result["written"] == ["out/f00.mrc"]
+    assert [row["file"] for row in result["rejected"]] == [str(words)]
+    shown = run(*command, "again")
+    assert "rejected        1 files" in shown.out
+    assert f"  {words}: not an MRC file" in shown.out.replace(", frame 0", "")
+    strict = run(*command, "strict", "--strict")
+    assert strict.status == 1
+    assert strict.err.startswith(f"camnorm: error: {words}")
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_one_line(run: Run, data: Data) -> None:
+    result = run("correct", data.files[0], "-m", data.sensor, "-o", "out", "--dtype", "uint8")
+    assert result.status == 0
+    assert result.err == f"camnorm: warning: {64 * 64} pixels lay outside uint8 and were saturated\n"
+
+
+# verify
+
+
+def test_verify_gives_a_positive_verdict(run: Run, data: Data) -> None:
+    result = run("verify", data.folder, "-m", data.sensor, "-o", "v", "--group", "5", "--seed", "3", "--json")
+    assert (result.status, result.err) == (0, "")
+    found = result.json()
+    assert found["independent"] is True
+    for images in ("pairs", "groups"):
+        for state in ("raw", "corrected"):
+            assert set(found[images][state]) >= {
+                "rings",
+                "outside_3sigma",
+                "outside_exact",
+                "mean_correlation",
+                "z",
+                "p",
+                "independent",
+            }
+            assert found[images][state]["independent"] is (state == "corrected")
+    assert found["groups"]["raw"]["mean_correlation"] > 0.8
+    assert [len(group) for group in found["files"]] == [5, 5]
+    assert (found["seed"], found["window"], found["same_statistics"]) == (3, "hann", False)
+    assert "v/verify.png" in found["written"]
+    assert all(Path(path).stat().st_size for path in found["written"])
+
+
+def test_verify_measures_first_without_a_sensor(run: Run, data: Data) -> None:
+    result = run("verify", data.folder)
+    assert (result.status, result.err) == (0, "")
+    rows = [line.split() for line in result.out.splitlines()]
+    verdicts = {" ".join(row[:2]): row[-1] for row in rows if row and row[0] in ("pair,", "groups,")}
+    assert verdicts == {
+        "pair, raw": "correlated",
+        "pair, corrected": "independent",
+        "groups, raw": "correlated",
+        "groups, corrected": "independent",
+    }
+    assert result.out.splitlines()[-1] == "verdict         the corrected frames are independent"
+    assert {path.name for path in Path("camnorm-verify").iterdir()} >= {"verify.png", "verify.json"}
+
+
+def test_verify_exits_with_3_if_the_verdict_is_negative(run: Run, data: Data) -> None:
+    # 12 frames of 36 in the statistics of both groups correlate the groups by 12 / (36 + 12).
+    command = ["verify", data.folder, "-m", data.sensor, "-o", "v", "--same-statistics", "--window", "none"]
+    result = run(*command)
+    assert result.status == 3
+    assert "groups 0.25" in result.out
+    assert result.out.splitlines()[-1] == "verdict         the corrected frames are correlated"
+    assert result.err == ""
+    assert run(*command, "--json").json()["window"] is None
+
+
+# frc
+
+
+def test_frc_of_a_frame_with_itself_is_one(run: Run, data: Data) -> None:
+    result = run("frc", data.files[0], data.files[0])
+    assert (result.status, result.err) == (0, "")
+    table = [line.split() for line in result.out.splitlines()]
+    rings = [row for row in table if row and row[0].isdigit()]
+    assert [row[0] for row in (rings[0], rings[-1])] == ["1", "32"]
+    assert {row[4] for row in rings} == {"+1.0000"}
+    assert len(rings) == 24
+    assert "24 of 32 rings; --csv writes all" in result.out
+    verdict = next(row for row in table if row[:3] == ["A", "and", "B"])
+    assert verdict[-1] == "correlated"
+
+
+def test_frc_writes_the_whole_curve(run: Run, data: Data) -> None:
+    options = ["--window", "tukey", "--binning", "floor", "--corners", "--csv", "c.csv", "--plot", "c.png"]
+    found = run("frc", data.files[0], data.files[1], *options, "--json").json()
+    assert (found["window"], found["binning"], found["shape"]) == ("tukey", "floor", [64, 64])
+    assert found["independent"] is False
+    (curve,) = found["curves"]
+    assert len(curve["radius"]) == 46  # floor(32 sqrt 2) rings and DC
+    assert curve["correlation"][0] is None
+    with open("c.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["correlation"]) for row in rows[1:]] == curve["correlation"][1:]
+    assert Path("c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frc_compares_frames_of_one_file(run: Run, data: Data, tmp_path: Path) -> None:
+    np.save(tmp_path / "movie.npy", data.frames[:4])
+    movie = run("frc", "movie.npy", "movie.npy", "--frame-a", "1", "--frame-b", "3", "--json").json()
+    single = run("frc", data.files[1], data.files[3], "--json").json()
+    assert movie["curves"] == single["curves"]
+    assert movie["b"] == {"file": "movie.npy", "index": 3}
+
+
+def test_frc_of_colour_is_a_curve_a_plane(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for name in "ab":
+        image = rng.integers(0, 255, (32, 32, 3), np.uint8)
+        image[..., 1] = np.arange(32 * 32).reshape(32, 32) % 251
+        tifffile.imwrite(tmp_path / f"{name}.tif", image, photometric="rgb")
+    found = run("frc", "a.tif", "b.tif", "--json", "--csv", "c.csv").json()
+    assert len(found["curves"]) == 3
+    assert np.allclose(found["curves"][1]["correlation"][1:], 1)
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["c_0.csv", "c_1.csv", "c_2.csv"]
+    assert "plane 2" in run("frc", "a.tif", "b.tif").out
+
+
+# show, merge, subtract
+
+
+def test_show_tells_what_is_in_the_file(run: Run, data: Data, words: Path) -> None:
+    run("measure", data.folder, words, "-o", "s.h5")
+    result = run("show", "s.h5", "-o", "s.png")
+    assert (result.status, result.err) == (0, "")
+    assert "accepted        60: 30 in half A, 30 in half B" in result.out
+    assert "k = 6: mean " in result.out
+    assert "files           61" in result.out
+    assert f"camnorm measure {data.folder} {words} -o s.h5" in result.out
+    assert f"  {words}: not an MRC file" in result.out
+    assert Path("s.png").read_bytes().startswith(b"\x89PNG")
+
+    found = run("show", "s.h5", "--json").json()
+    assert (found["count"], found["halves"], found["shape"]) == (60, [30, 30], [64, 64])
+    assert (found["dtype"], found["files"]) == ("uint16", 61)
+    assert found["version"] == camnorm.__version__
+    assert [row["file"] for row in found["rejected"]] == [str(words)]
+
+
+def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:
+    for name, files in (("a", data.files[:20]), ("b", data.files[20:36]), ("c", data.files[36:])):
+        run("measure", *files, "-o", f"{name}.h5", "--screen", "off")
+    merged = run("merge", "a.h5", "b.h5", "c.h5", "-o", "abc.h5", "--json").json()
+    assert (merged["count"], merged["halves"], merged["output"]) == (60, [30, 30], "abc.h5")
+    whole = camnorm.Sensor.load("abc.h5")
+    np.testing.assert_array_equal(whole.moments.sum(), data.frames.sum(0, dtype=np.int64))
+
+    result = run("subtract", "abc.h5", "b.h5", "-o", "ac.h5")
+    assert (result.status, result.err) == (0, "")
+    assert "accepted        44: 22 in half A, 22 in half B" in result.out
+    rest = np.delete(data.frames, np.s_[20:36], axis=0)
+    np.testing.assert_array_equal(camnorm.Sensor.load("ac.h5").moments.sum(), rest.sum(0, dtype=np.int64))
+
+
+# demo
+
+
+@pytest.mark.parametrize(("independent", "status"), [(True, 0), (False, 3)])
+def test_demo_ends_with_its_verdict(
+    run: Run, monkeypatch: pytest.MonkeyPatch, independent: bool, status: int
+) -> None:
+    import camnorm.demo
+
+    class Demo(SimpleNamespace):
+        def __str__(self) -> str:
+            return "summary"
+
+    calls: list[Any] = []
+
+    def run_demo(directory: Path, *, threads: int | None, progress: object) -> Demo:
+        calls.append((directory, threads))
+        return Demo(independent=independent, to_dict=lambda: {"independent": independent})
+
+    monkeypatch.setattr(camnorm.demo, "run_demo", run_demo)
+    result = run("demo")
+    assert (result.status, result.out) == (status, "summary\n")
+    result = run("demo", "-o", "here", "--threads", "2", "--json")
+    assert (result.status, result.json()) == (status, {"independent": independent})
+    assert calls == [(Path("camnorm-demo"), None), (Path("here"), 2)]
+
+
+# Help and wrong use
+
+VERBS = ["demo", "measure", "correct", "verify", "frc", "show", "merge", "subtract"]
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"camnorm {camnorm.__version__}\n", "")
+
+
+def test_help_names_every_verb(run: Run) -> None:
+    result = run("--help")
+    assert result.status == 0
+    assert all(f" {verb} " in result.out for verb in VERBS)
+    assert run() == (2, result.out + "\n", "") or run().status == 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_has_examples_and_fits_80_columns(verb: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "TERMINAL_WIDTH")}
+    result = spawn(verb, "--help", env={**environment, "PYTHONIOENCODING": "ascii"})
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(f" $ camnorm {verb}") for line in lines)
+    assert "\b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["measure"], "Missing argument 'INPUT'"),
+        (["measure", "x"], "Missing option '--output'"),
+        (["measure", "x", "-o", "s.h5", "--nonsense"], "No such option: --nonsense"),
+        (["measure", "x", "-o", "s.h5", "--screen", "some"], "'some' is not auto, off or a positive number"),
+        (["measure", "x", "-o", "s.h5", "--screen", "-1"], "'-1' is not auto, off or a positive number"),
+        (["measure", "x", "-o", "s.h5", "--threads", "0"], "Invalid value for '--threads'"),
+        (
+            ["correct", "x", "-m", "s.h5", "-o", "d", "--dtype", "float64"],
+            "is not one of 'float32', 'float16'",
+        ),
+        (["correct", "x", "-o", "d"], "Missing option '--sensor'"),
+        (["frc", "x"], "Missing argument 'B'"),
+        (["merge", "a.h5", "-o", "c.h5"], "Missing argument 'SENSOR'"),
+        (["verify", "x", "--window", "square"], "is not one of 'none', 'hann', 'tukey'"),
+        (["invent"], "No such command 'invent'"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(run: Run, arguments: list[str], message: str) -> None:
+    result = run(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("camnorm: error: ")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+# Errors
+
+
+def fails(result: Result, message: str) -> None:
+    assert (result.status, result.out) == (1, "")
+    assert result.err == f"camnorm: error: {message}\n"
+
+
+def test_inputs_that_are_not_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    fails(run("measure", "gone.mrc", "-o", "s.h5"), "gone.mrc: no such file")
+    fails(run("measure", "*.mrc", "-o", "s.h5"), "*.mrc: no file matches this pattern")
+    fails(
+        run("measure", "empty", "-o", "s.h5"),
+        "empty: no images in this directory (MRC, TIFF, NPY, PNG, JPEG)",
+    )
+    fails(run("show", "gone.h5"), "gone.h5: No such file or directory")
+    fails(run("frc", "gone.mrc", "gone.mrc"), "gone.mrc: No such file or directory")
+
+
+def test_a_file_that_is_no_image(run: Run, words: Path, data: Data) -> None:
+    for command in (["measure", words, "-o", "s.h5"], ["frc", words, words], ["verify", words]):
+        result = run(*command)
+        assert (result.status, result.out) == (1, "")
+        assert result.err.count("\n") == 1
+        assert f"{words}" in result.err
+        assert "not an MRC file" in result.err
+
+
+def test_a_file_that_is_no_sensor(run: Run, words: Path, data: Data) -> None:
+    message = f"{words}: not a camnorm sensor file: it is no HDF5"
+    fails(run("show", words), message)
+    fails(run("merge", words, data.sensor, "-o", "c.h5"), message)
+    fails(run("subtract", data.sensor, words, "-o", "c.h5"), message)
+    fails(run("correct", data.folder, "-m", words, "-o", "out"), message)
+    fails(run("verify", data.folder, "-m", words), message)
+    fails(run("measure", data.folder, "-o", words), message)
+    assert words.read_text().startswith("These are words")
+
+
+def test_places_that_cannot_be_written(run: Run, words: Path, data: Data) -> None:
+    frames = data.files[:2]
+    missing, not_a_directory = "No such file or directory", "Not a directory"
+    fails(run("measure", *frames, "-o", "gone/s.h5"), f"gone/s.h5: {missing}")
+    fails(run("measure", *frames, "-o", "."), ".: is a directory; name the sensor file to write")
+    fails(run("merge", data.sensor, data.sensor, "-o", "gone/s.h5"), f"gone/s.h5: {missing}")
+    fails(run("correct", *frames, "-m", data.sensor, "-o", words / "out"), f"{words}/out: {not_a_directory}")
+    fails(run("verify", data.folder, "-m", data.sensor, "-o", words / "v"), f"{words}/v: {not_a_directory}")
+    fails(run("frc", *frames, "--csv", "gone/c.csv"), f"gone/c.csv: {missing}")
+    fails(run("frc", *frames, "--plot", "gone/c.png"), f"gone/c.png: {missing}")
+    fails(run("frc", *frames, "--plot", "c.xyz"), "figures are written as .png, .pdf or .svg, not 'c.xyz'")
+    fails(run("show", data.sensor, "-o", "gone/s.png"), f"gone/s.png: {missing}")
+    assert sorted(path.name for path in Path().iterdir()) == ["words.mrc"]
+
+
+def test_frames_that_do_not_fit(run: Run, data: Data) -> None:
+    np.save("small.npy", np.arange(60, dtype=np.uint16).reshape(3, 4, 5))
+    run("measure", "small.npy", "-o", "small.h5")
+    assert "(64, 64)" in run("frc", "small.npy", data.files[0]).err
+    fails(run("frc", "small.npy", "small.npy", "--frame-b", "3"), "small.npy: no frame 3, the last is 2")
+    for command in (
+        ["merge", "small.h5", data.sensor, "-o", "c.h5"],
+        ["correct", "small.npy", "-m", data.sensor, "-o", "out"],
+        ["verify", data.folder, "-m", "small.h5"],
+    ):
+        result = run(*command)
+        assert (result.status, result.out) == (1, "")
+        assert "(64, 64)" in result.err
+        assert "(4, 5)" in result.err
+        assert result.err.count("\n") == 1
+
+
+def test_options_that_do_not_go_together(run: Run, data: Data) -> None:
+    command = ["correct", data.files[0], "-m", data.sensor, "-o", "out"]
+    fails(run(*command, "--bad-policy", "nan", "--dtype", "int16"), "bad pixels cannot be NaN in int16 files")
+    result = run(*command, "--target-sigma", "-1")
+    assert result.status == 1
+    assert "target_sigma must be positive" in result.err
+
+
+def test_threads_of_the_environment(run: Run, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMNORM_THREADS", "many")
+    fails(run("frc", *data.files[:2]), "CAMNORM_THREADS must be a positive number, got 'many'")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "error: not enough memory"),
+        (MemoryError("Unable to allocate 3 GiB"), "error: not enough memory: Unable to allocate 3 GiB"),
+        (OSError(5, "Input/output error", "disk/s.h5"), "error: disk/s.h5: Input/output error"),
+        (OSError("no reason"), "error: no reason"),
+        (camnorm.FormatError("s.h5", "two\nlines"), "error: s.h5: two lines"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_what_the_library_raises(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, message: str
+) -> None:
+    def load(path: object) -> None:
+        raise error
+
+    monkeypatch.setattr(camnorm.Sensor, "load", load)
+    status = 130 if isinstance(error, KeyboardInterrupt) else 1
+    assert run("show", "s.h5") == (status, "", f"camnorm: {message}\n")
+
+
+def test_a_bug_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(camnorm.Sensor, "load", load)
+    monkeypatch.setattr(sys, "argv", ["camnorm", "show", "s.h5"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_debug_shows_where_an_error_comes_from(run: Run) -> None:
+    result = run("show", "gone.h5", "--debug")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("Traceback (most recent call last):\n")
+    assert result.err.endswith("camnorm: error: gone.h5: No such file or directory\n")
+
+
+# Processes: signals, pipes, terminals
+
+
+def test_the_module_runs(data: Data) -> None:
+    result = spawn("show", data.sensor, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["count"] == FRAMES
+
+
+def test_start_is_light() -> None:
+    heavy = {"matplotlib", "scipy", "pyfftw", "h5py", "imagecodecs", "tifffile", "mrcfile", "rich.progress"}
+    code = f"import sys, camnorm.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_a_full_disk_leaves_no_partial_file(data: Data, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    (tmp_path / "out").mkdir()
+    for arguments, file in (
+        (["measure", data.folder, "-o", "s.h5"], "s.h5"),
+        (["merge", data.sensor, data.sensor, "-o", "s.h5"], "s.h5"),
+        (["correct", data.folder, "-m", data.sensor, "-o", "out"], "out/f00.mrc"),
+    ):
+        result = spawn(*arguments, cwd=tmp_path, preexec_fn=limit)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr == f"camnorm: error: {file}: File too large\n"
+        assert [path.name for path in tmp_path.rglob("*")] == ["out"]
+
+
+def test_a_reader_that_goes_away_is_no_error(data: Data) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        for arguments in (
+            ["frc", *data.files[:2]],
+            ["frc", *data.files[:2], "--json"],
+            ["show", data.sensor],
+            ["verify", data.folder, "-m", data.sensor, "-o", data.sensor.parent / "v", "--same-statistics"],
+        ):
+            result = spawn(*arguments, stdout=write)
+            assert (result.returncode, result.stderr) == (1, "")
+    finally:
+        os.close(write)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_results_that_cannot_be_written_are_an_error(data: Data) -> None:
+    with open("/dev/full", "w") as full:
+        result = spawn("show", data.sensor, stdout=full)
+    assert (result.returncode, result.stderr) == (1, "camnorm: error: No space left on device\n")
+
+
+def test_names_and_signs_that_the_terminal_does_not_know(data: Data, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff.mrc")
+    odd.write_text("words")
+    for encoding in ("ascii", "utf-8"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        result = spawn("measure", data.folder, odd, "-o", tmp_path / "s.h5", env=environment)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert r"odd\udcff.mrc: not an MRC file" in result.stdout
+        result = spawn("frc", *data.files[:2], env=environment)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+def in_terminal(*arguments: object) -> tuple[str, str]:
+    """Run a command whose stderr is a terminal of 80 columns; return its stdout and stderr."""
+    pty = pytest.importorskip("pty")
+    import fcntl
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "camnorm", *map(str, arguments)]
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=slave, text=True, env=environment
+    ) as process:
+        os.close(slave)
+        written = b"".join(_chunks(master))
+        out, _ = process.communicate(timeout=60)
+    os.close(master)
+    assert process.returncode == 0
+    return out, written.decode()
+
+
+def _chunks(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # how Linux says that the other side was closed
+            return
+        if not chunk:
+            return
+        yield chunk
+
+
+def test_progress_is_shown_on_a_terminal_only(data: Data, tmp_path: Path) -> None:
+    command = ["measure", data.folder, "-o", tmp_path / "s.h5", "--json"]
+    out, err = in_terminal(*command)
+    assert json.loads(out)["count"] == FRAMES
+    assert "measuring" in err
+    assert f"{FRAMES}/{FRAMES}" in err
+    assert "frames/s" in err
+    assert "MB/s" in err
+    out, err = in_terminal(*command, "--quiet")
+    assert json.loads(out)["count"] == FRAMES
+    assert err == ""
+
+
+def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> None:
+    # Checkpoints all the time, so that there is one soon, and the run takes long enough to be interrupted.
+    code = (
+        "import camnorm.measurement as m, camnorm.cli as c\n"
+        "m._CHECKPOINT_SECONDS = m._CHECKPOINT_SHARE = 0.0\n"
+        "c.main()"
+    )
+    (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))
+    arguments = ["measure", "@list.txt", "-o", "s.h5", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        checkpoint = tmp_path / "s.h5.checkpoint"
+        end = time.monotonic() + 60
+        while not checkpoint.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "camnorm: interrupted: the same command goes on from the last checkpoint\n"
+    assert checkpoint.exists()
+    assert not (tmp_path / "s.h5").exists()
+
+    result = spawn(*arguments, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["count"] == 20 * FRAMES
+    assert not checkpoint.exists()
+    whole = camnorm.Sensor.load(tmp_path / "s.h5").moments
+    np.testing.assert_array_equal(whole.sum(), 20 * data.frames.sum(0, dtype=np.int64))
