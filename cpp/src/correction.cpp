@@ -31,12 +31,6 @@ constexpr std::size_t bad_group = 64;
 /// Interpolated values that are held at a time, unless one frame alone has more.
 constexpr std::size_t held_values = std::size_t{1} << 20;
 
-std::string text(FrameShape shape) {
-    std::string s = "(" + std::to_string(shape.height) + ", " + std::to_string(shape.width);
-    if (shape.planes != 1) s += ", " + std::to_string(shape.planes);
-    return s + ")";
-}
-
 std::string text(double value) {
     std::ostringstream s;
     s << value;
@@ -124,13 +118,13 @@ Correction::Correction(FrameShape shape, std::vector<double> mean, std::vector<d
       bad_(std::move(options.bad)),
       clipped_(std::make_unique<std::atomic<std::uint64_t>>(0)) {
     const std::size_t pixels = shape_.pixels();
-    if (pixels == 0) throw InvalidArgument("frames of shape " + text(shape_) + " have no pixels");
+    if (pixels == 0) throw InvalidArgument("frames of shape " + to_string(shape_) + " have no pixels");
     if (bad_.empty()) bad_.resize(pixels);
     if (mean_.size() != pixels || sigma_.size() != pixels || bad_.size() != pixels) {
         throw InvalidArgument("the mean image has " + std::to_string(mean_.size()) +
                               " pixels, the sigma image " + std::to_string(sigma_.size()) +
                               " and the bad pixel mask " + std::to_string(bad_.size()) + ", not the " +
-                              std::to_string(pixels) + " of shape " + text(shape_));
+                              std::to_string(pixels) + " of shape " + to_string(shape_));
     }
     const auto negative = std::find_if(sigma_.begin(), sigma_.end(), [](double s) { return s < 0.0; });
     if (negative != sigma_.end()) throw InvalidArgument("sigma must not be negative, got " + text(*negative));
@@ -203,9 +197,9 @@ void Correction::find_radii() {
 
 void Correction::check(const FramesView& frames, const MutableFramesView& out) const {
     if (frames.shape != shape_)
-        throw InvalidArgument("frames have shape " + text(frames.shape) + ", the correction " + text(shape_));
+        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the correction " + to_string(shape_));
     if (out.shape != shape_)
-        throw InvalidArgument("out has shape " + text(out.shape) + ", the correction " + text(shape_));
+        throw InvalidArgument("out has shape " + to_string(out.shape) + ", the correction " + to_string(shape_));
     if (out.count != frames.count)
         throw InvalidArgument("out holds " + std::to_string(out.count) + " frames, not " +
                               std::to_string(frames.count));

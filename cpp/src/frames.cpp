@@ -27,6 +27,12 @@ const char* name(DType dtype) noexcept {
     return "?";
 }
 
+std::string to_string(FrameShape shape) {
+    std::string s = "(" + std::to_string(shape.height) + ", " + std::to_string(shape.width);
+    if (shape.planes != 1) s += ", " + std::to_string(shape.planes);
+    return s + ")";
+}
+
 FramesView FramesView::contiguous(const void* data, DType dtype, std::size_t count, FrameShape shape) noexcept {
     return {static_cast<const std::byte*>(data), dtype, count, shape, contiguous_strides(dtype, shape)};
 }

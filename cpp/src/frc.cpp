@@ -163,8 +163,7 @@ auto taper_kernel(const float*) { return ring_kernels().taper_float32; }
 auto taper_kernel(const double*) { return ring_kernels().taper_float64; }
 
 template <class T>
-double taper_frame(const FramesView& frame, const double* rows, const double* columns, T* out,
-                   std::size_t out_stride, int threads) {
+double taper_frame(const FramesView& frame, const double* rows, const double* columns, T* out, int threads) {
     const std::size_t height = frame.shape.height;
     const std::size_t width = frame.shape.width;
     if (frame.count != 1 || frame.shape.planes != 1 || height == 0 || width == 0)
@@ -202,7 +201,7 @@ double taper_frame(const FramesView& frame, const double* rows, const double* co
 
     const auto kernel = taper_kernel(out);
     for_each_stretch([&](std::size_t y, std::size_t, std::size_t begin, std::size_t n, const double* x) {
-        kernel(x, columns + begin, rows[y], mean, n, out + y * out_stride + begin);
+        kernel(x, columns + begin, rows[y], mean, n, out + y * width + begin);
     });
     return mean;
 }
@@ -265,14 +264,12 @@ std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, in
     });
 }
 
-double taper(const FramesView& frame, const double* rows, const double* columns, float* out,
-             std::size_t out_stride, int threads) {
-    return taper_frame(frame, rows, columns, out, out_stride, threads);
+double taper(const FramesView& frame, const double* rows, const double* columns, float* out, int threads) {
+    return taper_frame(frame, rows, columns, out, threads);
 }
 
-double taper(const FramesView& frame, const double* rows, const double* columns, double* out,
-             std::size_t out_stride, int threads) {
-    return taper_frame(frame, rows, columns, out, out_stride, threads);
+double taper(const FramesView& frame, const double* rows, const double* columns, double* out, int threads) {
+    return taper_frame(frame, rows, columns, out, threads);
 }
 
 }  // namespace camnorm

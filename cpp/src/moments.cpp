@@ -25,12 +25,6 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 /// Beyond it the square of a pixel, or the sum of squares, might overflow.
 constexpr double largest_pixel = 0x1p480;
 
-std::string text(FrameShape shape) {
-    std::string s = "(" + std::to_string(shape.height) + ", " + std::to_string(shape.width);
-    if (shape.planes != 1) s += ", " + std::to_string(shape.planes);
-    return s + ")";
-}
-
 /// Scratch for one block of a frame that does not lie without gaps, or is widened.
 struct Scratch {
     alignas(64) std::byte pixels[block_pixels * sizeof(double)];
@@ -300,7 +294,7 @@ void fill_from_variance(const MomentsState& state, std::uint64_t ddof, double* o
 }  // namespace
 
 std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads) {
-    if (frames.shape.pixels() == 0) throw InvalidArgument("frames of shape " + text(frames.shape) + " have no pixels");
+    if (frames.shape.pixels() == 0) throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
     threads = resolve_threads(threads);
     if (kind_of(frames.dtype) == Kind::integer) {
         const auto kernel = integer_block(frames.dtype);
@@ -319,7 +313,7 @@ std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int thre
 }
 
 PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
-    if (shape.pixels() == 0) throw InvalidArgument("frames of shape " + text(shape) + " have no pixels");
+    if (shape.pixels() == 0) throw InvalidArgument("frames of shape " + to_string(shape) + " have no pixels");
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
@@ -335,7 +329,7 @@ PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
 
 PixelMoments::PixelMoments(MomentsState state) : state_(std::move(state)) {
     const std::size_t pixels = state_.shape.pixels();
-    if (pixels == 0) throw InvalidArgument("frames of shape " + text(state_.shape) + " have no pixels");
+    if (pixels == 0) throw InvalidArgument("frames of shape " + to_string(state_.shape) + " have no pixels");
     const bool integer = state_.kind == Kind::integer;
     const std::size_t integers = integer ? pixels : 0;
     const std::size_t floats = integer ? 0 : pixels;
@@ -343,7 +337,7 @@ PixelMoments::PixelMoments(MomentsState state) : state_(std::move(state)) {
         state_.sum_high.size() != floats || state_.sum_low.size() != floats ||
         state_.sum_of_squares_high.size() != floats || state_.sum_of_squares_low.size() != floats) {
         throw InvalidArgument("the state's sums do not have one value for each of the " +
-                              std::to_string(pixels) + " pixels of shape " + text(state_.shape));
+                              std::to_string(pixels) + " pixels of shape " + to_string(state_.shape));
     }
     if (state_.count > max_count)
         throw InvalidArgument("a state of " + std::to_string(state_.count) + " frames is beyond the largest count, " +
@@ -352,7 +346,7 @@ PixelMoments::PixelMoments(MomentsState state) : state_(std::move(state)) {
 
 void PixelMoments::check_frames(const FramesView& frames) const {
     if (frames.shape != state_.shape)
-        throw InvalidArgument("frames have shape " + text(frames.shape) + ", the moments " + text(state_.shape));
+        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the moments " + to_string(state_.shape));
     if (kind_of(frames.dtype) != state_.kind) {
         throw WrongKind(std::string(name(frames.dtype)) + " frames are of the " +
                         (state_.kind == Kind::integer ? "float" : "integer") + " kind, the moments of the " +
@@ -363,7 +357,7 @@ void PixelMoments::check_frames(const FramesView& frames) const {
 
 void PixelMoments::check_same(const PixelMoments& other) const {
     if (other.state_.shape != state_.shape)
-        throw InvalidArgument("moments have shape " + text(other.state_.shape) + ", these " + text(state_.shape));
+        throw InvalidArgument("moments have shape " + to_string(other.state_.shape) + ", these " + to_string(state_.shape));
     if (other.state_.kind != state_.kind)
         throw WrongKind("moments of integer frames and of float frames cannot be put together");
 }

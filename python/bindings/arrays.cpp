@@ -17,12 +17,6 @@ std::vector<std::size_t> shape_of(const py::array& array) {
     return {array.shape(), array.shape() + array.ndim()};
 }
 
-std::string frames_text(FrameShape shape, std::size_t ndim) {
-    std::vector<std::size_t> s{shape.height, shape.width};
-    if (ndim == 3) s.push_back(shape.planes);
-    return text(s);
-}
-
 /// Checks that the array is one frame or a stack of them, and gives the view of it.
 FramesView checked_view(const py::array& array, FrameShape shape, std::size_t ndim, const char* what) {
     FramesView view;
@@ -35,7 +29,7 @@ FramesView checked_view(const py::array& array, FrameShape shape, std::size_t nd
     const std::vector<std::size_t> got = shape_of(array);
     if ((dims != ndim && dims != ndim + 1) || !std::equal(wanted.begin(), wanted.end(), got.begin() + static_cast<std::ptrdiff_t>(first))) {
         throw py::value_error(std::string(what) + " of shape " + text(got) + " where a frame of " +
-                              frames_text(shape, ndim) + " or a stack of them is wanted");
+                              text(wanted) + " or a stack of them is wanted");
     }
     view.count = first == 1 ? got[0] : 1;
     view.data = static_cast<const std::byte*>(array.data());

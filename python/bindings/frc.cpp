@@ -104,14 +104,12 @@ double taper_frame(const py::object& object, const py::object& row_window, const
     const py::object columns = as_window(column_window, array.shape(1), "columns");
     if (out.ndim() != 2 || out.shape(0) != array.shape(0) || out.shape(1) != array.shape(1))
         throw py::value_error("out has shape " + shape_text(out) + ", not " + shape_text(array));
-    if (out.strides(1) != out.itemsize() || out.strides(0) < 0 || out.strides(0) % out.itemsize() != 0)
-        throw py::value_error("out must have rows without gaps");
-    const auto out_stride = static_cast<std::size_t>(out.strides(0) / out.itemsize());
+    check_c_contiguous(out, "out");
     const auto run = [&](auto* pixels) {
         const double* row_values = window_data(rows);
         const double* column_values = window_data(columns);
         py::gil_scoped_release nogil;
-        return taper(frame, row_values, column_values, pixels, out_stride, threads);
+        return taper(frame, row_values, column_values, pixels, threads);
     };
     try {
         if (out.dtype().equal(py::dtype::of<float>())) return run(static_cast<float*>(out.mutable_data()));

@@ -42,7 +42,14 @@ void register_runtime(py::module_& m) {
         d["isa"] = info.isa;
         d["isas"] = info.isas;
         return d;
-    });
+    }, R"(How the compiled core was built, and what it uses on this machine.
+
+Returns
+-------
+dict
+    ``version``; ``compiler``; ``openmp`` (without it every call runs on one thread); ``isa``, the
+    instruction set in use: baseline, avx2 or avx512; ``isas``, those that the build and the processor have.
+)");
     m.def("resolve_threads", [](std::optional<int> threads) {
         if (threads && *threads < 1)
             throw InvalidArgument("threads must be positive, got " + std::to_string(*threads));

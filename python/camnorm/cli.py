@@ -10,15 +10,16 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -184,6 +185,40 @@ class _ProgressBar:
         # A single file says nothing of how far it is.
         total = progress.total if progress.total > 1 else None
         self._task = self._bar.add_task(progress.stage, total=total, completed=progress.done, rate="")
+
+
+class _PoliteInterrupt:
+    """Ctrl-C that waits for the next report, when the state of a measurement can be saved.
+
+    In the middle of things it would be lost in some library, or the checkpoint would. A second one does
+    not wait.
+    """
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self._report = report
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def __call__(self, progress: Progress) -> None:
+        self._report(progress)
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
 
 
 def _rate(frames: int, pixels: int, seconds: float) -> str:
@@ -426,7 +461,8 @@ def measure(
         str,
         typer.Option(
             metavar="auto|off|K",
-            help="Reject frames whose mean or standard deviation lies outside median ± K·MAD; auto is 6.",
+            help="Reject frames whose mean or standard deviation lies more than K MADs from the median; "
+            "auto is 6.",
         ),
     ] = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable frame.")] = False,
@@ -439,9 +475,9 @@ def measure(
         k = _screening_k(screen)
         start = time.monotonic()
         try:
-            with _ProgressBar(quiet) as bar:
+            with _ProgressBar(quiet) as bar, _PoliteInterrupt(bar) as report:
                 sensor = camnorm.measure(
-                    inputs, output, screen=k, strict=strict, threads=threads, progress=bar
+                    inputs, output, screen=k, strict=strict, threads=threads, progress=report
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
@@ -579,7 +615,7 @@ def verify(
     same_statistics: Annotated[
         bool, typer.Option("--same-statistics", help="The same for both groups, as in the paper.")
     ] = False,
-    window: _Window = _WindowName.hann,
+    window: _Window = _WindowName.tukey,
     threads: _Threads = None,
     quiet: _Quiet = False,
     as_json: _Json = False,

@@ -263,7 +263,7 @@ def _whole_job(
     )
     # Tapering an eighth of each border is enough for these scenes, and leaves the rings nearly as many
     # independent values as the paper's ±3σ supposes.
-    verification = verify(raw, sensor, window="tukey", threads=threads)
+    verification = verify(raw, sensor, threads=threads)
     verification.save(folder / "verification")
     error = sensor.sigma / np.sqrt(sensor.count)
     deviation = float(np.sqrt(np.mean(((sensor.mean - camera.expected_mean()) / error) ** 2)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import os
-import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,8 +36,8 @@ _THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-b
 # What windows do is computed pair by pair up to this side; beyond it, rings behave all alike.
 _EXACT_SIDE = 512
 
-# FFTW's planner sets the number of threads for all plans that are being made.
-_planner = threading.Lock()
+# Frames of fewer pixels are done before a second thread has woken up.
+_PARALLEL_PIXELS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,9 +216,15 @@ class RingCorrelation:
 
         Notes
         -----
-        The tests use the conditional z. Without a window they hold for white frames and for frames that
-        go on periodically over their edges. Strong low frequencies that do not (an amplitude falling as
-        1/k or faster, as that of most scenes) correlate by their edges: lay a Hann window on those.
+        The tests use the conditional z, which takes the power of each frequency as given and asks only
+        whether the phases agree: scenes may have any spectrum. Two limits follow.
+
+        - Low frequencies that do not go on periodically over the edges (an amplitude falling as 1/k or
+          faster, as that of most scenes) leak along the axes and correlate from ring to ring. Lay a Hann
+          window on such frames; white ones need none.
+        - A pattern of a few single frequencies, such as readout lines that repeat every four columns, has
+          a few phases to show for it and can pass. Its rings stand outside ±3/sqrt(n/2): see
+          `outside_3sigma`.
         """
         from scipy.special import bdtrc, ndtr, ndtri, stdtr
 
@@ -410,15 +416,16 @@ def frc(
     if crop not in ("square", None):
         raise ValueError(f"crop must be 'square' or None, not {crop!r}")
     alpha = _tapered_fraction(window)
-    n_threads = _core.resolve_threads(threads)
     if crop == "square":
         a, b = _central_square(a), _central_square(b)
+    n_threads = _threads(threads, a.shape[:2])
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
 
     def correlate(a: NDArray[Any], b: NDArray[Any]) -> RingCorrelation:
         windows = (_tukey(a.shape[0], alpha), _tukey(a.shape[1], alpha)) if alpha else (None, None)
-        fa, _ = _half_spectrum(a, "a", dtype, windows, n_threads)
-        fb, _ = _half_spectrum(b, "b", dtype, windows, n_threads)
+        pixels = np.empty(a.shape, dtype)
+        fa, _ = _half_spectrum(a, "a", pixels, windows, n_threads)
+        fb, _ = _half_spectrum(b, "b", pixels, windows, n_threads)
         return _ring_correlation(fa, fb, (a.shape[0], a.shape[1]), binning, corners, window, n_threads)
 
     if a.ndim == 3:
@@ -460,7 +467,9 @@ def ring_correlation(
     """
     height, width = shape
     _check_shape((height, width))
-    return _ring_correlation(fa, fb, (height, width), binning, corners, None, _core.resolve_threads(threads))
+    return _ring_correlation(
+        fa, fb, (height, width), binning, corners, None, _threads(threads, (height, width))
+    )
 
 
 def _ring_correlation(
@@ -510,8 +519,11 @@ def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
     ValueError
         If it is not two-dimensional or is empty; and, as NonFiniteError, if it has NaN or infinite pixels.
     """
-    half, mean = _half_spectrum(image, "image", np.float64, (None, None), _core.resolve_threads(None))
-    height, width = image.shape
+    shape = np.shape(image)
+    if len(shape) != 2:
+        raise ValueError(f"image has shape {shape} where (y, x) is wanted")
+    height, width = shape
+    half, mean = _half_spectrum(image, "image", np.empty(shape), (None, None), _threads(None, shape))
     amplitude = np.empty((height, width))
     amplitude[:, : half.shape[1]] = np.abs(half)
     # |F(-k)| = |F(k)|: the other half mirrors columns and rows.
@@ -549,12 +561,17 @@ def ring_average(
     shape = np.shape(spectrum)
     _check_shape(shape)
     index = _ring_index(*shape, binning, corners)
-    return _core.ring_sums(index, spectrum, _core.resolve_threads(None)) / index.counts
+    return _core.ring_sums(index, spectrum, _threads(None, shape)) / index.counts
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
     if len(shape) != 2 or min(shape) < 2:
         raise ValueError(f"a shape of {shape} has no rings: (y, x) with at least 2 x 2 pixels is wanted")
+
+
+def _threads(requested: int | None, shape: tuple[int, ...]) -> int:
+    threads = _core.resolve_threads(requested)
+    return threads if math.prod(shape) >= _PARALLEL_PIXELS else 1
 
 
 def _central_square(frame: NDArray[Any]) -> NDArray[Any]:
@@ -571,23 +588,19 @@ def _ring_index(height: int, width: int, binning: str, corners: bool) -> _core.R
 def _half_spectrum(
     image: NDArray[Any],
     name: str,
-    dtype: type[np.float32 | np.float64],
+    pixels: NDArray[np.floating[Any]],
     windows: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None],
     threads: int,
 ) -> tuple[NDArray[Any], float]:
-    """Transform of an image without its mean, under windows along y and x; and the mean."""
-    import pyfftw
+    """Transform of an image without its mean, under windows along y and x; and the mean.
 
-    height, width = np.shape(image)
-    half = pyfftw.empty_aligned((height, width // 2 + 1), np.result_type(dtype, np.complex64))
-    real = half.view(dtype)[:, :width]
-    mean = _core.taper(image, *windows, real, name, threads)
-    # Plans are estimated, not measured, so that every run gives the same bits; what FFTW learned of
-    # a size it keeps itself, and the next plan takes no time.
-    with _planner:
-        plan = pyfftw.FFTW(real, half, axes=(0, 1), flags=("FFTW_ESTIMATE",), threads=threads)
-    plan.execute()
-    return half, mean
+    `pixels` is overwritten; its dtype sets the precision.
+    """
+    from scipy.fft import rfft2
+
+    mean = _core.taper(image, *windows, pixels, name, threads)
+    # Not FFTW: what its planner estimates to be best depends on the number of threads, and so do the bits.
+    return rfft2(pixels, workers=threads), mean
 
 
 def _tapered_fraction(window: Window) -> float:

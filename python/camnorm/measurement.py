@@ -190,7 +190,7 @@ class _Run:
             nonlocal first_error
             try:
                 with open_frames(path) as source:
-                    key = source.shape, _kind(source.dtype)
+                    key = source.shape, kind_of(source.dtype)
                     seen[key] += 1
                     dtypes.setdefault(key, source.dtype)
             except (Error, OSError) as error:
@@ -281,10 +281,10 @@ class _Run:
         half = self.halves[0]
         if frames.shape[1:] != half.shape:
             return f"shape {frames.shape[1:]}, not {half.shape} as the others"
-        if _kind(frames.dtype) != _kind(half.dtype):
+        if kind_of(frames.dtype) != kind_of(half.dtype):
             return (
-                f"{frames.dtype} pixels ({_kind(frames.dtype)} kind) among {half.dtype} ones "
-                f"({_kind(half.dtype)} kind)"
+                f"{frames.dtype} pixels ({kind_of(frames.dtype)} kind) among {half.dtype} ones "
+                f"({kind_of(half.dtype)} kind)"
             )
         return None
 
@@ -397,9 +397,7 @@ class _Checkpoint:
         rejected = sensor.frames[sensor.frames["status"] == "rejected"]
         if run.strict and rejected.size:
             index = int(rejected["index"][0])
-            raise FormatError(
-                rejected["file"][0], rejected["reason"][0], frame=None if index < 0 else index
-            )
+            raise FormatError(rejected["file"][0], rejected["reason"][0], frame=None if index < 0 else index)
         run.halves = sensor.halves
         run.rows = [sensor.frames]
         run.position = (file, frame)
@@ -453,7 +451,8 @@ def _interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _kind(dtype: np.dtype[Any]) -> str:
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """Kind of the sums in which `PixelMoments` keep pixels of this type."""
     return "integer" if dtype.kind in "iu" and dtype.itemsize <= 2 else "float"
 
 

@@ -269,7 +269,17 @@ class PixelMoments:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PixelMoments:
-        """Make moments from a state that `state` gave.
+        """Make moments from a state.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state` gave.
+
+        Returns
+        -------
+        PixelMoments
+            With the same bits.
 
         Raises
         ------

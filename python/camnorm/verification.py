@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from .errors import Error, FormatError
 from .fourier import Independence, RingCorrelation, frc
 from .io import expand_inputs, open_frames
 from .io.atomic import atomic_target
-from .measurement import Progress, measure
+from .measurement import Progress, kind_of, measure
 from .moments import PixelMoments, frame_statistics
 from .sensor import Sensor
 
@@ -34,6 +35,9 @@ _ALPHA = 0.05
 _SMALLEST_SHARE = 4
 
 _STATISTICS = ("mean", "std", "min", "max")
+
+# Path and index of a frame, and the half that it is in ("" if it is not known).
+_TestFrame: TypeAlias = tuple[str, int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,16 +245,16 @@ def verify(
     group: int = 12,
     seed: int = 0,
     same_statistics: bool = False,
-    window: str | None = "hann",
+    window: str | None = "tukey",
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Verification:
     """Test by Fourier ring correlation whether a sensor's pattern is gone from its corrected images.
 
-    Two groups of test frames are chosen at random, from different files where there are enough. They are
-    taken out of the statistics, exactly; then one group is corrected with half A of the set and the other
-    with half B, so that no error is common to both. The correlation is looked at between two single frames
-    and between the averages of the groups, in which a fixed pattern stands out.
+    Two groups of test frames are chosen at random, one of half A and one of half B, from different files
+    where there are enough. They are taken out of the statistics, exactly; then each group is corrected with
+    its own half of the set, so that no error is common to both. The correlation is looked at between two
+    single frames and between the averages of the groups, in which a fixed pattern stands out.
 
     Parameters
     ----------
@@ -260,16 +264,17 @@ def verify(
     sensor : Sensor or path-like, optional
         The measured set. By default `inputs` are measured first.
     group : int
-        Frames a group; less if the set has fewer than four times as many for each group.
+        Frames a group; less if there are fewer than four times as many to choose from.
     seed : int
         Seed of the choice.
     same_statistics : bool
         Correct both groups with the whole set (without the test frames), as in the paper. The error of
         the common mean image then correlates by `predicted_bias`, g/(M + g) for groups of g frames and M
         frames in the statistics.
-    window : {"hann", "tukey"} or None
-        Window of the transforms; without one, scenes that do not continue across the borders correlate
-        falsely.
+    window : {"tukey", "hann"} or None
+        Window of the transforms. Without one, scenes that do not continue across the borders correlate
+        falsely. Tukey's leaves nearly all coefficients independent, so that the paper's ±3σ keeps its
+        meaning; Hann's suits scenes whose spectrum falls off more steeply than 1/k².
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
@@ -282,7 +287,8 @@ def verify(
     Raises
     ------
     Error
-        If there are fewer than eight frames to choose from, or the frames are not of the sensor's shape.
+        If there are fewer than eight frames to choose from, or these are not of the sensor's shape and
+        kind.
 
     Notes
     -----
@@ -305,25 +311,25 @@ def verify(
         halves = (whole, whole)
     corrections = [_correction(half, sensor) for half in halves]
 
-    def assess(images: list[npt.NDArray[Any]]) -> Assessment:
-        result = frc(*images, window=window, threads=workers)
+    def assess(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Assessment:
+        result = frc(a, b, window=window, threads=workers)
         curves = tuple(result) if isinstance(result, Sequence) else (result,)
         return Assessment(curves, _ALPHA / 2)
 
     def bias(frames_averaged: int) -> float:
         return frames_averaged / (halves[0].count + frames_averaged) if same_statistics else 0.0
 
-    def compare(images: list[npt.NDArray[Any]], frames_averaged: int) -> Comparison:
+    def compare(a: npt.NDArray[Any], b: npt.NDArray[Any], frames_averaged: int) -> Comparison:
         # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
-        corrected = [
+        corrected = (
             correction.apply(image, dtype=np.float64, threads=workers)
-            for correction, image in zip(corrections, images, strict=True)
-        ]
-        return Comparison(assess(images), assess(corrected), bias(frames_averaged))
+            for correction, image in zip(corrections, (a, b), strict=True)
+        )
+        return Comparison(assess(a, b), assess(*corrected), bias(frames_averaged))
 
     return Verification(
-        pairs=compare([group.first for group in groups], 1),
-        groups=compare([group.total / size for group in groups], size),
+        pairs=compare(groups[0].first, groups[1].first, 1),
+        groups=compare(groups[0].average(), groups[1].average(), size),
         files=(groups[0].names, groups[1].names),
         statistics=(halves[0].count, halves[1].count),
         same_statistics=same_statistics,
@@ -333,49 +339,85 @@ def verify(
     )
 
 
-def _test_pool(
-    paths: Sequence[Path], sensor: Sensor, group: int
-) -> tuple[list[_TestFrame], int, list[str]]:
-    """Frames to choose from, how many of them a group can have, and what the user should know of both.
+class _Group:
+    """Test frames of one group, of which only the first and the sum are kept."""
 
-    They are the first good frame of each file if there are enough files, else every good frame.
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.names: list[tuple[str, int]] = []
+        self.first: npt.NDArray[Any] = np.empty(0)
+        self._sum = np.zeros(shape)
+
+    def add(self, file: str, index: int, frame: npt.NDArray[Any]) -> None:
+        if not self.names:
+            self.first = frame
+        self._sum += frame
+        self.names.append((file, index))
+
+    def average(self) -> npt.NDArray[np.float64]:
+        return np.asarray(self._sum / len(self.names))
+
+
+def _test_pool(paths: Sequence[Path], sensor: Sensor, group: int) -> tuple[list[_TestFrame], int, list[str]]:
+    """Frames to choose from, how many of them a group takes, and what the user should know of that.
+
+    These are the first good frame of each file, or all good frames if there are too few files.
     """
-    good: dict[str, dict[int, str]] = {}
+    measured: dict[str, dict[int, str]] = {}
     for file, index, half, status in sensor.frames[["file", "index", "half", "status"]].tolist():
-        frames = good.setdefault(file, {})
+        halves = measured.setdefault(file, {})
         if status == "accepted":
-            frames[index] = half
-    files = list(dict.fromkeys(map(str, paths)))
-    measured = {file: [(file, *frame) for frame in good[file].items()] for file in files if file in good}
-    first = [measured.get(file, [(file, 0, "")])[:1] for file in files]
-    pool = [frame for frames in first for frame in frames]
-    size, notes = group, []
-    if len(pool) < _SMALLEST_SHARE * group:
-        every = [frame for file in files for frame in measured.get(file) or _frames_of(file, good)]
-        size = min(group, len(every) // _SMALLEST_SHARE)
-        if len(pool) < 2 * size:
-            notes.append(f"several frames a file are used, since there are only {len(files)} files")
-            pool = every
-        if size < group:
-            notes.append(f"groups of {size} frames instead of {group}: there are only {len(every)} to choose from")
+            halves[index] = half
+    # A file that is not where it was is known by its name, if no other was of that name.
+    names = Counter(os.path.basename(file) for file in measured)
+    moved = {os.path.basename(file): file for file in measured if names[os.path.basename(file)] == 1}
+
+    def frames_of(file: str, known: dict[int, str] | None) -> list[_TestFrame]:
+        if known is not None:
+            return [(file, index, half) for index, half in known.items()]
+        with suppress(Error, OSError), open_frames(file) as source:
+            return [(file, index, "") for index in range(source.count)]
+        return []
+
+    files = {}
+    for path in map(str, paths):
+        files[path] = measured.get(path, measured.get(moved.get(os.path.basename(path), "")))
+    pool: list[_TestFrame] = []
+    for file, known in files.items():
+        pool += [(file, 0, "")] if known is None else frames_of(file, known)[:1]
+    if len(pool) >= _SMALLEST_SHARE * group:
+        return pool, group, []
+    every = [frame for file, known in files.items() for frame in frames_of(file, known)]
+    size = min(group, len(every) // _SMALLEST_SHARE)
+    if size < min(group, 2):
+        fewest = _SMALLEST_SHARE * min(group, 2)
+        raise Error(f"verification needs at least {fewest} frames to choose from, got {len(every)}")
+    notes = []
+    if len(pool) < 2 * size:
+        pool = every
+        notes.append(f"several frames a file are used, since there are only {len(files)} files")
+    if size < group:
+        notes.append(
+            f"groups of {size} frames instead of {group}: there are only {len(every)} to choose from"
+        )
     return pool, size, notes
 
 
 def _take_out(
     pool: Sequence[_TestFrame], size: int, sensor: Sensor, threads: int
-) -> tuple[list[_Group], tuple[PixelMoments, PixelMoments]]:
+) -> tuple[tuple[_Group, _Group], tuple[PixelMoments, PixelMoments]]:
     """Read two groups of test frames, and form the moments of both halves without them.
 
-    The first group is of half A as far as it goes, the second of half B. Other frames of the same movies,
-    which share their specimen, are then in the statistics of their own group's correction only.
+    The first group is taken from half A, the second from half B, as far as they go: the rest of a test
+    frame's movie, which shows the same specimen, is then in the statistics of its own group only.
     """
     table = sensor.frames[sensor.frames["status"] == "accepted"]
-    rows_of: dict[tuple[float, ...], list[tuple[str, int, str]]] = {}
+    rows_of: dict[tuple[float, ...], list[_TestFrame]] = {}
     for *statistics, file, index, half in table[[*_STATISTICS, "file", "index", "half"]].tolist():
         rows_of.setdefault(tuple(statistics), []).append((file, index, half))
+    groups = (_Group(sensor.shape), _Group(sensor.shape))
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
     looked_at: set[tuple[str, int]] = set()
-    found: set[tuple[float, ...]] = set()
+    seen: set[tuple[float, ...]] = set()
 
     def take(group: _Group, file: str, index: int) -> None:
         frame = _read(file, index, sensor)
@@ -383,24 +425,23 @@ def _take_out(
             return
         row = frame_statistics(frame[None], threads=threads)[0]
         statistics = tuple(float(row[name]) for name in _STATISTICS)
-        if not row["std"] > 0 or statistics in found:
-            return  # not finite, blank, or a copy of another one
-        found.add(statistics)
+        if not row["std"] > 0 or statistics in seen:
+            return  # blank, not finite, or a copy of another test frame
+        seen.add(statistics)
         group.add(file, index, frame)
-        for measured, number, half in rows_of.get(statistics, ()):
-            if (measured, number) == (file, index) or _may_show(measured, number, frame):
+        for row_file, row_index, half in rows_of.get(statistics, ()):
+            if (row_file, row_index) == (file, index) or _may_show(row_file, row_index, frame):
                 halves["AB".index(half)].subtract(frame, threads=threads)
 
-    groups = [_Group(sensor.shape), _Group(sensor.shape)]
     for group, half in zip(groups, "AB", strict=True):
         preference = {half: 0, "": 1}
-        for file, index, _ in sorted(pool, key=lambda frame: preference.get(frame[2], 2)):
+        for file, index, _ in sorted(pool, key=lambda test: preference.get(test[2], 2)):
             if len(group.names) < size and (file, index) not in looked_at:
                 looked_at.add((file, index))
                 take(group, file, index)
     taken = sum(len(group.names) for group in groups)
     if taken < 2 * size:
-        raise Error(f"only {taken} of {len(pool)} frames can be used to verify, {2 * size} are needed")
+        raise Error(f"only {taken} of {len(pool)} frames can be used for the test, {2 * size} are needed")
     return groups, halves
 
 
@@ -420,7 +461,7 @@ def _read(file: str, index: int, sensor: Sensor) -> npt.NDArray[Any] | None:
 
 
 def _may_show(file: str, index: int, frame: npt.NDArray[Any]) -> bool:
-    """Whether a file has this frame; also if it is no longer there, for it may have been moved."""
+    """Whether a measured frame, which has the same statistics, is this one; True if it is not there now."""
     try:
         with open_frames(file) as source:
             return np.array_equal(source.read(index)[0], frame)
@@ -430,7 +471,7 @@ def _may_show(file: str, index: int, frame: npt.NDArray[Any]) -> bool:
 
 def _correction(half: PixelMoments, sensor: Sensor) -> Correction:
     if half.count < 2:
-        raise Error(f"only {half.count} frames are left for the statistics of one half: measure more frames")
+        raise Error(f"too few frames are left for the statistics of one half ({half.count}): measure more frames")
     sigma = half.std()
     if not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")

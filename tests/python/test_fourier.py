@@ -86,7 +86,7 @@ def red_noise(rng: np.random.Generator, side: int, power: float, periodic: bool 
 def test_equals_the_full_plane(shape, binning, corners):
     a, b = related(np.random.default_rng(1), shape)
     correlation, z, n = full_plane(a, b, binning, corners)
-    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 3e-6)):
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-5)):
         r = frc(a.astype(dtype), b.astype(dtype), binning, crop=None, corners=corners)
         assert r.shape == shape
         np.testing.assert_array_equal(r.n, n)
@@ -363,14 +363,32 @@ def test_weak_fixed_pattern_is_found(window):
     assert frc(x, y, window=window).independence().independent
 
 
-def test_single_ring_is_found():
+def ring_noise(rng: np.random.Generator, side: int, radius: int) -> np.ndarray:
+    """Noise of unit variance with power in one ring only."""
+    rings = ring_numbers(side, side, "round")[:, : side // 2 + 1]
+    image = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(side, side))) * (rings == radius), s=(side, side))
+    return image / image.std()
+
+
+def test_pattern_in_a_single_ring_is_found():
     rng = np.random.default_rng(16)
     x, y = rng.normal(size=(2, 128, 128))
-    wave = 0.3 * np.cos(2 * np.pi * 40 * np.arange(128) / 128)
-    verdict = frc(x + wave, y + wave).independence()
+    pattern = 0.15 * ring_noise(rng, 128, 40)
+    verdict = frc(x + pattern, y + pattern).independence()
     assert not verdict.independent
-    assert verdict.p_largest < 1e-6
-    assert verdict.p_mean > 1e-4
+    assert verdict.p_largest < 1e-5
+    assert verdict.p_mean > 1e-3
+
+
+def test_readout_lines_stand_outside_3sigma():
+    # Few frequencies have few phases to agree: what the documentation says of outside_3sigma.
+    rng = np.random.default_rng(17)
+    x, y = rng.normal(size=(2, 128, 128))
+    lines = 0.3 * np.tile([1.0, 0.0, -1.0, 0.0], 32)
+    r = frc(x + lines, y + lines)
+    assert r.independence().outside_3sigma == 1
+    assert abs(r.correlation[32]) > r.threshold("3sigma")[32]
+    assert abs(r.z[32]) < 1.5
 
 
 def test_verdict_longhand():
@@ -378,8 +396,8 @@ def test_verdict_longhand():
 
     rng = np.random.default_rng(17)
     x, y = rng.normal(size=(2, 128, 128))
-    wave = 0.09 * np.cos(2 * np.pi * np.outer([40, 50], np.arange(128)) / 128).sum(0)
-    r = frc(x + wave, y + wave, corners=True)
+    pattern = 0.12 * (ring_noise(rng, 128, 40) + ring_noise(rng, 128, 50))
+    r = frc(x + pattern, y + pattern, corners=True)
     v = r.independence(alpha=0.01)
     z, c = r.z[1:65], r.correlation[1:65]
     assert v.rings == 64
@@ -399,12 +417,14 @@ def test_verdict_longhand():
 
 
 def test_expected_outside_3sigma_is_the_tail_beyond_the_curve():
-    # docs: 3/sqrt(n/2) is 4.24 true sigma, 2.2e-5 a ring, for large n.
-    from scipy.special import ndtr
-
-    rng = np.random.default_rng(18)
-    v = frc(*rng.normal(size=(2, 1024, 1024)).astype(np.float32)).independence()
-    assert v.expected_outside_3sigma == pytest.approx(512 * 2 * ndtr(-3 * math.sqrt(2)), rel=0.05)
+    # By the density of the correlation of n white frequencies, (1 - c²)^((n - 3)/2).
+    r = frc(*np.random.default_rng(18).normal(size=(2, 64, 64)))
+    c = np.linspace(0.0, 1.0, 100_001)
+    expected = 0.0
+    for n, threshold in zip(r.n[1:], r.threshold("3sigma")[1:], strict=True):
+        density = (1 - c**2) ** ((n - 3) / 2)
+        expected += density[c > threshold].sum() / density.sum()
+    assert r.independence().expected_outside_3sigma == pytest.approx(expected, rel=5e-3)
 
 
 # Windows
@@ -512,7 +532,7 @@ def digest_of_results() -> str:
     rng = np.random.default_rng(24)
     digest = hashlib.sha256()
     for dtype in ("uint16", "float32", "float64"):
-        a, b = (np.rint(1000 + 50 * x).astype(dtype) for x in related(rng, (211, 190)))
+        a, b = (np.rint(1000 + 50 * x).astype(dtype) for x in related(rng, (1031, 1024)))
         for window in (None, "hann"):
             for threads in (1, 2, 3):
                 r = frc(a, b, window=window, crop=None, threads=threads)
@@ -522,7 +542,7 @@ def digest_of_results() -> str:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(200, 200), (509, 251), (768, 1024)])
+@pytest.mark.parametrize("shape", [(1024, 1024), (1023, 1030)])
 def test_threads_do_not_change_a_bit(shape, dtype):
     a, b = (np.rint(1000 + 50 * x).astype(dtype) for x in related(np.random.default_rng(25), shape))
     one = frc(a, b, crop=None, window="hann", threads=1)
@@ -626,9 +646,7 @@ def test_constant_frames():
             r = frc(*pair)
             assert np.isnan(r.correlation).all()
             assert np.isnan(r.z).all()
-            with pytest.raises(
-                ValueError, match=r"^no ring has power in both frames: is one of them constant\?$"
-            ):
+            with pytest.raises(ValueError, match=r"^no ring has power in both frames: is one of"):
                 r.independence()
 
 
@@ -662,13 +680,13 @@ IMAGE = np.random.default_rng(32).normal(size=(16, 16))
         (
             lambda: frc(IMAGE.astype(np.int64), IMAGE),
             TypeError,
-            "pixels of a of dtype int64 are not supported",
+            "pixels of a of dtype int64 are not",
         ),
         (lambda: frc(IMAGE, IMAGE + 1j), TypeError, "pixels of b of dtype complex128 are not supported"),
         (
-            lambda: frc(IMAGE, IMAGE, "nearest"),
+            lambda: frc(IMAGE, IMAGE, "no"),
             ValueError,
-            "binning must be 'round' or 'floor', not 'nearest'",
+            "binning must be 'round' or 'floor', not 'no'",
         ),
         (lambda: frc(IMAGE, IMAGE, crop="left"), ValueError, "crop must be 'square' or None, not 'left'"),
         (
@@ -694,7 +712,7 @@ IMAGE = np.random.default_rng(32).normal(size=(16, 16))
         (
             lambda: amplitude_spectrum(IMAGE[0]),
             ValueError,
-            "image has shape (16,) where a grey frame (y, x) is wanted",
+            "image has shape (16,) where (y, x) is wanted",
         ),
         (lambda: amplitude_spectrum(IMAGE[:0]), ValueError, "image has shape (0, 16)"),
         (lambda: amplitude_spectrum(IMAGE * np.nan), ValueError, "image has NaN or infinite pixels"),

@@ -295,6 +295,12 @@ def test_imagej_hyperstack(tmp_path: Path, order: str, colour: bool) -> None:
     data[end : end + 4] = bytes(4)
     path.write_bytes(data)
     np.testing.assert_array_equal(read_all(path), expected)
+    with tifffile.TiffFile(path) as tiff:
+        start, size = tiff.pages[0].dataoffsets[0], tiff.pages[0].nbytes
+    os.truncate(path, start + 4 * size + 100)
+    with open_frames(path) as source:
+        assert (source.count, source.available) == (24, 4)
+        np.testing.assert_array_equal(source.read(0, 4), expected[:4])
 
 
 def test_tiff_with_a_page_of_another_kind(tmp_path: Path) -> None:
@@ -334,7 +340,7 @@ def test_tiff_that_is_not_supported(
 
 def test_tiff_pixel_size(tmp_path: Path) -> None:
     frame = pixels((20, 30), "u1")
-    for unit, resolution in (("CENTIMETER", 1e8 / 1.5), ("INCH", 2.54e8 / 1.5)):
+    for unit, resolution in (("CENTIMETER", (200_000_000, 3)), ("INCH", (508_000_000, 3))):
         tifffile.imwrite(tmp_path / "a.tif", frame, resolution=(resolution, resolution), resolutionunit=unit)
         with open_frames(tmp_path / "a.tif") as source:
             assert source.metadata["pixel_size"] == pytest.approx(1.5)

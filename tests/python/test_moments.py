@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import math
 import operator
 import os
@@ -547,7 +546,6 @@ def test_every_instruction_set_gives_the_same_bits() -> None:
         assert used == isa
         digests.add(digest)
     assert len(digests) == 1
-    assert len(hashlib.sha256().hexdigest()) == len(digests.pop())
 
 
 def test_an_unknown_instruction_set_is_refused() -> None:

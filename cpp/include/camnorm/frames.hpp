@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace camnorm {
 
@@ -52,6 +53,9 @@ struct FrameShape {
     }
     constexpr bool operator!=(const FrameShape& o) const noexcept { return !(*this == o); }
 };
+
+/// As numpy writes it: (height, width), or (height, width, planes).
+std::string to_string(FrameShape shape);
 
 /// A stack of frames in memory that somebody else owns. Strides are in bytes, may be negative and
 /// need not be multiples of the pixel's size: nothing is assumed about alignment.

@@ -73,14 +73,12 @@ std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, in
 /// rounded. The mean is the window's weighted one, so that out sums to zero: else the window would
 /// spread what is left of the mean over the innermost rings. A constant frame gives exact zeros.
 /// @param rows, columns  window of height and width values that do not sum to zero; nullptr for 1.
-/// @param out  height rows of width values, each row out_stride values after the one before: for a
-/// transform in place, rows have room for width + 2 - width % 2 of them.
+/// @param out  (height, width) in C order.
 /// @returns the mean that was removed.
 /// @throws NonFinite if the frame has NaN or infinite pixels, InvalidArgument if the view is not
 /// one grey frame.
-double taper(const FramesView& frame, const double* rows, const double* columns, float* out,
-             std::size_t out_stride, int threads = 0);
+double taper(const FramesView& frame, const double* rows, const double* columns, float* out, int threads = 0);
 double taper(const FramesView& frame, const double* rows, const double* columns, double* out,
-             std::size_t out_stride, int threads = 0);
+             int threads = 0);
 
 }  // namespace camnorm

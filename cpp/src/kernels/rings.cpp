@@ -3,33 +3,21 @@
 namespace camnorm::detail::CAMNORM_ISA {
 namespace {
 
-/// Frequencies whose products are formed at once, before they are scattered over the rings.
-constexpr std::size_t chunk = 128;
-
 template <class T>
-void add_spectra(const std::uint16_t* rings, const T* __restrict a, const T* __restrict b, std::size_t n,
-                 double weight, RingSums* __restrict sums) noexcept {
-    RingSums products[chunk];
-    for (std::size_t begin = 0; begin < n; begin += chunk) {
-        const std::size_t count = n - begin < chunk ? n - begin : chunk;
-        for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t k = 2 * (begin + i);
-            const double ar = a[k];
-            const double ai = a[k + 1];
-            const double br = b[k];
-            const double bi = b[k + 1];
-            const double power_a = ar * ar + ai * ai;
-            const double power_b = br * br + bi * bi;
-            products[i] = {weight * (ar * br + ai * bi), weight * power_a, weight * power_b,
-                           weight * (power_a * power_b)};
-        }
-        for (std::size_t i = 0; i < count; ++i) {
-            RingSums& sum = sums[rings[begin + i]];
-            sum.cross += products[i].cross;
-            sum.power_a += products[i].power_a;
-            sum.power_b += products[i].power_b;
-            sum.power_product += products[i].power_product;
-        }
+void add_spectra(const std::uint16_t* rings, const T* a, const T* b, std::size_t n, double weight,
+                 RingSums* __restrict sums) noexcept {
+    for (std::size_t i = 0; i < n; ++i) {
+        const double ar = a[2 * i];
+        const double ai = a[2 * i + 1];
+        const double br = b[2 * i];
+        const double bi = b[2 * i + 1];
+        const double power_a = ar * ar + ai * ai;
+        const double power_b = br * br + bi * bi;
+        RingSums& sum = sums[rings[i]];
+        sum.cross += weight * (ar * br + ai * bi);
+        sum.power_a += weight * power_a;
+        sum.power_b += weight * power_b;
+        sum.power_product += weight * (power_a * power_b);
     }
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ _OTHER_MODES = {
     7: "not in the standard",
     101: "4 bit integers",
 }
+_KNOWN_MODES = _DTYPES.keys() | _OTHER_MODES.keys()
 _WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "u1": 6}  # the bytes of mode 0 would be signed
 _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
@@ -46,7 +46,8 @@ class MrcSource(FrameSource):
 
     def __init__(self, file: MappedFile) -> None:
         self.header = header = _read_header(file)
-        nx, ny, nz, mode, extended = (int(header[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
+        nx, ny, nz = _size(header)
+        mode, extended = int(header["mode"]), int(header["nsymbt"])
         if mode in _OTHER_MODES:
             raise FormatError(file.path, f"MRC mode {mode} ({_OTHER_MODES[mode]}) is not supported")
         if extended < 0:
@@ -151,7 +152,7 @@ class _Statistics:
                     self._shift = float(block.mean(dtype=np.float64))
                 deviation = np.subtract(block, self._shift, dtype=np.float64)
                 self._sum += float(deviation.sum())
-                self._squares += float(deviation @ deviation)
+                self._squares += float(np.einsum("i,i", deviation, deviation))  # no threads of a BLAS here
         self._count += pixels.size
 
     def summary(self) -> tuple[float, float, float, float]:
@@ -174,21 +175,24 @@ def _read_header(file: MappedFile) -> np.void:
     if len(head) < _HEADER_BYTES:
         reason = f"not an MRC file, or truncated: shorter than the header of {_HEADER_BYTES} bytes"
         raise FormatError(file.path, reason, frame=0, offset=len(head))
-    # The machine stamp is not always right: an order in which the header makes sense goes first.
+    # The machine stamp is not always right: the first byte order in which the header makes sense is taken.
     stamped = _BYTE_ORDERS.get(head[212], "<")
-    for order in (stamped, "<", ">"):
-        header: np.void = np.frombuffer(head, HEADER_DTYPE.newbyteorder(order))[0]
-        size = tuple(int(header[name]) for name in ("nx", "ny", "nz"))
-        if min(size) > 0 and int(header["mode"]) in _DTYPES.keys() | _OTHER_MODES.keys():
+    orders = (stamped, "<", ">")
+    headers: list[np.void] = [np.frombuffer(head, HEADER_DTYPE.newbyteorder(order))[0] for order in orders]
+    for header in headers:
+        if header["mode"] in _KNOWN_MODES and min(_size(header)) > 0:
             return header
     if head[208:211] != b"MAP":
         raise FormatError(file.path, "not an MRC file: no 'MAP' at byte 208 and no sense in its header")
-    *size_, mode = struct.unpack(f"{stamped}4i", head[:16])
-    raise FormatError(file.path, f"damaged MRC header: nx, ny, nz = {tuple(size_)}, mode {mode}")
+    size, mode = _size(headers[0]), headers[0]["mode"]
+    raise FormatError(file.path, f"damaged MRC header: nx, ny, nz = {size}, mode {mode}")
+
+
+def _size(header: np.void) -> tuple[int, int, int]:
+    return int(header["nx"]), int(header["ny"]), int(header["nz"])
 
 
 def _is_unsigned(header: np.void) -> bool:
-    """Whether IMOD wrote bytes 0 to 255: its stamp at byte 152, bit 0 at byte 156 unset."""
-    order = header.dtype["mode"].byteorder.replace("=", "<" if np.little_endian else ">")
-    stamp, flags = struct.unpack_from(f"{order}2i", bytes(header["extra2"]), 152 - 112)
-    return stamp == _IMOD_STAMP and not flags & 1
+    """Whether IMOD wrote bytes 0 to 255: its stamp stands at byte 152, and bit 0 at byte 156 is not set."""
+    stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, 152 - 112)
+    return bool(stamp == _IMOD_STAMP and not flags & 1)

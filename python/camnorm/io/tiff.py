@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 # More bytes of pixels than this for a byte in the file are damage, and not to be allocated.
 _EXPANSION = 2**17
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
-_DIRECTORY_BYTES = 1024  # that a page takes besides its pixels, at most
+_DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
 _ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
 
 # tifffile logs damage that is raised here as an error; only these messages are dropped.
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
-logging.getLogger("tifffile").addFilter(lambda record: not _silent.get())
+for _name in ("tifffile", "tifffile.tifffile"):  # the second until 2022
+    logging.getLogger(_name).addFilter(lambda record: not _silent.get())
 
 
 class TiffSource(FrameSource):
@@ -59,15 +60,15 @@ class TiffSource(FrameSource):
                     bits = first.bitspersample
                     raise FormatError(file.path, f"TIFF with pixels of {bits} bits is not supported")
                 self._layout = first.axes, first.shape, first.dtype
-                count = 1
-                if complete and len(self._directories) == 1 and first.is_final:
-                    count = self._frames_behind_one_directory(first)
-                self._packed = first.dataoffsets[0] if count > 1 else None
-                if self._packed is not None:
-                    available = (file.size - self._packed) // first.nbytes
-                else:
-                    available = len(self._directories)
-                    count = available if complete else available + 1
+                available = len(self._directories)
+                count = available if complete else available + 1
+                self._packed: int | None = None  # offset of frames that have no directories of their own
+                if count == 1 and first.is_final:
+                    told = _frames_told(self._tiff, first)
+                    if told > 1:
+                        count = told
+                        self._packed = first.dataoffsets[0]
+                        available = (file.size - self._packed) // first.nbytes
                 metadata = _metadata(first)
             y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
             super().__init__(
@@ -112,9 +113,10 @@ class TiffSource(FrameSource):
         return frames
 
     def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
-        if page.is_final:
-            return self._map(page.dataoffsets[0], 1)[0]
         frame: NDArray[Any]
+        if page.is_final:
+            frame = self._map(page.dataoffsets[0], 1)[0]
+            return frame
         with _reading(self._file, index):
             if page.compression != 1 and len(page.dataoffsets) == 1 and not page.is_tiled:
                 # One strip is the frame: asarray() would copy it once more.
@@ -156,11 +158,6 @@ class TiffSource(FrameSource):
             raise FormatError(file.path, reason, frame=index, offset=file.size)
         return page
 
-    def _frames_behind_one_directory(self, page: tifffile.TiffPage) -> int:
-        if page.is_imagej or page.is_shaped:
-            return int(self._tiff.series[0].size) // page.size
-        return 1
-
 
 class TiffWriter(FrameWriter):
     """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
@@ -175,16 +172,16 @@ class TiffWriter(FrameWriter):
             "metadata": None,
         }
         if len(self.shape) == 3:
-            planes = self.shape[2]
-            self._tags["planarconfig"] = "contig"
-            if planes in (3, 4):
-                self._tags["photometric"] = "rgb"
-            extra = planes - (3 if planes in (3, 4) else 1)
-            self._tags["extrasamples"] = ["unspecified"] * extra
+            colours = 3 if self.shape[2] in (3, 4) else 1
+            self._tags |= {
+                "photometric": "rgb" if colours == 3 else "minisblack",
+                "planarconfig": "contig",
+                "extrasamples": ["unspecified"] * (self.shape[2] - colours),
+            }
         if "resolution" in source.metadata:
             x, y, unit = source.metadata["resolution"]
             self._tags |= {"resolution": (x, y), "resolutionunit": unit}
-        size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES)
+        size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
         self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
         self._tiff = tifffile.TiffWriter(self._file, byteorder="<", bigtiff=size >= 2**32)
 
@@ -235,11 +232,23 @@ def _find_directories(file: MappedFile) -> tuple[list[int], bool]:
     return list(directories), True
 
 
+def _frames_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
+    """Frames behind the only directory of a file, as its description tells. They may be cut off."""
+    if page.is_imagej:
+        return int((tiff.imagej_metadata or {}).get("images", 1))
+    if page.is_shaped:
+        told = (tiff.shaped_metadata or ({},))[0]
+        if told.get("truncated"):
+            return int(math.prod(told["shape"])) // page.size
+    return 1
+
+
 def _metadata(page: tifffile.TiffPage) -> dict[str, Any]:
-    """``resolution``: pixels per unit in x and y as numerator and denominator, and the unit's code."""
+    """``resolution``: pixels per unit in x and in y, each as a fraction, and the code of the unit."""
     x, y = (page.tags.valueof(tag) for tag in ("XResolution", "YResolution"))
     unit = page.tags.valueof("ResolutionUnit", default=2)
-    if x is None or y is None or 0 in (*x, *y):
+    fractions = all(isinstance(value, tuple) and len(value) == 2 and min(value) > 0 for value in (x, y))
+    if not fractions or unit not in (1, 2, 3):
         return {}
     metadata: dict[str, Any] = {"resolution": (x, y, int(unit))}
     if unit in _ANGSTROM:

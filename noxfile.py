@@ -1,0 +1,95 @@
+"""Checks and tests of the project: ``nox`` runs lint and tests, ``nox -l`` lists all the sessions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = False
+
+# The same versions as in .pre-commit-config.yaml.
+RUFF = "ruff==0.17.6"
+CLANG_FORMAT = "clang-format==22.1.8"
+
+MYPY = "mypy==2.4.1"
+CLANG_TIDY = "clang-tidy==22.1.8"
+CMAKE = ["cmake==4.4.4", "ninja==1.13.2"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and whether the stubs say what the extension module has."""
+    session.install(".", RUFF, CLANG_FORMAT, MYPY)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    sources = [path for folder in ("cpp", "python", "tests") for path in Path(folder).rglob("*.[ch]pp")]
+    session.run("clang-format", "--dry-run", "--Werror", *map(str, sources))
+    session.run("mypy")
+    session.run("python", "-m", "mypy.stubtest", "camnorm._core")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All the tests, of the C++ library and of the Python package; arguments go to pytest."""
+    session.install(".[test]", *CMAKE)
+    build(session, "release")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def asan(session: nox.Session) -> None:
+    """The C++ tests with the address and undefined-behaviour sanitizers, and without OpenMP."""
+    session.install(*CMAKE)
+    build(session, "asan", "-DCAMNORM_OPENMP=OFF")
+
+
+@nox.session
+def tidy(session: nox.Session) -> None:
+    """clang-tidy of the C++ sources."""
+    session.install(*CMAKE, CLANG_TIDY)
+    build(session, "tidy", "-DCAMNORM_TESTS=OFF", test=False)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo; arguments go to it."""
+    session.install(".")
+    session.run("camnorm", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks; arguments go to pytest."""
+    session.install(".[bench]")
+    session.run("pytest", "bench", *session.posargs)
+
+
+def build(session: nox.Session, preset: str, *options: str, test: bool = True) -> None:
+    """Build the C++ library by a preset in the session's own directory, and run its tests."""
+    directory = f"{session.create_tmp()}/build"
+    found = doctest(session) if test else []
+    session.run("cmake", "--preset", preset, "-B", directory, *options, *found)
+    session.run("cmake", "--build", directory)
+    if test:
+        session.run("ctest", "--test-dir", directory, "--output-on-failure")
+
+
+def doctest(session: nox.Session) -> list[str]:
+    """Tell CMake of doctest, unpacked from the package of Debian or Ubuntu if it is not installed.
+
+    On other systems CMake looks for an installed one, or else fetches its sources.
+    """
+    if Path("/usr/include/doctest/doctest.h").exists() or not shutil.which("apt-get"):
+        return []
+    directory = Path(session.create_tmp(), "doctest").resolve()
+    (directory / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    # Package lists of its own: the system's may be missing or old, and only root can update them.
+    options = [f"-oDir::State::Lists={directory}/lists", f"-oDir::Cache={directory}/cache"]
+    with session.chdir(directory):
+        session.run("apt-get", "-qq", *options, "update", external=True)
+        session.run("apt-get", "-qq", *options, "download", "doctest-dev", external=True)
+        session.run("dpkg-deb", "-x", str(next(directory.glob("*.deb"))), "root", external=True)
+    return [f"-DDOCTEST_INCLUDE_DIR={directory}/root/usr/include"]

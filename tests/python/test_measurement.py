@@ -1,0 +1,818 @@
+"""Measuring: against numpy over all frames, whatever is wrong with some of the files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from image_sets import (
+    STATISTICS,
+    assert_holds,
+    assert_same_moments,
+    assert_same_sensor,
+    cut,
+    frames_of,
+    rejected,
+    run_script,
+    temporary_files,
+    write_mrc,
+    write_movies,
+    write_npy,
+    write_tiff,
+)
+
+import camnorm
+from camnorm import Error, FormatError, Sensor, measurement
+from camnorm.measurement import Progress
+
+SHAPE = (13, 11)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of two frames of `SHAPE` (uint16) with two threads, of four with one."""
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 2 * 13 * 11)
+
+
+def save(path: Path, frames: np.ndarray) -> Path:
+    """A file of the format that its name tells."""
+    if path.suffix == ".mrc":
+        return write_mrc(path, frames)
+    if path.suffix == ".npy":
+        return write_npy(path, frames)
+    if path.suffix == ".png":
+        path.write_bytes(imagecodecs.png_encode(frames[0]))
+        return path
+    return write_tiff(path, frames, "zlib" if "zlib" in path.name else None)
+
+
+# --- what is measured
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "length", "planes"),
+    [
+        ("a.mrc", "u1", 4, ()),
+        ("a.mrc", "i1", 4, ()),
+        ("a.mrc", "u2", 4, ()),
+        ("a.mrc", "i2", 4, ()),
+        ("a.mrc", "f2", 4, ()),
+        ("a.mrc", "f4", 4, ()),
+        ("a.tif", "u2", 4, ()),
+        ("a_zlib.tif", "u1", 4, ()),
+        ("a.png", "u1", 1, (3,)),
+        ("a.png", "u2", 1, ()),
+        ("a.npy", "f4", 4, ()),
+        ("a.npy", "f8", 4, ()),
+        ("a.npy", "i4", 4, ()),
+        ("a.npy", "u2", 4, (3,)),
+    ],
+)
+def test_against_numpy(tmp_path: Path, name: str, dtype: str, length: int, planes: tuple[int, ...]) -> None:
+    shape = (*SHAPE, *planes)
+    movies = frames_of(7 * length, shape, dtype).reshape(7, length, *shape)
+    files = [save(tmp_path / f"{i}{name}", movie) for i, movie in enumerate(movies)]
+    frames = movies.reshape(-1, *shape)
+    sensor = camnorm.measure(files, screen="off")
+    assert (sensor.count, sensor.shape, sensor.dtype) == (7 * length, shape, np.dtype(dtype))
+    assert_holds(sensor.moments, frames)
+    assert_holds(sensor.halves[0], movies[0::2].reshape(-1, *shape))
+    assert_holds(sensor.halves[1], movies[1::2].reshape(-1, *shape))
+    wide = frames.astype(np.longdouble)
+    np.testing.assert_allclose(sensor.mean, wide.mean(0).astype(float), rtol=3e-16)
+    np.testing.assert_allclose(sensor.sigma, wide.std(0).astype(float), rtol=1e-14)
+    assert sensor.mean.shape == sensor.sigma.shape == shape
+    assert sensor.target_mean == pytest.approx(float(wide.mean()), rel=1e-13)
+    assert sensor.target_sigma == pytest.approx(float(wide.std(0).mean()), rel=1e-13)
+
+
+def test_frame_table(tmp_path: Path, small_chunks: None) -> None:
+    files = write_movies(tmp_path, 3, 5, SHAPE, "u2")
+    sensor = camnorm.measure(files)
+    table = sensor.frames
+    assert table["file"].tolist() == [str(path) for path in files for _ in range(5)]
+    assert table["index"].tolist() == [*range(5)] * 3
+    assert "".join(table["half"]) == "AAAAABBBBBAAAAA"
+    assert set(table["status"]) == {"accepted"}
+    assert set(table["reason"]) == {""}
+    frames = frames_of(15, SHAPE, "u2").reshape(15, -1).astype(np.longdouble)
+    for name, expected in zip(
+        STATISTICS, (frames.mean(1), frames.std(1), frames.min(1), frames.max(1)), strict=True
+    ):
+        np.testing.assert_allclose(table[name], expected.astype(float), rtol=1e-14)
+
+
+def test_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["camnorm", "measure", "in put/"])
+    files = write_movies(tmp_path / "in put", 2, 3, SHAPE, "u2")
+    os.utime(files[1], (0, 1234.5))
+    sensor = camnorm.measure("in put")
+    provenance = sensor.provenance
+    assert provenance["version"] == camnorm.__version__
+    assert provenance["command"] == "camnorm measure 'in put/'"
+    assert provenance["started"] <= provenance["ended"]
+    assert provenance["files"]["path"].tolist() == [str(path) for path in files]
+    assert provenance["files"]["size"].tolist() == [1024 + 3 * 2 * 13 * 11] * 2
+    assert provenance["files"]["mtime"][1] == 1234.5
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 7, 16])
+def test_a_single_file_is_split_by_alternate_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
+) -> None:
+    frames = frames_of(16, SHAPE, "u2")
+    frames[6] = 0  # screened
+    path = write_mrc(tmp_path / "movie.mrc", frames)
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", chunk * frames[0].nbytes * 2 * threads)
+    starts = []
+    stream = measurement.stream_frames
+
+    def noted(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for item in stream(*args, **kwargs):
+            starts.append(item.start)
+            yield item
+
+    monkeypatch.setattr(measurement, "stream_frames", noted)
+    sensor = camnorm.measure(path, threads=threads)
+    assert starts == [*range(0, 16, chunk), 6]
+    assert_holds(sensor.halves[0], frames[[0, 2, 4, 8, 10, 12, 14]])
+    assert_holds(sensor.halves[1], frames[1::2])
+    assert "".join(sensor.frames["half"]) == "AB" * 8
+    np.testing.assert_allclose(sensor.frames["mean"], frames.reshape(16, -1).mean(1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_threads_and_chunks_do_not_change_a_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    # Frames of more than one block of the kernels, some of them screened out.
+    movies = frames_of(30, (70, 90), dtype).reshape(5, 6, 70, 90)
+    movies[3, 2] = 7
+    for i, movie in enumerate(movies):
+        write_mrc(tmp_path / f"{i}.mrc", movie)
+    first = camnorm.measure(tmp_path, threads=1)
+    assert len(rejected(first)) == 1
+    for threads, budget in ((2, 1 << 26), (2, 100_000), (1, 1), (3, 60_000)):
+        monkeypatch.setattr("camnorm.io.stream._BUDGET", budget)
+        assert_same_sensor(camnorm.measure(tmp_path, threads=threads), first)
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_any_order_of_files_gives_the_same_set(tmp_path: Path, dtype: str) -> None:
+    files = write_movies(tmp_path, 6, 4, SHAPE, dtype)
+    sensor = camnorm.measure(files)
+    for seed in range(3):
+        other = camnorm.measure(random.Random(seed).sample(files, len(files)))
+        if dtype == "u2":
+            assert_same_moments(other.moments, sensor.moments)
+        np.testing.assert_allclose(other.mean, sensor.mean, rtol=2.3e-16)
+        np.testing.assert_allclose(other.sigma, sensor.sigma, rtol=2.3e-16)
+
+
+def test_shards_merge_to_the_whole_and_come_off_again(tmp_path: Path) -> None:
+    files = write_movies(tmp_path, 6, 4, SHAPE, "u2")
+    whole = camnorm.measure(files, screen="off")
+    shards = [camnorm.measure(files[i : i + 2], screen="off") for i in (0, 2, 4)]
+    merged = shards[0].merge(shards[1]).merge(shards[2])
+    assert_same_sensor(merged, whole)
+    assert merged.provenance["files"].tolist() == whole.provenance["files"].tolist()
+    rest = whole.subtract(shards[1])
+    assert_same_sensor(rest, shards[0].merge(shards[2]))
+    assert rest.provenance["files"]["path"].tolist() == [str(files[i]) for i in (0, 1, 4, 5)]
+
+
+def test_progress(tmp_path: Path, small_chunks: None) -> None:
+    files = write_movies(tmp_path, 4, 5, SHAPE, "u2")
+    cut(files[1], 1024 + 3 * 286)
+    blank = np.array(np.zeros((1, *SHAPE)), "u2")
+    files.append(write_mrc(tmp_path / "blank.mrc", blank))
+    reports: list[Progress] = []
+    camnorm.measure(files, threads=2, progress=reports.append)
+    measuring = [report for report in reports if report.stage == "measuring"]
+    assert [report.done for report in measuring] == sorted(report.done for report in measuring)
+    assert {report.total for report in measuring} == {5}
+    last = measuring[-1]
+    assert (last.done, last.frames, last.bytes, last.rejected) == (5, 19, 19 * 286, 1)
+    assert len(measuring) > 10  # chunks of two frames
+    screening = [report for report in reports if report.stage == "screening"]
+    assert [(report.done, report.total, report.rejected) for report in screening] == [(1, 1, 2)]
+
+
+# --- frames that cannot be used
+
+MIXED = [
+    pytest.param([SHAPE, SHAPE, (11, 13), SHAPE], [2], id="third"),
+    pytest.param([(11, 13), SHAPE, SHAPE, SHAPE], [0], id="first"),
+    pytest.param([(11, 13), SHAPE, (5, 5), SHAPE], [0, 2], id="most"),
+    pytest.param([SHAPE, (5, 5)], [1], id="in doubt"),
+]
+
+
+@pytest.mark.parametrize(("shapes", "odd"), MIXED)
+def test_mixed_shapes(tmp_path: Path, shapes: list[tuple[int, int]], odd: list[int]) -> None:
+    movies = [frames_of(3, shape, "u2", i) for i, shape in enumerate(shapes)]
+    for i, movie in enumerate(movies):
+        write_mrc(tmp_path / f"{i}.mrc", movie)
+    sensor = camnorm.measure(tmp_path)
+    assert rejected(sensor) == [
+        (f"{i}.mrc", frame, f"shape {shapes[i]}, not {SHAPE} as the others") for i in odd for frame in range(3)
+    ]
+    good = [movie for movie in movies if movie.shape[1:] == SHAPE]
+    assert_holds(sensor.moments, np.concatenate(good))
+    with pytest.raises(FormatError, match=rf"{odd[0]}\.mrc, frame 0: shape \({shapes[odd[0]][0]}, "):
+        camnorm.measure(tmp_path, strict=True)
+
+
+def test_dtypes_of_one_kind_go_together(tmp_path: Path) -> None:
+    movies = [frames_of(3, SHAPE, dtype, i) for i, dtype in enumerate(["u1", "u2", "i2", "i1", "u2"])]
+    for i, movie in enumerate(movies):
+        write_mrc(tmp_path / f"{i}.mrc", movie)
+    sensor = camnorm.measure(tmp_path, strict=True)
+    assert rejected(sensor) == []
+    assert_holds(sensor.moments, np.concatenate([movie.astype(int) for movie in movies]))
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "odd", "kinds"),
+    [
+        (["u2", "f4", "u2"], [1], "float32 pixels (float kind) among uint16 ones (integer kind)"),
+        (["f4", "u1", "f4"], [1], "uint8 pixels (integer kind) among float32 ones (float kind)"),
+        # Most are of the integer kind, though no dtype is as frequent as float32.
+        (["f4", "u1", "f4", "u1", "u2", "u2"], [0, 2], "float32 pixels (float kind) among uint8 ones (int"),
+    ],
+)
+def test_dtypes_of_the_other_kind_are_left_out(
+    tmp_path: Path, dtypes: list[str], odd: list[int], kinds: str
+) -> None:
+    movies = [frames_of(2, SHAPE, dtype, i) for i, dtype in enumerate(dtypes)]
+    for i, movie in enumerate(movies):
+        write_mrc(tmp_path / f"{i}.mrc", movie)
+    sensor = camnorm.measure(tmp_path)
+    listed = rejected(sensor)
+    assert [(name, index) for name, index, _ in listed] == [(f"{i}.mrc", j) for i in odd for j in range(2)]
+    assert all(reason.startswith(kinds) for _, _, reason in listed)
+    assert sensor.count == 2 * (len(dtypes) - len(odd))
+    with pytest.raises(FormatError, match=rf"{odd[0]}\.mrc, frame 0: .* kind\) among"):
+        camnorm.measure(tmp_path, strict=True)
+
+
+def damaged_set(folder: Path) -> tuple[list[Path], list[np.ndarray]]:
+    """Files with everything that may be wrong with a file, and the frames that are good."""
+    movies = frames_of(50, SHAPE, "u2").reshape(10, 5, *SHAPE)
+    folder.mkdir(exist_ok=True)
+    (folder / "0_text.mrc").write_text("no image but words " * 100)
+    write_mrc(folder / "1_good.mrc", movies[1])
+    cut(write_mrc(folder / "2_cut.mrc", movies[2]), 1024 + 3 * 286 + 50)
+    cut(write_mrc(folder / "3_header.mrc", movies[3]), 600)
+    tiff = write_tiff(folder / "4_cut.tif", movies[4], "zlib")
+    cut(tiff, tiff.stat().st_size - 150)
+    (folder / "5_empty.tif").touch()
+    write_mrc(folder / "6_good.mrc", movies[6])
+    os.mkfifo(folder / "7_pipe.mrc")
+    write_tiff(folder / "8_good.tif", movies[8])
+    (folder / "9_text.tif").write_text("II*")
+    return sorted(folder.iterdir()), [movies[1], movies[2][:3], movies[6], movies[8]]
+
+
+def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chunks: None) -> None:
+    files, good = damaged_set(tmp_path / "in")
+    sensor = camnorm.measure(files, tmp_path / "sensor.h5")
+    listed = {name: (index, reason) for name, index, reason in rejected(sensor)}
+    tiff_index = listed["4_cut.tif"][0]
+    good.append(frames_of(50, SHAPE, "u2").reshape(10, 5, *SHAPE)[4][:tiff_index])
+    assert 0 < tiff_index < 5
+    assert_holds(sensor.moments, np.concatenate(good))
+    assert listed["0_text.mrc"] == (-1, "not an MRC file: no 'MAP' at byte 208 and no sense in its header")
+    assert listed["2_cut.mrc"] == (
+        3,
+        "truncated: the file ends before the end of the frame (so are the 1 frames after it)",
+    )
+    assert listed["3_header.mrc"] == (-1, "not an MRC file, or truncated: shorter than the header of 1024 bytes")
+    assert "truncated" in listed["4_cut.tif"][1]
+    assert listed["5_empty.tif"] == (-1, "the file is empty")
+    assert listed["7_pipe.mrc"] == (-1, "not a regular file")
+    assert listed["9_text.tif"] == (-1, "not an image file that camnorm reads (MRC, TIFF, NPY, PNG, JPEG)")
+    assert len(listed) == 7
+    # Also in the file, and with the halves that the files have by their place.
+    stored = Sensor.load(tmp_path / "sensor.h5")
+    assert_same_sensor(stored, sensor)
+    assert_holds(stored.halves[1], np.concatenate([good[0]]))
+    halves = dict(zip((Path(name).name for name in stored.frames["file"]), stored.frames["half"], strict=True))
+    assert halves == {path.name: "AB"[i % 2] for i, path in enumerate(files)}
+
+
+@pytest.mark.parametrize(
+    ("name", "frame"),
+    [("0_text.mrc", None), ("2_cut.mrc", 3), ("3_header.mrc", None), ("5_empty.tif", None), ("7_pipe.mrc", None)],
+)
+def test_strict_stops_at_a_damaged_file(tmp_path: Path, name: str, frame: int | None) -> None:
+    damaged_set(tmp_path / "in")
+    output = tmp_path / "sensor.h5"
+    with pytest.raises(FormatError) as info:
+        camnorm.measure([tmp_path / "in" / part for part in ("1_good.mrc", name)], output, strict=True)
+    assert Path(info.value.path) == tmp_path / "in" / name
+    assert info.value.frame == frame
+    assert not output.exists()
+
+
+def test_files_that_vanish_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_movies(tmp_path, 3, 2, SHAPE, "u2")
+    stream = measurement.stream_frames
+
+    def after_removal(*args: Any, **kwargs: Any) -> Any:
+        files[1].unlink(missing_ok=True)
+        return stream(*args, **kwargs)
+
+    monkeypatch.setattr(measurement, "stream_frames", after_removal)
+    assert rejected(camnorm.measure(files)) == [("movie_001.mrc", -1, "No such file or directory")]
+
+
+NOT_FINITE = {
+    "first": [0],
+    "start of a chunk": [4],
+    "middle": [2],
+    "end of a chunk": [3],
+    "last": [11],
+    "neighbours": [4, 5, 6],
+    "both ends": [0, 11],
+    "whole chunk": [4, 5, 6, 7],
+    "all but one": [*range(5), *range(6, 12)],
+}
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("bad", NOT_FINITE.values(), ids=NOT_FINITE.keys())
+def test_frames_that_are_not_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[int], value: float, single: bool
+) -> None:
+    frames = frames_of(12, SHAPE, "f4")
+    frames[bad, 5, 7] = value
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * frames[0].nbytes * 4)  # chunks of four
+    files = [write_mrc(tmp_path / "a.mrc", frames)]
+    if not single:
+        files.append(write_mrc(tmp_path / "b.mrc", frames_of(2, SHAPE, "f4", 1)))
+    sensor = camnorm.measure(files, screen="off", threads=2)
+    assert rejected(sensor) == [("a.mrc", frame, "NaN or infinite pixels") for frame in bad]
+    good = np.setdiff1d(np.arange(12), bad)
+    if single:
+        assert_holds(sensor.halves[0], frames[good[good % 2 == 0]])
+        assert_holds(sensor.halves[1], frames[good[good % 2 == 1]])
+    else:
+        assert_holds(sensor.halves[0], frames[good])
+        assert sensor.halves[1].count == 2
+    rows = sensor.frames[:12]
+    assert np.isnan([rows[name][bad] for name in STATISTICS]).all()
+    np.testing.assert_allclose(
+        rows["mean"][good], frames[good].reshape(len(good), -1).mean(1, dtype=np.longdouble), rtol=1e-14
+    )
+    with pytest.raises(FormatError, match=rf"a\.mrc, frame {bad[0] if not single else ''}") as info:
+        camnorm.measure(files, strict=True)
+    assert info.value.frame in bad
+    assert info.value.reason == "NaN or infinite pixels"
+
+
+def test_pixels_whose_squares_overflow(tmp_path: Path) -> None:
+    frames = frames_of(4, SHAPE, "f8")
+    frames[2, 0, 0] = 1e200
+    sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames))
+    assert rejected(sensor) == [("a.npy", 2, "pixels beyond 3e144, whose squares overflow")]
+
+
+# --- nothing to measure
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words.txt").write_text("words")
+    for name, message in (
+        ("absent.mrc", "no such file"),
+        ("empty", "no images in this directory"),
+        ("*.mrc", "no file matches this pattern"),
+        ("@absent.txt", "No such file or directory"),
+        ("", "the name of an input is empty"),
+    ):
+        with pytest.raises(Error, match=message):
+            camnorm.measure(name if name[:1] in "@" else str(tmp_path / name), tmp_path / "sensor.h5")
+    with pytest.raises(Error, match="no input files were given"):
+        camnorm.measure([], tmp_path / "sensor.h5")
+    with pytest.raises(Error, match=r"no frame could be used, 1 files rejected; the first: .*words\.txt: not an"):
+        camnorm.measure(tmp_path / "words.txt", tmp_path / "sensor.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "words.txt"]
+
+
+def test_no_frame_that_could_be_used(tmp_path: Path) -> None:
+    frames = np.full((3, *SHAPE), np.nan, "f4")
+    files = [write_mrc(tmp_path / f"{i}.mrc", frames) for i in range(2)]
+    message = r"no frame could be used, 6 rejected; the first: .*0\.mrc, frame 0: NaN or infinite pixels"
+    with pytest.raises(Error, match=message):
+        camnorm.measure(files, tmp_path / "sensor.h5")
+    assert temporary_files(tmp_path) == []
+    assert not (tmp_path / "sensor.h5").exists()
+
+
+def test_only_the_last_of_many_files_can_be_read(tmp_path: Path) -> None:
+    for i in range(40):
+        (tmp_path / f"{i:02d}.mrc").write_text("words")
+    write_mrc(tmp_path / "39.mrc", frames_of(2, SHAPE, "u2"))
+    sensor = camnorm.measure(tmp_path)
+    assert (sensor.count, len(rejected(sensor))) == (2, 39)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_wrong_number_of_threads(tmp_path: Path, threads: int) -> None:
+    path = write_npy(tmp_path / "a.npy", frames_of(2, SHAPE, "u2"))
+    with pytest.raises(ValueError, match="threads"):
+        camnorm.measure(path, threads=threads)
+
+
+# --- outputs that cannot be written
+
+
+def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 2, 2, SHAPE, "u2")
+    (tmp_path / "file").write_text("words")
+    (tmp_path / "folder").mkdir()
+    read: list[Progress] = []
+    for output, kind, message in (
+        (tmp_path / "absent" / "s.h5", OSError, r"No such file or directory: .*absent/s\.h5"),
+        (tmp_path / "file" / "s.h5", OSError, r"Not a directory: .*file/s\.h5"),
+        (tmp_path / "folder", Error, "folder: is a directory; name the sensor file to write"),
+        (tmp_path / "file", FormatError, "file: not a camnorm sensor file"),
+        (files[0], FormatError, "not a camnorm sensor file"),
+    ):
+        with pytest.raises(kind, match=message):
+            camnorm.measure(files, output, progress=read.append)
+    assert read == []  # found out before the first frame
+    assert (tmp_path / "file").read_text() == "words"
+    assert temporary_files(tmp_path) == []
+
+
+def test_an_earlier_result_is_replaced(tmp_path: Path) -> None:
+    output = tmp_path / "sensor.h5"
+    camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(3, SHAPE, "u2")), output)
+    camnorm.measure(write_npy(tmp_path / "b.npy", frames_of(5, SHAPE, "u2")), output)
+    assert Sensor.load(output).count == 5
+
+
+def test_a_file_beside_the_output_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "sensor.h5.probe").write_text("mine")
+    camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(3, SHAPE, "u2")), tmp_path / "sensor.h5")
+    assert (tmp_path / "sensor.h5.probe").read_text() == "mine"
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.npy"))
+    try:
+        write_npy(path, frames_of(3, SHAPE, "u2"))
+    except (OSError, UnicodeError) as error:
+        pytest.skip(f"the file system cannot hold such a name: {error}")
+    camnorm.measure(path, tmp_path / "sensor.h5")
+    sensor = Sensor.load(tmp_path / "sensor.h5")
+    assert sensor.provenance["files"]["path"].tolist() == [str(path)]
+    assert Path(sensor.frames["file"][0]).exists()
+
+
+# --- interrupted and resumed
+
+_RUN = """
+import sys, time
+from camnorm import measure, measurement
+from camnorm.io import stream
+measurement._CHECKPOINT_SECONDS = measurement._CHECKPOINT_SHARE = 0.0
+stream._BUDGET = 4 * 2 * 1500  # chunks of two or three frames
+def progress(report):
+    print(report.stage, report.frames, flush=True)
+    time.sleep(0.004)
+measure(sys.argv[2:], sys.argv[1], threads=2, progress=progress)
+"""
+
+
+def killable_set(folder: Path, dtype: str) -> list[Path]:
+    """Movies, some of them damaged, with frames that are rejected and screened."""
+    movies = frames_of(9 * 10, (20, 25), dtype).reshape(9, 10, 20, 25)
+    movies[2, 3] = 0
+    movies[7, 9] = 120
+    if dtype == "f4":
+        movies[1, 4, 2, 2] = np.nan
+        movies[5, [0, 9], 2, 2] = np.inf
+    folder.mkdir()
+    files = [write_mrc(folder / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
+    cut(files[4], files[4].stat().st_size - 2000)
+    files[6].write_text("words")
+    return [*files, files[3]]
+
+
+def frames_reported(process: subprocess.Popen[str], count: int) -> list[int]:
+    """Frames read, by the next few reports of a run; fewer if it ends."""
+    assert process.stdout is not None
+    frames = []
+    for _ in range(count):
+        line = process.stdout.readline().split()
+        if not line or line[0] == "screening":
+            break
+        frames.append(int(line[1]))
+    return frames
+
+
+def start(output: Path, files: list[Path]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", _RUN, str(output), *map(str, files)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("dtype", "seed"), [("u2", 1), ("f4", 2), ("u1", 3)])
+def test_killed_again_and_again(tmp_path: Path, dtype: str, seed: int) -> None:
+    files = killable_set(tmp_path / "in", dtype)
+    if dtype == "u1":
+        files = files[:1]  # a single file, split by alternate frames
+    expected = camnorm.measure(files, tmp_path / "expected.h5")
+    output = tmp_path / "sensor.h5"
+    rng = random.Random(seed)
+    reached = 0
+    kills = 0
+    while True:
+        with start(output, files) as process:
+            frames = frames_reported(process, rng.randint(2, 5 if dtype == "u1" else 14))
+            assert frames, process.stderr.read() if process.stderr else ""
+            # What was on disk when the run was killed is not read again: the checkpoint of a report
+            # is written before the next one.
+            assert frames[0] > reached
+            if len(frames) < 2 or frames[-1] == frames[-2]:
+                process.communicate(timeout=60)
+                assert process.returncode == 0
+                break
+            reached = frames[-2]
+            # Also in the middle of a checkpoint.
+            try:
+                process.wait(rng.choice([0.0, 0.001, 0.003, 0.01]))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+    assert kills >= 2
+    assert_same_sensor(Sensor.load(output), expected)
+    leftovers = [path for path in temporary_files(tmp_path) if path.suffix != ".tmp"]
+    assert leftovers == []
+
+
+class Interruption:
+    """Ctrl-C at one of the calls of `PixelMoments.add`, in the middle of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+        self.calls = 0
+        add = camnorm.PixelMoments.add
+
+        def interrupted(moments: Any, frames: Any, **options: Any) -> Any:
+            self.calls += 1
+            statistics = add(moments, frames, **options)
+            if self.calls == call:
+                signal.raise_signal(signal.SIGINT)
+            return statistics
+
+        monkeypatch.setattr(camnorm.PixelMoments, "add", interrupted)
+
+
+def interrupted_run(
+    inputs: Any, output: Path, monkeypatch: pytest.MonkeyPatch, call: int, **options: Any
+) -> int:
+    """Frames that a run has read when it is interrupted."""
+    frames = [0]
+    with monkeypatch.context() as patch:
+        Interruption(patch, call)
+        with pytest.raises(KeyboardInterrupt):
+            camnorm.measure(
+                inputs, output, threads=2, progress=lambda report: frames.append(report.frames), **options
+            )
+    return frames[-1]
+
+
+@pytest.fixture
+def resumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Positions at which runs begin."""
+    positions: list[tuple[int, int]] = []
+    stream = measurement.stream_frames
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        if "start" in kwargs:
+            positions.append(kwargs["start"])
+        return stream(*args, **kwargs)
+
+    monkeypatch.setattr(measurement, "stream_frames", noted)
+    return positions
+
+
+@pytest.mark.parametrize("call", [1, 2, 5, 9])
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_ctrl_c_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], dtype: str, call: int
+) -> None:
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 3 * 500 * np.dtype(dtype).itemsize)
+    files = killable_set(tmp_path / "in", dtype)
+    expected = camnorm.measure(files)
+    output = tmp_path / "sensor.h5"
+    handler = signal.getsignal(signal.SIGINT)
+    interrupted_run(files, output, monkeypatch, call)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not output.exists()
+    with pytest.raises(KeyboardInterrupt):  # before anything more is read
+        camnorm.measure(files, output, progress=lambda _: signal.raise_signal(signal.SIGINT))
+    reports: list[Progress] = []
+    sensor = camnorm.measure(files, output, threads=2, progress=reports.append)
+    # Chunks of three frames: what the interrupted call had added is there.
+    assert resumed[2] > (0, 0)
+    assert resumed[3] > resumed[2]
+    assert_same_sensor(sensor, expected)
+    assert_same_sensor(Sensor.load(output), expected)
+    assert reports[-1].rejected == len(rejected(expected))
+    assert temporary_files(tmp_path) == []
+
+
+def test_ctrl_c_before_the_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_movies(tmp_path / "in", 3, 4, SHAPE, "u2")
+    output = tmp_path / "sensor.h5"
+
+    def interrupt(*_: Any, **__: Any) -> Iterator[Any]:
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measurement, "stream_frames", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            camnorm.measure(files, output)
+    assert_same_sensor(camnorm.measure(files, output), camnorm.measure(files))
+
+
+def test_sigint_to_a_process(tmp_path: Path) -> None:
+    files = killable_set(tmp_path / "in", "u2")
+    output = tmp_path / "sensor.h5"
+    script = _RUN.replace("_SECONDS = measurement._CHECKPOINT_SHARE = 0.0", "_SECONDS = 1000.0")
+    command = [sys.executable, "-c", script, str(output), *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        before = frames_reported(process, 8)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGINT
+    last = int(rest.split()[-1]) if rest else before[-1]
+    assert not output.exists()
+    with start(output, files) as process:
+        after = frames_reported(process, 1)
+        process.communicate(timeout=60)
+    assert 0 < after[0] - last <= 6  # goes on with the chunk that was due, or the one after that
+    assert_same_sensor(Sensor.load(output), camnorm.measure(files))
+
+
+def interrupted_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int = 6
+) -> tuple[list[Path], Path]:
+    """A run over movies of four frames that was interrupted in the third of them (or the last)."""
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)
+    files = write_movies(tmp_path / "in", count, 4, SHAPE, "u2")
+    output = tmp_path / "sensor.h5"
+    interrupted_run(files, output, monkeypatch, 5 if count > 2 else 2)
+    assert (tmp_path / "sensor.h5.checkpoint").exists()
+    return files, output
+
+
+def test_files_that_come_later_do_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch)
+    os.utime(files[4], (0, 0))
+    files.append(write_mrc(tmp_path / "new.mrc", frames_of(3, SHAPE, "u2", 9)))
+    sensor = camnorm.measure(files, output)
+    assert resumed == [(0, 0), (2, 2)]
+    assert_same_sensor(sensor, camnorm.measure(files))
+
+
+@pytest.mark.parametrize("change", ["time", "size", "order", "fewer", "shape", "kind"])
+def test_changed_input_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], change: str
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch)
+    if change == "time":
+        os.utime(files[2], (0, 0))
+    elif change == "size":
+        write_mrc(files[1], frames_of(7, SHAPE, "u2"))
+    elif change == "order":
+        files[:2] = files[1::-1]
+    elif change == "fewer":
+        files = files[:2]
+    else:
+        for i in range(7, 15):
+            frames = frames_of(2, (5, 5), "u2") if change == "shape" else frames_of(2, SHAPE, "f4")
+            files.append(write_mrc(tmp_path / f"{i}.mrc", frames))
+    with pytest.warns(UserWarning, match=r"^starting anew: .*sensor\.h5\.checkpoint belongs to another set"):
+        sensor = camnorm.measure(files, output)
+    assert resumed == [(0, 0), (0, 0)]
+    assert_same_sensor(sensor, camnorm.measure(files))
+    assert temporary_files(tmp_path) == []
+
+
+def test_a_single_file_that_gets_company_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch, 1)
+    files.append(write_mrc(tmp_path / "new.mrc", frames_of(3, SHAPE, "u2", 9)))
+    with pytest.warns(UserWarning, match="belongs to another set"):
+        sensor = camnorm.measure(files, output)
+    assert_same_sensor(sensor, camnorm.measure(files))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "sensor file"])
+def test_damaged_checkpoint_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch)
+    checkpoint = tmp_path / "sensor.h5.checkpoint"
+    if damage == "cut":
+        cut(checkpoint, checkpoint.stat().st_size // 2)
+    elif damage == "empty":
+        cut(checkpoint, 0)
+    elif damage == "text":
+        checkpoint.write_text("words")
+    else:
+        camnorm.measure(files, tmp_path / "other.h5")
+        shutil.copy(tmp_path / "other.h5", checkpoint)
+    with pytest.warns(UserWarning, match=r"^starting anew: .*checkpoint"):
+        sensor = camnorm.measure(files, output)
+    assert_same_sensor(sensor, camnorm.measure(files))
+    assert temporary_files(tmp_path) == []
+
+
+def test_a_checkpoint_is_no_sensor_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted_set(tmp_path, monkeypatch)
+    with pytest.raises(FormatError, match="not a camnorm sensor file but a camnorm checkpoint file"):
+        Sensor.load(tmp_path / "sensor.h5.checkpoint")
+
+
+def test_strict_minds_what_was_rejected_before_the_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)
+    files = write_movies(tmp_path / "in", 5, 4, SHAPE, "u2")
+    cut(files[1], 1024 + 2 * 286)
+    output = tmp_path / "sensor.h5"
+    interrupted_run(files, output, monkeypatch, 5)
+    with pytest.raises(FormatError, match=r"movie_001\.mrc, frame 2: truncated"):
+        camnorm.measure(files, output, strict=True)
+
+
+def test_checkpoints_that_cannot_be_written_do_not_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_movies(tmp_path / "in", 4, 2, SHAPE, "u2")
+    monkeypatch.setattr(measurement, "_CHECKPOINT_SECONDS", 0.0)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(measurement, "atomic_target", full)
+    with pytest.warns(UserWarning, match=r"^going on without checkpoints: .*No space left") as warned:
+        sensor = camnorm.measure(files, tmp_path / "sensor.h5")
+    assert len(warned) == 1
+    assert_same_sensor(Sensor.load(tmp_path / "sensor.h5"), sensor)
+
+
+# --- memory
+
+_MEASURE = """
+import resource, sys
+import camnorm
+sensor = camnorm.measure(sys.argv[3:] * int(sys.argv[2]), sys.argv[1], threads=2)
+heavy = {"matplotlib", "scipy", "pyfftw", "imagecodecs", "tifffile"} & set(sys.modules)
+assert not heavy, heavy
+print(sensor.count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux only")
+@pytest.mark.parametrize(("dtype", "length", "repeats"), [("u2", 3, 4), ("u2", 1, 12), ("f4", 2, 3)])
+def test_memory_does_not_grow_with_the_number_of_frames(
+    tmp_path: Path, dtype: str, length: int, repeats: int
+) -> None:
+    shape = (2048, 2048)
+    pixels = shape[0] * shape[1]
+    frame = frames_of(1, shape, dtype)
+    path = write_mrc(tmp_path / "movie.mrc", np.repeat(frame, length, 0))
+    peaks = []
+    for times in (repeats, 10 * repeats):
+        done = run_script(_MEASURE, tmp_path / "sensor.h5", times, path)
+        assert done.returncode == 0, done.stderr
+        count, peak = map(int, done.stdout.split())
+        assert count == times * length
+        peaks.append(1024 * peak)
+    state = 2 * pixels * (16 if dtype == "u2" else 32)
+    assert max(peaks) <= state + 2 * 2 * frame.nbytes + 200e6
+    # The short run may not have filled all the buffers of the readers.
+    assert peaks[1] <= peaks[0] + 64 * 2**20
+    print(f"state {state / 1e6:.0f} MB, peak {peaks[0] / 1e6:.0f}, {peaks[1] / 1e6:.0f} MB")
