@@ -276,6 +276,10 @@ void fill_from_variance(const MomentsState& state, std::uint64_t ddof, double* o
         std::fill_n(out, pixels, not_a_number);
         return;
     }
+    if (state.count == 1) {  // no scatter, whatever rounding errors other frames have left behind
+        std::fill_n(out, pixels, 0.0);
+        return;
+    }
     const std::uint64_t n = state.count;
     const DoubleDouble divisor = exact(static_cast<uint128>(n) * (n - ddof));
     if (state.kind == Kind::integer) {

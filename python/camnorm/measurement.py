@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shlex
 import signal
@@ -226,7 +227,7 @@ class _Run:
                     self._add(item)
                     self.position = (item.file_index, item.start + len(item.frames))
                 else:
-                    more = f" (so are the {item.count - 1} frames after it)" if item.count > 1 else ""
+                    more = f" (and {item.count - 1} more after it)" if item.count > 1 else ""
                     self._reject(item.file_index, item.frame, item.reason + more)
                     self.position = (
                         (item.file_index + 1, 0)
@@ -366,6 +367,9 @@ class _Checkpoint:
             raise Error(f"{self.output}: is a directory; name the sensor file to write")
         if self.output.exists():
             Sensor._check(self.output)
+        # What a killed run was writing, under the names that atomic_target gives.
+        for leftover in self.output.parent.glob(f".{glob.escape(self.output.name)}.*.tmp"):
+            leftover.unlink(missing_ok=True)
         try:
             with tempfile.TemporaryFile(dir=self.output.parent) as probe:
                 reserve(probe, run.sensor({})._stored_bytes)

@@ -471,7 +471,7 @@ def _may_show(file: str, index: int, frame: npt.NDArray[Any]) -> bool:
 
 def _correction(half: PixelMoments, sensor: Sensor) -> Correction:
     if half.count < 2:
-        raise Error(f"too few frames are left for the statistics of one half ({half.count}): measure more frames")
+        raise Error(f"too few frames are left for the statistics of one half ({half.count}): measure more")
     sigma = half.std()
     if not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")

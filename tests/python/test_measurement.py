@@ -16,6 +16,10 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+
+import camnorm
+from camnorm import Error, FormatError, Sensor, measurement
+from camnorm.measurement import Progress
 from image_sets import (
     STATISTICS,
     assert_holds,
@@ -26,15 +30,11 @@ from image_sets import (
     rejected,
     run_script,
     temporary_files,
-    write_mrc,
     write_movies,
+    write_mrc,
     write_npy,
     write_tiff,
 )
-
-import camnorm
-from camnorm import Error, FormatError, Sensor, measurement
-from camnorm.measurement import Progress
 
 SHAPE = (13, 11)
 
@@ -228,7 +228,9 @@ def test_mixed_shapes(tmp_path: Path, shapes: list[tuple[int, int]], odd: list[i
         write_mrc(tmp_path / f"{i}.mrc", movie)
     sensor = camnorm.measure(tmp_path)
     assert rejected(sensor) == [
-        (f"{i}.mrc", frame, f"shape {shapes[i]}, not {SHAPE} as the others") for i in odd for frame in range(3)
+        (f"{i}.mrc", frame, f"shape {shapes[i]}, not {SHAPE} as the others")
+        for i in odd
+        for frame in range(3)
     ]
     good = [movie for movie in movies if movie.shape[1:] == SHAPE]
     assert_holds(sensor.moments, np.concatenate(good))
@@ -240,7 +242,7 @@ def test_dtypes_of_one_kind_go_together(tmp_path: Path) -> None:
     movies = [frames_of(3, SHAPE, dtype, i) for i, dtype in enumerate(["u1", "u2", "i2", "i1", "u2"])]
     for i, movie in enumerate(movies):
         write_mrc(tmp_path / f"{i}.mrc", movie)
-    sensor = camnorm.measure(tmp_path, strict=True)
+    sensor = camnorm.measure(tmp_path, strict=True, screen="off")
     assert rejected(sensor) == []
     assert_holds(sensor.moments, np.concatenate([movie.astype(int) for movie in movies]))
 
@@ -296,11 +298,10 @@ def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chun
     assert 0 < tiff_index < 5
     assert_holds(sensor.moments, np.concatenate(good))
     assert listed["0_text.mrc"] == (-1, "not an MRC file: no 'MAP' at byte 208 and no sense in its header")
-    assert listed["2_cut.mrc"] == (
-        3,
-        "truncated: the file ends before the end of the frame (so are the 1 frames after it)",
-    )
-    assert listed["3_header.mrc"] == (-1, "not an MRC file, or truncated: shorter than the header of 1024 bytes")
+    ends = "truncated: the file ends before the end of the frame"
+    assert listed["2_cut.mrc"] == (3, f"{ends} (and 1 more after it)")
+    reason = "not an MRC file, or truncated: shorter than the header of 1024 bytes"
+    assert listed["3_header.mrc"] == (-1, reason)
     assert "truncated" in listed["4_cut.tif"][1]
     assert listed["5_empty.tif"] == (-1, "the file is empty")
     assert listed["7_pipe.mrc"] == (-1, "not a regular file")
@@ -310,13 +311,13 @@ def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chun
     stored = Sensor.load(tmp_path / "sensor.h5")
     assert_same_sensor(stored, sensor)
     assert_holds(stored.halves[1], np.concatenate([good[0]]))
-    halves = dict(zip((Path(name).name for name in stored.frames["file"]), stored.frames["half"], strict=True))
-    assert halves == {path.name: "AB"[i % 2] for i, path in enumerate(files)}
+    halves = dict(zip(stored.frames["file"], stored.frames["half"], strict=True))
+    assert halves == {str(path): "AB"[i % 2] for i, path in enumerate(files)}
 
 
 @pytest.mark.parametrize(
     ("name", "frame"),
-    [("0_text.mrc", None), ("2_cut.mrc", 3), ("3_header.mrc", None), ("5_empty.tif", None), ("7_pipe.mrc", None)],
+    [("0_text.mrc", None), ("2_cut.mrc", 3), ("3_header.mrc", 0), ("7_pipe.mrc", None)],
 )
 def test_strict_stops_at_a_damaged_file(tmp_path: Path, name: str, frame: int | None) -> None:
     damaged_set(tmp_path / "in")
@@ -409,7 +410,7 @@ def test_missing_files(tmp_path: Path) -> None:
             camnorm.measure(name if name[:1] in "@" else str(tmp_path / name), tmp_path / "sensor.h5")
     with pytest.raises(Error, match="no input files were given"):
         camnorm.measure([], tmp_path / "sensor.h5")
-    with pytest.raises(Error, match=r"no frame could be used, 1 files rejected; the first: .*words\.txt: not an"):
+    with pytest.raises(Error, match=r"no frame could be used, .* the first: .*words\.txt: not an image"):
         camnorm.measure(tmp_path / "words.txt", tmp_path / "sensor.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "words.txt"]
 
@@ -502,7 +503,7 @@ measure(sys.argv[2:], sys.argv[1], threads=2, progress=progress)
 
 
 def killable_set(folder: Path, dtype: str) -> list[Path]:
-    """Movies, some of them damaged, with frames that are rejected and screened."""
+    """Movies, some of them damaged, with frames that are rejected and screened; for uint8 a single one."""
     movies = frames_of(9 * 10, (20, 25), dtype).reshape(9, 10, 20, 25)
     movies[2, 3] = 0
     movies[7, 9] = 120
@@ -510,6 +511,8 @@ def killable_set(folder: Path, dtype: str) -> list[Path]:
         movies[1, 4, 2, 2] = np.nan
         movies[5, [0, 9], 2, 2] = np.inf
     folder.mkdir()
+    if dtype == "u1":
+        return [write_mrc(folder / "movie.mrc", movies.reshape(-1, 20, 25))]
     files = [write_mrc(folder / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
     cut(files[4], files[4].stat().st_size - 2000)
     files[6].write_text("words")
@@ -536,8 +539,6 @@ def start(output: Path, files: list[Path]) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(("dtype", "seed"), [("u2", 1), ("f4", 2), ("u1", 3)])
 def test_killed_again_and_again(tmp_path: Path, dtype: str, seed: int) -> None:
     files = killable_set(tmp_path / "in", dtype)
-    if dtype == "u1":
-        files = files[:1]  # a single file, split by alternate frames
     expected = camnorm.measure(files, tmp_path / "expected.h5")
     output = tmp_path / "sensor.h5"
     rng = random.Random(seed)
@@ -545,7 +546,7 @@ def test_killed_again_and_again(tmp_path: Path, dtype: str, seed: int) -> None:
     kills = 0
     while True:
         with start(output, files) as process:
-            frames = frames_reported(process, rng.randint(2, 5 if dtype == "u1" else 14))
+            frames = frames_reported(process, rng.randint(2, 14))
             assert frames, process.stderr.read() if process.stderr else ""
             # What was on disk when the run was killed is not read again: the checkpoint of a report
             # is written before the next one.
@@ -563,8 +564,7 @@ def test_killed_again_and_again(tmp_path: Path, dtype: str, seed: int) -> None:
                 kills += 1
     assert kills >= 2
     assert_same_sensor(Sensor.load(output), expected)
-    leftovers = [path for path in temporary_files(tmp_path) if path.suffix != ".tmp"]
-    assert leftovers == []
+    assert temporary_files(tmp_path) == []
 
 
 class Interruption:
@@ -729,9 +729,7 @@ def test_a_single_file_that_gets_company_starts_anew(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "sensor file"])
-def test_damaged_checkpoint_starts_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
+def test_damaged_checkpoint_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     files, output = interrupted_set(tmp_path, monkeypatch)
     checkpoint = tmp_path / "sensor.h5.checkpoint"
     if damage == "cut":

@@ -331,6 +331,14 @@ def test_constant_pixels_have_no_scatter(dtype: str, value: float) -> None:
     assert (m.mean() == frames[0]).all()
 
 
+def test_one_frame_has_no_scatter_when_brighter_ones_have_gone() -> None:
+    frames = np.array([1 / 3, 1e9, 1e9 / 7]).reshape(3, 1, 1)
+    m = moments_of(frames)
+    m.subtract(frames[1:])
+    assert m.mean()[0, 0] == 1 / 3
+    assert m.std()[0, 0] == 0
+
+
 def test_the_largest_count() -> None:
     n = 2**32 - 1
     state = {
