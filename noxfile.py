@@ -28,7 +28,10 @@ def lint(session: nox.Session) -> None:
     sources = [path for folder in ("cpp", "python", "tests") for path in Path(folder).rglob("*.[ch]pp")]
     session.run("clang-format", "--dry-run", "--Werror", *map(str, sources))
     session.run("mypy")
-    session.run("python", "-m", "mypy.stubtest", "camnorm._core")
+    # Classes of pybind11 have a metaclass of their own, which stubs do not tell of.
+    allowed = Path(session.create_tmp(), "allowed")
+    allowed.write_text(r"camnorm\._core\.[A-Z]\w*")
+    session.run("python", "-m", "mypy.stubtest", "camnorm._core", "--allowlist", str(allowed))
 
 
 @nox.session
@@ -48,9 +51,9 @@ def asan(session: nox.Session) -> None:
 
 @nox.session
 def tidy(session: nox.Session) -> None:
-    """clang-tidy of the C++ sources."""
+    """clang-tidy of the C++ sources; without OpenMP, whose header comes with another compiler."""
     session.install(*CMAKE, CLANG_TIDY)
-    build(session, "tidy", "-DCAMNORM_TESTS=OFF", test=False)
+    build(session, "tidy", "-DCAMNORM_OPENMP=OFF", "-DCAMNORM_TESTS=OFF", test=False)
 
 
 @nox.session

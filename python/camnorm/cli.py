@@ -7,9 +7,7 @@ the verdict is negative, 130 interrupted.
 from __future__ import annotations
 
 import io
-import json
 import math
-import os
 import signal
 import sys
 import time
@@ -25,6 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 import camnorm
+
+from . import jsontext
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,8 +84,7 @@ def _session(debug: bool) -> Iterator[None]:
             yield
             print(end="", flush=True)
         except BrokenPipeError:
-            # Whoever reads has seen enough; what is left in the buffer must not fail once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever reads has seen enough.
             raise typer.Exit(_FAILED) from None
         except KeyboardInterrupt as interrupt:
             _complain("interrupted", *interrupt.args)
@@ -182,9 +181,7 @@ class _ProgressBar:
             return
         if self._task is not None:
             self._bar.remove_task(self._task)
-        # A single file says nothing of how far it is.
-        total = progress.total if progress.total > 1 else None
-        self._task = self._bar.add_task(progress.stage, total=total, completed=progress.done, rate="")
+        self._task = self._bar.add_task(progress.stage, total=progress.total, rate="")
 
 
 class _PoliteInterrupt:
@@ -226,18 +223,7 @@ def _rate(frames: int, pixels: int, seconds: float) -> str:
 
 
 def _print_json(result: Mapping[str, Any]) -> None:
-    print(json.dumps(_plain(result), allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """Value as JSON knows it: NaN and infinities are null."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    print(jsontext.dumps(result))
 
 
 def _print_rich(renderable: RenderableType) -> None:

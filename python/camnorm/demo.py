@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _core, plot
+from . import _core, jsontext, plot
 from .io import open_frames
 from .io.atomic import atomic_target
 from .measurement import Progress, measure
@@ -206,7 +205,10 @@ def run_demo(
     }
     figures = _figures(folder, electron, bayer, reports)
     demo = Demo(folder, reports, figures, time.monotonic() - start)
-    for name, text in (("summary.txt", str(demo)), ("summary.json", json.dumps(demo.to_dict(), indent=2))):
+    for name, text in (
+        ("summary.txt", str(demo)),
+        ("summary.json", jsontext.dumps(demo.to_dict(), indent=2)),
+    ):
         with atomic_target(folder / name, overwrite=True) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     return demo

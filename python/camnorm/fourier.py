@@ -534,7 +534,7 @@ def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def ring_average(
-    spectrum: NDArray[np.floating[Any]], binning: str = "round", corners: bool = False
+    spectrum: NDArray[Any], binning: str = "round", corners: bool = False
 ) -> NDArray[np.float64]:
     """Mean of a two-dimensional spectrum over each ring.
 

@@ -48,8 +48,8 @@ class Progress:
 
     stage: str
     """What is being done: "measuring", "screening", "correcting"."""
-    done: int
-    """Files (measuring, correcting) or frames (screening) done."""
+    done: float
+    """Files (measuring, correcting; with the part of one that is done) or frames (screening) done."""
     total: int
     """Files or frames in all."""
     frames: int
@@ -113,6 +113,8 @@ def measure(
     k = _screening_k(screen)
     files = [file.path for file in expand_inputs(inputs)]
     run = _Run(files, _core.resolve_threads(threads), strict, progress)
+    if output is not None and Path(output).is_dir():
+        raise Error(f"{output}: is a directory; name the sensor file to write")
     checkpoint = None if output is None else _Checkpoint(Path(output))
     if checkpoint is not None:
         checkpoint.load(run)
@@ -210,7 +212,7 @@ class _Run:
         ((most, _),) = seen.most_common(1)
         return most[0], dtypes[most]
 
-    def report(self, stage: str, done: int | None = None, total: int | None = None) -> None:
+    def report(self, stage: str, done: float | None = None, total: int | None = None) -> None:
         if self._progress is not None:
             done = self.position[0] if done is None else done
             total = len(self.files) if total is None else total
@@ -363,16 +365,15 @@ class _Checkpoint:
 
     def prepare(self, run: _Run) -> None:
         """Find out at once, not after a night, that the output cannot be written."""
-        if self.output.is_dir():
-            raise Error(f"{self.output}: is a directory; name the sensor file to write")
-        if self.output.exists():
-            Sensor._check(self.output)
+        Sensor._check_replaceable(self.output)
         # What a killed run was writing, under the names that atomic_target gives.
         for leftover in self.output.parent.glob(f".{glob.escape(self.output.name)}.*.tmp"):
             leftover.unlink(missing_ok=True)
+        # A checkpoint stays until the next, or the result, is on disk.
+        files = 1 if self.path.exists() else 2
         try:
             with tempfile.TemporaryFile(dir=self.output.parent) as probe:
-                reserve(probe, run.sensor({})._stored_bytes)
+                reserve(probe, files * run.sensor({})._stored_bytes)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.output)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -187,16 +188,29 @@ class Sensor:
     def merge(self, other: Sensor) -> Sensor:
         """Put two measurements of one sensor together, half A to half A, half B to half B.
 
+        Frames that are in both count twice, and a warning says so.
+
         Raises
         ------
         Error
             If shape or kind differ.
         """
+        twice = self._accepted() & other._accepted()
+        if twice:
+            file, index = min(twice)
+            more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            warnings.warn(
+                f"in both measurements, and counted twice: {file}, frame {index}{more}", stacklevel=2
+            )
         halves = self._pairwise(other, PixelMoments.__add__)
         files = np.concatenate([self.provenance["files"], other.provenance["files"]])
         return Sensor(
             halves, np.concatenate([self.frames, other.frames]), {**self.provenance, "files": files}
         )
+
+    def _accepted(self) -> set[tuple[str, int]]:
+        accepted = self.frames[self.frames["status"] == "accepted"]
+        return set(accepted[["file", "index"]].tolist())
 
     def subtract(self, other: Sensor) -> Sensor:
         """Take a measurement away whose frames are all part of this one: the inverse of `merge`.
@@ -250,9 +264,12 @@ class Sensor:
 
         Raises
         ------
+        FormatError
+            If there is a file of another kind, which is not replaced.
         OSError
             If it cannot be written; a file that was there before is unharmed then.
         """
+        self._check_replaceable(path)
         with atomic_target(path, overwrite=True) as temporary:
             self._write(temporary, {"format": _FORMAT})
 
@@ -323,20 +340,16 @@ class Sensor:
                     group.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
 
     @classmethod
-    def _check(cls, path: str | os.PathLike[str]) -> None:
-        """Raise FormatError unless this is a sensor file that can be read."""
-        with _opened(path, _FORMAT):
-            pass
+    def _check_replaceable(cls, path: str | os.PathLike[str]) -> None:
+        """Raise FormatError if there is a file that is no sensor file, nor empty."""
+        if Path(path).is_file() and Path(path).stat().st_size > 0:
+            with _opened(path, _FORMAT):
+                pass
 
     @classmethod
     def _read(cls, path: str | os.PathLike[str], kind: str) -> tuple[Sensor, dict[str, Any]]:
         with _opened(path, kind) as f:
-            try:
-                return cls._read_open(f), dict(f.attrs)
-            except MemoryError:
-                raise
-            except Exception as error:  # damage drives h5py into nearly any exception
-                raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
+            return cls._read_open(f), dict(f.attrs)
 
     @classmethod
     def _read_open(cls, f: h5py.File) -> Sensor:
@@ -393,7 +406,7 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 @contextmanager
 def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file of ours."""
+    """Open an HDF5 file of ours; what goes wrong with it becomes a FormatError."""
     import h5py
 
     with open(path, "rb") as raw:
@@ -407,16 +420,22 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
         raise FormatError(
             path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size
         ) from None
-    with f:
-        found = f.attrs.get("format")
-        if not isinstance(found, str) or found != kind:  # other programs may keep anything there
-            raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if found else ""))
-        schema = f.attrs.get("schema", 0)
-        if schema > SCHEMA:
-            raise FormatError(
-                path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
-            )
-        yield f
+    try:
+        with f:
+            found = f.attrs.get("format")
+            ours = isinstance(found, str) and found.startswith("camnorm ")  # others may keep anything there
+            if not ours or found != kind:
+                raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if ours else ""))
+            schema = f.attrs.get("schema", 0)
+            if schema > SCHEMA:
+                raise FormatError(
+                    path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
+                )
+            yield f
+    except (FormatError, MemoryError):
+        raise
+    except Exception as error:  # damage drives h5py into nearly any exception
+        raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
 
 
 def _encoded(text: str) -> bytes:

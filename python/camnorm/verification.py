@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, jsontext
 from .correction import Correction
 from .errors import Error, FormatError
 from .fourier import Independence, RingCorrelation, frc
@@ -229,7 +228,7 @@ class Verification:
             f"averages of {size}, corrected": self.groups.corrected.curves,
         }
         with atomic_target(numbers, overwrite=True) as temporary:
-            Path(temporary).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+            Path(temporary).write_text(jsontext.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         plot.save(plot.frc_figure(panels), figure)
         tables = []
         for name, curve in self.curves().items():

@@ -234,8 +234,8 @@ TEST_CASE_TEMPLATE("views with gaps, reversed and unaligned", T, PIXEL_TYPES) {
         FramesView view{memory.data() + 4 * frame + 1, dtype_of<T>(), 4, shape, strides};
         for (std::size_t f = 0; f < 4; ++f)
             for (std::size_t i = 0; i < pixels; ++i) {
-                const std::size_t index[] = {f, i / (shape.width * shape.planes), i / shape.planes % shape.width,
-                                             i % shape.planes};
+                const std::size_t index[] = {f, i / (shape.width * shape.planes),
+                                             i / shape.planes % shape.width, i % shape.planes};
                 std::ptrdiff_t place = 4 * frame + 1;
                 for (std::size_t axis = 0; axis < 4; ++axis)
                     place += static_cast<std::ptrdiff_t>(index[axis]) * strides[axis];
@@ -347,7 +347,8 @@ TEST_CASE("what cannot be added is refused, and nothing is changed") {
 TEST_CASE("no moments without pixels, and no state of another size") {
     CHECK_THROWS_WITH_AS(PixelMoments({0, 3, 1}, Kind::integer), "frames of shape (0, 3) have no pixels",
                          InvalidArgument);
-    CHECK_THROWS_WITH_AS(frame_statistics(FramesView{}), "frames of shape (0, 0) have no pixels", InvalidArgument);
+    CHECK_THROWS_WITH_AS(frame_statistics(FramesView{}), "frames of shape (0, 0) have no pixels",
+                         InvalidArgument);
     MomentsState state = PixelMoments({1, 2, 1}, Kind::integer).state();
     state.sum.resize(3);
     CHECK_THROWS_WITH_AS(PixelMoments{state},

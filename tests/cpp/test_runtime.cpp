@@ -50,7 +50,8 @@ TEST_CASE("threads: what is asked for, then the environment, then the machine") 
     }
     for (const char* wrong : {"0", "-1", "many", "2x", "1000000"}) {
         const ThreadsVariable variable(wrong);
-        const std::string message = "CAMNORM_THREADS must be a positive number, got '" + std::string(wrong) + "'";
+        const std::string message =
+            "CAMNORM_THREADS must be a positive number, got '" + std::string(wrong) + "'";
         CHECK_THROWS_WITH_AS(resolve_threads(0), message.c_str(), InvalidArgument);
         CHECK(resolve_threads(1) == 1);
     }
@@ -78,7 +79,7 @@ TEST_CASE("frames without gaps") {
 }
 
 TEST_CASE("pixel types") {
-    constexpr DType all[] = {DType::uint8,  DType::int8,    DType::uint16,  DType::int16,  DType::uint32,
+    constexpr DType all[] = {DType::uint8, DType::int8,    DType::uint16,  DType::int16,  DType::uint32,
                              DType::int32, DType::float16, DType::float32, DType::float64};
     for (DType dtype : all) {
         // The name ends in the number of bits.

@@ -532,11 +532,10 @@ def digest_of_results() -> str:
     rng = np.random.default_rng(24)
     digest = hashlib.sha256()
     for dtype in ("uint16", "float32", "float64"):
-        a, b = (np.rint(1000 + 50 * x).astype(dtype) for x in related(rng, (1031, 1024)))
+        a, b = (np.rint(1000 + 50 * x).astype(dtype) for x in related(rng, (211, 190)))
         for window in (None, "hann"):
-            for threads in (1, 2, 3):
-                r = frc(a, b, window=window, crop=None, threads=threads)
-                digest.update(r.correlation.tobytes() + r.z.tobytes())
+            r = frc(a, b, window=window, crop=None)
+            digest.update(r.correlation.tobytes() + r.z.tobytes())
     digest.update(ring_average(amplitude_spectrum(a)).tobytes())
     return digest.hexdigest()
 

@@ -423,6 +423,14 @@ def test_npy_of_every_dtype(tmp_path: Path, dtype: str, order: str, fortran: boo
         assert source.view(2, 4).flags.c_contiguous
 
 
+def test_npy_in_fortran_order_has_no_whole_frame_if_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.asfortranarray(pixels((5, 7, 9), "u2")))
+    os.truncate(path, path.stat().st_size - 2)
+    with pytest.raises(FormatError, match=r"frame 0, byte .*: truncated"):
+        open_frames(path)
+
+
 @pytest.mark.parametrize(
     ("shape", "frame", "count"),
     [
@@ -584,12 +592,15 @@ def test_jpeg_is_truncated_wherever_it_is_cut(tmp_path: Path, restart: bool) -> 
     # A thumbnail, with an end mark of its own, in a segment before the image.
     thumbnail = jpeg((8, 8))
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + data[2:]
+    scan = data.rindex(b"\xff\xda")
     if restart:  # the mark of a restart does not end the image
-        scan = data.rindex(b"\xff\xda")
         data = data[: scan + 40] + b"\xff\xd0" + data[scan + 40 :]
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
     open_frames(path).close()
+    path.write_bytes(data[:scan] + b"\xff\xd9")
+    with pytest.raises(FormatError, match="truncated JPEG"):
+        open_frames(path)
     for size in range(3, len(data), 7):
         path.write_bytes(data[:size])
         with pytest.raises(FormatError, match="truncated JPEG") as info:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 import tifffile
 
 from camnorm.errors import FormatError
-from camnorm.io import Chunk, Failure, FrameSource, stream, stream_frames
+from camnorm.io import Chunk, Failure, FrameSource, open_frames, stream, stream_frames
 
 SHAPE = (8, 12)
 
@@ -184,7 +185,10 @@ class Counting(FrameSource):
         time.sleep(self._delay)
         self._note("reading", -1)
         self._note("read", 1)
-        return np.zeros((stop - start, *SHAPE), np.uint16)
+        frames = np.zeros((stop - start, *SHAPE), np.uint16)
+        self._note("held", 1)
+        weakref.finalize(frames, self._note, "held", -1)
+        return frames
 
     def close(self) -> None:
         self._note("open", -1)
@@ -209,6 +213,7 @@ def test_what_is_in_flight_is_bounded(log: dict[str, Any], threads: int, frames:
         assert log["read"] - taken <= 2 * threads - 1
     assert taken == 120
     assert log["most reading"] == threads
+    assert log["most held"] <= 2 * threads
     assert log["most open"] <= 4 * threads + 1
     assert log["open"] == 0
 
@@ -219,6 +224,24 @@ def test_frames_are_decoded_in_parallel(log: dict[str, Any], frames: int) -> Non
     start = time.perf_counter()
     assert len(list(stream_frames([Path(f"{frames}")] * (80 // frames), threads=4))) == 80
     assert time.perf_counter() - start < 0.5 * 80 * log["delay"]
+
+
+def test_chunks_do_not_wait_for_the_next_file_to_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(tmp_path / "a.mrc", 0, 1), write(tmp_path / "b.mrc", 1, 1)]
+    taken = threading.Event()
+
+    def open_late(path: Path) -> FrameSource:
+        assert path == paths[0] or taken.wait(10)
+        return open_frames(path)
+
+    monkeypatch.setattr(stream, "open_frames", open_late)
+    places = []
+    for place in frames_in(stream_frames(paths, threads=2)):
+        places.append(place)
+        taken.set()
+    assert places == [(0, 0), (1, 0)]
 
 
 def readers() -> list[threading.Thread]:

@@ -172,7 +172,7 @@ def test_mrc_statistics_of_pixels_that_are_not_finite_are_unknown(
 
 
 def test_mrc_statistics_of_a_small_spread_on_a_large_mean(tmp_path: Path, movie: Path) -> None:
-    frames = 60000 + (pixels((5, 12, 16), "u1") % 3).astype("f4")
+    frames = np.float32(2**23) + (pixels((5, 12, 16), "u1") % 3).astype("f4")
     with open_frames(movie) as source:
         write(tmp_path / "out.mrc", source, frames)
     with mrcfile.open(tmp_path / "out.mrc") as after:

@@ -109,6 +109,9 @@ def stream_frames(
     return _Reader(files, threads).items()
 
 
+_Task = Callable[[], list[Chunk | Failure]]
+
+
 @dataclass(frozen=True)
 class _File:
     """A file to be read, from its frame `start` on or only the frames `selected`."""
@@ -157,9 +160,6 @@ class _File:
         return self._read(source, frame, frame + 1)
 
 
-_Task = Callable[[], list[Chunk | Failure]]
-
-
 class _Reader:
     """Threads that open files and read chunks ahead of the one that uses them.
 
@@ -188,12 +188,10 @@ class _Reader:
                 if not self._reading:
                     return
                 future, done_with = self._reading.popleft()
-                items = deque(future.result())
-                del future  # or it would hold the chunk while the next are read
+                items = future.result()
                 if done_with is not None:
                     self._close(done_with)
-                while items:
-                    yield items.popleft()
+                yield from items
         finally:
             self._executor.shutdown(cancel_futures=True)
             for source in list(self._opened):

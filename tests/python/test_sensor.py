@@ -1,0 +1,487 @@
+"""Sensor files: round trip, reading without camnorm, damage, and writing whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import camnorm
+from camnorm import Error, FormatError, PixelMoments, Sensor
+from image_sets import (
+    STATISTICS,
+    assert_same_moments,
+    assert_same_sensor,
+    frames_of,
+    run_script,
+    write_movies,
+    write_mrc,
+    write_npy,
+)
+
+SHAPE = (13, 11)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six movies of three frames, one of which is cut."""
+    files = write_movies(tmp_path / "in", 6, 3, SHAPE, "u2")
+    os.truncate(files[4], 1024 + 2 * 286)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def saved(folder: Path, tmp_path: Path) -> Path:
+    camnorm.measure(folder, tmp_path / "sensor.h5")
+    return tmp_path / "sensor.h5"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "planes"),
+    [("u1", ()), ("i1", ()), ("u2", ()), ("i2", (3,)), ("f4", ()), ("f8", (4,)), ("u4", ()), ("f2", ())],
+)
+def test_round_trip(tmp_path: Path, dtype: str, planes: tuple[int, ...]) -> None:
+    frames = frames_of(20, (*SHAPE, *planes), dtype)
+    if dtype == "i2":
+        frames[::2] *= -1
+    if dtype[0] == "f":
+        frames[3] = np.nan
+        frames[4:9] /= 3
+    path = write_npy(tmp_path / "größe.npy", frames)
+    sensor = camnorm.measure(path, tmp_path / "sensor.h5")
+    loaded = Sensor.load(tmp_path / "sensor.h5")
+    assert_same_sensor(loaded, sensor)
+    assert (loaded.shape, loaded.dtype, loaded.count) == (sensor.shape, sensor.dtype, sensor.count)
+    assert loaded.provenance.keys() == sensor.provenance.keys()
+    for key, value in sensor.provenance.items():
+        if key != "files":
+            assert loaded.provenance[key] == value, key
+    assert loaded.provenance["files"].tolist() == sensor.provenance["files"].tolist()
+    for name in ("mean", "sigma"):
+        assert getattr(loaded, name).tobytes() == getattr(sensor, name).tobytes()
+    assert (loaded.target_mean, loaded.target_sigma) == (sensor.target_mean, sensor.target_sigma)
+    # A second round changes nothing either.
+    loaded.save(tmp_path / "again.h5")
+    assert_same_sensor(Sensor.load(tmp_path / "again.h5"), sensor)
+
+
+def test_the_moments_go_on_after_loading(tmp_path: Path, saved: Path) -> None:
+    frames = frames_of(4, SHAPE, "u2", 5)
+    sensor, loaded = camnorm.measure(tmp_path / "in"), Sensor.load(saved)
+    for half in (sensor.halves[0], loaded.halves[0]):
+        half.add(frames)
+    assert_same_moments(loaded.halves[0], sensor.halves[0])
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_readable_without_camnorm(tmp_path: Path, dtype: str) -> None:
+    """What a reader who has only h5py and numpy does."""
+    movies = frames_of(18, SHAPE, dtype).reshape(6, 3, *SHAPE)
+    files = [write_mrc(tmp_path / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
+    camnorm.measure(files, tmp_path / "sensor.h5")
+    with h5py.File(tmp_path / "sensor.h5") as f:
+        assert f.attrs["format"] == "camnorm sensor"
+        assert f.attrs["schema"] == 1
+        count, total, squares = 0, np.zeros(SHAPE, object), np.zeros(SHAPE, object)
+        for name in "AB":
+            half = f["halves"][name]
+            count += int(half.attrs["count"])
+            if dtype == "u2":
+                assert (half["sum"].dtype, half["sum_of_squares"].dtype) == (np.int64, np.uint64)
+                total += half["sum"][()].astype(object)
+                squares += half["sum_of_squares"][()].astype(object)
+            else:
+                assert {half[part].dtype for part in half} == {np.dtype(float)}
+                total += half["sum_high"][()].astype(np.longdouble) + half["sum_low"][()]
+                squares += half["sum_of_squares_high"][()].astype(np.longdouble)
+                squares += half["sum_of_squares_low"][()]
+        mean = (total / count).astype(float)
+        sigma = (squares / count - (total / count) ** 2).astype(float) ** 0.5
+        table = {name: f["frames"][name][()] for name in f["frames"]}
+        paths = f["files/path"].asstr()[()]
+        shape, kind = f["provenance"].attrs["shape"], f["provenance"].attrs["dtype"]
+        screening = json.loads(f["provenance"].attrs["screening"])
+        sizes, times = f["files/size"][()], f["files/mtime"][()]
+        started = f["provenance"].attrs["started"]
+        assert f["provenance/command"].asstr()[()]
+    frames = movies.reshape(18, *SHAPE).astype(np.longdouble)
+    np.testing.assert_allclose(mean, frames.mean(0).astype(float), rtol=1e-15)
+    np.testing.assert_allclose(sigma, frames.std(0).astype(float), rtol=1e-9)
+    assert [paths[i] for i in table["file"]] == [str(path) for path in files for _ in range(3)]
+    assert table["index"].tolist() == [0, 1, 2] * 6
+    assert b"".join(table["half"]) == b"AAABBB" * 3
+    assert set(table["status"]) == {b"accepted"}
+    assert set(table["reason"]) == {b""}
+    for name in STATISTICS:
+        expected = getattr(np, name)(frames.reshape(18, -1), axis=1).astype(float)
+        np.testing.assert_allclose(table[name], expected, rtol=1e-14)
+    assert (tuple(shape), kind) == (SHAPE, np.dtype(dtype).name)
+    assert screening["k"] == 6
+    assert screening["mean"][0] < table["mean"].min() < table["mean"].max() < screening["mean"][1]
+    assert sizes.tolist() == [os.stat(path).st_size for path in files]
+    assert times.tolist() == [os.stat(path).st_mtime for path in files]
+    assert started.startswith("20")
+    assert started.endswith("+00:00")
+
+
+def test_strips_do_not_show(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = camnorm.measure(folder)
+    assert whole.target_sigma == pytest.approx(whole.sigma.mean(), rel=1e-14)
+    monkeypatch.setattr("camnorm.sensor._STRIP_PIXELS", 3 * SHAPE[1] + 1)
+    strips = camnorm.measure(folder)
+    assert strips.mean.tobytes() == whole.mean.tobytes() == whole.moments.mean().tobytes()
+    assert strips.sigma.tobytes() == whole.sigma.tobytes() == whole.moments.std().tobytes()
+    assert strips.target_mean == pytest.approx(whole.target_mean, rel=1e-15)
+
+
+def test_pixels_that_never_change_do_not_count_in_the_targets(tmp_path: Path) -> None:
+    frames = frames_of(12, SHAPE, "u2")
+    frames[:, :4] = 60000
+    sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames))
+    assert sensor.target_mean == pytest.approx(frames[:, 4:].mean(), rel=1e-14)
+    assert sensor.target_sigma == pytest.approx(frames[:, 4:].std(0).mean(), rel=1e-14)
+    correction = sensor.correction()
+    assert correction.bad.sum() == 4 * 11
+    assert (correction.target_mean, correction.target_sigma) == (sensor.target_mean, sensor.target_sigma)
+    corrected = correction.apply(frames, dtype=np.float64)
+    np.testing.assert_allclose(corrected[:, :4], sensor.target_mean)
+    np.testing.assert_allclose(corrected[:, 4:].mean(0), sensor.target_mean, rtol=1e-12)
+    np.testing.assert_allclose(corrected[:, 4:].std(0), sensor.target_sigma, rtol=1e-12)
+    eq1 = sensor.correction(0.0, 1.0, "nan").apply(frames, dtype=np.float64)
+    assert np.isnan(eq1[:, :4]).all()
+    np.testing.assert_allclose(eq1[:, 4:].std(0), 1.0, rtol=1e-12)
+
+
+def test_one_frame_says_nothing_of_sigma(tmp_path: Path) -> None:
+    sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(1, SHAPE, "u2")), tmp_path / "s.h5")
+    loaded = Sensor.load(tmp_path / "s.h5")
+    assert loaded.count == 1
+    assert np.isnan(sensor.target_mean)
+    with pytest.raises(ValueError, match="never changes|not finite|must be finite|bad"):
+        sensor.correction()
+
+
+# --- merge and subtract
+
+
+def test_measurements_that_do_not_go_together(tmp_path: Path) -> None:
+    one = camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(4, SHAPE, "u2")))
+    for frames in (frames_of(4, (5, 5), "u2"), frames_of(4, SHAPE, "f4")):
+        other = camnorm.measure(write_npy(tmp_path / "b.npy", frames))
+        with pytest.raises(Error, match="these measurements do not go together: .*(shape|kind|integer)"):
+            one.merge(other)
+        other.frames["file"] = one.frames["file"]
+        with pytest.raises(Error, match="these measurements do not go together: .*(shape|kind|integer)"):
+            one.subtract(other)
+
+
+def test_subtract_only_what_is_there(tmp_path: Path) -> None:
+    files = write_movies(tmp_path, 4, 3, SHAPE, "u2")
+    whole = camnorm.measure(files, screen="off")
+    before = [half.state() for half in whole.halves]
+    # A shard of the second file has it in half A, the whole in half B.
+    shard = camnorm.measure([files[1], files[3]], screen="off")
+    with pytest.raises(Error, match=r"movie_001\.mrc, frame 0, is not in half A of the measurement it is"):
+        whole.subtract(shard)
+    part = camnorm.measure(files[:2], screen="off")
+    rest = whole.subtract(part)
+    with pytest.raises(Error, match=r"movie_000\.mrc, frame 0, is not in half A"):
+        rest.subtract(part)
+    empty = whole.subtract(whole)
+    assert (empty.count, empty.frames.size, empty.provenance["files"].size) == (0, 0, 0)
+    for half, state in zip(whole.halves, before, strict=True):
+        assert np.array_equal(half.state()["sum"], state["sum"])
+
+
+def test_merging_twice_and_subtracting_once(tmp_path: Path) -> None:
+    files = write_movies(tmp_path, 2, 3, SHAPE, "u2")
+    one = camnorm.measure(files, screen="off")
+    twice = one.merge(one)
+    twice.save(tmp_path / "twice.h5")
+    loaded = Sensor.load(tmp_path / "twice.h5")
+    assert_same_sensor(loaded, twice)
+    assert_same_sensor(loaded.subtract(one), one)
+
+
+def test_rejected_frames_go_with_their_measurement(tmp_path: Path) -> None:
+    files = write_movies(tmp_path, 4, 3, SHAPE, "u2")
+    os.truncate(files[3], 1024 + 286)
+    whole = camnorm.measure(files, screen="off")
+    shard = camnorm.measure(files[2:], screen="off")
+    assert_same_sensor(whole.subtract(shard), camnorm.measure(files[:2], screen="off"))
+
+
+# --- files that cannot be read
+
+
+def test_other_files(tmp_path: Path, saved: Path) -> None:
+    (tmp_path / "text").write_text("words, words, words")
+    (tmp_path / "empty").touch()
+    with h5py.File(tmp_path / "other.h5", "w") as f:
+        f["data"] = np.arange(3)
+    with h5py.File(tmp_path / "titled.h5", "w") as f:
+        f.attrs["format"] = "of somebody else"
+    for name, value in (("numbers.h5", [1, 2, 3]), ("bytes.h5", np.bytes_("camnorm")), ("empty.h5", h5py.Empty("f"))):
+        with h5py.File(tmp_path / name, "w") as f:
+            f.attrs["format"] = value
+    image = write_mrc(tmp_path / "image.mrc", frames_of(1, SHAPE, "u2"))
+    for path, reason in (
+        (tmp_path / "text", "not a camnorm sensor file: it is no HDF5"),
+        (tmp_path / "empty", "not a camnorm sensor file: it is no HDF5"),
+        (image, "not a camnorm sensor file: it is no HDF5"),
+        (tmp_path / "other.h5", "not a camnorm sensor file"),
+        (tmp_path / "titled.h5", "not a camnorm sensor file"),
+        (tmp_path / "numbers.h5", "not a camnorm sensor file"),
+        (tmp_path / "bytes.h5", "not a camnorm sensor file"),
+        (tmp_path / "empty.h5", "not a camnorm sensor file"),
+    ):
+        with pytest.raises(FormatError) as info:
+            Sensor.load(path)
+        assert info.value.reason == reason
+        assert info.value.path == str(path)
+    with pytest.raises(FileNotFoundError):
+        Sensor.load(tmp_path / "absent.h5")
+    with pytest.raises(IsADirectoryError):
+        Sensor.load(tmp_path)
+
+
+def test_newer_schema(saved: Path) -> None:
+    with h5py.File(saved, "r+") as f:
+        f.attrs["schema"] = 2
+    with pytest.raises(
+        FormatError, match=r"sensor\.h5: written by a newer camnorm: schema 2, this version reads up to 1$"
+    ):
+        Sensor.load(saved)
+
+
+@pytest.mark.parametrize("part", [0.001, 0.02, 0.1, 0.3, 0.6, 0.9, 0.999])
+def test_truncated(saved: Path, part: float) -> None:
+    size = int(saved.stat().st_size * part)
+    os.truncate(saved, size)
+    reason = "truncated or damaged HDF5 file: " if size >= 8 else "no HDF5"
+    with pytest.raises(FormatError, match=reason) as info:
+        Sensor.load(saved)
+    assert info.value.offset in (size, None)
+    assert "\n" not in str(info.value)
+
+
+def delete(name: str) -> Callable[[h5py.File], None]:
+    def damage(f: h5py.File) -> None:
+        del f[name]
+
+    return damage
+
+
+def replace(name: str, value: Any) -> Callable[[h5py.File], None]:
+    def damage(f: h5py.File) -> None:
+        del f[name]
+        f[name] = value
+
+    return damage
+
+
+def attribute(name: str, key: str, value: Any) -> Callable[[h5py.File], None]:
+    def damage(f: h5py.File) -> None:
+        if value is None:
+            del f[name].attrs[key]
+        else:
+            f[name].attrs[key] = value
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (delete("halves"), "doesn't exist"),
+        (delete("halves/B"), "object 'B' doesn't exist"),
+        (delete("halves/A/sum"), "object 'sum' doesn't exist"),
+        (delete("frames/status"), "object 'status' doesn't exist"),
+        (delete("files/path"), "object 'path' doesn't exist"),
+        (delete("provenance"), "doesn't exist"),
+        (delete("provenance/command"), "doesn't exist"),
+        (replace("halves/A/sum", np.zeros(SHAPE)), "sum has dtype float64, not int64"),
+        (replace("halves/B/sum", np.zeros((2, 2), "i8")), r"sum has shape \(2, 2\), not \(13, 11\)"),
+        (replace("halves/A", 3), "."),
+        (replace("halves", [1, 2]), "."),
+        (replace("frames/file", np.full(18, 99)), "index 99 is out of bounds"),
+        (replace("frames/mean", np.zeros(3)), "could not broadcast"),
+        (replace("frames/mean", np.array([b"x"] * 18)), "could not convert"),
+        (replace("frames/half", np.zeros(18)), "."),
+        (replace("files/size", np.zeros(2)), "could not broadcast"),
+        (attribute("halves/A", "count", None), "count"),
+        (attribute("halves/A", "count", -1), "."),
+        (attribute("halves/A", "count", "many"), "."),
+        (attribute("provenance", "shape", [10**6, 10**6]), r"sum has shape \(13, 11\), not \(1000000, 1000000\)"),
+        (attribute("provenance", "shape", "words"), "."),
+        (attribute("provenance", "dtype", "quaternion"), "quaternion"),
+        (attribute("provenance", "dtype", "float32"), "doesn't exist"),
+        (attribute("provenance", "screening", "{"), "."),
+        (attribute("provenance", "screening", None), "screening"),
+    ],
+)
+def test_damaged(saved: Path, damage: Callable[[h5py.File], None], reason: str) -> None:
+    with h5py.File(saved, "r+") as f:
+        damage(f)
+    with pytest.raises(FormatError, match=f"^{saved}: damaged camnorm sensor file: .*{reason}") as info:
+        Sensor.load(saved)
+    assert "\n" not in str(info.value)
+
+
+_FLIP = """
+import pathlib, random, sys
+from camnorm import FormatError, Sensor
+path = pathlib.Path(sys.argv[1])
+whole = path.read_bytes()
+rng = random.Random(4)
+outcomes = {"read": 0, "refused": 0}
+for _ in range(300):
+    data = bytearray(whole)
+    for _ in range(rng.choice([1, 20])):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    path.write_bytes(data)
+    try:
+        Sensor.load(path)
+        outcomes["read"] += 1
+    except FormatError:
+        outcomes["refused"] += 1
+print(outcomes)
+"""
+
+
+def test_random_damage_is_refused_in_words(saved: Path) -> None:
+    done = run_script(_FLIP, saved)
+    assert done.returncode == 0, done.stderr
+    outcomes = eval(done.stdout)
+    assert outcomes["refused"] > 30
+
+
+# --- writing
+
+
+def test_the_file_is_as_others_may_read_it(saved: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    assert saved.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_an_exception_leaves_the_old_file(saved: Path, tmp_path: Path) -> None:
+    before = saved.read_bytes()
+    sensor = Sensor.load(saved)
+    sensor.provenance["version"] = object()  # HDF5 has no such type
+    with pytest.raises(TypeError):
+        sensor.save(saved)
+    assert saved.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "sensor.h5"]
+
+
+def test_targets_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:
+    sensor = Sensor.load(saved)
+    for target, error in (
+        (tmp_path / "absent" / "s.h5", FileNotFoundError),
+        (saved / "s.h5", NotADirectoryError),
+        (tmp_path, IsADirectoryError),
+    ):
+        with pytest.raises(error) as info:
+            sensor.save(target)
+        assert info.value.filename == str(target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "sensor.h5"]
+
+
+_LIMITED = """
+import resource, sys
+from camnorm import Sensor
+sensor = Sensor.load(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    sensor.save(sys.argv[1])
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+def test_limit_of_file_size(saved: Path, tmp_path: Path) -> None:
+    before = saved.read_bytes()
+    done = run_script(_LIMITED, saved)
+    assert done.stdout == f"{errno.EFBIG} {saved}\n", done.stderr
+    assert done.stderr == ""
+    assert saved.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "sensor.h5"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None:
+        pytest.skip("there is no mount")
+    command = [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run([umount, str(disk)], check=True)
+
+
+def test_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    small = camnorm.measure(write_npy(tmp_path / "small.npy", frames_of(2, SHAPE, "u2")))
+    target = small_disk / "sensor.h5"
+    small.save(target)
+    before = target.read_bytes()
+    # 32 bytes a pixel: 2.1 MB.
+    path = write_npy(tmp_path / "large.npy", frames_of(2, (256, 256), "u2"))
+    large = camnorm.measure(path)
+    with pytest.raises(OSError, match="No space left on device") as info:
+        large.save(target)
+    assert (info.value.errno, info.value.filename) == (errno.ENOSPC, str(target))
+    assert target.read_bytes() == before
+    # Found out before the first frame is read.
+    read: list[object] = []
+    with pytest.raises(OSError, match="No space left on device") as info:
+        camnorm.measure(path, target, progress=read.append)
+    assert (info.value.errno, info.value.filename, read) == (errno.ENOSPC, str(target), [])
+    assert [path.name for path in small_disk.iterdir()] == ["sensor.h5"]
+    assert_same_sensor(Sensor.load(target), small)
+
+
+def test_a_disk_without_room_for_result_and_checkpoint(small_disk: Path, tmp_path: Path) -> None:
+    # 1.3 MB: one of them fits, a second beside it does not.
+    path = write_npy(tmp_path / "large.npy", frames_of(4, (200, 200), "u2"))
+    with pytest.raises(OSError, match=r"No space left on device: '.*sensor\.h5'"):
+        camnorm.measure(path, small_disk / "sensor.h5")
+    camnorm.measure(path).save(small_disk / "sensor.h5")
+
+
+def test_file_systems_that_cannot_tell(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    sensor = Sensor.load(saved)
+    monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
+    sensor.save(saved)
+    assert_same_sensor(Sensor.load(saved), sensor)
+
+
+def test_repr(saved: Path) -> None:
+    assert repr(Sensor.load(saved)) == "<Sensor measured from 17 uint16 frames of shape (13, 11)>"
+
+
+def test_halves_are_pixel_moments(saved: Path) -> None:
+    sensor = Sensor.load(saved)
+    assert all(isinstance(half, PixelMoments) for half in sensor.halves)
+    assert sensor.moments.count == sensor.count == 17
