@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from . import _core
+from .transforms import RealTransform, real_transform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -356,7 +358,7 @@ def frc(
         do, or floor(r).
     window : None, "hann", "tukey" or ("tukey", alpha)
         Window against the frames' edges, with what it does to the statistics accounted for. Hann is the
-        safe choice for frames with strong low frequencies; Tukey tapers the fraction alpha (0.25 by
+        safe choice for frames with strong low frequencies; Tukey tapers the fraction alpha (0.5 by
         default) of each side and costs fewer independent frequencies, but holds them less well.
     crop : {"square", None}
         The central square, as in the paper, or the full rectangle, whose rings are circles in frequency
@@ -423,10 +425,20 @@ def frc(
 
     def correlate(a: NDArray[Any], b: NDArray[Any]) -> RingCorrelation:
         windows = (_tukey(a.shape[0], alpha), _tukey(a.shape[1], alpha)) if alpha else (None, None)
-        pixels = np.empty(a.shape, dtype)
-        fa, _ = _half_spectrum(a, "a", pixels, windows, n_threads)
-        fb, _ = _half_spectrum(b, "b", pixels, windows, n_threads)
-        return _ring_correlation(fa, fb, (a.shape[0], a.shape[1]), binning, corners, window, n_threads)
+        shape = (a.shape[0], a.shape[1])
+        with real_transform(shape, dtype) as first, real_transform(shape, dtype) as second:
+            if n_threads == 1:
+                _half_spectrum(a, "a", first, windows, 1)
+                _half_spectrum(b, "b", second, windows, 1)
+            else:
+                # A transform runs on one thread: one beside the other.
+                with ThreadPoolExecutor(1) as other:
+                    task = other.submit(_half_spectrum, b, "b", second, windows, n_threads // 2)
+                    _half_spectrum(a, "a", first, windows, n_threads // 2)
+                    task.result()
+            return _ring_correlation(
+                first.spectrum, second.spectrum, shape, binning, corners, window, n_threads
+            )
 
     if a.ndim == 3:
         return [correlate(a[..., plane], b[..., plane]) for plane in range(a.shape[2])]
@@ -520,15 +532,17 @@ def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
         If it is not two-dimensional or is empty; and, as NonFiniteError, if it has NaN or infinite pixels.
     """
     shape = np.shape(image)
-    if len(shape) != 2:
+    if len(shape) != 2 or 0 in shape:
         raise ValueError(f"image has shape {shape} where (y, x) is wanted")
     height, width = shape
-    half, mean = _half_spectrum(image, "image", np.empty(shape), (None, None), _threads(None, shape))
+    half = width // 2 + 1
     amplitude = np.empty((height, width))
-    amplitude[:, : half.shape[1]] = np.abs(half)
+    with real_transform((height, width), np.float64) as transform:
+        mean = _half_spectrum(image, "image", transform, (None, None), _threads(None, shape))
+        np.abs(transform.spectrum, out=amplitude[:, :half])
     # |F(-k)| = |F(k)|: the other half mirrors columns and rows.
     mirrored = amplitude[-np.arange(height), (width - 1) // 2 : 0 : -1]
-    amplitude[:, half.shape[1] :] = mirrored
+    amplitude[:, half:] = mirrored
     amplitude[0, 0] = abs(mean) * image.size
     return np.fft.fftshift(amplitude)
 
@@ -588,19 +602,14 @@ def _ring_index(height: int, width: int, binning: str, corners: bool) -> _core.R
 def _half_spectrum(
     image: NDArray[Any],
     name: str,
-    pixels: NDArray[np.floating[Any]],
+    transform: RealTransform,
     windows: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None],
     threads: int,
-) -> tuple[NDArray[Any], float]:
-    """Transform of an image without its mean, under windows along y and x; and the mean.
-
-    `pixels` is overwritten; its dtype sets the precision.
-    """
-    from scipy.fft import rfft2
-
-    mean = _core.taper(image, *windows, pixels, name, threads)
-    # Not FFTW: what its planner estimates to be best depends on the number of threads, and so do the bits.
-    return rfft2(pixels, workers=threads), mean
+) -> float:
+    """Transform an image without its mean, under windows along y and x; return the mean."""
+    mean = _core.taper(image, *windows, transform.pixels, name, threads)
+    transform.execute()
+    return mean
 
 
 def _tapered_fraction(window: Window) -> float:
@@ -610,7 +619,7 @@ def _tapered_fraction(window: Window) -> float:
     if window == "hann":
         return 1.0
     if window == "tukey":
-        return 0.25
+        return 0.5
     if isinstance(window, tuple) and len(window) == 2 and window[0] == "tukey" and 0.0 < window[1] <= 1.0:
         return float(window[1])
     raise ValueError(

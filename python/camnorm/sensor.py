@@ -174,9 +174,13 @@ class Sensor:
 
         Raises
         ------
-        ValueError
+        Error
             If no pixel of the set ever changes (a single frame, say).
+        ValueError
+            If a target is not finite, the target sigma not positive, or the policy another word.
         """
+        if np.isnan(self.target_mean):
+            raise Error("no pixel of the set ever changes: there is nothing to correct with")
         return Correction(
             self.mean,
             self.sigma,

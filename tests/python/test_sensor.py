@@ -167,8 +167,9 @@ def test_one_frame_says_nothing_of_sigma(tmp_path: Path) -> None:
     loaded = Sensor.load(tmp_path / "s.h5")
     assert loaded.count == 1
     assert np.isnan(sensor.target_mean)
-    with pytest.raises(ValueError, match="never changes|not finite|must be finite|bad"):
-        sensor.correction()
+    for targets in ((), (0.0, 1.0)):
+        with pytest.raises(Error, match="no pixel of the set ever changes: there is nothing to correct with"):
+            sensor.correction(*targets)
 
 
 # --- merge and subtract
@@ -178,10 +179,10 @@ def test_measurements_that_do_not_go_together(tmp_path: Path) -> None:
     one = camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(4, SHAPE, "u2")))
     for frames in (frames_of(4, (5, 5), "u2"), frames_of(4, SHAPE, "f4")):
         other = camnorm.measure(write_npy(tmp_path / "b.npy", frames))
-        with pytest.raises(Error, match="these measurements do not go together: .*(shape|kind|integer)"):
+        with pytest.raises(Error, match=r"these measurements do not go together: .*(shape|kind|integer)"):
             one.merge(other)
         other.frames["file"] = one.frames["file"]
-        with pytest.raises(Error, match="these measurements do not go together: .*(shape|kind|integer)"):
+        with pytest.raises(Error, match=r"these measurements do not go together: .*(shape|kind|integer)"):
             one.subtract(other)
 
 
@@ -206,7 +207,8 @@ def test_subtract_only_what_is_there(tmp_path: Path) -> None:
 def test_merging_twice_and_subtracting_once(tmp_path: Path) -> None:
     files = write_movies(tmp_path, 2, 3, SHAPE, "u2")
     one = camnorm.measure(files, screen="off")
-    twice = one.merge(one)
+    with pytest.warns(UserWarning, match=r"counted twice: .*movie_000\.mrc, frame 0 and 5 more$"):
+        twice = one.merge(one)
     twice.save(tmp_path / "twice.h5")
     loaded = Sensor.load(tmp_path / "twice.h5")
     assert_same_sensor(loaded, twice)
@@ -231,7 +233,8 @@ def test_other_files(tmp_path: Path, saved: Path) -> None:
         f["data"] = np.arange(3)
     with h5py.File(tmp_path / "titled.h5", "w") as f:
         f.attrs["format"] = "of somebody else"
-    for name, value in (("numbers.h5", [1, 2, 3]), ("bytes.h5", np.bytes_("camnorm")), ("empty.h5", h5py.Empty("f"))):
+    unusual = {"numbers.h5": [1, 2, 3], "bytes.h5": np.bytes_("camnorm"), "empty.h5": h5py.Empty("f")}
+    for name, value in unusual.items():
         with h5py.File(tmp_path / name, "w") as f:
             f.attrs["format"] = value
     image = write_mrc(tmp_path / "image.mrc", frames_of(1, SHAPE, "u2"))
@@ -322,7 +325,7 @@ def attribute(name: str, key: str, value: Any) -> Callable[[h5py.File], None]:
         (attribute("halves/A", "count", None), "count"),
         (attribute("halves/A", "count", -1), "."),
         (attribute("halves/A", "count", "many"), "."),
-        (attribute("provenance", "shape", [10**6, 10**6]), r"sum has shape \(13, 11\), not \(1000000, 1000000\)"),
+        (attribute("provenance", "shape", [10**6, 10**6]), r"sum has shape \(13, 11\), not \(1000000, 10"),
         (attribute("provenance", "shape", "words"), "."),
         (attribute("provenance", "dtype", "quaternion"), "quaternion"),
         (attribute("provenance", "dtype", "float32"), "doesn't exist"),
@@ -336,34 +339,6 @@ def test_damaged(saved: Path, damage: Callable[[h5py.File], None], reason: str) 
     with pytest.raises(FormatError, match=f"^{saved}: damaged camnorm sensor file: .*{reason}") as info:
         Sensor.load(saved)
     assert "\n" not in str(info.value)
-
-
-_FLIP = """
-import pathlib, random, sys
-from camnorm import FormatError, Sensor
-path = pathlib.Path(sys.argv[1])
-whole = path.read_bytes()
-rng = random.Random(4)
-outcomes = {"read": 0, "refused": 0}
-for _ in range(300):
-    data = bytearray(whole)
-    for _ in range(rng.choice([1, 20])):
-        data[rng.randrange(len(data))] = rng.randrange(256)
-    path.write_bytes(data)
-    try:
-        Sensor.load(path)
-        outcomes["read"] += 1
-    except FormatError:
-        outcomes["refused"] += 1
-print(outcomes)
-"""
-
-
-def test_random_damage_is_refused_in_words(saved: Path) -> None:
-    done = run_script(_FLIP, saved)
-    assert done.returncode == 0, done.stderr
-    outcomes = eval(done.stdout)
-    assert outcomes["refused"] > 30
 
 
 # --- writing
@@ -383,6 +358,15 @@ def test_an_exception_leaves_the_old_file(saved: Path, tmp_path: Path) -> None:
         sensor.save(saved)
     assert saved.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "sensor.h5"]
+
+
+def test_a_file_of_another_kind_is_not_replaced(saved: Path, tmp_path: Path) -> None:
+    sensor = Sensor.load(saved)
+    image = write_mrc(tmp_path / "image.mrc", frames_of(1, SHAPE, "u2"))
+    before = image.read_bytes()
+    with pytest.raises(FormatError, match=r"image\.mrc: not a camnorm sensor file: it is no HDF5"):
+        sensor.save(image)
+    assert image.read_bytes() == before
 
 
 def test_targets_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@
 
 namespace camnorm::detail {
 
-enum class Isa { baseline, avx2, avx512 };
+enum class Isa : unsigned char { baseline, avx2, avx512 };
 
 /// Instruction set in use, chosen once: the best that the processor has, or what CAMNORM_ISA in the
 /// environment asks for. Throws InvalidArgument if that is unknown or missing here.

@@ -32,7 +32,8 @@ IntegerBlock block_integer(const std::byte* x, std::size_t n) noexcept {
     for (std::size_t i = 0; i < n; ++i) sum += load<T>(x, i);
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t v = load<T>(x, i);
-        squares += static_cast<std::uint32_t>(v) * static_cast<std::uint32_t>(v);
+        const std::uint32_t square = static_cast<std::uint32_t>(v) * static_cast<std::uint32_t>(v);
+        squares += square;
     }
     for (std::size_t i = 0; i < n; ++i) {
         const T v = load<T>(x, i);

@@ -1,0 +1,459 @@
+"""Correcting files: pixels longhand, what else is in a file kept, nothing overwritten or left half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+
+import camnorm
+from camnorm import Correction, Error, FormatError, Sensor
+from camnorm.measurement import Progress
+from image_sets import cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
+
+SHAPE = (13, 11)
+
+
+def longhand(frames: np.ndarray, reference: np.ndarray, dtype: str = "f4") -> np.ndarray:
+    """Eq. (2) as it is written, by the mean and sigma image of the reference frames."""
+    reference = reference.astype(float)
+    mean, sigma = reference.mean(0), reference.std(0)
+    good = sigma > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        corrected = (frames - mean) / sigma * sigma[good].mean() + mean[good].mean()
+    corrected[:, ~good] = mean[good].mean()
+    if dtype[0] == "f":
+        return corrected.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(corrected), limits.min, limits.max).astype(dtype)
+
+
+@pytest.fixture
+def movies() -> np.ndarray:
+    """Five movies of three frames, with one pixel that never changes."""
+    frames = frames_of(15, SHAPE, "u2").reshape(5, 3, *SHAPE)
+    frames[..., 2, 3] = 77
+    return frames
+
+
+@pytest.fixture
+def files(tmp_path: Path, movies: np.ndarray) -> list[Path]:
+    (tmp_path / "in").mkdir()
+    return [write_mrc(tmp_path / "in" / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
+
+
+@pytest.fixture
+def sensor(files: list[Path]) -> Sensor:
+    return camnorm.measure(files, screen="off")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# --- what is written
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pixels_are_eq_2_longhand(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, threads: int
+) -> None:
+    written = camnorm.correct(files, sensor, tmp_path / "out", threads=threads)
+    assert written == [tmp_path / "out" / path.name for path in files]
+    for path, movie in zip(written, movies, strict=True):
+        pixels = mrcfile.read(path)
+        assert pixels.dtype == np.float32
+        np.testing.assert_allclose(pixels, longhand(movie, movies.reshape(15, *SHAPE)), rtol=2e-7)
+    all_pixels = np.concatenate([mrcfile.read(path) for path in written]).astype(float)
+    changing = np.ones(SHAPE, bool)
+    changing[2, 3] = False
+    np.testing.assert_allclose(all_pixels.mean(0)[changing], sensor.target_mean, rtol=1e-6)
+    np.testing.assert_allclose(all_pixels.std(0)[changing], sensor.target_sigma, rtol=1e-5)
+
+
+def test_many_chunks_a_file(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)  # chunks of two frames
+    reports: list[Progress] = []
+    written = camnorm.correct(files, sensor, tmp_path / "out", threads=2, progress=reports.append)
+    expected = longhand(movies.reshape(15, *SHAPE), movies.reshape(15, *SHAPE))
+    np.testing.assert_allclose(np.concatenate([mrcfile.read(path) for path in written]), expected, rtol=2e-7)
+    assert {report.stage for report in reports} == {"correcting"}
+    assert {report.total for report in reports} == {5}
+    done = [report.done for report in reports]
+    assert done == sorted(done)
+    last = reports[-1]
+    assert (last.done, last.frames, last.bytes, last.rejected) == (5, 15, 15 * 286, 0)
+
+
+def test_sensor_from_its_file_and_other_targets(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    sensor.save(tmp_path / "sensor.h5")
+    (path,) = camnorm.correct(
+        files[0], tmp_path / "sensor.h5", tmp_path / "out", target_mean=0, target_sigma=1, bad_policy="nan"
+    )
+    pixels = mrcfile.read(path)
+    assert np.isnan(pixels[:, 2, 3]).all()
+    flat = movies.reshape(15, *SHAPE).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = (movies[0] - flat.mean(0)) / flat.std(0)
+    expected[:, 2, 3] = np.nan
+    np.testing.assert_allclose(pixels, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_bad_pixels_from_their_neighbours(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    (path,) = camnorm.correct(files[0], sensor, tmp_path / "out", bad_policy="interpolate")
+    pixels = mrcfile.read(path).astype(float)
+    around = np.ones((3, 3), bool)
+    around[1, 1] = False
+    np.testing.assert_allclose(pixels[:, 2, 3], pixels[:, 1:4, 2:5][:, around].mean(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint16", "uint8"])
+@pytest.mark.parametrize("suffix", [".mrc", ".tif", ".npy"])
+def test_dtypes(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, dtype: str, suffix: str
+) -> None:
+    write = {".mrc": write_mrc, ".tif": write_tiff, ".npy": write_npy}[suffix]
+    source = write(tmp_path / f"movie{suffix}", movies[0])
+    (path,) = camnorm.correct(source, sensor, tmp_path / "out", dtype=dtype)
+    pixels = mrcfile.read(path) if suffix == ".mrc" else tifffile.imread(path)
+    # The bytes of MRC are signed: it holds them as 16 bit.
+    assert pixels.dtype == ("uint16" if (suffix, dtype) == (".mrc", "uint8") else dtype)
+    code = np.dtype(dtype).str[1:]
+    expected = longhand(movies[0], movies.reshape(15, *SHAPE), code)
+    np.testing.assert_allclose(pixels, expected, rtol={"f4": 2e-7, "f2": 1e-3}.get(code, 0))
+
+
+def test_saturated_pixels_are_told(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    flat = movies.reshape(15, *SHAPE)
+    good = flat.std(0) > 0
+    shift = 250 - flat.mean(0)[good].mean()
+    expected = np.rint(longhand(flat, flat, "f8") + shift)
+    outside = int(((expected > 255) | (expected < 0)).sum())
+    assert 0 < outside < expected.size
+    with pytest.warns(UserWarning, match=f"^{outside} pixels lay outside uint8 and were saturated$"):
+        written = camnorm.correct(files, sensor, tmp_path / "out", dtype="uint8", target_mean=250)
+    pixels = np.concatenate([mrcfile.read(path) for path in written])
+    assert np.array_equal(pixels, np.clip(expected, 0, 255))
+
+
+def test_mrc_keeps_its_header(tmp_path: Path, sensor: Sensor, movies: np.ndarray) -> None:
+    source = tmp_path / "movie.mrc"
+    with mrcfile.new(source) as mrc:
+        mrc.set_data(movies[0])
+        mrc.set_image_stack()
+        mrc.voxel_size = (1.25, 1.25, 1.0)
+        mrc.header.origin = (1.5, -2.0, 3.0)
+        mrc.header.exttyp = b"FEI1"
+        mrc.set_extended_header(np.frombuffer(bytes(range(96)), "V1"))
+        mrc.add_label("taken by somebody")
+        labels = mrc.get_labels()
+    (target,) = camnorm.correct(source, sensor, tmp_path / "out")
+    with mrcfile.open(target) as mrc:
+        assert float(mrc.voxel_size.x) == pytest.approx(1.25)
+        assert mrc.header.origin.item() == (1.5, -2.0, 3.0)
+        assert bytes(mrc.extended_header) == bytes(range(96))
+        assert mrc.header.exttyp == b"FEI1"
+        assert mrc.header.mode == 2
+        assert (mrc.header.ispg, mrc.header.mz) == (0, 1)
+        assert mrc.get_labels() == [
+            *labels,
+            f"camnorm {camnorm.__version__}: a posteriori corrected, 15 frames",
+        ]
+        np.testing.assert_allclose(mrc.data, longhand(movies[0], movies.reshape(15, *SHAPE)), rtol=2e-7)
+        assert float(mrc.header.dmean) == pytest.approx(mrc.data.mean(dtype=float), rel=1e-6)
+    assert mrcfile.validate(target)
+
+
+def test_tiff_stays_tiff_with_its_resolution(tmp_path: Path, sensor: Sensor, movies: np.ndarray) -> None:
+    source = tmp_path / "in.tiff"
+    tifffile.imwrite(
+        source,
+        movies[1],
+        compression="zlib",
+        photometric="minisblack",
+        resolution=(8e7, 8e7),
+        resolutionunit=3,
+    )
+    (target,) = camnorm.correct(source, sensor, tmp_path / "out")
+    assert target == tmp_path / "out" / "in.tiff"
+    with tifffile.TiffFile(target) as tiff:
+        assert len(tiff.pages) == 3
+        assert tiff.pages[0].tags["XResolution"].value == (80_000_000, 1)
+        assert "a posteriori corrected" in tiff.pages[0].tags["ImageDescription"].value
+        pixels = tiff.asarray()
+    np.testing.assert_allclose(pixels, longhand(movies[1], movies.reshape(15, *SHAPE)), rtol=2e-7)
+
+
+def test_colour_images_become_tiff(tmp_path: Path) -> None:
+    frames = frames_of(12, (*SHAPE, 3), "u1")
+    for i, frame in enumerate(frames):
+        (tmp_path / f"{i:02d}.png").write_bytes(imagecodecs.png_encode(frame))
+    sensor = camnorm.measure(tmp_path, screen="off")
+    written = camnorm.correct(tmp_path, sensor, tmp_path / "out")
+    assert [path.name for path in written] == [f"{i:02d}.tif" for i in range(12)]
+    pixels = np.stack([tifffile.imread(path) for path in written])
+    np.testing.assert_allclose(pixels, longhand(frames, frames), rtol=2e-7)
+
+
+def test_the_tree_of_a_directory_is_kept(tmp_path: Path, movies: np.ndarray, sensor: Sensor) -> None:
+    for name in ("a/x.mrc", "a/b/x.mrc", "x.mrc", "n.npy"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (write_mrc if path.suffix == ".mrc" else write_npy)(path, movies[0])
+    written = camnorm.correct(tmp_path / "tree", sensor, tmp_path / "out")
+    assert [str(path.relative_to(tmp_path / "out")) for path in written] == [
+        "a/b/x.mrc",
+        "a/x.mrc",
+        "n.tif",
+        "x.mrc",
+    ]
+    assert all(path.is_file() for path in written)
+
+
+# --- nothing is overwritten
+
+
+def test_two_inputs_of_one_name(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    (tmp_path / "more").mkdir()
+    other = write_mrc(tmp_path / "more" / "3.mrc", movies[0])
+    with pytest.raises(Error, match=rf"{files[3]} and {other} would both be written to .*out/3\.mrc"):
+        camnorm.correct([*files, other], sensor, tmp_path / "out")
+    with pytest.raises(Error, match="would both be written"):
+        camnorm.correct([files[0], files[0]], sensor, tmp_path / "out", overwrite=True)
+    # Also if they come to it by another suffix.
+    inputs = [
+        write_npy(tmp_path / "more" / "x.npy", movies[0]),
+        write_tiff(tmp_path / "more" / "x.tif", movies[0]),
+    ]
+    with pytest.raises(Error, match=r"would both be written to .*out/x\.tif"):
+        camnorm.correct(inputs, sensor, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_targets(tmp_path: Path, files: list[Path], sensor: Sensor) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "3.mrc").write_text("mine")
+    with pytest.raises(Error, match=r"out/3\.mrc is there already: --overwrite replaces it"):
+        camnorm.correct(files, sensor, out)
+    (out / "4.mrc").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(Error, match=r"out/3\.mrc is there already \(and 1 more\): --overwrite replaces it"):
+        camnorm.correct(files, sensor, out)
+    assert sorted(path.name for path in out.iterdir()) == ["3.mrc", "4.mrc"]
+    assert (out / "3.mrc").read_text() == "mine"
+    camnorm.correct(files, sensor, out, overwrite=True)
+    assert mrcfile.read(out / "3.mrc").shape == (3, *SHAPE)
+    assert not (out / "4.mrc").is_symlink()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_inputs_are_never_replaced(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, overwrite: bool
+) -> None:
+    # The first would become 9.tif, which is free: nothing is written all the same.
+    write_npy(files[0].parent / "00.npy", movies[0])
+    before = everything(tmp_path)
+    os.symlink(files[0].parent, tmp_path / "link")
+    for inputs, out in (
+        (files[0].parent, files[0].parent),
+        ([files[0].parent / "00.npy", *files], tmp_path / "in"),
+        (files[0].parent, tmp_path / "link"),
+    ):
+        with pytest.raises(Error, match=r"0\.mrc: is an input; results must go elsewhere"):
+            camnorm.correct(inputs, sensor, out, overwrite=overwrite)
+        assert everything(tmp_path) == before
+
+
+def test_an_input_at_the_place_of_another_result(tmp_path: Path, sensor: Sensor, movies: np.ndarray) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True, exist_ok=True)
+    write_mrc(tmp_path / "in" / "sub" / "a.mrc", movies[0])
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    other = write_mrc(tmp_path / "out" / "sub" / "a.mrc", movies[1])
+    before = everything(tmp_path)
+    inputs = [tmp_path / "in" / "sub", other]
+    with pytest.raises(Error, match="would both be written"):
+        camnorm.correct(inputs, sensor, tmp_path / "out", overwrite=True)
+    with pytest.raises(Error, match=r"out/sub/a\.mrc: is an input; results must go elsewhere"):
+        camnorm.correct([tmp_path / "in", other], sensor, tmp_path / "out", overwrite=True)
+    assert everything(tmp_path) == before
+
+
+# --- files that cannot be corrected
+
+
+def test_bad_movies_are_left_out(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    cut(files[1], 1024 + 2 * 286 + 10)
+    files[3].write_text("words")
+    write_mrc(files[4], frames_of(3, (5, 6), "u2"))
+    with pytest.warns(UserWarning, match="^not corrected: ") as warned:
+        written = camnorm.correct(files, sensor, tmp_path / "out")
+    assert [str(warning.message) for warning in warned] == [
+        f"not corrected: {files[1]}, frame 2: truncated: the file ends before the end of the frame",
+        f"not corrected: {files[3]}: not an MRC file, or truncated: shorter than the header of 1024 bytes",
+        f"not corrected: {files[4]}: frames of shape (5, 6), the sensor has (13, 11)",
+    ]
+    assert written == [tmp_path / "out" / name for name in ("0.mrc", "2.mrc")]
+    assert sorted((tmp_path / "out").iterdir()) == written
+    np.testing.assert_allclose(
+        mrcfile.read(written[1]), longhand(movies[2], movies.reshape(15, *SHAPE)), rtol=2e-7
+    )
+    errors: list[FormatError] = []
+    reports: list[Progress] = []
+    camnorm.correct(
+        files, sensor, tmp_path / "out", overwrite=True, on_error=errors.append, progress=reports.append
+    )
+    assert [Path(error.path).name for error in errors] == ["1.mrc", "3.mrc", "4.mrc"]
+    assert (reports[-1].done, reports[-1].rejected) == (5, 3)
+
+
+def test_strict_stops_at_the_first_bad_movie(tmp_path: Path, files: list[Path], sensor: Sensor) -> None:
+    cut(files[1], 1024 + 2 * 286 + 10)
+    with pytest.raises(FormatError, match=r"1\.mrc, frame 2: truncated") as info:
+        camnorm.correct(files, sensor, tmp_path / "out", strict=True)
+    assert info.value.frame == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0.mrc"]
+
+
+def test_not_a_single_file(tmp_path: Path, files: list[Path], sensor: Sensor) -> None:
+    for path in files:
+        path.write_text("words")
+    with (
+        pytest.warns(UserWarning, match="not corrected"),
+        pytest.raises(Error, match=r"no file could be corrected; the first: .*0\.mrc: not an MRC file"),
+    ):
+        camnorm.correct(files, sensor, tmp_path / "out")
+    assert not list(tmp_path.rglob("out/*"))
+
+
+def test_an_earlier_result_stays_if_its_movie_is_bad_now(
+    tmp_path: Path, files: list[Path], sensor: Sensor
+) -> None:
+    written = camnorm.correct(files, sensor, tmp_path / "out")
+    before = written[1].read_bytes()
+    cut(files[1], 1024 + 2 * 286)
+    with pytest.warns(UserWarning, match=r"not corrected: .*1\.mrc"):
+        camnorm.correct(files, sensor, tmp_path / "out", overwrite=True)
+    assert written[1].read_bytes() == before
+    assert temporary_files(tmp_path) == []
+
+
+def test_frames_that_are_not_finite_stay_so(tmp_path: Path) -> None:
+    frames = frames_of(12, SHAPE, "f4")
+    frames[3, 1, 1] = np.nan
+    path = write_mrc(tmp_path / "a.mrc", frames)
+    sensor = camnorm.measure(path, screen="off")
+    (target,) = camnorm.correct(path, sensor, tmp_path / "out")
+    pixels = mrcfile.read(target)
+    assert np.argwhere(~np.isfinite(pixels)).tolist() == [[3, 1, 1]]
+    with pytest.warns(UserWarning, match=r"^1 pixels lay outside int16 and were saturated$"):
+        (target,) = camnorm.correct(path, sensor, tmp_path / "out", dtype="int16", overwrite=True)
+    assert mrcfile.read(target)[3, 1, 1] == 0
+
+
+# --- wrong use
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32", ">f4", "complex64"])
+def test_dtypes_that_are_not_written(tmp_path: Path, files: list[Path], sensor: Sensor, dtype: str) -> None:
+    message = f"corrected files hold float32, float16, int16, uint16, uint8, not {np.dtype(dtype)}"
+    with pytest.raises(ValueError, match=message):
+        camnorm.correct(files, sensor, tmp_path / "out", dtype=dtype)
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_options(tmp_path: Path, files: list[Path], sensor: Sensor) -> None:
+    for options, message in (
+        ({"dtype": "int16", "bad_policy": "nan"}, "bad pixels cannot be NaN in int16 files"),
+        ({"bad_policy": "ignore"}, "bad_policy|policy"),
+        ({"target_sigma": 0.0}, "target_sigma must be positive"),
+        ({"target_mean": float("nan")}, "target_mean must be finite"),
+        ({"threads": 0}, "threads"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            camnorm.correct(files, sensor, tmp_path / "out", **options)
+    with pytest.raises(Error, match="no such file"):
+        camnorm.correct(tmp_path / "absent.mrc", sensor, tmp_path / "out")
+    with pytest.raises(FileNotFoundError):
+        camnorm.correct(files, tmp_path / "absent.h5", tmp_path / "out")
+    with pytest.raises(FormatError, match="not a camnorm sensor file"):
+        camnorm.correct(files, files[0], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_that_cannot_be_written(tmp_path: Path, files: list[Path], sensor: Sensor) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            camnorm.correct(files, sensor, out)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+_LIMITED = """
+import resource, sys
+import camnorm
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    camnorm.correct(sys.argv[3:], sys.argv[1], sys.argv[2])
+except OSError as error:
+    print(error.strerror, error.filename)
+"""
+
+
+def test_limit_of_file_size(tmp_path: Path, files: list[Path], sensor: Sensor) -> None:
+    sensor.save(tmp_path / "sensor.h5")
+    done = run_script(_LIMITED, tmp_path / "sensor.h5", tmp_path / "out", *files)
+    assert done.stdout == f"File too large {tmp_path / 'out' / '0.mrc'}\n", done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_ctrl_c_leaves_whole_files_only(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", 1)  # chunks of one frame
+    apply = Correction.apply
+    calls = 0
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 8:  # the second frame of the third movie
+            signal.raise_signal(signal.SIGINT)
+        return apply(*args, **kwargs)
+
+    monkeypatch.setattr(Correction, "apply", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        camnorm.correct(files, sensor, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.mrc", "1.mrc"]
+    for i in range(2):
+        expected = longhand(movies[i], movies.reshape(15, *SHAPE))
+        np.testing.assert_allclose(mrcfile.read(tmp_path / "out" / f"{i}.mrc"), expected, rtol=2e-7)
+
+
+def test_a_sensor_of_one_frame(tmp_path: Path, files: list[Path]) -> None:
+    sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(1, SHAPE, "u2")))
+    with pytest.raises(Error, match="no pixel of the set ever changes"):
+        camnorm.correct(files, sensor, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
