@@ -34,7 +34,9 @@ void for_each_run(FrameShape shape, const std::array<std::ptrdiff_t, 4>& strides
 template <std::size_t Size>
 void copy_run(const std::byte* from, std::ptrdiff_t from_step, std::byte* to, std::ptrdiff_t to_step,
               std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i) std::memcpy(to + static_cast<std::ptrdiff_t>(i) * to_step, from + static_cast<std::ptrdiff_t>(i) * from_step, Size);
+    for (std::size_t i = 0; i < n; ++i)
+        std::memcpy(to + static_cast<std::ptrdiff_t>(i) * to_step,
+                    from + static_cast<std::ptrdiff_t>(i) * from_step, Size);
 }
 
 void copy_pixels(const std::byte* from, std::ptrdiff_t from_step, std::byte* to, std::ptrdiff_t to_step,

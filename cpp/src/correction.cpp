@@ -197,9 +197,11 @@ void Correction::find_radii() {
 
 void Correction::check(const FramesView& frames, const MutableFramesView& out) const {
     if (frames.shape != shape_)
-        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the correction " + to_string(shape_));
+        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the correction " +
+                              to_string(shape_));
     if (out.shape != shape_)
-        throw InvalidArgument("out has shape " + to_string(out.shape) + ", the correction " + to_string(shape_));
+        throw InvalidArgument("out has shape " + to_string(out.shape) + ", the correction " +
+                              to_string(shape_));
     if (out.count != frames.count)
         throw InvalidArgument("out holds " + std::to_string(out.count) + " frames, not " +
                               std::to_string(frames.count));

@@ -33,7 +33,8 @@ std::string to_string(FrameShape shape) {
     return s + ")";
 }
 
-FramesView FramesView::contiguous(const void* data, DType dtype, std::size_t count, FrameShape shape) noexcept {
+FramesView FramesView::contiguous(const void* data, DType dtype, std::size_t count,
+                                  FrameShape shape) noexcept {
     return {static_cast<const std::byte*>(data), dtype, count, shape, contiguous_strides(dtype, shape)};
 }
 

@@ -53,8 +53,8 @@ FrameStatistics combine(const IntegerBlock* blocks, std::size_t block_stride, st
     }
     const auto n = static_cast<double>(pixels);
     const auto magnitude = static_cast<std::uint64_t>(std::abs(total.sum));
-    const uint128 numerator = static_cast<uint128>(pixels) * total.sum_of_squares -
-                              static_cast<uint128>(magnitude) * magnitude;
+    const uint128 numerator =
+        static_cast<uint128>(pixels) * total.sum_of_squares - static_cast<uint128>(magnitude) * magnitude;
     return {static_cast<double>(total.sum) / n, std::sqrt(static_cast<double>(numerator)) / n,
             static_cast<double>(total.min), static_cast<double>(total.max)};
 }
@@ -99,8 +99,9 @@ std::vector<FrameStatistics> over_blocks(const FramesView& frames, int threads, 
         Scratch scratch;
         const std::size_t begin = b * block_pixels;
         const std::size_t n = std::min(block_pixels, pixels - begin);
-        work(begin, n, [&](std::size_t f) { return block_of(frames, dense, f, begin, n, scratch); },
-             slots.data() + b * frames.count);
+        work(
+            begin, n, [&](std::size_t f) { return block_of(frames, dense, f, begin, n, scratch); },
+            slots.data() + b * frames.count);
     });
     for (std::size_t f = 0; f < frames.count; ++f)
         result[f] = combine(slots.data() + f, frames.count, blocks, pixels);
@@ -143,8 +144,7 @@ std::vector<FrameStatistics> accumulate_integers(const FramesView& frames, int t
                                                  AddKernel add_kernel, MomentsState& state) {
     const auto block_kernel = integer_block(frames.dtype);
     return over_blocks<IntegerBlock>(
-        frames, threads,
-        [&](std::size_t begin, std::size_t n, const auto& pixels_of, IntegerBlock* slots) {
+        frames, threads, [&](std::size_t begin, std::size_t n, const auto& pixels_of, IntegerBlock* slots) {
             alignas(64) std::int32_t sums[block_pixels];
             alignas(64) Square squares[block_pixels];
             std::int64_t* sum = state.sum.data() + begin;
@@ -192,7 +192,8 @@ std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int thr
         if (std::isnan(s.min))
             throw NonFinite(f, "frame " + std::to_string(f) + " has NaN or infinite pixels");
         if (s.min < -largest_pixel || s.max > largest_pixel)
-            throw NonFinite(f, "frame " + std::to_string(f) + " has pixels beyond 3e144, whose squares overflow");
+            throw NonFinite(
+                f, "frame " + std::to_string(f) + " has pixels beyond 3e144, whose squares overflow");
     }
     const std::size_t pixels = frames.shape.pixels();
     const bool dense = frames.frames_contiguous();
@@ -216,15 +217,18 @@ DoubleDouble exact(std::uint64_t value) {
 
 DoubleDouble exact(uint128 value) {
     const DoubleDouble high = exact(static_cast<std::uint64_t>(value >> 64));
-    return detail::add(DoubleDouble{high.high * 0x1p64, high.low * 0x1p64}, exact(static_cast<std::uint64_t>(value)));
+    return detail::add(DoubleDouble{high.high * 0x1p64, high.low * 0x1p64},
+                       exact(static_cast<std::uint64_t>(value)));
 }
 
 /// n * sum(x^2) - sum(x)^2, exactly.
 DoubleDouble scatter_of_integers(std::uint64_t n, std::int64_t sum, std::uint64_t sum_of_squares) {
-    const std::uint64_t magnitude = sum < 0 ? 0 - static_cast<std::uint64_t>(sum) : static_cast<std::uint64_t>(sum);
+    const std::uint64_t magnitude =
+        sum < 0 ? 0 - static_cast<std::uint64_t>(sum) : static_cast<std::uint64_t>(sum);
     const uint128 a = static_cast<uint128>(n) * sum_of_squares;
     const uint128 b = static_cast<uint128>(magnitude) * magnitude;
-    return a > b ? exact(a - b) : DoubleDouble{0.0, 0.0};  // a < b only if the user took away what he never added
+    return a > b ? exact(a - b)
+                 : DoubleDouble{0.0, 0.0};  // a < b only if the user took away what he never added
 }
 
 /// n * sum(x^2) - sum(x)^2 of double-double sums. The products are split into exact parts and added
@@ -288,9 +292,10 @@ void fill_from_variance(const MomentsState& state, std::uint64_t ddof, double* o
         });
     } else {
         fill(out, pixels, threads, [&](std::size_t i) {
-            return value(divide(scatter_of_floats(static_cast<double>(n), {state.sum_high[i], state.sum_low[i]},
-                                                  {state.sum_of_squares_high[i], state.sum_of_squares_low[i]}),
-                                divisor));
+            return value(
+                divide(scatter_of_floats(static_cast<double>(n), {state.sum_high[i], state.sum_low[i]},
+                                         {state.sum_of_squares_high[i], state.sum_of_squares_low[i]}),
+                       divisor));
         });
     }
 }
@@ -298,22 +303,22 @@ void fill_from_variance(const MomentsState& state, std::uint64_t ddof, double* o
 }  // namespace
 
 std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads) {
-    if (frames.shape.pixels() == 0) throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
+    if (frames.shape.pixels() == 0)
+        throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
     threads = resolve_threads(threads);
     if (kind_of(frames.dtype) == Kind::integer) {
         const auto kernel = integer_block(frames.dtype);
         return over_blocks<IntegerBlock>(
-            frames, threads,
-            [&](std::size_t, std::size_t n, const auto& pixels_of, IntegerBlock* slots) {
+            frames, threads, [&](std::size_t, std::size_t n, const auto& pixels_of, IntegerBlock* slots) {
                 for (std::size_t f = 0; f < frames.count; ++f) slots[f] = kernel(pixels_of(f), n);
             });
     }
     const auto kernel = float_block(frames.dtype);
-    return over_blocks<FloatBlock>(
-        frames, threads,
-        [&](std::size_t, std::size_t n, const auto& pixels_of, FloatBlock* slots) {
-            for (std::size_t f = 0; f < frames.count; ++f) slots[f] = kernel(pixels_of(f), n);
-        });
+    return over_blocks<FloatBlock>(frames, threads,
+                                   [&](std::size_t, std::size_t n, const auto& pixels_of, FloatBlock* slots) {
+                                       for (std::size_t f = 0; f < frames.count; ++f)
+                                           slots[f] = kernel(pixels_of(f), n);
+                                   });
 }
 
 PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
@@ -344,24 +349,27 @@ PixelMoments::PixelMoments(MomentsState state) : state_(std::move(state)) {
                               std::to_string(pixels) + " pixels of shape " + to_string(state_.shape));
     }
     if (state_.count > max_count)
-        throw InvalidArgument("a state of " + std::to_string(state_.count) + " frames is beyond the largest count, " +
-                              std::to_string(max_count));
+        throw InvalidArgument("a state of " + std::to_string(state_.count) +
+                              " frames is beyond the largest count, " + std::to_string(max_count));
 }
 
 void PixelMoments::check_frames(const FramesView& frames) const {
     if (frames.shape != state_.shape)
-        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the moments " + to_string(state_.shape));
+        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the moments " +
+                              to_string(state_.shape));
     if (kind_of(frames.dtype) != state_.kind) {
         throw WrongKind(std::string(name(frames.dtype)) + " frames are of the " +
                         (state_.kind == Kind::integer ? "float" : "integer") + " kind, the moments of the " +
-                        (state_.kind == Kind::integer ? "integer kind (uint8, int8, uint16, int16)"
-                                                      : "float kind (uint32, int32, float16, float32, float64)"));
+                        (state_.kind == Kind::integer
+                             ? "integer kind (uint8, int8, uint16, int16)"
+                             : "float kind (uint32, int32, float16, float32, float64)"));
     }
 }
 
 void PixelMoments::check_same(const PixelMoments& other) const {
     if (other.state_.shape != state_.shape)
-        throw InvalidArgument("moments have shape " + to_string(other.state_.shape) + ", these " + to_string(state_.shape));
+        throw InvalidArgument("moments have shape " + to_string(other.state_.shape) + ", these " +
+                              to_string(state_.shape));
     if (other.state_.kind != state_.kind)
         throw WrongKind("moments of integer frames and of float frames cannot be put together");
 }
@@ -371,7 +379,8 @@ void PixelMoments::reset_if_empty() {
     if (state_.count != 0) return;
     std::fill(state_.sum.begin(), state_.sum.end(), 0);
     std::fill(state_.sum_of_squares.begin(), state_.sum_of_squares.end(), 0);
-    for (auto* part : {&state_.sum_high, &state_.sum_low, &state_.sum_of_squares_high, &state_.sum_of_squares_low})
+    for (auto* part :
+         {&state_.sum_high, &state_.sum_low, &state_.sum_of_squares_high, &state_.sum_of_squares_low})
         std::fill(part->begin(), part->end(), 0.0);
 }
 
@@ -416,9 +425,9 @@ void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads
                                                    DoubleDouble{sign * o.sum_high[i], sign * o.sum_low[i]});
                 state_.sum_high[i] = s.high;
                 state_.sum_low[i] = s.low;
-                const DoubleDouble q =
-                    detail::add({state_.sum_of_squares_high[i], state_.sum_of_squares_low[i]},
-                                DoubleDouble{sign * o.sum_of_squares_high[i], sign * o.sum_of_squares_low[i]});
+                const DoubleDouble q = detail::add(
+                    {state_.sum_of_squares_high[i], state_.sum_of_squares_low[i]},
+                    DoubleDouble{sign * o.sum_of_squares_high[i], sign * o.sum_of_squares_low[i]});
                 state_.sum_of_squares_high[i] = q.high;
                 state_.sum_of_squares_low[i] = q.low;
             }
@@ -452,11 +461,11 @@ void PixelMoments::mean(double* out, int threads) const {
         std::fill_n(out, state_.shape.pixels(), not_a_number);
     } else if (state_.kind == Kind::integer) {
         // |sum| < 2^48, so both operands are exact and the quotient is rounded once.
-        fill(out, state_.shape.pixels(), threads, [&](std::size_t i) { return static_cast<double>(state_.sum[i]) / n; });
+        fill(out, state_.shape.pixels(), threads,
+             [&](std::size_t i) { return static_cast<double>(state_.sum[i]) / n; });
     } else {
-        fill(out, state_.shape.pixels(), threads, [&](std::size_t i) {
-            return divide({state_.sum_high[i], state_.sum_low[i]}, {n, 0.0}).high;
-        });
+        fill(out, state_.shape.pixels(), threads,
+             [&](std::size_t i) { return divide({state_.sum_high[i], state_.sum_low[i]}, {n, 0.0}).high; });
     }
 }
 

@@ -77,8 +77,7 @@ BuildInfo build_info() {
 
 int resolve_threads(int requested) {
     if (requested > 0) return requested;
-    if (requested < 0)
-        throw InvalidArgument("threads must be positive, got " + std::to_string(requested));
+    if (requested < 0) throw InvalidArgument("threads must be positive, got " + std::to_string(requested));
     const char* text = std::getenv("CAMNORM_THREADS");
     if (text == nullptr || *text == '\0') return detail::available_cores();
     char* end = nullptr;

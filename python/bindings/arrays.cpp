@@ -27,7 +27,8 @@ FramesView checked_view(const py::array& array, FrameShape shape, std::size_t nd
     std::vector<std::size_t> wanted{shape.height, shape.width};
     if (ndim == 3) wanted.push_back(shape.planes);
     const std::vector<std::size_t> got = shape_of(array);
-    if ((dims != ndim && dims != ndim + 1) || !std::equal(wanted.begin(), wanted.end(), got.begin() + static_cast<std::ptrdiff_t>(first))) {
+    if ((dims != ndim && dims != ndim + 1) ||
+        !std::equal(wanted.begin(), wanted.end(), got.begin() + static_cast<std::ptrdiff_t>(first))) {
         throw py::value_error(std::string(what) + " of shape " + text(got) + " where a frame of " +
                               text(wanted) + " or a stack of them is wanted");
     }
@@ -68,9 +69,10 @@ DType as_dtype(const py::dtype& dtype, const char* what) {
         if (kind == 'f' && size == 4) return DType::float32;
         if (kind == 'f' && size == 8) return DType::float64;
     }
-    throw py::type_error(std::string(what) + " of dtype " + py::str(dtype).cast<std::string>() +
-                         " are not supported: uint8, int8, uint16, int16, uint32, int32, float16, float32 and "
-                         "float64 in native byte order are");
+    throw py::type_error(
+        std::string(what) + " of dtype " + py::str(dtype).cast<std::string>() +
+        " are not supported: uint8, int8, uint16, int16, uint32, int32, float16, float32 and "
+        "float64 in native byte order are");
 }
 
 py::dtype numpy_dtype(DType dtype) { return py::dtype(std::string(name(dtype))); }
@@ -100,15 +102,16 @@ std::vector<py::ssize_t> numpy_shape(FrameShape shape, std::size_t ndim) {
     return s;
 }
 
-py::array_t<double, py::array::c_style> as_image(const py::handle& object, const std::vector<py::ssize_t>& shape,
-                                                 const char* what) {
+py::array_t<double, py::array::c_style> as_image(const py::handle& object,
+                                                 const std::vector<py::ssize_t>& shape, const char* what) {
     const py::array array = as_array(object, what);
     if (array.dtype().kind() != 'f')
         throw py::type_error(std::string(what) + " must be of a float dtype, not " +
                              py::str(array.dtype()).cast<std::string>());
     const std::vector<std::size_t> wanted(shape.begin(), shape.end());
     if (shape_of(array) != wanted)
-        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " + text(wanted));
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " +
+                              text(wanted));
     return py::array_t<double, py::array::c_style>::ensure(array);
 }
 

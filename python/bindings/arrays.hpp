@@ -44,7 +44,7 @@ MutableFramesView as_mutable_frames(py::array& array, FrameShape shape, std::siz
 std::vector<py::ssize_t> numpy_shape(FrameShape shape, std::size_t ndim);
 
 /// A C-contiguous float64 array of exactly the given shape: per-pixel images.
-py::array_t<double, py::array::c_style> as_image(const py::handle& object, const std::vector<py::ssize_t>& shape,
-                                                 const char* what);
+py::array_t<double, py::array::c_style> as_image(const py::handle& object,
+                                                 const std::vector<py::ssize_t>& shape, const char* what);
 
 }  // namespace camnorm::python

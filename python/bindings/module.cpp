@@ -33,16 +33,19 @@ void register_errors() {
 }
 
 void register_runtime(py::module_& m) {
-    m.def("build_info", [] {
-        const BuildInfo info = build_info();
-        py::dict d;
-        d["version"] = info.version;
-        d["compiler"] = info.compiler;
-        d["openmp"] = info.openmp;
-        d["isa"] = info.isa;
-        d["isas"] = info.isas;
-        return d;
-    }, R"(How the compiled core was built, and what it uses on this machine.
+    m.def(
+        "build_info",
+        [] {
+            const BuildInfo info = build_info();
+            py::dict d;
+            d["version"] = info.version;
+            d["compiler"] = info.compiler;
+            d["openmp"] = info.openmp;
+            d["isa"] = info.isa;
+            d["isas"] = info.isas;
+            return d;
+        },
+        R"(How the compiled core was built, and what it uses on this machine.
 
 Returns
 -------
@@ -50,11 +53,14 @@ dict
     ``version``; ``compiler``; ``openmp`` (without it every call runs on one thread); ``isa``, the
     instruction set in use: baseline, avx2 or avx512; ``isas``, those that the build and the processor have.
 )");
-    m.def("resolve_threads", [](std::optional<int> threads) {
-        if (threads && *threads < 1)
-            throw InvalidArgument("threads must be positive, got " + std::to_string(*threads));
-        return resolve_threads(threads.value_or(0));
-    }, py::arg("threads") = py::none());
+    m.def(
+        "resolve_threads",
+        [](std::optional<int> threads) {
+            if (threads && *threads < 1)
+                throw InvalidArgument("threads must be positive, got " + std::to_string(*threads));
+            return resolve_threads(threads.value_or(0));
+        },
+        py::arg("threads") = py::none());
 }
 
 }  // namespace

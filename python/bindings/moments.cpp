@@ -81,55 +81,68 @@ void register_moments(py::module_& m) {
              }),
              py::arg("shape"), py::arg("dtype"))
         .def("parts", &parts)
-        .def("add",
-             [](Moments& self, const py::object& frames, int threads) {
-                 const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
-                 std::vector<FrameStatistics> statistics;
-                 {
-                     py::gil_scoped_release nogil;
-                     statistics = self.core.add(view, threads);
-                 }
-                 return rows(statistics);
-             },
-             py::arg("frames"), py::arg("threads"))
-        .def("subtract",
-             [](Moments& self, const py::object& frames, int threads) {
-                 const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
-                 py::gil_scoped_release nogil;
-                 self.core.subtract(view, threads);
-             },
-             py::arg("frames"), py::arg("threads"))
-        .def("merge", [](Moments& self, const Moments& other, int threads) { self.core.merge(other.core, threads); },
-             py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
-        .def("unmerge", [](Moments& self, const Moments& other, int threads) { self.core.unmerge(other.core, threads); },
-             py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
-        .def("copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
-        .def("mean",
-             [](const Moments& self, int threads) {
-                 return image(self, [&](double* out) { self.core.mean(out, threads); });
-             },
-             py::arg("threads"))
-        .def("var",
-             [](const Moments& self, std::uint64_t ddof, int threads) {
-                 return image(self, [&](double* out) { self.core.variance(out, ddof, threads); });
-             },
-             py::arg("ddof"), py::arg("threads"))
-        .def("std",
-             [](const Moments& self, std::uint64_t ddof, int threads) {
-                 return image(self, [&](double* out) { self.core.standard_deviation(out, ddof, threads); });
-             },
-             py::arg("ddof"), py::arg("threads"))
-        .def("sum",
-             [](const Moments& self, int threads) {
-                 return image(self, [&](double* out) { self.core.sum(out, threads); });
-             },
-             py::arg("threads"))
-        .def("sum_of_squares",
-             [](const Moments& self, int threads) {
-                 return image(self, [&](double* out) { self.core.sum_of_squares(out, threads); });
-             },
-             py::arg("threads"))
-        .def_property("count", [](const Moments& self) { return self.core.count(); }, &set_count)
+        .def(
+            "add",
+            [](Moments& self, const py::object& frames, int threads) {
+                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                std::vector<FrameStatistics> statistics;
+                {
+                    py::gil_scoped_release nogil;
+                    statistics = self.core.add(view, threads);
+                }
+                return rows(statistics);
+            },
+            py::arg("frames"), py::arg("threads"))
+        .def(
+            "subtract",
+            [](Moments& self, const py::object& frames, int threads) {
+                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                py::gil_scoped_release nogil;
+                self.core.subtract(view, threads);
+            },
+            py::arg("frames"), py::arg("threads"))
+        .def(
+            "merge",
+            [](Moments& self, const Moments& other, int threads) { self.core.merge(other.core, threads); },
+            py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def(
+            "unmerge",
+            [](Moments& self, const Moments& other, int threads) { self.core.unmerge(other.core, threads); },
+            py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def(
+            "copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
+        .def(
+            "mean",
+            [](const Moments& self, int threads) {
+                return image(self, [&](double* out) { self.core.mean(out, threads); });
+            },
+            py::arg("threads"))
+        .def(
+            "var",
+            [](const Moments& self, std::uint64_t ddof, int threads) {
+                return image(self, [&](double* out) { self.core.variance(out, ddof, threads); });
+            },
+            py::arg("ddof"), py::arg("threads"))
+        .def(
+            "std",
+            [](const Moments& self, std::uint64_t ddof, int threads) {
+                return image(self, [&](double* out) { self.core.standard_deviation(out, ddof, threads); });
+            },
+            py::arg("ddof"), py::arg("threads"))
+        .def(
+            "sum",
+            [](const Moments& self, int threads) {
+                return image(self, [&](double* out) { self.core.sum(out, threads); });
+            },
+            py::arg("threads"))
+        .def(
+            "sum_of_squares",
+            [](const Moments& self, int threads) {
+                return image(self, [&](double* out) { self.core.sum_of_squares(out, threads); });
+            },
+            py::arg("threads"))
+        .def_property(
+            "count", [](const Moments& self) { return self.core.count(); }, &set_count)
         .def_property_readonly("shape", [](const Moments& self) { return py::tuple(py::cast(self.shape())); })
         .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
 
@@ -139,7 +152,8 @@ void register_moments(py::module_& m) {
             const py::array array = as_array(frames, "frames");
             const auto dims = static_cast<std::size_t>(array.ndim());
             if (dims != ndim && dims != ndim + 1)
-                throw py::value_error("frames of shape " + shape_text(array) + " are neither one frame nor a stack");
+                throw py::value_error("frames of shape " + shape_text(array) +
+                                      " are neither one frame nor a stack");
             const std::vector<py::ssize_t> shape(array.shape() + (dims - ndim), array.shape() + dims);
             const FramesView view = as_frames(array, as_shape(shape), ndim);
             std::vector<FrameStatistics> statistics;

@@ -86,7 +86,8 @@ struct MutableFramesView {
     FrameShape shape;
     std::array<std::ptrdiff_t, 4> strides{};
 
-    static MutableFramesView contiguous(void* data, DType dtype, std::size_t count, FrameShape shape) noexcept;
+    static MutableFramesView contiguous(void* data, DType dtype, std::size_t count,
+                                        FrameShape shape) noexcept;
 
     std::byte* frame(std::size_t i) const noexcept {
         return data + static_cast<std::ptrdiff_t>(i) * strides[0];

@@ -19,24 +19,32 @@ Isa active_isa();
 /// Declares KERNELS as the table of one job's kernels, with a copy an instruction set, and
 /// NAME() that gives the copy in use.
 #if defined(CAMNORM_X86_KERNELS)
-#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME)            \
-    namespace baseline { extern const KERNELS NAME; }     \
-    namespace avx2 { extern const KERNELS NAME; }         \
-    namespace avx512 { extern const KERNELS NAME; }       \
-    inline const KERNELS& NAME() {                        \
-        switch (active_isa()) {                           \
-            case Isa::avx512: return avx512::NAME;        \
-            case Isa::avx2: return avx2::NAME;            \
-            case Isa::baseline: break;                    \
-        }                                                 \
-        return baseline::NAME;                            \
+#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME)     \
+    namespace baseline {                           \
+    extern const KERNELS NAME;                     \
+    }                                              \
+    namespace avx2 {                               \
+    extern const KERNELS NAME;                     \
+    }                                              \
+    namespace avx512 {                             \
+    extern const KERNELS NAME;                     \
+    }                                              \
+    inline const KERNELS& NAME() {                 \
+        switch (active_isa()) {                    \
+            case Isa::avx512: return avx512::NAME; \
+            case Isa::avx2: return avx2::NAME;     \
+            case Isa::baseline: break;             \
+        }                                          \
+        return baseline::NAME;                     \
     }
 #else
-#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME)            \
-    namespace baseline { extern const KERNELS NAME; }     \
-    inline const KERNELS& NAME() {                        \
-        active_isa();                                     \
-        return baseline::NAME;                            \
+#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME) \
+    namespace baseline {                       \
+    extern const KERNELS NAME;                 \
+    }                                          \
+    inline const KERNELS& NAME() {             \
+        active_isa();                          \
+        return baseline::NAME;                 \
     }
 #endif
 

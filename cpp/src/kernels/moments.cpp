@@ -62,7 +62,8 @@ void add_float(const std::byte* x, std::size_t n, double sign, double* sum_high,
         sum_high[i] = s.high;
         sum_low[i] = s.low;
         const DoubleDouble p = square<T>(v);
-        const DoubleDouble q = add({squares_high[i], squares_low[i]}, DoubleDouble{sign * p.high, sign * p.low});
+        const DoubleDouble q =
+            add({squares_high[i], squares_low[i]}, DoubleDouble{sign * p.high, sign * p.low});
         squares_high[i] = q.high;
         squares_low[i] = q.low;
     }

@@ -31,7 +31,8 @@ struct MomentsKernels {
     /// sums[i] += x[i]; squares[i] += x[i]^2.
     void (*add_uint8)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint32_t* squares) noexcept;
     void (*add_int8)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint32_t* squares) noexcept;
-    void (*add_uint16)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint64_t* squares) noexcept;
+    void (*add_uint16)(const std::byte* x, std::size_t n, std::int32_t* sums,
+                       std::uint64_t* squares) noexcept;
     void (*add_int16)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint64_t* squares) noexcept;
 
     IntegerBlock (*block_uint8)(const std::byte* x, std::size_t n) noexcept;
@@ -40,8 +41,8 @@ struct MomentsKernels {
     IntegerBlock (*block_int16)(const std::byte* x, std::size_t n) noexcept;
 
     /// (high, low) sums of sign * x and sign * x^2 in double-double; sign is 1 or -1.
-    using AddFloat = void (*)(const std::byte* x, std::size_t n, double sign, double* sum_high, double* sum_low,
-                              double* squares_high, double* squares_low) noexcept;
+    using AddFloat = void (*)(const std::byte* x, std::size_t n, double sign, double* sum_high,
+                              double* sum_low, double* squares_high, double* squares_low) noexcept;
     AddFloat add_uint32, add_int32, add_float32, add_float64;
 
     using BlockFloat = FloatBlock (*)(const std::byte* x, std::size_t n) noexcept;

@@ -1,0 +1,552 @@
+"""Verification: the whole scheme longhand, what is left out, and how often it is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import camnorm
+from camnorm import Error, PixelMoments, Sensor, Verification, verification, verify
+from camnorm.measurement import Progress
+from image_sets import assert_same_moments, write_npy
+
+SHAPE = (64, 64)
+
+
+class Sets:
+    """Frames of white noise from a sensor with a fixed pattern."""
+
+    def __init__(self, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.shape = shape
+        self.pattern = self.rng.normal(0, 5, shape)
+        self.gain = 1 + self.rng.normal(0, 0.05, shape)
+
+    def frames(self, count: int, specimen: float = 0.0, dtype: str = "u1") -> np.ndarray:
+        light = 100 + self.rng.normal(0, 10, (count, *self.shape))
+        light += specimen * self.rng.normal(size=self.shape)
+        return np.rint(self.gain * light + self.pattern).astype(dtype)
+
+    def files(self, folder: Path, count: int, length: int = 1, specimen: float = 0.0) -> list[Path]:
+        folder.mkdir(exist_ok=True)
+        return [write_npy(folder / f"{i:03d}.npy", self.frames(length, specimen)) for i in range(count)]
+
+
+def stored(path: str | Path, index: int) -> np.ndarray:
+    frame: np.ndarray = np.load(path)[index]
+    return frame
+
+
+def ring_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """FRC longhand, over the full plane."""
+    fa, fb = np.fft.fft2(a - a.mean()), np.fft.fft2(b - b.mean())
+    y, x = np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in a.shape), indexing="ij")
+    ring = np.floor(np.hypot(y, x) + 0.5).astype(int)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(ring.ravel(), values.ravel())[: a.shape[0] // 2 + 1]
+
+    return total((fa * fb.conj()).real)[1:] / np.sqrt(total(abs(fa) ** 2) * total(abs(fb) ** 2))[1:]
+
+
+@pytest.fixture
+def corrected_with(monkeypatch: pytest.MonkeyPatch) -> list[PixelMoments]:
+    """The moments with which the groups are corrected."""
+    halves: list[PixelMoments] = []
+    make = verification._correction
+
+    def noted(half: PixelMoments, sensor: Sensor) -> object:
+        halves.append(half)
+        return make(half, sensor)
+
+    monkeypatch.setattr(verification, "_correction", noted)
+    return halves
+
+
+def moments_of(frames: list[np.ndarray]) -> PixelMoments:
+    moments = PixelMoments(frames[0].shape, frames[0].dtype)
+    for frame in frames:
+        moments.add(frame)
+    return moments
+
+
+# --- the scheme
+
+
+@pytest.mark.parametrize("same_statistics", [False, True])
+def test_longhand(tmp_path: Path, same_statistics: bool) -> None:
+    """From the files alone, by numpy."""
+    files = Sets().files(tmp_path, 100)
+    result = verify(files, window=None, same_statistics=same_statistics, seed=3)
+    groups = [[stored(*name) for name in names] for names in result.files]
+    tests = {path for names in result.files for path, _ in names}
+    frames = {str(path): stored(path, 0).astype(float) for path in files}
+    whole = np.stack(list(frames.values()))
+    target_mean, target_sigma = whole.mean(), whole.std(0).mean()
+    images = []
+    for parity, group in enumerate(groups):
+        rest = [
+            frame
+            for i, (path, frame) in enumerate(frames.items())
+            if path not in tests and (same_statistics or i % 2 == parity)
+        ]
+        assert len(rest) == result.statistics[parity]
+        mean, sigma = np.mean(rest, 0), np.std(rest, 0)
+        corrected = [(frame - mean) / sigma * target_sigma + target_mean for frame in group]
+        images.append((group[0], corrected[0], np.mean(group, 0), np.mean(corrected, 0)))
+    curves = (result.pairs.raw, result.pairs.corrected, result.groups.raw, result.groups.corrected)
+    for a, b, assessment in zip(*images, curves, strict=True):
+        np.testing.assert_allclose(
+            assessment.curves[0].correlation[1 : SHAPE[0] // 2 + 1], ring_correlation(a, b), atol=2e-6
+        )
+
+
+def test_raw_frames_depend_and_corrected_do_not(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path, 120)
+    result = verify(files)
+    assert not result.pairs.raw.independent
+    assert not result.groups.raw.independent
+    assert result.groups.raw.mean_correlation > result.pairs.raw.mean_correlation > 0.1
+    assert result.groups.raw.z > 20
+    assert result.groups.raw.outside_3sigma > 20
+    assert result.pairs.corrected.independent
+    assert result.groups.corrected.independent
+    assert result.independent
+    assert result.notes == []
+    assert (result.groups.predicted_bias, result.pairs.predicted_bias) == (0.0, 0.0)
+    assert (result.seed, result.same_statistics, result.window) == (0, False, "tukey")
+
+
+def test_a_pattern_that_is_left_is_found(tmp_path: Path) -> None:
+    """A sensor that is not the one of the frames."""
+    sensor = camnorm.measure(Sets(1).files(tmp_path / "other", 40))
+    result = verify(Sets(0).files(tmp_path / "in", 100), sensor)
+    assert not result.independent
+    assert result.groups.corrected.p < 1e-6
+
+
+def test_the_verdict_needs_pairs_and_groups(tmp_path: Path) -> None:
+    result = verify(Sets().files(tmp_path, 60), window=None)
+    good, bad = result.groups.corrected, result.groups.raw
+    for pair, group, verdict in ((good, good, True), (good, bad, False), (bad, good, False)):
+        changed = Verification(
+            **{
+                **{name: getattr(result, name) for name in result.__dataclass_fields__},
+                "pairs": verification.Comparison(bad, pair, 0.0),
+                "groups": verification.Comparison(bad, group, 0.0),
+            }
+        )
+        assert changed.independent is verdict
+    assert good.alpha == 0.025  # 5 % shared by two curves
+
+
+# --- what is left out
+
+
+def test_left_out_exactly(tmp_path: Path, corrected_with: list[PixelMoments]) -> None:
+    files = Sets().files(tmp_path, 100)
+    sensor = camnorm.measure(files, screen="off")
+    before = [half.state() for half in sensor.halves]
+    result = verify(files, sensor, seed=1)
+    tests = {path for names in result.files for path, _ in names}
+    assert len(tests) == 24
+    for parity, half in enumerate(corrected_with):
+        rest = [stored(path, 0) for path in files[parity::2] if str(path) not in tests]
+        assert_same_moments(half, moments_of(rest))
+        assert result.statistics[parity] == len(rest) == 38
+    # One group of each half.
+    for parity, names in enumerate(result.files):
+        assert {files.index(Path(path)) % 2 for path, _ in names} == {parity}
+    for half, state in zip(sensor.halves, before, strict=True):
+        assert half.state()["count"] == 50
+        assert np.array_equal(half.state()["sum"], state["sum"])
+
+
+def test_the_same_seed_takes_the_same_frames(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path, 100)
+    sensor = camnorm.measure(files)
+    first, again, other = (
+        verify(files, sensor, seed=seed, threads=n) for seed, n in ((5, 1), (5, 2), (6, 1))
+    )
+    assert first.to_dict() == again.to_dict()
+    assert first.files != other.files
+
+
+def test_movies_give_their_first_good_frames(tmp_path: Path, corrected_with: list[PixelMoments]) -> None:
+    sets = Sets()
+    files = sets.files(tmp_path, 50, 3)
+    movie = np.load(files[7])
+    movie[0] = 0  # screened
+    np.save(files[7], movie)
+    sensor = camnorm.measure(files)
+    result = verify(files, sensor)
+    assert {index for names in result.files for path, index in names if path != str(files[7])} == {0}
+    for seed in range(5):
+        names = [name for group in verify(files, sensor, seed=seed).files for name in group]
+        assert (str(files[7]), 0) not in names
+        assert len({path for path, _ in names}) == 24
+    tests = {name for group in result.files for name in group}
+    rest = [
+        stored(path, i)
+        for path in files[0::2]
+        for i in range(3)
+        if (str(path), i) not in tests and (path, i) != (files[7], 0)
+    ]
+    assert_same_moments(corrected_with[0], moments_of(rest))
+
+
+def test_from_a_sensor_file(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path / "in", 60)
+    sensor = camnorm.measure(files, tmp_path / "sensor.h5")
+    assert verify(files, tmp_path / "sensor.h5").to_dict() == verify(files, sensor).to_dict()
+    reports: list[Progress] = []
+    assert verify(tmp_path / "in", progress=reports.append).to_dict() == verify(files, sensor).to_dict()
+    assert reports[-1].frames == 60
+
+
+def test_frames_that_are_not_part_of_the_statistics(
+    tmp_path: Path, corrected_with: list[PixelMoments]
+) -> None:
+    sets = Sets()
+    sensor = camnorm.measure(sets.files(tmp_path / "in", 60), screen="off")
+    result = verify(sets.files(tmp_path / "new", 60), sensor)
+    assert result.statistics == (30, 30)
+    for half, whole in zip(corrected_with, sensor.halves, strict=True):
+        assert_same_moments(half, whole)
+    assert result.independent
+
+
+@pytest.mark.parametrize("rename", [False, True])
+def test_moved_files_are_recognised(tmp_path: Path, corrected_with: list[PixelMoments], rename: bool) -> None:
+    files = Sets().files(tmp_path / "in", 60, 2)
+    sensor = camnorm.measure(files, screen="off")
+    moved = tmp_path / "moved"
+    (tmp_path / "in").rename(moved)
+    files = sorted(moved.iterdir())
+    if rename:
+        files = [path.rename(moved / f"movie_{path.name}") for path in files]
+    result = verify(files, sensor)
+    tests = {name for group in result.files for name in group}
+    for parity, half in enumerate(corrected_with):
+        rest = [stored(path, i) for path in files[parity::2] for i in range(2) if (str(path), i) not in tests]
+        assert_same_moments(half, moments_of(rest))
+    if not rename:
+        for parity, names in enumerate(result.files):
+            assert {files.index(Path(path)) % 2 for path, _ in names} == {parity}
+
+
+def test_frames_of_equal_statistics_are_told_apart(
+    tmp_path: Path, corrected_with: list[PixelMoments]
+) -> None:
+    """Some frames have the same pixels, in another order each."""
+    sets = Sets()
+    pixels = sets.frames(1)[0].ravel()
+    files = [
+        write_npy(tmp_path / f"{i:02d}.npy", sets.rng.permutation(pixels).reshape(1, *SHAPE))
+        for i in range(8)
+    ]
+    for i in range(8, 60):
+        files.append(write_npy(tmp_path / f"{i:02d}.npy", sets.frames(1)))
+    sensor = camnorm.measure(files, screen="off")
+    for seed in range(4):
+        corrected_with.clear()
+        result = verify(files, sensor, seed=seed)
+        tests = {path for names in result.files for path, _ in names}
+        for parity, half in enumerate(corrected_with):
+            rest = [stored(path, 0) for path in files[parity::2] if str(path) not in tests]
+            assert_same_moments(half, moments_of(rest))
+
+
+def test_copies_of_a_frame_are_left_out_together(tmp_path: Path, corrected_with: list[PixelMoments]) -> None:
+    """Every file is there twice, in both halves, and some are named twice."""
+    files = Sets().files(tmp_path, 61)
+    copies = []
+    for path in files:
+        copies.append(tmp_path / f"copy_{path.name}")
+        os.link(path, copies[-1])
+    inputs = [*files, *copies, *files[:10]]
+    sensor = camnorm.measure(inputs, screen="off")
+    result = verify(inputs, sensor)
+    numbers = [int(Path(path).stem[-3:]) for names in result.files for path, _ in names]
+    assert len(set(numbers)) == 24  # no frame is in both groups
+    for parity, half in enumerate(corrected_with):
+        rest = [stored(path, 0) for path in inputs[parity::2] if int(path.stem[-3:]) not in numbers]
+        assert_same_moments(half, moments_of(rest))
+
+
+# --- the size of the groups
+
+
+def test_a_single_file_gives_alternate_frames(tmp_path: Path, corrected_with: list[PixelMoments]) -> None:
+    frames = Sets().frames(100)
+    path = write_npy(tmp_path / "movie.npy", frames)
+    result = verify(path)
+    assert result.notes == ["several frames a file are used, since there are only 1 files"]
+    for parity, (names, half) in enumerate(zip(result.files, corrected_with, strict=True)):
+        indices = [index for _, index in names]
+        assert len(set(indices)) == 12
+        assert {index % 2 for index in indices} == {parity}
+        rest = [frames[i] for i in range(parity, 100, 2) if i not in indices]
+        assert_same_moments(half, moments_of(rest))
+    assert result.independent
+
+
+@pytest.mark.parametrize(
+    ("count", "group", "size"), [(47, 12, 11), (8, 12, 2), (39, 10, 9), (40, 10, 10), (6, 1, 1)]
+)
+def test_small_sets_make_small_groups(tmp_path: Path, count: int, group: int, size: int) -> None:
+    files = Sets().files(tmp_path, count)
+    result = verify(files, group=group)
+    assert [len(names) for names in result.files] == [size, size]
+    assert sum(result.statistics) == count - 2 * size
+    notes = [f"groups of {size} frames instead of {group}: there are only {count} to choose from"]
+    assert result.notes == (notes if size < group else [])
+
+
+def test_few_files_with_enough_frames_are_used_once_each(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path, 30, 4)
+    result = verify(files)
+    assert len({path for names in result.files for path, _ in names}) == 24
+    assert result.notes == []
+
+
+@pytest.mark.parametrize(("group", "fewest", "count"), [(12, 8, 7), (2, 8, 7), (1, 4, 3)])
+def test_too_few_frames(tmp_path: Path, group: int, fewest: int, count: int) -> None:
+    path = write_npy(tmp_path / "a.npy", Sets().frames(count))
+    message = f"^verification needs at least {fewest} frames to choose from, got {count}$"
+    with pytest.raises(Error, match=message):
+        verify(path, group=group)
+
+
+def test_too_few_frames_are_left_for_the_statistics(tmp_path: Path) -> None:
+    sets = Sets()
+    sensor = camnorm.measure(sets.files(tmp_path / "in", 3))
+    with pytest.raises(Error, match=r"too few frames are left for the statistics of one half \(1\)"):
+        verify(sets.files(tmp_path / "new", 20), sensor)
+
+
+def test_a_set_that_never_changes(tmp_path: Path) -> None:
+    frames = np.repeat(Sets().frames(1), 20, 0)
+    sensor = camnorm.measure(write_npy(tmp_path / "same.npy", frames))
+    with pytest.raises(Error, match="no pixel of the set ever changes: there is nothing to correct with"):
+        verify(Sets().files(tmp_path / "in", 20), sensor)
+
+
+@pytest.mark.parametrize("group", [0, -3])
+def test_group_must_be_positive(tmp_path: Path, group: int) -> None:
+    with pytest.raises(ValueError, match=f"group must be positive, got {group}"):
+        verify(write_npy(tmp_path / "a.npy", Sets().frames(2)), group=group)
+
+
+# --- frames that cannot be used
+
+
+def test_unreadable_and_useless_frames_are_passed_over(tmp_path: Path) -> None:
+    sets = Sets()
+    files = sets.files(tmp_path, 70)
+    sensor = camnorm.measure(files[:40], screen="off")
+    for path in files[40:50]:
+        path.write_text("words")
+    for path in files[50:60]:
+        write_npy(path, np.full((1, *SHAPE), 9, "u1"))
+    result = verify(files, sensor)
+    used = {files.index(Path(path)) for names in result.files for path, _ in names}
+    assert len(used) == 24
+    assert used.isdisjoint(range(40, 60))
+    with pytest.raises(Error, match=r"only 10 of 30 frames can be used for the test, 14 are needed"):
+        verify(files[40:], sensor, group=7)
+
+
+def test_frames_of_another_kind(tmp_path: Path) -> None:
+    sets = Sets()
+    sensor = camnorm.measure(sets.files(tmp_path / "in", 20))
+    for frames in (Sets(0, (32, 48)).frames(20), sets.frames(20).astype("f4")):
+        path = write_npy(tmp_path / "other.npy", frames)
+        message = rf"other\.npy has {frames.dtype} frames of shape \({frames.shape[1]}, {frames.shape[2]}\)"
+        with pytest.raises(Error, match=rf"{message}, the sensor uint8 frames of shape \(64, 64\)"):
+            verify(path, sensor)
+
+
+def test_rejected_frames_are_no_test_frames(tmp_path: Path) -> None:
+    sets = Sets()
+    files = sets.files(tmp_path, 60)
+    for path in files[:20]:
+        write_npy(path, sets.frames(1) // 2)
+    sensor = camnorm.measure(files)
+    assert sensor.count == 40
+    result = verify(files, sensor)
+    used = {files.index(Path(path)) for names in result.files for path, _ in names}
+    assert used.isdisjoint(range(20))
+    assert sum(result.statistics) == 40 - len(used)
+
+
+# --- statistics of the test itself
+
+
+def mean_over_rings(assessment: verification.Assessment) -> float:
+    """All frequencies up to Nyquist count alike."""
+    (curve,) = assessment.curves
+    rings = slice(1, SHAPE[0] // 2 + 1)
+    return float(np.average(curve.correlation[rings], weights=curve.n[rings]))
+
+
+def over_sets(tmp_path: Path, count: int, measure: Callable[[Path, int], float]) -> tuple[float, float]:
+    """Mean over sets of one movie each, and its standard error."""
+    values = []
+    for seed in range(count):
+        path = write_npy(tmp_path / "movie.npy", Sets(seed).frames(84))
+        values.append(measure(path, seed))
+    return float(np.mean(values)), float(np.std(values) / np.sqrt(count))
+
+
+def test_disjoint_statistics_have_no_bias(tmp_path: Path) -> None:
+    mean, error = over_sets(
+        tmp_path,
+        30,
+        lambda path, seed: mean_over_rings(verify(path, window=None, seed=seed).groups.corrected),
+    )
+    assert error < 0.006
+    assert abs(mean) < 4 * error
+
+
+def test_same_statistics_have_the_predicted_bias(tmp_path: Path) -> None:
+    """g / (M + g) with g = 12 and M = 60: docs and simulation say +0.167."""
+    predicted = set()
+
+    def measure(path: Path, seed: int) -> float:
+        result = verify(path, window=None, seed=seed, same_statistics=True)
+        assert result.statistics == (60, 60)
+        predicted.add((result.pairs.predicted_bias, result.groups.predicted_bias))
+        return mean_over_rings(result.groups.corrected)
+
+    mean, error = over_sets(tmp_path, 30, measure)
+    assert predicted == {(1 / 61, 12 / 72)}
+    assert error < 0.006
+    assert mean == pytest.approx(12 / 72, abs=4 * error)
+
+
+def test_without_leaving_out_the_bias_is_negative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """-g / (M - g): what the test would give if it did not take its frames out of the statistics."""
+    monkeypatch.setattr(PixelMoments, "subtract", lambda *_, **__: None)
+
+    def measure(path: Path, seed: int) -> float:
+        result = verify(path, window=None, seed=seed, same_statistics=True)
+        assert result.statistics == (84, 84)
+        return mean_over_rings(result.groups.corrected)
+
+    mean, error = over_sets(tmp_path, 30, measure)
+    assert mean == pytest.approx(-12 / 72, abs=4 * error)
+
+
+@pytest.mark.parametrize(("count", "length"), [(8, 40), (30, 10)])
+def test_movies_of_one_specimen_have_no_bias(tmp_path: Path, count: int, length: int) -> None:
+    """The rest of a test frame's movie must not be in the statistics of the other group."""
+    values = []
+    for seed in range(6):
+        files = Sets(seed).files(tmp_path / f"{seed}", count, length, specimen=10.0)
+        sensor = camnorm.measure(files, screen="off")
+        for choice in range(2):
+            result = verify(files, sensor, window=None, seed=choice)
+            values.append(mean_over_rings(result.groups.corrected))
+    error = np.std(values) / np.sqrt(6)
+    assert error < 0.025
+    assert abs(np.mean(values)) < 4 * error
+
+
+def test_false_alarms_are_rare(tmp_path: Path) -> None:
+    """At most 5 % of good sets fail, 2 of 40 on average; more than 6 in one test of 1500."""
+    path = tmp_path / "movie.npy"
+    alarms = 0
+    for seed in range(40):
+        write_npy(path, Sets(seed).frames(96))
+        alarms += not verify(path, seed=seed).independent
+    assert alarms <= 6
+
+
+# --- colour and output
+
+
+def test_colour_planes_are_judged_one_by_one(tmp_path: Path) -> None:
+    sets = Sets(0, (*SHAPE, 3))
+    sensor = camnorm.measure(write_npy(tmp_path / "good.npy", sets.frames(60)))
+    good = verify(tmp_path / "good.npy", sensor)
+    assert [len(side.curves) for side in (good.pairs.raw, good.groups.corrected)] == [3, 3]
+    assert good.independent
+    assert sorted(good.curves()) == sorted(
+        f"{what}_{state}_{plane}"
+        for what in ("pair", "groups")
+        for state in ("raw", "corrected")
+        for plane in range(3)
+    )
+    assert good.groups.raw.rings == 3 * 32
+    # A pattern in one plane that the statistics do not know.
+    frames = sets.frames(60, dtype="i4")
+    frames[..., 1] += np.random.default_rng(9).integers(0, 9, SHAPE)
+    write_npy(tmp_path / "bad.npy", frames.astype("u1"))
+    bad = verify(tmp_path / "bad.npy", sensor)
+    by_plane = [curve.independence().p for curve in bad.groups.corrected.curves]
+    assert by_plane[1] < 1e-6 < 1e-3 < min(by_plane[0], by_plane[2])
+    assert bad.groups.corrected.p == pytest.approx(3 * by_plane[1])
+    assert bad.groups.corrected.z == max(curve.independence().z for curve in bad.groups.corrected.curves)
+    assert not bad.independent
+
+
+def test_numbers_of_an_assessment(tmp_path: Path) -> None:
+    result = verify(Sets().files(tmp_path, 60))
+    for side in (result.pairs.raw, result.pairs.corrected, result.groups.raw, result.groups.corrected):
+        (curve,) = side.curves
+        expected = curve.independence()
+        for name, value in side.to_dict().items():
+            if name == "independent":
+                assert value is (expected.p >= 0.025)
+            else:
+                assert value == getattr(expected, name)
+
+
+def test_saved_files_are_complete(tmp_path: Path) -> None:
+    result = verify(Sets().files(tmp_path / "in", 40), seed=2)
+    out = tmp_path / "deep" / "out"
+    written = result.save(out)
+    assert sorted(written) == sorted(out.iterdir())
+    names = ["pair_raw", "pair_corrected", "groups_raw", "groups_corrected"]
+    assert [path.name for path in written] == [
+        "verify.json",
+        "verify.png",
+        *(f"verify_{name}.csv" for name in names),
+    ]
+
+    def strictly(constant: str) -> Any:
+        raise ValueError(constant)
+
+    numbers = json.loads((out / "verify.json").read_text(), parse_constant=strictly)
+    assert numbers == result.to_dict()
+    assert numbers["independent"] is True
+    assert (numbers["group"], numbers["seed"], numbers["statistics"]) == (10, 2, [10, 10])
+    assert [len(group) for group in numbers["files"]] == [10, 10]
+    assert set(numbers["groups"]["raw"]) == {
+        "rings",
+        "outside_3sigma",
+        "expected_outside_3sigma",
+        "outside_exact",
+        "expected_outside_exact",
+        "mean_correlation",
+        "z",
+        "p",
+        "independent",
+    }
+    assert (out / "verify.png").read_bytes().startswith(b"\x89PNG")
+    for name, curve in result.curves().items():
+        with open(out / f"verify_{name}.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [float(row["correlation"]) for row in rows[1:]] == curve.correlation[1:].tolist()
+        assert [int(row["n"]) for row in rows] == curve.n.tolist()
+        assert len(rows) == 33
+    # Again, over what is there.
+    assert result.save(out) == written
