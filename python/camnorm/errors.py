@@ -54,8 +54,10 @@ def _format_error(path: str, reason: str, frame: int | None, offset: int | None)
 class NonFiniteError(Error, ValueError):
     """Frames with NaN or infinite pixels, which no sum could ever take back.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        What is wrong, in the user's words.
     frame : int
         Index of the first such frame in the batch.
     """

@@ -59,7 +59,17 @@ class Curve(Protocol):
         ...
 
     def threshold(self, name: str) -> NDArray[np.float64]:
-        """A threshold curve by its name, (rings,)."""
+        """Return a threshold curve.
+
+        Parameters
+        ----------
+        name : str
+            Such as "3sigma".
+
+        Returns
+        -------
+        float64 ndarray, shape (rings,)
+        """
         ...
 
 

@@ -192,7 +192,15 @@ class Sensor:
     def merge(self, other: Sensor) -> Sensor:
         """Put two measurements of one sensor together, half A to half A, half B to half B.
 
-        Frames that are in both count twice, and a warning says so.
+        Parameters
+        ----------
+        other : Sensor
+            Measurement of frames of the same shape and kind. Frames that are in both count twice, and a
+            warning says so.
+
+        Returns
+        -------
+        Sensor
 
         Raises
         ------
@@ -218,6 +226,15 @@ class Sensor:
 
     def subtract(self, other: Sensor) -> Sensor:
         """Take a measurement away whose frames are all part of this one: the inverse of `merge`.
+
+        Parameters
+        ----------
+        other : Sensor
+            The measurement to be taken away.
+
+        Returns
+        -------
+        Sensor
 
         Raises
         ------

@@ -32,21 +32,33 @@ __all__ = ["Camera", "Landscape", "Particles", "Scene"]
 class Scene(Protocol):
     """What a camera looks at: relative light, drawn anew for every frame.
 
-    Attributes
-    ----------
-    mean, variance : float
-        Of the relative light of a pixel over the frames. They are the same for every pixel: the
-        method assumes that no motif is common to the frames.
+    Mean and variance are the same for every pixel: the method assumes that no motif is common to the
+    frames.
     """
 
     @property
-    def mean(self) -> float: ...
+    def mean(self) -> float:
+        """Mean over the frames of the relative light of a pixel."""
+        ...
 
     @property
-    def variance(self) -> float: ...
+    def variance(self) -> float:
+        """Variance over the frames of the relative light of a pixel."""
+        ...
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Relative light of one frame, float32 (y, x), nowhere negative."""
+        """Draw the relative light of one frame.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where the frame's chances come from.
+
+        Returns
+        -------
+        float32 ndarray, shape (y, x)
+            Nowhere negative.
+        """
         ...
 
 
@@ -85,7 +97,18 @@ class Particles:
         self.variance = float(count * (square - total**2))
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Relative light of one frame, float32 (y, x)."""
+        """Draw the relative light of one frame.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where the frame's chances come from.
+
+        Returns
+        -------
+        float32 ndarray, shape (y, x)
+            Nowhere negative.
+        """
         size = self._views.shape[1]
         margin = size - 1
         height, width = self._shape
@@ -156,7 +179,18 @@ class Landscape:
         self._amplitude = (scale * amplitude).astype(np.float32)
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Relative light of one frame, float32 (y, x)."""
+        """Draw the relative light of one frame.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where the frame's chances come from.
+
+        Returns
+        -------
+        float32 ndarray, shape (y, x)
+            Nowhere negative.
+        """
         spectrum = np.empty(self._amplitude.shape, np.complex64)
         spectrum.real = rng.standard_normal(spectrum.shape, dtype=np.float32)
         spectrum.imag = rng.standard_normal(spectrum.shape, dtype=np.float32)

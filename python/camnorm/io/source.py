@@ -175,10 +175,25 @@ class FrameSource(ABC):
         return out
 
     def view(self, start: int, stop: int | None = None) -> NDArray[Any]:
-        """Read frames without a copy where the file allows it.
+        r"""Read frames without a copy where the file allows it.
 
-        As `read`, but frames that lie in the file as they do in memory come as a read-only mapping of just
-        these frames. Every such array holds a file descriptor while it lives: not for thousands at once.
+        Frames that lie in the file as they do in memory come as a read-only mapping of just these frames.
+        Every such array holds a file descriptor while it lives: not for thousands at once.
+
+        Parameters
+        ----------
+        start, stop : int
+            As for `read`.
+
+        Returns
+        -------
+        ndarray
+            Frames of shape (stop - start, \*shape) and the source's dtype; may be read-only.
+
+        Raises
+        ------
+        IndexError, FormatError
+            As for `read`.
         """
         return self._contiguous(start, self._stop(start, stop))
 
