@@ -254,8 +254,7 @@ class _Run:
         parities = (0, 1) if len(self.files) == 1 else (None,)
         for parity in parities:
             # Every frame of the chunk, or those of one half if a single file is split.
-            first = 0 if parity is None else (chunk.start + parity) % 2
-            step = 1 if parity is None else 2
+            first, step = (0, 1) if parity is None else (parity, 2)
             half = self.halves[self.half_of(chunk.file_index, chunk.start + first)]
             self._add_to(half, chunk.frames[first::step], rows[first::step])
 
@@ -277,7 +276,7 @@ class _Run:
                     raise FormatError(row["file"], reason, frame=int(row["index"])) from None
             for name in ("mean", "std", "min", "max"):
                 rows[name][first:last] = statistics[name]
-            first = last + (last < len(frames))
+            first = last + 1
 
     def _misfit(self, frames: npt.NDArray[Any]) -> str | None:
         """Why frames of this shape and dtype cannot be added, or None if they can."""

@@ -415,7 +415,6 @@ def _take_out(
         rows_of.setdefault(tuple(statistics), []).append((file, index, half))
     groups = (_Group(sensor.shape), _Group(sensor.shape))
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
-    looked_at: set[tuple[str, int]] = set()
     seen: set[tuple[float, ...]] = set()
 
     def take(group: _Group, file: str, index: int) -> None:
@@ -425,7 +424,7 @@ def _take_out(
         row = frame_statistics(frame[None], threads=threads)[0]
         statistics = tuple(float(row[name]) for name in _STATISTICS)
         if not row["std"] > 0 or statistics in seen:
-            return  # blank, not finite, or a copy of another test frame
+            return  # blank, not finite, or the same as another test frame
         seen.add(statistics)
         group.add(file, index, frame)
         for row_file, row_index, half in rows_of.get(statistics, ()):
@@ -435,8 +434,7 @@ def _take_out(
     for group, half in zip(groups, "AB", strict=True):
         preference = {half: 0, "": 1}
         for file, index, _ in sorted(pool, key=lambda test: preference.get(test[2], 2)):
-            if len(group.names) < size and (file, index) not in looked_at:
-                looked_at.add((file, index))
+            if len(group.names) < size:
                 take(group, file, index)
     taken = sum(len(group.names) for group in groups)
     if taken < 2 * size:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -654,6 +655,13 @@ def test_ctrl_c_before_the_first_frame(tmp_path: Path, monkeypatch: pytest.Monke
     assert_same_sensor(camnorm.measure(files, output), camnorm.measure(files))
 
 
+def test_in_a_thread_that_takes_no_signals(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 3, 4, SHAPE, "u2")
+    with ThreadPoolExecutor(1) as executor:
+        sensor = executor.submit(camnorm.measure, files, tmp_path / "sensor.h5").result()
+    assert_same_sensor(sensor, camnorm.measure(files))
+
+
 def test_sigint_to_a_process(tmp_path: Path) -> None:
     files = killable_set(tmp_path / "in", "u2")
     output = tmp_path / "sensor.h5"
@@ -770,6 +778,7 @@ def test_checkpoints_that_cannot_be_written_do_not_stop_the_run(
 ) -> None:
     files = write_movies(tmp_path / "in", 4, 2, SHAPE, "u2")
     monkeypatch.setattr(measurement, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(measurement, "_CHECKPOINT_SHARE", 0.0)
 
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
