@@ -56,8 +56,11 @@ py::array as_array(const py::handle& object, const char* what) {
 DType as_dtype(const py::dtype& dtype, const char* what) {
     const char kind = dtype.kind();
     const auto size = dtype.itemsize();
-    // numpy says '=' or '|' for native order, and '<' or '>' for the other one only.
-    const bool native = dtype.byteorder() == '=' || dtype.byteorder() == '|';
+    // numpy says '=' or '|' for native order, but '<' or '>' if that was asked for, be it native or not.
+    const std::uint16_t one = 1;
+    const char here = *reinterpret_cast<const unsigned char*>(&one) == 1 ? '<' : '>';
+    const char order = dtype.byteorder();
+    const bool native = order == '=' || order == '|' || order == here;
     if (native) {
         if (kind == 'u' && size == 1) return DType::uint8;
         if (kind == 'i' && size == 1) return DType::int8;

@@ -125,7 +125,9 @@ double taper_frame(const py::object& object, const py::object& row_window, const
 void register_frc(py::module_& m) {
     py::class_<RingIndex>(m, "RingIndex")
         .def(py::init([](std::size_t height, std::size_t width, const std::string& binning, bool corners) {
-                 return RingIndex(height, width, as_binning(binning), corners);
+                 const Binning rule = as_binning(binning);
+                 py::gil_scoped_release nogil;
+                 return RingIndex(height, width, rule, corners);
              }),
              py::arg("height"), py::arg("width"), py::arg("binning"), py::arg("corners"))
         .def_property_readonly("counts", [](const RingIndex& self) { return as_numpy(self.counts()); })

@@ -6,6 +6,7 @@
 
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
+#include "camnorm/version.hpp"
 
 namespace py = pybind11;
 
@@ -67,6 +68,7 @@ dict
 
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled core of camnorm. Use it through the package camnorm.";
+    m.attr("version") = CAMNORM_VERSION;
     register_errors();
     register_runtime(m);
     register_moments(m);

@@ -77,6 +77,7 @@ void register_moments(py::module_& m) {
         .def(py::init([](const std::vector<py::ssize_t>& shape, const py::object& dtype) {
                  const FrameShape frame = as_shape(shape);
                  const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
+                 py::gil_scoped_release nogil;
                  return Moments{PixelMoments(frame, kind_of(d)), d, shape.size()};
              }),
              py::arg("shape"), py::arg("dtype"))

@@ -7,6 +7,7 @@ Sci. Rep. 5, 10317 (2015).
 
 from . import plot, simulate
 from ._core import build_info
+from ._core import version as __version__
 from .correction import Correction
 from .errors import Error, FormatError, NonFiniteError
 from .fourier import (
@@ -23,8 +24,6 @@ from .moments import PixelMoments, frame_statistics
 from .movies import correct
 from .sensor import Sensor
 from .verification import Verification, verify
-
-__version__: str = build_info()["version"]
 
 __all__ = [
     "Correction",

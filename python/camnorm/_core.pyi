@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+version: str
+
 _Float64 = npt.NDArray[np.float64]
 
 class PixelMoments:

@@ -410,7 +410,7 @@ def _camnorm(
 )
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for all files, 450 MB.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for all files, 0.5 GB.")
     ] = Path("camnorm-demo"),
     threads: _Threads = None,
     quiet: _Quiet = False,
@@ -810,6 +810,8 @@ def subtract(
 
 
 def _save_sensor(sensor: Sensor, output: Path, as_json: bool) -> None:
+    if not sensor.count:
+        raise camnorm.Error("no frame is left: nothing was written")
     sensor.save(output)
     summary = _sensor_summary(sensor)
     if as_json:
@@ -892,7 +894,7 @@ def _print_assessments(assessments: Mapping[str, Assessment]) -> None:
     _print_rich(table)
     print(
         f"By chance {found.expected_outside_3sigma:.2g} of {found.rings} rings lie outside ±3σ, "
-        f"{found.expected_outside_exact:.2g} outside the exact curve."
+        f"{found.expected_outside_exact:.2g} outside the exact curve. Independent: p from {found.alpha:g} on."
     )
 
 

@@ -263,8 +263,6 @@ def _whole_job(
     corrected = correct(
         raw[:_CORRECTED], sensor, folder / "corrected", overwrite=True, threads=threads, progress=progress
     )
-    # Tapering an eighth of each border is enough for these scenes, and leaves the rings nearly as many
-    # independent values as the paper's ±3σ supposes.
     verification = verify(raw, sensor, threads=threads)
     verification.save(folder / "verification")
     error = sensor.sigma / np.sqrt(sensor.count)

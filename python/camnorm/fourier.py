@@ -33,6 +33,11 @@ Window: TypeAlias = "str | tuple[str, float] | None"
 # Two-sided probability that a normal variable lies beyond 3σ, as it is quoted.
 _OUTSIDE = 0.0027
 
+# A ring holds lines if so many times fewer frequencies than it has share its power; scenes may do so at
+# low frequencies, below this fraction of Nyquist.
+_LINE = 16.0
+_LOW_FREQUENCIES = 0.1
+
 _THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-bit")
 
 # What windows do is computed pair by pair up to this side; beyond it, rings behave all alike.
@@ -46,13 +51,14 @@ _PARALLEL_PIXELS = 1 << 20
 class Independence:
     """Verdict on whether two frames are independent, by three tests of their ring correlation.
 
-    Fixed patterns betray themselves in one ring (a readout pattern), in many (noise that the sensor
-    repeats) or, weakly, in the mean over all: each has its test. All use rings 1 to Nyquist.
+    Fixed patterns betray themselves in one ring, in many (noise that the sensor repeats) or, weakly, in the
+    mean over all: each has its test. A pattern of a few single frequencies (readout lines) is looked for
+    besides. All use rings 1 to Nyquist.
 
     Attributes
     ----------
     independent : bool
-        ``p >= alpha``.
+        ``p >= alpha``, and no `lines`.
     p : float
         Family-wise: the probability that independent frames look at least as dependent in any of the
         three tests (Bonferroni).
@@ -63,7 +69,11 @@ class Independence:
     outside_3sigma, expected_outside_3sigma : int, float
         Rings whose correlation lies outside ±3/sqrt(n/2), and how many do so by chance.
     outside_exact, expected_outside_exact : int, float
-        Rings whose z lies beyond its two-sided 0.27 % point, and how many do so by chance.
+        Rings whose correlation lies outside the exact 0.27 % curve, "3sigma-exact", and how many do so by
+        chance if the power within a ring is even.
+    lines : int
+        Rings above 0.1 of Nyquist that lie above +3/sqrt(n/2) because one or few frequencies, the same in
+        both frames, hold nearly all of their power.
     mean_correlation : float
         Mean of the correlation over the rings.
     z : float
@@ -71,7 +81,7 @@ class Independence:
     p_largest : float
         Of the largest absolute z of the rings (Šidák).
     p_count : float
-        Of the number of rings outside (binomial).
+        Of the number of rings whose z lies beyond its two-sided 0.27 % point (binomial).
     p_mean : float
         Of `z`, one-sided, because what a sensor adds to every frame correlates positively.
     """
@@ -84,6 +94,7 @@ class Independence:
     expected_outside_3sigma: float
     outside_exact: int
     expected_outside_exact: float
+    lines: int
     mean_correlation: float
     z: float
     p_largest: float
@@ -100,8 +111,9 @@ class Independence:
             f"{verdict}: p = {self.p:.2g} over {self.rings} rings\n"
             f"  outside ±3/sqrt(n/2): {self.outside_3sigma} rings, "
             f"{self.expected_outside_3sigma:.2g} expected by chance\n"
-            f"  |z| beyond its 0.27 % point: {self.outside_exact} rings, "
+            f"  outside the exact 0.27 % curve: {self.outside_exact} rings, "
             f"{self.expected_outside_exact:.2g} expected by chance\n"
+            f"  with lines in both frames: {self.lines} rings\n"
             f"  mean correlation {self.mean_correlation:+.2g} (z = {self.z:+.2f})"
         )
 
@@ -225,8 +237,10 @@ class RingCorrelation:
           faster, as that of most scenes) leak along the axes and correlate from ring to ring. Lay a Hann
           window on such frames; white ones need none.
         - A pattern of a few single frequencies, such as readout lines that repeat every four columns, has
-          a few phases to show for it and can pass. Its rings stand outside ±3/sqrt(n/2): see
-          `outside_3sigma`.
+          but a few phases to show for it, however strong it is. So rings are looked for whose power lies in
+          the same few frequencies in both frames: n_eff·FRC²/z² is 1 if all frequencies share the power of
+          the ring, and n_eff if it is that of one. Corrected real scenes stay below 6, lines go beyond 25;
+          the limit is 16.
         """
         from scipy.special import bdtrc, ndtr, ndtri, stdtr
 
@@ -241,27 +255,30 @@ class RingCorrelation:
 
         p_ring = 2.0 * ndtr(-np.abs(z).max())
         p_largest = 1.0 if p_ring == 1.0 else -np.expm1(rings * np.log1p(-p_ring))
-        outside = int(np.count_nonzero(np.abs(z) > -ndtri(_OUTSIDE / 2.0)))
-        p_count = bdtrc(outside - 1, rings, _OUTSIDE) if outside else 1.0
+        beyond = int(np.count_nonzero(np.abs(z) > -ndtri(_OUTSIDE / 2.0)))
+        p_count = bdtrc(beyond - 1, rings, _OUTSIDE) if beyond else 1.0
         # Without power in some rings, those that are left vary as their share.
         z_sum = z.sum() / np.sqrt(self._z_sum_variance * rings / last)
         p_mean = ndtr(-z_sum)
         p = min(1.0, 3.0 * min(p_largest, p_count, p_mean))
 
         threshold = self.threshold("3sigma")[tested]
+        lines = (correlation > threshold) & (self.nyquist[tested] > _LOW_FREQUENCIES)
+        lines &= self.n_eff[tested] * correlation**2 > _LINE * z**2
         reachable = threshold < 1.0
         freedom = self.n_eff[tested][reachable] - 1.0
         limit = threshold[reachable]
         tails = 2.0 * stdtr(freedom, -limit * np.sqrt(freedom / (1.0 - limit**2)))
         return Independence(
-            independent=bool(p >= alpha),
+            independent=bool(p >= alpha) and not lines.any(),
             p=float(p),
             alpha=float(alpha),
             rings=rings,
             outside_3sigma=int(np.count_nonzero(np.abs(correlation) > threshold)),
             expected_outside_3sigma=float(tails.sum()),
-            outside_exact=outside,
+            outside_exact=int(np.count_nonzero(np.abs(correlation) > self.threshold("3sigma-exact")[tested])),
             expected_outside_exact=rings * _OUTSIDE,
+            lines=int(np.count_nonzero(lines)),
             mean_correlation=float(correlation.mean()),
             z=float(z_sum),
             p_largest=float(p_largest),
@@ -495,6 +512,7 @@ def _ring_correlation(
 ) -> RingCorrelation:
     index = _ring_index(*shape, binning, corners)
     correlation, z = _core.ring_correlation(index, fa, fb, threads)
+    np.clip(correlation, -1.0, 1.0, out=correlation)  # beyond by a rounding error
     n = index.counts.astype(np.int64)
     n_eff = n.astype(np.float64)
     last = min(shape) // 2

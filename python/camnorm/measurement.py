@@ -343,7 +343,7 @@ class _Run:
 
     def sensor(self, screened: dict[str, Any]) -> Sensor:
         provenance = {
-            "version": _core.build_info()["version"],
+            "version": _core.version,
             "command": shlex.join(sys.argv),
             "started": self.started,
             "ended": _now(),

@@ -330,7 +330,8 @@ def frame_statistics(frames: npt.NDArray[Any], *, threads: int | None = None) ->
     ----------
     frames : ndarray
         One frame (y, x), a stack (n, y, x), or a stack of colour frames (n, y, x, c), of any dtype and
-        strides that `PixelMoments` takes.
+        strides that `PixelMoments` takes. A single colour frame would be taken for a stack: pass
+        ``frame[None]``.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -107,8 +108,7 @@ def correct(
     if not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
-    version = _core.build_info()["version"]
-    label = f"camnorm {version}: a posteriori corrected, {sensor.count} frames"
+    label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
     written: list[Path] = []
     errors: list[FormatError] = []
     frames = pixels = 0
@@ -145,7 +145,12 @@ def correct(
     if not written:
         raise Error(f"no file could be corrected; the first: {errors[0]}")
     if correction.clipped:
-        warnings.warn(f"{correction.clipped} pixels lay outside {dtype} and were saturated", stacklevel=2)
+        share = correction.clipped / (frames * math.prod(sensor.shape))
+        warnings.warn(
+            f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: choose "
+            "target mean and target sigma to suit it",
+            stacklevel=2,
+        )
     return written
 
 

@@ -151,6 +151,7 @@ class Sensor:
         image = np.empty(self.shape, np.float64)
         for rows, strip in self._strips():
             image[rows] = finish(strip)
+        image.flags.writeable = False
         return image
 
     def correction(
@@ -216,6 +217,8 @@ class Sensor:
             )
         halves = self._pairwise(other, PixelMoments.__add__)
         files = np.concatenate([self.provenance["files"], other.provenance["files"]])
+        _, first = np.unique(files["path"].astype(str), return_index=True)
+        files = files[np.sort(first)]
         return Sensor(
             halves, np.concatenate([self.frames, other.frames]), {**self.provenance, "files": files}
         )

@@ -72,7 +72,7 @@ def real_transform(shape: tuple[int, int], dtype: npt.DTypeLike) -> Iterator[Rea
         with _lock:
             _idle.setdefault(key, []).append(transform)
             _idle.move_to_end(key)
-            while len(_idle) > 1 and _idle_bytes() > _IDLE_BYTES:
+            while _idle_bytes() > _IDLE_BYTES:
                 _idle.popitem(last=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,6 +11,8 @@ from hypothesis import settings
 for variable in [name for name in os.environ if name.startswith("CAMNORM_")]:
     del os.environ[variable]
 os.environ["MPLBACKEND"] = "Agg"
+# A script that starts the tests in the background makes them, and what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Times vary too much on shared machines for a deadline; a run in CI must be repeatable.
 settings.register_profile("camnorm", deadline=None, derandomize="CI" in os.environ)

@@ -267,7 +267,10 @@ def test_correct_goes_on_after_a_bad_file(run: Run, data: Data, words: Path) -> 
 def test_warnings_are_one_line(run: Run, data: Data) -> None:
     result = run("correct", data.files[0], "-m", data.sensor, "-o", "out", "--dtype", "uint8")
     assert result.status == 0
-    assert result.err == f"camnorm: warning: {64 * 64} pixels lay outside uint8 and were saturated\n"
+    assert result.err == (
+        f"camnorm: warning: {64 * 64} pixels (100.00%) lay outside uint8 and were saturated: "
+        "choose target mean and target sigma to suit it\n"
+    )
 
 
 # verify
@@ -520,6 +523,25 @@ def test_a_file_that_is_no_image(run: Run, words: Path, data: Data) -> None:
         assert result.err.count("\n") == 1
         assert f"{words}" in result.err
         assert "not an MRC file" in result.err
+
+
+def test_nothing_left_of_a_sensor(run: Run, data: Data) -> None:
+    fails(run("subtract", data.sensor, data.sensor, "-o", "c.h5"), "no frame is left: nothing was written")
+
+
+def test_an_unknown_instruction_set(data: Data) -> None:
+    environment = {**os.environ, "CAMNORM_ISA": "mmx"}
+    result = spawn("measure", data.folder, "-o", os.devnull, env=environment)
+    assert result.returncode == 1
+    assert result.stderr == "camnorm: error: CAMNORM_ISA=mmx: must be baseline, avx2 or avx512\n"
+
+
+def test_a_device_is_not_replaced(data: Data, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    result = spawn("measure", data.folder, "-o", pipe)
+    assert (result.returncode, pipe.is_fifo()) == (1, True)
+    assert result.stderr == f"camnorm: error: {pipe}: is no regular file, and is not replaced by one\n"
 
 
 def test_a_file_that_is_no_sensor(run: Run, words: Path, data: Data) -> None:

@@ -380,15 +380,30 @@ def test_pattern_in_a_single_ring_is_found():
     assert verdict.p_mean > 1e-3
 
 
-def test_readout_lines_stand_outside_3sigma():
-    # Few frequencies have few phases to agree: what the documentation says of outside_3sigma.
-    rng = np.random.default_rng(17)
+@pytest.mark.parametrize("window", [None, "hann", "tukey"])
+@pytest.mark.parametrize("amplitude", [0.3, 1.0, 30.0])
+def test_readout_lines_are_found(window, amplitude):
+    """A single frequency has a single phase to show: no test of phases can find it."""
+    rng = np.random.default_rng(16)
     x, y = rng.normal(size=(2, 128, 128))
-    lines = 0.3 * np.tile([1.0, 0.0, -1.0, 0.0], 32)
-    r = frc(x + lines, y + lines)
-    assert r.independence().outside_3sigma == 1
-    assert abs(r.correlation[32]) > r.threshold("3sigma")[32]
-    assert abs(r.z[32]) < 1.5
+    pattern = amplitude * np.tile([1.0, 0.0, -1.0, 0.0], 32)
+    r = frc(x + pattern, y + pattern, window=window)
+    assert r.correlation[32] > r.threshold("3sigma")[32]
+    v = r.independence()
+    assert v.lines >= 1
+    assert v.outside_exact >= 1
+    assert not v.independent
+    assert f"with lines in both frames: {v.lines} rings" in str(v)
+    # Of opposite signs they are no common pattern.
+    opposite = frc(x + pattern, y - pattern, window=window).independence()
+    assert opposite.lines == 0
+
+
+def test_no_lines_in_independent_frames():
+    rng = np.random.default_rng(18)
+    for _ in range(50):
+        x, y = rng.normal(size=(2, 64, 64))
+        assert frc(x, y, window="tukey").independence().lines == 0
 
 
 def test_verdict_longhand():
@@ -402,12 +417,14 @@ def test_verdict_longhand():
     z, c = r.z[1:65], r.correlation[1:65]
     assert v.rings == 64
     assert v.outside_3sigma == (abs(c) > 3 / np.sqrt(r.n[1:65] / 2)).sum()
-    assert v.outside_exact == (2 * ndtr(-abs(z)) < 0.0027).sum() >= 2
+    exact = r.threshold("3sigma-exact")[1:65]
+    assert v.outside_exact == (abs(r.correlation[1:65]) > exact).sum()
     assert v.expected_outside_exact == pytest.approx(64 * 0.0027)
     assert v.mean_correlation == pytest.approx(c.mean())
     assert v.z == pytest.approx(z.sum() / 8)
     assert v.p_largest == pytest.approx(1 - (1 - 2 * ndtr(-abs(z).max())) ** 64)
-    k = v.outside_exact
+    k = (2 * ndtr(-abs(z)) < 0.0027).sum()
+    assert k >= 2
     below = sum(math.comb(64, i) * 0.0027**i * (1 - 0.0027) ** (64 - i) for i in range(k))
     assert v.p_count == pytest.approx(1 - below)
     assert v.p_mean == pytest.approx(1 - ndtr(v.z))

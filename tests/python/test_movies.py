@@ -149,7 +149,9 @@ def test_saturated_pixels_are_told(
     expected = np.rint(longhand(flat, flat, "f8") + shift)
     outside = int(((expected > 255) | (expected < 0)).sum())
     assert 0 < outside < expected.size
-    with pytest.warns(UserWarning, match=f"^{outside} pixels lay outside uint8 and were saturated$"):
+    with pytest.warns(
+        UserWarning, match=rf"^{outside} pixels \([\d.]+%\) lay outside uint8 and were saturated: choose"
+    ):
         written = camnorm.correct(files, sensor, tmp_path / "out", dtype="uint8", target_mean=250)
     pixels = np.concatenate([mrcfile.read(path) for path in written])
     assert np.array_equal(pixels, np.clip(expected, 0, 255))
@@ -368,7 +370,7 @@ def test_frames_that_are_not_finite_stay_so(tmp_path: Path) -> None:
     (target,) = camnorm.correct(path, sensor, tmp_path / "out")
     pixels = mrcfile.read(target)
     assert np.argwhere(~np.isfinite(pixels)).tolist() == [[3, 1, 1]]
-    with pytest.warns(UserWarning, match=r"^1 pixels lay outside int16 and were saturated$"):
+    with pytest.warns(UserWarning, match=r"^1 pixels \(0\.06%\) lay outside int16 and were saturated"):
         (target,) = camnorm.correct(path, sensor, tmp_path / "out", dtype="int16", overwrite=True)
     assert mrcfile.read(target)[3, 1, 1] == 0
 

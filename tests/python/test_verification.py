@@ -505,7 +505,9 @@ def test_numbers_of_an_assessment(tmp_path: Path) -> None:
         expected = curve.independence()
         for name, value in side.to_dict().items():
             if name == "independent":
-                assert value is (expected.p >= 0.025)
+                assert value is (expected.p >= 0.025 and expected.lines == 0)
+            elif name == "alpha":
+                assert value == 0.025
             else:
                 assert value == getattr(expected, name)
 
@@ -536,9 +538,11 @@ def test_saved_files_are_complete(tmp_path: Path) -> None:
         "expected_outside_3sigma",
         "outside_exact",
         "expected_outside_exact",
+        "lines",
         "mean_correlation",
         "z",
         "p",
+        "alpha",
         "independent",
     }
     assert (out / "verify.png").read_bytes().startswith(b"\x89PNG")

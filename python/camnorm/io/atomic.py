@@ -64,6 +64,8 @@ def atomic_target(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Pat
 def _check_free(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if path.exists() and not path.is_file():
+        raise Error(f"{path}: is no regular file, and is not replaced by one")
     if not overwrite and os.path.lexists(path):
         raise Error(f"{path}: exists already; --overwrite replaces it")
 
