@@ -601,7 +601,7 @@ def verify(
     same_statistics: Annotated[
         bool, typer.Option("--same-statistics", help="The same for both groups, as in the paper.")
     ] = False,
-    window: _Window = _WindowName.tukey,
+    window: _Window = _WindowName.hann,
     threads: _Threads = None,
     quiet: _Quiet = False,
     as_json: _Json = False,

@@ -251,7 +251,7 @@ def verify(
     group: int = 12,
     seed: int = 0,
     same_statistics: bool = False,
-    window: str | None = "tukey",
+    window: str | None = "hann",
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Verification:
@@ -277,11 +277,11 @@ def verify(
         Correct both groups with the whole set (without the test frames), as in the paper. The error of
         the common mean image then correlates by `predicted_bias`, g/(M + g) for groups of g frames and M
         frames in the statistics.
-    window : {"tukey", "hann"} or None
+    window : {"hann", "tukey"} or None
         Window of the transforms. Without one, scenes that do not continue across the borders correlate
-        falsely. Tukey's leaves four fifths of the coefficients independent, so that the paper's ±3σ is
-        still crossed by chance in about 5 % of curves; Hann's, which leaves half, suits scenes whose
-        spectrum falls off more steeply than 1/k².
+        falsely. Hann's holds for all scenes, but leaves only half of the coefficients independent, so that
+        by chance one ring or two lie outside the paper's ±3σ. Tukey's leaves four fifths, and suits scenes
+        without strong low frequencies.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional

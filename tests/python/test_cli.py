@@ -295,7 +295,7 @@ def test_verify_gives_a_positive_verdict(run: Run, data: Data) -> None:
             assert found[images][state]["independent"] is (state == "corrected")
     assert found["groups"]["raw"]["mean_correlation"] > 0.8
     assert [len(group) for group in found["files"]] == [5, 5]
-    assert (found["seed"], found["window"], found["same_statistics"]) == (3, "tukey", False)
+    assert (found["seed"], found["window"], found["same_statistics"]) == (3, "hann", False)
     assert "v/verify.png" in found["written"]
     assert all(Path(path).stat().st_size for path in found["written"])
 
