@@ -115,7 +115,7 @@ def test_raw_frames_depend_and_corrected_do_not(tmp_path: Path) -> None:
     assert not result.groups.raw.independent
     assert result.groups.raw.mean_correlation > result.pairs.raw.mean_correlation > 0.1
     assert result.groups.raw.z > 15
-    assert result.groups.raw.outside_3sigma > 20
+    assert result.groups.raw.outside_3sigma > 10
     assert result.pairs.corrected.independent
     assert result.groups.corrected.independent
     assert result.independent
