@@ -121,7 +121,7 @@ def test_raw_frames_depend_and_corrected_do_not(tmp_path: Path) -> None:
     assert result.independent
     assert result.notes == []
     assert (result.groups.predicted_bias, result.pairs.predicted_bias) == (0.0, 0.0)
-    assert (result.seed, result.same_statistics, result.window) == (0, False, "tukey")
+    assert (result.seed, result.same_statistics, result.window) == (0, False, "hann")
 
 
 def test_a_pattern_that_is_left_is_found(tmp_path: Path) -> None:
