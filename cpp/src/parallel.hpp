@@ -2,6 +2,7 @@
 
 // The only file that names OpenMP.
 
+#include <algorithm>
 #include <cstddef>
 
 #ifdef _OPENMP
@@ -28,7 +29,8 @@ void parallel_for(std::size_t count, [[maybe_unused]] int threads, const Work& w
 #ifdef _OPENMP
     if (threads > 1 && count > 1) {
         const auto n = static_cast<std::ptrdiff_t>(count);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        const auto team = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), count));
+#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
         for (std::ptrdiff_t i = 0; i < n; ++i) work(static_cast<std::size_t>(i));
         return;
     }
