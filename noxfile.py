@@ -94,5 +94,5 @@ def doctest(session: nox.Session) -> list[str]:
     with session.chdir(directory):
         session.run("apt-get", "-qq", *options, "update", external=True)
         session.run("apt-get", "-qq", *options, "download", "doctest-dev", external=True)
-        session.run("dpkg-deb", "-x", str(next(directory.glob("*.deb"))), "root", external=True)
-    return [f"-DDOCTEST_INCLUDE_DIR={directory}/root/usr/include"]
+        session.run("dpkg-deb", "-x", str(next(directory.glob("*.deb"))), "unpacked", external=True)
+    return [f"-DDOCTEST_INCLUDE_DIR={directory}/unpacked/usr/include"]
