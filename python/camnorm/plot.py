@@ -41,6 +41,9 @@ _BLUE, _ORANGE, _YELLOW = "#1f4e8c", "#d35400", "#ffd000"
 # Below this fraction of Nyquist a ring holds few pixels and fluctuates up to ±1: left out of limits.
 _FIRST = 0.1
 
+# Width of a peak's label, as a fraction of Nyquist.
+_LABEL = 0.045
+
 Limits: TypeAlias = "Literal['robust'] | tuple[float, float]"
 Patch: TypeAlias = "tuple[slice, slice]"
 
@@ -440,6 +443,7 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
     image_panel(panels[1], logarithm, f"{name}: spectrum, logarithmic")
 
     ax = panels[2]
+    named: list[float] = []  # in one plane is enough, and labels must not overlap
     for spectrum, colour in zip(spectra, _plane_colours(len(spectra)), strict=True):
         amplitude = np.sqrt(ring_average(spectrum**2))[1:]
         nyquist = np.arange(1, amplitude.size + 1) / (min(spectrum.shape) / 2)
@@ -447,6 +451,9 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
         if amplitude.any():
             ax.set_yscale("log")
         for peak in _peaks(amplitude, nyquist):
+            if any(abs(nyquist[peak] - place) < _LABEL for place in named):
+                continue
+            named.append(float(nyquist[peak]))
             ax.annotate(
                 f"{nyquist[peak]:.2f}",
                 (nyquist[peak], amplitude[peak]),
