@@ -633,9 +633,13 @@ def verify(
             print()
             biases = (comparison.predicted_bias for comparison in (result.pairs, result.groups))
             a, b = result.statistics
+            chosen = [
+                ", ".join(f"{Path(file).name}:{index}" for file, index in group) for group in result.files
+            ]
             _print_facts(
                 [
-                    ("groups of", f"{len(result.files[0])} frames, left out of the statistics"),
+                    ("groups of", f"{len(result.files[0])} frames (file:frame), left out of the statistics"),
+                    *((f"group {number}", frames) for number, frames in enumerate(chosen, start=1)),
                     ("statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"),
                     ("predicted bias", "pair {:.2g}, groups {:.2g}".format(*biases)),
                     *(("note", note) for note in result.notes),

@@ -300,6 +300,15 @@ def test_verify_gives_a_positive_verdict(run: Run, data: Data) -> None:
     assert all(Path(path).stat().st_size for path in found["written"])
 
 
+def test_verify_lists_its_test_frames(run: Run, data: Data) -> None:
+    options = ["verify", data.folder, "-m", data.sensor, "-o", "v", "--group", "3", "--seed", "3"]
+    files = run(*options, "--json").json()["files"]
+    lines = run(*options).out.splitlines()
+    for number, group in enumerate(files, start=1):
+        chosen = ", ".join(f"{Path(frame['file']).name}:{frame['index']}" for frame in group)
+        assert f"{f'group {number}':<16}{chosen}" in lines
+
+
 def test_verify_measures_first_without_a_sensor(run: Run, data: Data) -> None:
     result = run("verify", data.folder)
     assert (result.status, result.err) == (0, "")
