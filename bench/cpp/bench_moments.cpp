@@ -1,0 +1,66 @@
+// Rates of PixelMoments, beside the rate at which as many threads read the same memory.
+//
+// camnorm_bench_moments [threads] [MiB of frames in a call]
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "bandwidth.hpp"
+#include "camnorm/moments.hpp"
+#include "camnorm/runtime.hpp"
+
+using namespace camnorm;
+
+namespace {
+
+constexpr FrameShape shape{4096, 4096, 1};
+
+/// Bytes a pixel of the state, which is read and written once a call.
+std::size_t state_bytes(DType dtype) { return kind_of(dtype) == Kind::integer ? 2 * 16 : 2 * 32; }
+
+void fill(const bench::Buffer& buffer, DType dtype) {
+    const std::size_t n = buffer.size() / item_size(dtype);
+    if (dtype != DType::float16 && dtype != DType::float32 && dtype != DType::float64) return;
+    std::uint32_t x = 1;
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto value = static_cast<float>((x = x * 1664525u + 1013904223u) >> 8) * 0x1p-14f;
+        if (dtype == DType::float32) {
+            reinterpret_cast<float*>(buffer.data())[i] = value;
+        } else if (dtype == DType::float64) {
+            reinterpret_cast<double*>(buffer.data())[i] = value;
+        } else {  // any finite bits
+            reinterpret_cast<std::uint16_t*>(buffer.data())[i] = static_cast<std::uint16_t>((x >> 16) & 0x3FFFu);
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const int threads = resolve_threads(argc > 1 ? std::atoi(argv[1]) : 0);
+    const std::size_t bytes = static_cast<std::size_t>(argc > 2 ? std::atoi(argv[2]) : 2048) << 20;
+    const bench::Buffer buffer(bytes);
+    const double read = bench::read_bandwidth(buffer, threads);
+    std::printf("isa %s, %d threads, streaming read %.1f GB/s\n", build_info().isa.c_str(), threads, read / 1e9);
+    std::printf("%-8s %7s %22s %22s %22s\n", "dtype", "frames", "add with statistics", "subtract, without",
+                "without, with state");
+    for (const DType dtype : {DType::uint8, DType::int8, DType::uint16, DType::int16, DType::float16,
+                              DType::float32, DType::uint32, DType::float64}) {
+        fill(buffer, dtype);
+        const std::size_t frame_bytes = shape.pixels() * item_size(dtype);
+        for (const std::size_t frames : {std::size_t{1}, std::size_t{8}, bytes / frame_bytes}) {
+            const auto view = FramesView::contiguous(buffer.data(), dtype, frames, shape);
+            PixelMoments moments(shape, kind_of(dtype));
+            moments.add(view, threads);
+            const auto frame_total = static_cast<double>(frames * frame_bytes);
+            const auto total = frame_total + static_cast<double>(shape.pixels() * state_bytes(dtype));
+            const double with = bench::seconds([&] { moments.add(view, threads); }, 5);
+            for (int i = 0; i < 2; ++i) moments.add(view, threads);
+            const double without = bench::seconds([&] { moments.subtract(view, threads); }, 5);
+            std::printf("%-8s %7zu %10.1f GB/s %5.1f %% %10.1f GB/s %5.1f %% %10.1f GB/s %5.1f %%\n", name(dtype),
+                        frames, frame_total / with / 1e9, 100 * frame_total / with / read,
+                        frame_total / without / 1e9, 100 * frame_total / without / read, total / without / 1e9,
+                        100 * total / without / read);
+        }
+    }
+}
