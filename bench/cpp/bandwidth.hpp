@@ -3,12 +3,14 @@
 // What the machine's memory gives: the measure of every rate in these benchmarks.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <new>
 #include <thread>
@@ -24,17 +26,26 @@
 
 namespace camnorm::bench {
 
-/// Seconds of the fastest of several calls: what other programs on the machine add is left out.
-template <class Work>
-double seconds(const Work& work, int repeats = 7) {
-    double best = 1e300;
-    work();
-    for (int i = 0; i < repeats; ++i) {
-        const auto begin = std::chrono::steady_clock::now();
-        work();
-        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+/// Seconds of the fastest of several calls of each job. They take turns, so that a time in which other
+/// programs hold the machine up is not that of one job alone.
+template <std::size_t Jobs>
+std::array<double, Jobs> seconds(const std::array<std::function<void()>, Jobs>& jobs, int repeats = 7) {
+    std::array<double, Jobs> best;
+    best.fill(1e300);
+    for (int i = 0; i <= repeats; ++i) {
+        for (std::size_t j = 0; j < Jobs; ++j) {
+            const auto begin = std::chrono::steady_clock::now();
+            jobs[j]();
+            const double time =
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+            if (i > 0) best[j] = std::min(best[j], time);  // the first is to warm up
+        }
     }
     return best;
+}
+
+inline double seconds(const std::function<void()>& job, int repeats = 7) {
+    return seconds<1>({job}, repeats)[0];
 }
 
 /// Memory in huge pages where the system has them, as NumPy takes for its arrays.
@@ -78,21 +89,18 @@ void over_pieces(std::size_t bytes, int threads, const Work& work) {
     for (auto& other : others) other.join();
 }
 
-/// Bytes per second at which `threads` threads read memory that no cache holds.
-inline double read_bandwidth(const Buffer& buffer, int threads) {
+/// Reads memory as fast as `threads` threads can: a plain loop, which the processor prefetches for.
+inline void read_all(const std::byte* data, std::size_t bytes, int threads) {
     std::atomic<std::uint64_t> sink{0};
-    const double time = seconds([&] {
-        over_pieces(buffer.size(), threads, [&](std::size_t begin, std::size_t end) {
-            std::uint64_t bits[8] = {};
-            for (std::size_t i = begin; i + 64 <= end; i += 64) {
-                std::uint64_t words[8];
-                __builtin_memcpy(words, buffer.data() + i, 64);
-                for (int j = 0; j < 8; ++j) bits[j] |= words[j];
-            }
-            for (const std::uint64_t b : bits) sink.fetch_or(b, std::memory_order_relaxed);
-        });
+    over_pieces(bytes, threads, [&](std::size_t begin, std::size_t end) {
+        std::uint64_t bits[8] = {};
+        for (std::size_t i = begin; i + 64 <= end; i += 64) {
+            std::uint64_t words[8];
+            __builtin_memcpy(words, data + i, 64);
+            for (int j = 0; j < 8; ++j) bits[j] |= words[j];
+        }
+        for (const std::uint64_t b : bits) sink.fetch_or(b, std::memory_order_relaxed);
     });
-    return static_cast<double>(buffer.size()) / time;
 }
 
 /// Seconds in which `threads` threads read `bytes_read` and write `bytes_written`, past the caches where
@@ -100,7 +108,8 @@ inline double read_bandwidth(const Buffer& buffer, int threads) {
 inline double copy_seconds(const Buffer& from, std::size_t bytes_read, const Buffer& to,
                            std::size_t bytes_written, int threads) {
     const std::size_t ratio_in = std::max<std::size_t>(bytes_read / std::min(bytes_read, bytes_written), 1);
-    const std::size_t ratio_out = std::max<std::size_t>(bytes_written / std::min(bytes_read, bytes_written), 1);
+    const std::size_t ratio_out =
+        std::max<std::size_t>(bytes_written / std::min(bytes_read, bytes_written), 1);
     const std::size_t lines = std::min(bytes_read, bytes_written);
     return seconds([&] {
         over_pieces(lines, threads, [&](std::size_t begin, std::size_t end) {

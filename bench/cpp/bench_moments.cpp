@@ -29,7 +29,8 @@ void fill(const bench::Buffer& buffer, DType dtype) {
         } else if (dtype == DType::float64) {
             reinterpret_cast<double*>(buffer.data())[i] = value;
         } else {  // any finite bits
-            reinterpret_cast<std::uint16_t*>(buffer.data())[i] = static_cast<std::uint16_t>((x >> 16) & 0x3FFFu);
+            reinterpret_cast<std::uint16_t*>(buffer.data())[i] =
+                static_cast<std::uint16_t>((x >> 16) & 0x3FFFu);
         }
     }
 }
@@ -40,9 +41,9 @@ int main(int argc, char** argv) {
     const int threads = resolve_threads(argc > 1 ? std::atoi(argv[1]) : 0);
     const std::size_t bytes = static_cast<std::size_t>(argc > 2 ? std::atoi(argv[2]) : 2048) << 20;
     const bench::Buffer buffer(bytes);
-    const double read = bench::read_bandwidth(buffer, threads);
-    std::printf("isa %s, %d threads, streaming read %.1f GB/s\n", build_info().isa.c_str(), threads, read / 1e9);
-    std::printf("%-8s %7s %22s %22s %22s\n", "dtype", "frames", "add with statistics", "subtract, without",
+    std::printf("isa %s, %d threads; shares are of the streaming read of the same bytes\n",
+                build_info().isa.c_str(), threads);
+    std::printf("%-8s %7s %10s %23s %23s %23s\n", "dtype", "frames", "read", "add with statistics", "without",
                 "without, with state");
     for (const DType dtype : {DType::uint8, DType::int8, DType::uint16, DType::int16, DType::float16,
                               DType::float32, DType::uint32, DType::float64}) {
@@ -51,16 +52,18 @@ int main(int argc, char** argv) {
         for (const std::size_t frames : {std::size_t{1}, std::size_t{8}, bytes / frame_bytes}) {
             const auto view = FramesView::contiguous(buffer.data(), dtype, frames, shape);
             PixelMoments moments(shape, kind_of(dtype));
-            moments.add(view, threads);
             const auto frame_total = static_cast<double>(frames * frame_bytes);
             const auto total = frame_total + static_cast<double>(shape.pixels() * state_bytes(dtype));
-            const double with = bench::seconds([&] { moments.add(view, threads); }, 5);
-            for (int i = 0; i < 2; ++i) moments.add(view, threads);
-            const double without = bench::seconds([&] { moments.subtract(view, threads); }, 5);
-            std::printf("%-8s %7zu %10.1f GB/s %5.1f %% %10.1f GB/s %5.1f %% %10.1f GB/s %5.1f %%\n", name(dtype),
-                        frames, frame_total / with / 1e9, 100 * frame_total / with / read,
-                        frame_total / without / 1e9, 100 * frame_total / without / read, total / without / 1e9,
-                        100 * total / without / read);
+            const auto [read, with, without] = bench::seconds<3>(
+                {[&] { bench::read_all(buffer.data(), frames * frame_bytes, threads); },
+                 [&] { moments.add(view, threads); }, [&] { moments.add(view, threads, false); }},
+                5);
+            const auto rate = [](double size, double time) { return size / time / 1e9; };
+            std::printf(
+                "%-8s %7zu %5.1f GB/s %10.1f GB/s %5.1f %% %10.1f GB/s %5.1f %% %10.1f GB/s %5.1f %%\n",
+                name(dtype), frames, rate(frame_total, read), rate(frame_total, with), 100 * read / with,
+                rate(frame_total, without), 100 * read / without, rate(total, without),
+                100 * read / without * total / frame_total);
         }
     }
 }

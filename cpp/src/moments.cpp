@@ -1,8 +1,10 @@
 #include "camnorm/moments.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -22,172 +24,247 @@ __extension__ using uint128 = unsigned __int128;
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-/// Beyond it the square of a pixel, or the sum of squares, might overflow.
-constexpr double largest_pixel = 0x1p480;
+/// A block, the piece of work that a thread takes at a time, is some strips.
+constexpr std::size_t pixels_per_block = 8 * strip_pixels;
+static_assert(pixels_per_block % float_strip_pixels == 0);
 
-/// Scratch for one block of a frame that does not lie without gaps, or is widened.
-struct Scratch {
-    alignas(64) std::byte pixels[block_pixels * sizeof(double)];
-    alignas(64) float widened[block_pixels];
+constexpr std::size_t strip_of(DType dtype) {
+    return kind_of(dtype) == Kind::integer ? strip_pixels : float_strip_pixels;
+}
+
+/// Exact sums over the pixels of an integer frame, or of a part of it.
+struct IntegerPart {
+    std::int64_t sum = 0;
+    std::uint64_t sum_of_squares = 0;
+    std::int32_t min = std::numeric_limits<std::int32_t>::max();
+    std::int32_t max = std::numeric_limits<std::int32_t>::min();
+
+    template <class Part>
+    void include(const Part& part) {
+        sum += part.sum;
+        sum_of_squares += part.sum_of_squares;
+        min = std::min(min, part.min);
+        max = std::max(max, part.max);
+    }
+
+    FrameStatistics statistics(std::size_t pixels, double) const {
+        const auto n = static_cast<double>(pixels);
+        const auto magnitude = static_cast<std::uint64_t>(std::abs(sum));
+        const uint128 numerator =
+            static_cast<uint128>(pixels) * sum_of_squares - static_cast<uint128>(magnitude) * magnitude;
+        return {static_cast<double>(sum) / n, std::sqrt(static_cast<double>(numerator)) / n,
+                static_cast<double>(min), static_cast<double>(max)};
+    }
 };
 
-/// Pixels of one block as the kernels take them: without gaps, float16 as float32.
-const std::byte* block_of(const FramesView& frames, bool dense, std::size_t frame, std::size_t begin,
-                          std::size_t n, Scratch& scratch) {
-    const std::byte* x = gather(frames, dense, frame, begin, n, scratch.pixels);
-    if (frames.dtype != DType::float16) return x;
-    moments_kernels().widen_float16(x, n, scratch.widened);
-    return reinterpret_cast<const std::byte*>(scratch.widened);
-}
-
-/// What the blocks of one frame, kept as they come, say of the whole frame.
-FrameStatistics combine(const IntegerBlock* blocks, std::size_t block_stride, std::size_t count,
-                        std::size_t pixels) {
-    IntegerBlock total = blocks[0];
-    for (std::size_t b = 1; b < count; ++b) {
-        const IntegerBlock& block = blocks[b * block_stride];
-        total.sum += block.sum;
-        total.sum_of_squares += block.sum_of_squares;
-        total.min = std::min(total.min, block.min);
-        total.max = std::max(total.max, block.max);
-    }
-    const auto n = static_cast<double>(pixels);
-    const auto magnitude = static_cast<std::uint64_t>(std::abs(total.sum));
-    const uint128 numerator =
-        static_cast<uint128>(pixels) * total.sum_of_squares - static_cast<uint128>(magnitude) * magnitude;
-    return {static_cast<double>(total.sum) / n, std::sqrt(static_cast<double>(numerator)) / n,
-            static_cast<double>(total.min), static_cast<double>(total.max)};
-}
-
-FrameStatistics combine(const FloatBlock* blocks, std::size_t block_stride, std::size_t count,
-                        std::size_t pixels) {
+/// Sums over the pixels of a float frame, of their deviations from the frame's origin.
+struct FloatPart {
     DoubleDouble sum{0.0, 0.0};
-    double min = blocks[0].min;
-    double max = blocks[0].max;
+    DoubleDouble sum_of_squares{0.0, 0.0};
+    double min = std::numeric_limits<double>::infinity();
+    double max = -std::numeric_limits<double>::infinity();
     bool finite = true;
-    for (std::size_t b = 0; b < count; ++b) {
-        const FloatBlock& block = blocks[b * block_stride];
-        sum = detail::add(sum, block.sum);
-        min = std::min(min, block.min);
-        max = std::max(max, block.max);
-        finite = finite && block.finite;
-    }
-    if (!finite) return {not_a_number, not_a_number, not_a_number, not_a_number};
-    const auto n = static_cast<double>(pixels);
-    const double mean = sum.high / n;
-    DoubleDouble squares{0.0, 0.0};
-    for (std::size_t b = 0; b < count; ++b) {
-        const FloatBlock& block = blocks[b * block_stride];
-        const auto block_n = static_cast<double>(std::min(block_pixels, pixels - b * block_pixels));
-        const double d = block.sum / block_n - mean;
-        squares = detail::add(detail::add(squares, block.sum_of_squared_deviations), block_n * d * d);
-    }
-    return {mean, std::sqrt(std::max(squares.high / n, 0.0)), min, max};
-}
 
-/// Calls work(first pixel, pixels n, pixels_of, slots) for every block, all frames of it in one call:
-/// pixels_of(f) gives the block's pixels in frame f, slots[f] takes what is told of them. Then puts the
-/// slots together to statistics a frame.
-template <class Block, class Work>
-std::vector<FrameStatistics> over_blocks(const FramesView& frames, int threads, const Work& work) {
+    void include(const FloatStrip& part) {
+        sum = detail::add(sum, part.sum);
+        sum_of_squares = detail::add(sum_of_squares, part.sum_of_squares);
+        include_limits(part);
+    }
+    void include(const FloatPart& part) {
+        sum = detail::add(sum, part.sum);
+        sum_of_squares = detail::add(sum_of_squares, part.sum_of_squares);
+        include_limits(part);
+    }
+
+    FrameStatistics statistics(std::size_t pixels, double origin) const {
+        if (!finite) return {not_a_number, not_a_number, not_a_number, not_a_number};
+        const DoubleDouble n{static_cast<double>(pixels), 0.0};
+        const DoubleDouble mean = divide(sum, n);
+        const DoubleDouble variance = detail::add(divide(sum_of_squares, n), negate(multiply(mean, mean)));
+        return {detail::add(mean, origin).high, std::sqrt(std::max(variance.high, 0.0)), min, max};
+    }
+
+private:
+    template <class Part>
+    void include_limits(const Part& part) {
+        min = std::min(min, part.min);
+        max = std::max(max, part.max);
+        finite = finite && part.finite;
+    }
+};
+
+/// The pixels of frames, strip by strip, as the kernels take them: without gaps, float16 as float32.
+class Strips {
+public:
+    explicit Strips(const FramesView& frames)
+        : frames_(frames),
+          dense_(frames.frames_contiguous()),
+          in_place_(dense_ && frames.dtype != DType::float16) {}
+
+    /// Pixels [begin, begin + n) of one frame; valid until the next call with the same slot.
+    const std::byte* read(std::size_t frame, std::size_t begin, std::size_t n, std::size_t slot = 0) {
+        std::byte* gathered = in_place_ ? nullptr : gathered_[slot];
+        const std::byte* x = gather(frames_, dense_, frame, begin, n, gathered);
+        if (frames_.dtype != DType::float16) return x;
+        moments_kernels().widen_float16(x, n, widened_[slot]);
+        return reinterpret_cast<const std::byte*>(widened_[slot]);
+    }
+
+    /// Calls work(group, first frame, frames) for n pixels of all frames from `first` to `last`.
+    template <class Work>
+    void for_each_group(std::size_t first, std::size_t last, std::size_t begin, std::size_t n,
+                        const Work& work) {
+        for (std::size_t f = first; f < last; f += group_frames) {
+            const std::size_t count = std::min(group_frames, last - f);
+            Group group;
+            for (std::size_t j = 0; j < group_frames; ++j) {
+                group.x[j] = j < count ? read(f + j, begin, n, j) : zeros;
+                group.next[j] =
+                    in_place_ && j < count ? next(f + group_frames + j, first, last, begin) : zeros;
+            }
+            work(group, f, count);
+        }
+    }
+
+private:
+    /// What follows: the same pixels of the next group, or the next pixels of the first.
+    const std::byte* next(std::size_t frame, std::size_t first, std::size_t last, std::size_t begin) const {
+        if (frame >= last) {
+            frame = first + (frame - last) % group_frames;
+            begin += strip_of(frames_.dtype);
+        }
+        return frames_.frame(std::min(frame, last - 1)) + begin * item_size(frames_.dtype);
+    }
+
+    const FramesView& frames_;
+    bool dense_;
+    bool in_place_;
+    alignas(64) std::byte gathered_[group_frames][strip_pixels * sizeof(double)];
+    alignas(64) float widened_[group_frames][strip_pixels];
+};
+
+/// Calls work(strips, begin, n, parts) for each strip of pixels; parts[f] takes what is told of frame f.
+/// Then puts the parts together, in an order that threads do not change. `origins` has a value a frame,
+/// or none.
+template <class Part, class Work>
+std::vector<FrameStatistics> over_strips(const FramesView& frames, const std::vector<double>& origins,
+                                         bool statistics, int threads, const Work& work) {
     const std::size_t pixels = frames.shape.pixels();
-    const std::size_t blocks = block_count(pixels);
-    std::vector<Block> slots(blocks * frames.count);
-    std::vector<FrameStatistics> result(frames.count);
-    const bool dense = frames.frames_contiguous();
+    const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
+    std::vector<Part> parts(statistics ? blocks * frames.count : 0);
     parallel_for(blocks, threads, [&](std::size_t b) {
-        Scratch scratch;
-        const std::size_t begin = b * block_pixels;
-        const std::size_t n = std::min(block_pixels, pixels - begin);
-        work(
-            begin, n, [&](std::size_t f) { return block_of(frames, dense, f, begin, n, scratch); },
-            slots.data() + b * frames.count);
+        Strips strips(frames);
+        const std::size_t end = std::min(pixels, (b + 1) * pixels_per_block);
+        const std::size_t strip = strip_of(frames.dtype);
+        for (std::size_t begin = b * pixels_per_block; begin < end; begin += strip)
+            work(strips, begin, std::min(strip, end - begin),
+                 parts.data() + (statistics ? b * frames.count : 0));
     });
-    for (std::size_t f = 0; f < frames.count; ++f)
-        result[f] = combine(slots.data() + f, frames.count, blocks, pixels);
+    std::vector<FrameStatistics> result;
+    for (std::size_t f = 0; f < (statistics ? frames.count : 0); ++f) {
+        Part total = parts[f];
+        for (std::size_t b = 1; b < blocks; ++b) total.include(parts[b * frames.count + f]);
+        result.push_back(total.statistics(pixels, origins.empty() ? 0.0 : origins[f]));
+    }
     return result;
 }
 
-auto integer_block(DType dtype) {
+const IntegerKernels& integer_kernels(DType dtype) {
     const MomentsKernels& k = moments_kernels();
     switch (dtype) {
-        case DType::uint8: return k.block_uint8;
-        case DType::int8: return k.block_int8;
-        case DType::uint16: return k.block_uint16;
-        default: return k.block_int16;
+        case DType::uint8: return k.uint8;
+        case DType::int8: return k.int8;
+        case DType::uint16: return k.uint16;
+        default: return k.int16;
     }
 }
 
-auto float_block(DType dtype) {
+const FloatKernels& float_kernels(DType dtype) {
     const MomentsKernels& k = moments_kernels();
     switch (dtype) {
-        case DType::uint32: return k.block_uint32;
-        case DType::int32: return k.block_int32;
-        case DType::float64: return k.block_float64;
-        default: return k.block_float32;
+        case DType::uint32: return k.uint32;
+        case DType::int32: return k.int32;
+        case DType::float64: return k.float64;
+        default: return k.float32;
     }
 }
 
-auto float_add(DType dtype) {
-    const MomentsKernels& k = moments_kernels();
-    switch (dtype) {
-        case DType::uint32: return k.add_uint32;
-        case DType::int32: return k.add_int32;
-        case DType::float64: return k.add_float64;
-        default: return k.add_float32;
-    }
-}
-
-/// Adds the frames' blocks to the exact sums, or takes them away, and tells of each frame.
-template <class Square, class AddKernel>
+/// Adds the frames to the exact sums, or takes them away.
 std::vector<FrameStatistics> accumulate_integers(const FramesView& frames, int threads, bool subtract,
-                                                 AddKernel add_kernel, MomentsState& state) {
-    const auto block_kernel = integer_block(frames.dtype);
-    return over_blocks<IntegerBlock>(
-        frames, threads, [&](std::size_t begin, std::size_t n, const auto& pixels_of, IntegerBlock* slots) {
-            alignas(64) std::int32_t sums[block_pixels];
-            alignas(64) Square squares[block_pixels];
-            std::int64_t* sum = state.sum.data() + begin;
-            std::uint64_t* sum_of_squares = state.sum_of_squares.data() + begin;
+                                                 bool statistics, MomentsState& state) {
+    const IntegerKernels& kernels = integer_kernels(frames.dtype);
+    return over_strips<IntegerPart>(
+        frames, {}, statistics, threads,
+        [&](Strips& strips, std::size_t begin, std::size_t n, IntegerPart* parts) {
+            IntegerSums sums;
             for (std::size_t first = 0; first < frames.count; first += frames_per_drain) {
                 const std::size_t last = std::min(frames.count, first + frames_per_drain);
-                std::fill_n(sums, n, 0);
-                std::fill_n(squares, n, Square{0});
-                for (std::size_t f = first; f < last; ++f) {
-                    const std::byte* x = pixels_of(f);
-                    add_kernel(x, n, sums, squares);
-                    slots[f] = block_kernel(x, n);
-                }
-                if (subtract) {
-                    for (std::size_t i = 0; i < n; ++i) sum[i] -= sums[i];
-                    for (std::size_t i = 0; i < n; ++i) sum_of_squares[i] -= squares[i];
-                } else {
-                    for (std::size_t i = 0; i < n; ++i) sum[i] += sums[i];
-                    for (std::size_t i = 0; i < n; ++i) sum_of_squares[i] += squares[i];
-                }
+                kernels.clear(sums);
+                std::size_t added = 0;
+                strips.for_each_group(first, last, begin, n,
+                                      [&](const Group& group, std::size_t f, std::size_t count) {
+                                          kernels.add(group, n, sums);
+                                          added += group_frames;
+                                          for (std::size_t j = 0; statistics && j < count; ++j)
+                                              parts[f + j].include(kernels.tell(group.x[j], n));
+                                      });
+                kernels.drain(sums, n, added, subtract, state.sum.data() + begin,
+                              state.sum_of_squares.data() + begin);
             }
         });
 }
 
-std::vector<FrameStatistics> accumulate_integers(const FramesView& frames, int threads, bool subtract,
-                                                 MomentsState& state) {
-    const MomentsKernels& k = moments_kernels();
-    switch (frames.dtype) {
-        case DType::uint8:
-            return accumulate_integers<std::uint32_t>(frames, threads, subtract, k.add_uint8, state);
-        case DType::int8:
-            return accumulate_integers<std::uint32_t>(frames, threads, subtract, k.add_int8, state);
-        case DType::uint16:
-            return accumulate_integers<std::uint64_t>(frames, threads, subtract, k.add_uint16, state);
-        default: return accumulate_integers<std::uint64_t>(frames, threads, subtract, k.add_int16, state);
+/// A number near the mean of each frame: the median of a few of its pixels. Deviations from it are as
+/// large as the standard deviation, so that their squares can be summed without cancellation.
+std::vector<double> find_origins(const FramesView& frames) {
+    constexpr std::size_t samples = 15;
+    constexpr double golden_ratio = 0.6180339887498949;  // no period of the frame is hit again and again
+    const auto tell = float_kernels(frames.dtype).tell;
+    const auto strips = std::make_unique<Strips>(frames);
+    const auto pixels = static_cast<double>(frames.shape.pixels());
+    std::vector<double> origins(frames.count);
+    for (std::size_t f = 0; f < frames.count; ++f) {
+        double values[samples];
+        for (std::size_t i = 0; i < samples; ++i) {
+            const double place = golden_ratio * static_cast<double>(i + 1);
+            const auto pixel = static_cast<std::size_t>((place - std::floor(place)) * pixels);
+            const double value = tell(strips->read(f, pixel, 1), 1, 0.0).sum;
+            values[i] = std::isfinite(value) ? value : 0.0;
+        }
+        std::nth_element(values, values + samples / 2, values + samples);
+        origins[f] = values[samples / 2];
     }
+    return origins;
 }
 
-/// Statistics first, since a frame that is not finite could not be taken back afterwards.
-std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int threads, bool subtract,
-                                               MomentsState& state) {
-    std::vector<FrameStatistics> statistics = frame_statistics(frames, threads);
-    for (std::size_t f = 0; f < frames.count; ++f) {
+/// Adds the first `count` frames to one strip of the double-double sums, or takes them away. Gives the
+/// number of frames that were, less than `count` if a pixel is not finite: frames come and go by whole
+/// batches.
+std::size_t accumulate_strip(Strips& strips, std::size_t count, std::size_t begin, std::size_t n,
+                             bool subtract, const FloatKernels& kernels, MomentsState& state,
+                             const std::vector<double>& origins, FloatPart* parts) {
+    FloatSums sums;
+    for (std::size_t first = 0; first < count; first += frames_per_batch) {
+        const std::size_t last = std::min(count, first + frames_per_batch);
+        kernels.clear(sums);
+        strips.for_each_group(first, last, begin, n, [&](const Group& group, std::size_t f, std::size_t m) {
+            kernels.bound(group, n, sums);
+            for (std::size_t j = 0; parts != nullptr && j < m; ++j)
+                parts[f + j].include(kernels.tell(group.x[j], n, origins[f + j]));
+        });
+        if (!kernels.usable(sums, n)) return first;
+        strips.for_each_group(first, last, begin, n, [&](const Group& group, std::size_t f, std::size_t) {
+            kernels.add(group, n, f == first, sums);
+        });
+        kernels.drain(sums, n, subtract, state.sum_high.data() + begin, state.sum_low.data() + begin,
+                      state.sum_of_squares_high.data() + begin, state.sum_of_squares_low.data() + begin);
+    }
+    return count;
+}
+
+/// @throws NonFinite for the first frame that cannot be added.
+void check_finite(const std::vector<FrameStatistics>& statistics) {
+    for (std::size_t f = 0; f < statistics.size(); ++f) {
         const FrameStatistics& s = statistics[f];
         if (std::isnan(s.min))
             throw NonFinite(f, "frame " + std::to_string(f) + " has NaN or infinite pixels");
@@ -195,20 +272,33 @@ std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int thr
             throw NonFinite(
                 f, "frame " + std::to_string(f) + " has pixels beyond 3e144, whose squares overflow");
     }
-    const std::size_t pixels = frames.shape.pixels();
-    const bool dense = frames.frames_contiguous();
-    const auto add_kernel = float_add(frames.dtype);
-    parallel_for(block_count(pixels), threads, [&](std::size_t b) {
-        Scratch scratch;
-        const std::size_t begin = b * block_pixels;
-        const std::size_t n = std::min(block_pixels, pixels - begin);
-        for (std::size_t f = 0; f < frames.count; ++f) {
-            add_kernel(block_of(frames, dense, f, begin, n, scratch), n, subtract ? -1.0 : 1.0,
-                       state.sum_high.data() + begin, state.sum_low.data() + begin,
-                       state.sum_of_squares_high.data() + begin, state.sum_of_squares_low.data() + begin);
-        }
-    });
-    return statistics;
+}
+
+/// Adds the frames to the double-double sums, or takes them away.
+std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int threads, bool subtract,
+                                               bool statistics, MomentsState& state) {
+    const FloatKernels& kernels = float_kernels(frames.dtype);
+    const std::vector<double> origins = statistics ? find_origins(frames) : std::vector<double>{};
+    std::vector<std::size_t> done((frames.shape.pixels() + float_strip_pixels - 1) / float_strip_pixels);
+    std::atomic<bool> failed{false};
+    std::vector<FrameStatistics> result =
+        over_strips<FloatPart>(frames, origins, statistics, threads,
+                               [&](Strips& strips, std::size_t begin, std::size_t n, FloatPart* parts) {
+                                   if (failed.load(std::memory_order_relaxed)) return;
+                                   std::size_t& added = done[begin / float_strip_pixels];
+                                   added = accumulate_strip(strips, frames.count, begin, n, subtract, kernels,
+                                                            state, origins, statistics ? parts : nullptr);
+                                   if (added < frames.count) failed.store(true, std::memory_order_relaxed);
+                               });
+    if (!failed) return result;
+    // To look for such frames beforehand would read all frames twice. So what was added is taken away.
+    over_strips<FloatPart>(frames, {}, false, threads,
+                           [&](Strips& strips, std::size_t begin, std::size_t n, FloatPart*) {
+                               accumulate_strip(strips, done[begin / float_strip_pixels], begin, n, !subtract,
+                                                kernels, state, {}, nullptr);
+                           });
+    check_finite(frame_statistics(frames, threads));
+    return result;
 }
 
 DoubleDouble exact(std::uint64_t value) {
@@ -286,23 +376,28 @@ void fill_from_variance(const MomentsState& state, std::uint64_t ddof, double* o
 
 }  // namespace
 
+const std::byte detail::zeros[strip_pixels * sizeof(double)] = {};
+
 std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads) {
     if (frames.shape.pixels() == 0)
         throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
     threads = resolve_threads(threads);
     if (kind_of(frames.dtype) == Kind::integer) {
-        const auto kernel = integer_block(frames.dtype);
-        return over_blocks<IntegerBlock>(
-            frames, threads, [&](std::size_t, std::size_t n, const auto& pixels_of, IntegerBlock* slots) {
-                for (std::size_t f = 0; f < frames.count; ++f) slots[f] = kernel(pixels_of(f), n);
+        const auto tell = integer_kernels(frames.dtype).tell;
+        return over_strips<IntegerPart>(
+            frames, {}, true, threads,
+            [&](Strips& strips, std::size_t begin, std::size_t n, IntegerPart* parts) {
+                for (std::size_t f = 0; f < frames.count; ++f)
+                    parts[f].include(tell(strips.read(f, begin, n), n));
             });
     }
-    const auto kernel = float_block(frames.dtype);
-    return over_blocks<FloatBlock>(frames, threads,
-                                   [&](std::size_t, std::size_t n, const auto& pixels_of, FloatBlock* slots) {
-                                       for (std::size_t f = 0; f < frames.count; ++f)
-                                           slots[f] = kernel(pixels_of(f), n);
-                                   });
+    const auto tell = float_kernels(frames.dtype).tell;
+    const std::vector<double> origins = find_origins(frames);
+    return over_strips<FloatPart>(frames, origins, true, threads,
+                                  [&](Strips& strips, std::size_t begin, std::size_t n, FloatPart* parts) {
+                                      for (std::size_t f = 0; f < frames.count; ++f)
+                                          parts[f].include(tell(strips.read(f, begin, n), n, origins[f]));
+                                  });
 }
 
 PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
@@ -368,15 +463,17 @@ void PixelMoments::reset_if_empty() {
         std::fill(part->begin(), part->end(), 0.0);
 }
 
-std::vector<FrameStatistics> PixelMoments::add(const FramesView& frames, int threads) {
+std::vector<FrameStatistics> PixelMoments::add(const FramesView& frames, int threads, bool statistics) {
     check_frames(frames);
     threads = resolve_threads(threads);
     if (frames.count > max_count - state_.count)
         throw InvalidArgument("more than " + std::to_string(max_count) + " frames");
-    auto statistics = state_.kind == Kind::integer ? accumulate_integers(frames, threads, false, state_)
-                                                   : accumulate_floats(frames, threads, false, state_);
+    auto result = state_.kind == Kind::integer
+                      ? accumulate_integers(frames, threads, false, statistics, state_)
+                      : accumulate_floats(frames, threads, false, statistics, state_);
     state_.count += frames.count;
-    return statistics;
+    if (!statistics) result.clear();
+    return result;
 }
 
 void PixelMoments::subtract(const FramesView& frames, int threads) {
@@ -386,9 +483,9 @@ void PixelMoments::subtract(const FramesView& frames, int threads) {
         throw InvalidArgument("cannot subtract " + std::to_string(frames.count) + " frames from " +
                               std::to_string(state_.count));
     if (state_.kind == Kind::integer)
-        accumulate_integers(frames, threads, true, state_);
+        accumulate_integers(frames, threads, true, false, state_);
     else
-        accumulate_floats(frames, threads, true, state_);
+        accumulate_floats(frames, threads, true, false, state_);
     state_.count -= frames.count;
     reset_if_empty();
 }

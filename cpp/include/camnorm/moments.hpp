@@ -60,10 +60,10 @@ public:
     /// The same, for code that reads a state from elsewhere into its place.
     MomentsState& state() noexcept { return state_; }
 
-    /// Adds frames and returns their statistics from the same pass.
+    /// Adds frames and returns their statistics from the same pass; none if they are not asked for.
     /// @throws InvalidArgument for another shape, WrongKind for frames of the other kind, NonFinite
     /// for a frame with NaN or infinite pixels; nothing is added then.
-    std::vector<FrameStatistics> add(const FramesView& frames, int threads = 0);
+    std::vector<FrameStatistics> add(const FramesView& frames, int threads = 0, bool statistics = true);
 
     /// Takes frames back that were added before.
     /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.

@@ -1,162 +1,675 @@
 #include "kernels/moments.hpp"
 
 #include "double_double.hpp"
+#include "kernels/simd.hpp"
 
 namespace camnorm::detail::CAMNORM_ISA {
 namespace {
 
-template <class T>
-inline T load(const std::byte* x, std::size_t i) {
-    T value;
-    __builtin_memcpy(&value, x + i * sizeof(T), sizeof(T));
-    return value;
+constexpr std::size_t cache_line = 64;
+
+inline void prefetch(const Group& group, std::size_t offset) {
+    for (const std::byte* next : group.next) __builtin_prefetch(next + offset);
 }
 
-template <class T, class Square>
-void add_integer(const std::byte* x, std::size_t n, std::int32_t* sums, Square* squares) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-        const std::int32_t v = load<T>(x, i);
-        sums[i] += v;
-        // |v| <= 65535: the square fits 32 bits without a sign.
-        squares[i] += static_cast<std::uint32_t>(v) * static_cast<std::uint32_t>(v);
+/// Calls step(pixels of each frame, first pixel) for each vector of `Pixels` pixels; the last one may
+/// be filled up with zeros.
+template <std::size_t Pixels, class Step>
+inline void over_vectors(const Group& group, std::size_t n, const Step& step) {
+    static_assert(strip_pixels % Pixels == 0);
+    constexpr std::size_t size = width / Pixels;
+    std::size_t i = 0;
+    for (; i + Pixels <= n; i += Pixels) {
+        const std::size_t offset = i * size;
+        if (offset % cache_line == 0) prefetch(group, offset);
+        const std::byte* x[group_frames];
+        for (std::size_t f = 0; f < group_frames; ++f) x[f] = group.x[f] + offset;
+        step(x, i);
+    }
+    if (i == n) return;
+    std::byte padded[group_frames][width] = {};
+    const std::byte* x[group_frames];
+    for (std::size_t f = 0; f < group_frames; ++f) {
+        __builtin_memcpy(padded[f], group.x[f] + i * size, (n - i) * size);
+        x[f] = padded[f];
+    }
+    step(x, i);
+}
+
+inline void add_to(std::uint32_t* sums, Bits a) { store(sums, add32(load(sums), a)); }
+
+inline std::uint64_t sum_of_lanes32(Bits a) {
+    std::uint32_t lanes[width / 4];
+    store(lanes, a);
+    std::uint64_t sum = 0;
+    for (const std::uint32_t lane : lanes) sum += lane;
+    return sum;
+}
+
+inline std::int64_t sum_of_signed_lanes32(Bits a) {
+    std::int32_t lanes[width / 4];
+    store(lanes, a);
+    std::int64_t sum = 0;
+    for (const std::int32_t lane : lanes) sum += lane;
+    return sum;
+}
+
+// 8-bit pixels: u = x ^ Flip lies between 0 and 255, and x = u + Offset. Bytes of four frames are
+// interleaved, so that one lane of 32 bits holds the same pixel of all four.
+
+inline void clear_bytes(IntegerSums& sums) noexcept {
+    __builtin_memset(sums.sum, 0, sizeof sums.sum);
+    __builtin_memset(sums.square_low, 0, sizeof sums.square_low);
+}
+
+#if defined(__AVX512VNNI__)
+
+// One dot product with 1, 1, 1, 1 sums u; one with u - 128, which is signed as the instruction wants
+// it, sums u * (u - 128).
+inline Bits sum_four(Bits sums, Bits u) { return _mm512_dpbusd_epi32(sums, u, every8(1)); }
+inline Bits square_four(Bits sums, Bits u) { return _mm512_dpbusd_epi32(sums, u, u ^ every8(0x80)); }
+#else
+
+inline Bits sum_four(Bits sums, Bits u) {
+    const Bits pairs = add16(u & every16(0xFF), right16(u, 8));
+    return add32(sums, multiply_add16(pairs, every16(1)));
+}
+inline Bits square_four(Bits sums, Bits u) {
+    const Bits even = u & every16(0xFF);
+    const Bits odd = right16(u, 8);
+    return add32(sums, add32(multiply_add16(even, even), multiply_add16(odd, odd)));
+}
+#endif
+
+template <int Flip>
+void add_bytes(const Group& group, std::size_t n, IntegerSums& sums) noexcept {
+    const Bits flip = every8(Flip);
+    over_vectors<width>(group, n, [&](const std::byte* const* x, std::size_t i) {
+        const Bits a = load(x[0]) ^ flip;
+        const Bits b = load(x[1]) ^ flip;
+        const Bits c = load(x[2]) ^ flip;
+        const Bits d = load(x[3]) ^ flip;
+        const Bits ab_low = low8(a, b);
+        const Bits ab_high = high8(a, b);
+        const Bits cd_low = low8(c, d);
+        const Bits cd_high = high8(c, d);
+        const Bits u[4] = {low16(ab_low, cd_low), high16(ab_low, cd_low), low16(ab_high, cd_high),
+                           high16(ab_high, cd_high)};
+        for (std::size_t k = 0; k < 4; ++k) {
+            std::uint32_t* sum = sums.sum + i + k * (width / 4);
+            std::uint32_t* square = sums.square_low + i + k * (width / 4);
+            store(sum, sum_four(load(sum), u[k]));
+            store(square, square_four(load(square), u[k]));
+        }
+    });
+}
+
+/// Pixels that are drained together: they lie together in both orders.
+constexpr std::size_t piece = width < 32 ? 2 : 4;
+using Piece __attribute__((vector_size(piece * 8))) = std::uint64_t;
+using SignedPiece __attribute__((vector_size(piece * 8))) = std::int64_t;
+using SmallPiece __attribute__((vector_size(piece * 4))) = std::uint32_t;
+using SignedSmallPiece __attribute__((vector_size(piece * 4))) = std::int32_t;
+
+inline Piece widen_unsigned(const std::uint32_t* p) {
+    return __builtin_convertvector(load_as<SmallPiece>(p), Piece);
+}
+inline Piece widen_signed(const std::uint32_t* p) {
+    return (Piece) __builtin_convertvector(load_as<SignedSmallPiece>(p), SignedPiece);
+}
+
+/// Adds the sums of x = u + Offset to the state: sum(x) and sum(x^2) from sum(u) and sum(u^2), which
+/// sums_at(place) gives of four pixels. Each vector of `Pixels` pixels was unpacked into Parts vectors of
+/// sums, of which four lie together in both orders.
+template <std::size_t Pixels, std::size_t Parts, long long Offset, class SumsAt>
+inline void drain(std::size_t n, std::size_t frames, bool subtract, std::int64_t* sum,
+                  std::uint64_t* sum_of_squares, const SumsAt& sums_at) {
+    constexpr std::size_t per_lane = 4 * Parts;  // pixels of one lane of 128 bits
+    const std::uint64_t sign = subtract ? ~std::uint64_t{0} : 0;
+    const std::uint64_t shift = static_cast<std::uint64_t>(Offset) * frames;
+    const std::uint64_t square_shift = static_cast<std::uint64_t>(Offset * Offset) * frames;
+    const auto drain_piece = [&](std::size_t place, std::int64_t* s, std::uint64_t* q) {
+        const Unevaluated<Piece> u = sums_at(place);
+        const Piece x = u.high + shift;
+        const Piece x2 = u.low + u.high * static_cast<std::uint64_t>(2 * Offset) + square_shift;
+        store(s, load_as<Piece>(s) + ((x ^ sign) - sign));
+        store(q, load_as<Piece>(q) + ((x2 ^ sign) - sign));
+    };
+    for (std::size_t base = 0; base < n; base += Pixels) {
+        for (std::size_t k = 0; k < Pixels; k += piece) {
+            const std::size_t pixel = base + k;
+            const std::size_t part = k % per_lane / 4;
+            const std::size_t place = base + part * (width / 4) + k / per_lane * 4 + k % 4;
+            if (pixel + piece <= n) {
+                if (pixel % (cache_line / 8) == 0) {
+                    __builtin_prefetch(sum + pixel + strip_pixels, 1, 2);
+                    __builtin_prefetch(sum_of_squares + pixel + strip_pixels, 1, 2);
+                }
+                drain_piece(place, sum + pixel, sum_of_squares + pixel);
+            } else if (pixel < n) {
+                std::int64_t s[piece] = {};
+                std::uint64_t q[piece] = {};
+                __builtin_memcpy(s, sum + pixel, (n - pixel) * sizeof *s);
+                __builtin_memcpy(q, sum_of_squares + pixel, (n - pixel) * sizeof *q);
+                drain_piece(place, s, q);
+                __builtin_memcpy(sum + pixel, s, (n - pixel) * sizeof *s);
+                __builtin_memcpy(sum_of_squares + pixel, q, (n - pixel) * sizeof *q);
+            }
+        }
     }
 }
 
-template <class T>
-IntegerBlock block_integer(const std::byte* x, std::size_t n) noexcept {
-    // Of at most block_pixels values: the sum fits 32 bits.
-    std::int32_t sum = 0;
-    std::uint64_t squares = 0;
-    T min = load<T>(x, 0);
-    T max = min;
-    for (std::size_t i = 0; i < n; ++i) sum += load<T>(x, i);
-    for (std::size_t i = 0; i < n; ++i) {
-        const std::int32_t v = load<T>(x, i);
-        const std::uint32_t square = static_cast<std::uint32_t>(v) * static_cast<std::uint32_t>(v);
-        squares += square;
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-        const T v = load<T>(x, i);
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-    }
-    return {sum, squares, min, max};
+template <int Offset>
+void drain_bytes(const IntegerSums& sums, std::size_t n, std::size_t frames, bool subtract, std::int64_t* sum,
+                 std::uint64_t* sum_of_squares) noexcept {
+    drain<width, 4, Offset>(n, frames, subtract, sum, sum_of_squares, [&](std::size_t i) {
+        const Piece u = widen_unsigned(sums.sum + i);
+#if defined(__AVX512VNNI__)
+        return Unevaluated<Piece>{u, widen_signed(sums.square_low + i) + u * 128};
+#else
+        return Unevaluated<Piece>{u, widen_unsigned(sums.square_low + i)};
+#endif
+    });
 }
 
-/// x^2 exactly. That of a float32 fits a double.
-template <class T>
-inline DoubleDouble square(double x) {
-    return two_product(x, x);
+template <int Flip, int Offset>
+IntegerStrip tell_bytes(const std::byte* x, std::size_t n) noexcept {
+    const Bits flip = every8(Flip);
+    Bits sums{};
+    Bits squares{};
+    Bits low = every8(0xFF);
+    Bits high{};
+    const auto step = [&](Bits u) {
+        sums += sum8(u);
+        squares = square_four(squares, u);
+        low = min8(low, u);
+        high = max8(high, u);
+    };
+    std::size_t i = 0;
+    for (; i + width <= n; i += width) step(load(x + i) ^ flip);
+    std::int64_t sum = 0;
+    std::uint8_t lows[width];
+    std::uint8_t highs[width];
+    std::uint64_t pixel_sums[width / 8];
+    store(pixel_sums, sums);
+    for (const std::uint64_t s : pixel_sums) sum += static_cast<std::int64_t>(s);
+    std::uint64_t square_sum = 0;
+    {
+        std::int32_t lanes[width / 4];
+        store(lanes, squares);
+        std::int64_t total = 0;
+        for (const std::int32_t lane : lanes) total += lane;
+        square_sum = static_cast<std::uint64_t>(total);
+#if defined(__AVX512VNNI__)
+        square_sum += 128 * static_cast<std::uint64_t>(sum);
+#endif
+    }
+    store(lows, low);
+    store(highs, high);
+    std::uint8_t least = 255;
+    std::uint8_t most = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+        least = lows[j] < least ? lows[j] : least;
+        most = highs[j] > most ? highs[j] : most;
+    }
+    for (; i < n; ++i) {
+        const auto u = static_cast<std::uint8_t>(static_cast<int>(x[i]) ^ Flip);
+        sum += u;
+        square_sum += static_cast<std::uint64_t>(u) * u;
+        least = u < least ? u : least;
+        most = u > most ? u : most;
+    }
+    const auto count = static_cast<std::int64_t>(n);
+    const std::int64_t x2 =
+        static_cast<std::int64_t>(square_sum) + 2 * Offset * sum + std::int64_t{Offset} * Offset * count;
+    return {sum + Offset * count, static_cast<std::uint64_t>(x2), least + Offset, most + Offset};
 }
+
+// 16-bit pixels: s = x ^ Flip lies between -32768 and 32767, and x = s + Offset. Words of two frames
+// are interleaved, so that one multiply-add gives s^2 of both: up to 2^31, as an unsigned number.
+
+void clear_words(IntegerSums& sums) noexcept { __builtin_memset(&sums, 0, sizeof sums); }
+
+/// A sum of at most 2^16 numbers of 32 bits, from its low 32 bits and the sum of the numbers' high
+/// halves: what the latter lacks is less than 2^32.
+template <class T>
+inline T join(T low, T high) {
+    const T least = high << 16;
+    return least + ((low - least) & 0xFFFFFFFFu);
+}
+
+template <int Flip>
+void add_words(const Group& group, std::size_t n, IntegerSums& sums) noexcept {
+    const Bits flip = every16(Flip);
+    const Bits one = every16(1);
+    over_vectors<width / 2>(group, n, [&](const std::byte* const* x, std::size_t i) {
+        const Bits a = load(x[0]) ^ flip;
+        const Bits b = load(x[1]) ^ flip;
+        const Bits c = load(x[2]) ^ flip;
+        const Bits d = load(x[3]) ^ flip;
+        const Bits ab[2] = {low16(a, b), high16(a, b)};
+        const Bits cd[2] = {low16(c, d), high16(c, d)};
+        for (std::size_t k = 0; k < 2; ++k) {
+            const std::size_t place = i + k * (width / 4);
+            add_to(sums.sum + place, add32(multiply_add16(ab[k], one), multiply_add16(cd[k], one)));
+            const Bits ab2 = multiply_add16(ab[k], ab[k]);
+            const Bits cd2 = multiply_add16(cd[k], cd[k]);
+            add_to(sums.square_low + place, add32(ab2, cd2));
+            add_to(sums.square_high + place, add32(right32(ab2, 16), right32(cd2, 16)));
+        }
+    });
+}
+
+template <int Offset>
+void drain_words(const IntegerSums& sums, std::size_t n, std::size_t frames, bool subtract, std::int64_t* sum,
+                 std::uint64_t* sum_of_squares) noexcept {
+    drain<width / 2, 2, Offset>(n, frames, subtract, sum, sum_of_squares, [&](std::size_t i) {
+        return Unevaluated<Piece>{widen_signed(sums.sum + i), join(widen_unsigned(sums.square_low + i),
+                                                                   widen_unsigned(sums.square_high + i))};
+    });
+}
+
+template <int Flip, int Offset>
+IntegerStrip tell_words(const std::byte* x, std::size_t n) noexcept {
+    constexpr std::size_t pixels = width / 2;
+    const Bits flip = every16(Flip);
+    Bits sums{};
+    Bits squares_low{};
+    Bits squares_high{};
+    Bits low = every16(32767);
+    Bits high = every16(-32768);
+    std::size_t i = 0;
+    for (; i + pixels <= n; i += pixels) {
+        const Bits s = load(x + 2 * i) ^ flip;
+        sums = add32(sums, multiply_add16(s, every16(1)));
+        const Bits s2 = multiply_add16(s, s);
+        squares_low = add32(squares_low, s2);
+        squares_high = add32(squares_high, right32(s2, 16));
+        low = min16(low, s);
+        high = max16(high, s);
+    }
+    std::int64_t sum = sum_of_signed_lanes32(sums);
+    std::int64_t square_sum = 0;
+    {
+        std::uint32_t lows[width / 4];
+        std::uint32_t highs[width / 4];
+        store(lows, squares_low);
+        store(highs, squares_high);
+        for (std::size_t j = 0; j < width / 4; ++j)
+            square_sum += static_cast<std::int64_t>(join<std::uint64_t>(lows[j], highs[j]));
+    }
+    std::int16_t lows[pixels];
+    std::int16_t highs[pixels];
+    store(lows, low);
+    store(highs, high);
+    int least = 32767;
+    int most = -32768;
+    for (std::size_t j = 0; j < pixels; ++j) {
+        least = lows[j] < least ? lows[j] : least;
+        most = highs[j] > most ? highs[j] : most;
+    }
+    for (; i < n; ++i) {
+        std::uint16_t bits;
+        __builtin_memcpy(&bits, x + 2 * i, 2);
+        const int s = static_cast<std::int16_t>(bits ^ static_cast<std::uint16_t>(Flip));
+        sum += s;
+        square_sum += static_cast<std::int64_t>(s) * s;
+        least = s < least ? s : least;
+        most = s > most ? s : most;
+    }
+    const auto count = static_cast<std::int64_t>(n);
+    square_sum += 2 * Offset * sum + std::int64_t{Offset} * Offset * count;
+    return {sum + Offset * count, static_cast<std::uint64_t>(square_sum), least + Offset, most + Offset};
+}
+
+// Float pixels and 32-bit integers, in float64: `lanes` of them a vector.
+
+constexpr std::size_t lanes = width / sizeof(double);
+using Doubles __attribute__((vector_size(width))) = double;
+using Floats __attribute__((vector_size(width))) = float;
+using HalfFloats __attribute__((vector_size(width / 2))) = float;
+using HalfIntegers __attribute__((vector_size(width / 2))) = std::int32_t;
+
+inline Doubles every(double x) { return Doubles{} + x; }
+
+inline Doubles widen(HalfFloats v) {
+#if defined(__AVX512BW__)
+    return _mm512_maskz_cvtps_pd(0xFF, v);  // the compiler's own way goes by halves
+#else
+    return __builtin_convertvector(v, Doubles);
+#endif
+}
+
+inline Doubles widen(HalfIntegers v) { return __builtin_convertvector(v, Doubles); }
+
+/// What is particular to a type of pixels: how `lanes` of them become float64; the largest ones that
+/// bound() keeps, as vectors of Bound; whether squares are exact in float64.
+template <class T>
+struct Pixel;
+
 template <>
-inline DoubleDouble square<float>(double x) {
-    return {x * x, 0.0};
+struct Pixel<double> {
+    static constexpr bool exact_square = false;
+    using Vector = Doubles;
+    using Bound = Bits;
+    static constexpr long long magnitude = 0x7FFFFFFFFFFFFFFF;
+    static Doubles load(const std::byte* x) { return load_as<Doubles>(x); }
+};
+
+template <>
+struct Pixel<float> {
+    static constexpr bool exact_square = true;  // 24 bits, 48 in the square
+    using Vector = Floats;
+    using Bound = Integers;
+    static constexpr std::int32_t magnitude = 0x7FFFFFFF;
+    static Doubles load(const std::byte* x) { return widen(load_as<HalfFloats>(x)); }
+};
+
+template <>
+struct Pixel<std::int32_t> {
+    static constexpr bool exact_square = false;
+    using Vector = Integers;
+    static Doubles load(const std::byte* x) { return widen(load_as<HalfIntegers>(x)); }
+};
+
+template <>
+struct Pixel<std::uint32_t> {
+    static constexpr bool exact_square = false;
+    using Vector = UnsignedIntegers;
+    // Only AVX-512 converts unsigned integers.
+    static Doubles load(const std::byte* x) {
+        constexpr std::int32_t sign_bit = -2147483647 - 1;
+        return widen(load_as<HalfIntegers>(x) ^ sign_bit) + 2147483648.0;
+    }
+};
+
+template <class T>
+constexpr bool is_integer = static_cast<T>(0.5) == static_cast<T>(0);
+
+inline void clear_floats(FloatSums& sums) noexcept { __builtin_memset(sums.largest, 0, sizeof sums.largest); }
+
+template <class T>
+void bound_floats(const Group& group, std::size_t n, FloatSums& sums) noexcept {
+    using Bound = typename Pixel<T>::Bound;
+    auto* const largest = reinterpret_cast<std::byte*>(sums.largest);
+    over_vectors<width / sizeof(T)>(group, n, [&](const std::byte* const* x, std::size_t i) {
+        std::byte* const place = largest + i * sizeof(T);
+        // The bits of positive floats are ordered as integers, infinity and NaN above all.
+        auto bound = load_as<Bound>(place);
+        for (std::size_t f = 0; f < group_frames; ++f) {
+            const Bound bits = load_as<Bound>(x[f]) & Pixel<T>::magnitude;
+            bound = bits > bound ? bits : bound;
+        }
+        store(place, bound);
+    });
+}
+
+/// 32-bit integers have one bound for all.
+inline void bound_integers(const Group& group, std::size_t n, FloatSums&) noexcept {
+    for (std::size_t i = 0; i < n * sizeof(std::int32_t); i += cache_line) prefetch(group, i);
 }
 
 template <class T>
-void add_float(const std::byte* x, std::size_t n, double sign, double* sum_high, double* sum_low,
-               double* squares_high, double* squares_low) noexcept {
+bool usable_floats(const FloatSums& sums, std::size_t n) noexcept {
+    std::size_t beyond = 0;
     for (std::size_t i = 0; i < n; ++i) {
-        const auto v = static_cast<double>(load<T>(x, i));
-        const DoubleDouble s = add({sum_high[i], sum_low[i]}, sign * v);
-        sum_high[i] = s.high;
-        sum_low[i] = s.low;
-        const DoubleDouble p = square<T>(v);
-        const DoubleDouble q =
-            add({squares_high[i], squares_low[i]}, DoubleDouble{sign * p.high, sign * p.low});
-        squares_high[i] = q.high;
-        squares_low[i] = q.low;
+        T value;
+        __builtin_memcpy(&value, reinterpret_cast<const std::byte*>(sums.largest) + i * sizeof value,
+                         sizeof value);
+        beyond += static_cast<double>(value) <= largest_pixel ? 0u : 1u;
     }
+    return beyond == 0;
+}
+
+inline bool usable_integers(const FloatSums&, std::size_t) noexcept { return true; }
+
+/// The largest pixels from the i-th on.
+template <class T>
+inline Doubles largest_of(const FloatSums& sums, std::size_t i) {
+    if constexpr (is_integer<T>) return every(0x1p32);
+    return Pixel<T>::load(reinterpret_cast<const std::byte*>(sums.largest) + i * sizeof(T));
+}
+
+/// 1.5 * 2^k, in the middle between powers of two, such that a batch of numbers up to `largest` neither
+/// adds nor takes away more than 2^(k-1).
+inline Doubles outweighing(Doubles largest) {
+    static_assert(frames_per_batch <= 32);
+    constexpr long long exponent = 0x7FF0000000000000;
+    constexpr long long step = 1ll << 52;
+    return (Doubles)((((Bits)largest & exponent) + 7 * step) | (step >> 1));
+}
+
+/// a + b and a - b in the units that multiply and add, since those that only add are all in use.
+inline Doubles other_add(Doubles a, Doubles b) {
+#if defined(__AVX512BW__)
+    return _mm512_fmadd_pd(a, every(1.0), b);
+#elif defined(__AVX2__)
+    return _mm256_fmadd_pd(a, every(1.0), b);
+#else
+    return a + b;
+#endif
+}
+inline Doubles other_subtract(Doubles a, Doubles b) {
+#if defined(__AVX512BW__)
+    return _mm512_fmsub_pd(a, every(1.0), b);
+#elif defined(__AVX2__)
+    return _mm256_fmsub_pd(a, every(1.0), b);
+#else
+    return a - b;
+#endif
+}
+
+/// high + low += x where high outweighs x.
+inline void fast_two_sum_into(Doubles& high, Doubles& low, Doubles x) {
+    const Doubles s = high + x;
+    low = other_add(x - other_subtract(s, high), low);
+    high = s;
+}
+
+/// v * v - p, exactly, where p is v * v rounded.
+inline Doubles square_residue(Doubles v, [[maybe_unused]] Doubles p) {
+#if defined(__AVX512BW__)
+    return _mm512_fmsub_pd(v, v, p);
+#elif defined(__AVX2__)
+    return _mm256_fmsub_pd(v, v, p);
+#else
+    Doubles residue;
+    for (std::size_t j = 0; j < lanes; ++j) residue[j] = two_product(v[j], v[j]).low;
+    return residue;
+#endif
+}
+
+template <class T>
+void add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept {
+    over_vectors<width / sizeof(T)>(group, n, [&](const std::byte* const* x, std::size_t begin) {
+        for (std::size_t k = 0; k < width / sizeof(T); k += lanes) {
+            const std::size_t i = begin + k;
+            Doubles sum_high;
+            Doubles sum_low{};
+            Doubles squares_high;
+            Doubles squares_low{};
+            if (first) {
+                const Doubles largest = largest_of<T>(sums, i);
+                sum_high = outweighing(largest);
+                squares_high = outweighing(largest * largest);
+            } else {
+                sum_high = load_as<Doubles>(sums.sum_high + i);
+                sum_low = load_as<Doubles>(sums.sum_low + i);
+                squares_high = load_as<Doubles>(sums.squares_high + i);
+                squares_low = load_as<Doubles>(sums.squares_low + i);
+            }
+            for (std::size_t f = 0; f < group_frames; ++f) {
+                const Doubles v = Pixel<T>::load(x[f] + k * sizeof(T));
+                const Doubles p = v * v;
+                fast_two_sum_into(sum_high, sum_low, v);
+                fast_two_sum_into(squares_high, squares_low, p);
+                if constexpr (!Pixel<T>::exact_square) squares_low += square_residue(v, p);
+            }
+            store(sums.sum_high + i, sum_high);
+            store(sums.sum_low + i, sum_low);
+            store(sums.squares_high + i, squares_high);
+            store(sums.squares_low + i, squares_low);
+        }
+    });
+}
+
+/// Adds a batch's sum high + low, of which high began at `origin`, to a sum of the state.
+inline void drain_into(double* state_high, double* state_low, Doubles high, Doubles low, Doubles origin,
+                       double sign) {
+    const Unevaluated<Doubles> sum = two_sum(high - origin, low);
+    const Unevaluated<Doubles> total =
+        detail::add(Unevaluated<Doubles>{load_as<Doubles>(state_high), load_as<Doubles>(state_low)},
+                    Unevaluated<Doubles>{sum.high * sign, sum.low * sign});
+    store(state_high, total.high);
+    store(state_low, total.low);
+}
+
+template <class T>
+void drain_floats(const FloatSums& sums, std::size_t n, bool subtract, double* sum_high, double* sum_low,
+                  double* squares_high, double* squares_low) noexcept {
+    const double sign = subtract ? -1.0 : 1.0;
+    double* const state[] = {sum_high, sum_low, squares_high, squares_low};
+    const auto drain_lanes = [&](std::size_t i, double* const* place) {
+        const Doubles largest = largest_of<T>(sums, i);
+        drain_into(place[0], place[1], load_as<Doubles>(sums.sum_high + i),
+                   load_as<Doubles>(sums.sum_low + i), outweighing(largest), sign);
+        drain_into(place[2], place[3], load_as<Doubles>(sums.squares_high + i),
+                   load_as<Doubles>(sums.squares_low + i), outweighing(largest * largest), sign);
+    };
+    std::size_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+        double* place[4];
+        for (std::size_t part = 0; part < 4; ++part) {
+            place[part] = state[part] + i;
+            __builtin_prefetch(place[part] + float_strip_pixels, 1, 2);
+        }
+        drain_lanes(i, place);
+    }
+    if (i == n) return;
+    double padded[4][lanes] = {};
+    double* place[4];
+    for (std::size_t part = 0; part < 4; ++part) {
+        place[part] = padded[part];
+        __builtin_memcpy(place[part], state[part] + i, (n - i) * sizeof(double));
+    }
+    drain_lanes(i, place);
+    for (std::size_t part = 0; part < 4; ++part)
+        __builtin_memcpy(state[part] + i, place[part], (n - i) * sizeof(double));
 }
 
 /// Partial results by pixel number modulo 16: the same lanes, so the same bits, whatever the width
 /// of the vectors.
-constexpr std::size_t lanes = 16;
+constexpr std::size_t partials = 16;
 
 inline double total(double* partial) {
-    for (std::size_t width = lanes / 2; width > 0; width /= 2)
-        for (std::size_t j = 0; j < width; ++j) partial[j] += partial[j + width];
+    for (std::size_t half = partials / 2; half > 0; half /= 2)
+        for (std::size_t j = 0; j < half; ++j) partial[j] += partial[j + half];
     return partial[0];
 }
 
 template <class T>
-FloatBlock block_float(const std::byte* x, std::size_t n) noexcept {
-    double sums[lanes] = {};
-    double low[lanes];
-    double high[lanes];
-    double residue[lanes] = {};  // stays 0 as long as all pixels are finite
-    const auto first = static_cast<double>(load<T>(x, 0));
-    for (std::size_t j = 0; j < lanes; ++j) low[j] = high[j] = first;
-    const auto pass = [&](std::size_t i, std::size_t j) {
-        const auto v = static_cast<double>(load<T>(x, i + j));
-        sums[j] += v;
-        low[j] = v < low[j] ? v : low[j];
-        high[j] = v > high[j] ? v : high[j];
-        residue[j] += v - v;
-    };
-    const std::size_t whole = n - n % lanes;
-    for (std::size_t i = 0; i < whole; i += lanes)
-        for (std::size_t j = 0; j < lanes; ++j) pass(i, j);
-    for (std::size_t j = 0; j < n - whole; ++j) pass(whole, j);
-
-    FloatBlock block{total(sums), 0.0, low[0], high[0], total(residue) == 0.0};
-    for (std::size_t j = 1; j < lanes; ++j) {
-        block.min = low[j] < block.min ? low[j] : block.min;
-        block.max = high[j] > block.max ? high[j] : block.max;
+FloatStrip tell_floats(const std::byte* x, std::size_t n, double origin) noexcept {
+    using Vector = typename Pixel<T>::Vector;
+    constexpr std::size_t vectors = partials / lanes;
+    constexpr std::size_t whole_vectors = partials * sizeof(T) / width;
+    Doubles sums[vectors] = {};
+    Doubles squares[vectors] = {};
+    Doubles residue[vectors] = {};  // stays 0 as long as all pixels are finite
+    Vector low[whole_vectors];
+    Vector high[whole_vectors];
+    T first;
+    __builtin_memcpy(&first, x, sizeof first);
+    for (std::size_t j = 0; j < whole_vectors; ++j) low[j] = high[j] = Vector{} + first;
+    std::size_t i = 0;
+    for (; i + partials <= n; i += partials) {
+        for (std::size_t j = 0; j < vectors; ++j) {
+            const Doubles v = Pixel<T>::load(x + (i + j * lanes) * sizeof(T));
+            const Doubles d = v - origin;
+            sums[j] = other_add(d, sums[j]);
+            squares[j] += d * d;
+            if constexpr (sizeof(T) == sizeof(double)) residue[j] += v - v;
+        }
+        for (std::size_t j = 0; j < whole_vectors; ++j) {
+            const auto v = load_as<Vector>(x + i * sizeof(T) + j * width);
+            low[j] = v < low[j] ? v : low[j];
+            high[j] = v > high[j] ? v : high[j];
+        }
     }
-
-    const double mean = block.sum / static_cast<double>(n);
-    double squares[lanes] = {};
-    double rest[lanes] = {};
-    const auto second_pass = [&](std::size_t i, std::size_t j) {
-        const double d = static_cast<double>(load<T>(x, i + j)) - mean;
-        squares[j] += d * d;
-        rest[j] += d;
-    };
-    for (std::size_t i = 0; i < whole; i += lanes)
-        for (std::size_t j = 0; j < lanes; ++j) second_pass(i, j);
-    for (std::size_t j = 0; j < n - whole; ++j) second_pass(whole, j);
-    // The rounded mean's error taken out: Chan, Golub & LeVeque, Am. Stat. 37, 242 (1983), Eq. (1.7).
-    const double r = total(rest);
-    block.sum_of_squared_deviations = total(squares) - r * r / static_cast<double>(n);
-    return block;
+    double sum[partials];
+    double square[partials];
+    double rest[partials];
+    T lows[partials];
+    T highs[partials];
+    __builtin_memcpy(sum, sums, sizeof sum);
+    __builtin_memcpy(square, squares, sizeof square);
+    __builtin_memcpy(rest, residue, sizeof rest);
+    __builtin_memcpy(lows, low, sizeof lows);
+    __builtin_memcpy(highs, high, sizeof highs);
+    for (std::size_t j = 0; i + j < n; ++j) {
+        T pixel;
+        __builtin_memcpy(&pixel, x + (i + j) * sizeof(T), sizeof pixel);
+        const auto v = static_cast<double>(pixel);
+        const double d = v - origin;
+        sum[j] += d;
+        square[j] += d * d;
+        rest[j] += sizeof(T) == sizeof(double) ? v - v : 0.0;
+        lows[j] = pixel < lows[j] ? pixel : lows[j];
+        highs[j] = pixel > highs[j] ? pixel : highs[j];
+    }
+    for (std::size_t j = 1; j < partials; ++j) {
+        lows[0] = lows[j] < lows[0] ? lows[j] : lows[0];
+        highs[0] = highs[j] > highs[0] ? highs[j] : highs[0];
+    }
+    FloatStrip strip{total(sum), total(square), static_cast<double>(lows[0]), static_cast<double>(highs[0]),
+                     total(rest) == 0.0};
+    // The squares of finite float32 pixels cannot overflow.
+    if (sizeof(T) != sizeof(double)) strip.finite = strip.sum_of_squares - strip.sum_of_squares == 0.0;
+    return strip;
 }
 
 void widen_float16(const std::byte* x, std::size_t n, float* out) noexcept {
-    for (std::size_t i = 0; i < n; ++i) {
-        const std::uint32_t bits = load<std::uint16_t>(x, i);
-        const std::uint32_t magnitude = (bits & 0x7FFFu) << 13;
+    constexpr std::size_t pixels = width / sizeof(float);
+    using Halves __attribute__((vector_size(width / 2))) = std::uint16_t;
+    const auto widen_halves = [](Halves halves) -> Floats {
+#if defined(__AVX512BW__)
+        return _mm512_maskz_cvtph_ps(0xFFFF, (__m256i)halves);
+#elif defined(__F16C__)
+        return _mm256_cvtph_ps((__m128i)halves);
+#else
+        const auto bits = __builtin_convertvector(halves, UnsignedIntegers);
+        const UnsignedIntegers magnitude = (bits & 0x7FFFu) << 13;
         // The exponent's bias is 15 there and 127 here. Multiplying puts it right for subnormals too.
-        float scaled;
-        __builtin_memcpy(&scaled, &magnitude, sizeof scaled);
-        scaled *= 0x1p112f;
-        std::uint32_t result;
-        __builtin_memcpy(&result, &scaled, sizeof result);
-        result = magnitude >= 0x0F800000u ? magnitude | 0x7F800000u : result;  // infinite or NaN
-        result |= (bits & 0x8000u) << 16;
-        __builtin_memcpy(&out[i], &result, sizeof result);
-    }
+        const auto scaled = (UnsignedIntegers)((Floats)magnitude * 0x1p112f);
+        const auto beyond = (UnsignedIntegers)((Integers)magnitude >= 0x0F800000);  // infinite or NaN
+        return (Floats)(scaled | (beyond & (magnitude | 0x7F800000u)) | ((bits & 0x8000u) << 16));
+#endif
+    };
+    std::size_t i = 0;
+    for (; i + pixels <= n; i += pixels)
+        store(out + i, widen_halves(load_as<Halves>(x + i * sizeof(std::uint16_t))));
+    if (i == n) return;
+    std::uint16_t padded[pixels] = {};
+    float widened[pixels];
+    __builtin_memcpy(padded, x + i * sizeof *padded, (n - i) * sizeof *padded);
+    store(widened, widen_halves(load_as<Halves>(padded)));
+    __builtin_memcpy(out + i, widened, (n - i) * sizeof *out);
 }
 
 }  // namespace
 
 const MomentsKernels moments_kernels = {
-    add_integer<std::uint8_t, std::uint32_t>,
-    add_integer<std::int8_t, std::uint32_t>,
-    add_integer<std::uint16_t, std::uint64_t>,
-    add_integer<std::int16_t, std::uint64_t>,
-    block_integer<std::uint8_t>,
-    block_integer<std::int8_t>,
-    block_integer<std::uint16_t>,
-    block_integer<std::int16_t>,
-    add_float<std::uint32_t>,
-    add_float<std::int32_t>,
-    add_float<float>,
-    add_float<double>,
-    block_float<std::uint32_t>,
-    block_float<std::int32_t>,
-    block_float<float>,
-    block_float<double>,
+    {clear_bytes, add_bytes<0>, drain_bytes<0>, tell_bytes<0, 0>},
+    {clear_bytes, add_bytes<0x80>, drain_bytes<-128>, tell_bytes<0x80, -128>},
+    {clear_words, add_words<0x8000>, drain_words<32768>, tell_words<0x8000, 32768>},
+    {clear_words, add_words<0>, drain_words<0>, tell_words<0, 0>},
+    {clear_floats, bound_integers, usable_integers, add_floats<std::uint32_t>, drain_floats<std::uint32_t>,
+     tell_floats<std::uint32_t>},
+    {clear_floats, bound_integers, usable_integers, add_floats<std::int32_t>, drain_floats<std::int32_t>,
+     tell_floats<std::int32_t>},
+    {clear_floats, bound_floats<float>, usable_floats<float>, add_floats<float>, drain_floats<float>,
+     tell_floats<float>},
+    {clear_floats, bound_floats<double>, usable_floats<double>, add_floats<double>, drain_floats<double>,
+     tell_floats<double>},
     widen_float16,
 };
 

@@ -7,46 +7,98 @@
 
 namespace camnorm::detail {
 
-/// What a kernel tells of one block of one integer frame; exact.
-struct IntegerBlock {
+/// Pixels whose sums a kernel keeps in the first-level cache while all frames of a call pass by.
+inline constexpr std::size_t strip_pixels = 2048;
+
+inline constexpr std::size_t float_strip_pixels = 512;
+
+/// Frames that a kernel adds in one go. Where there are fewer, frames of zeros take their place.
+inline constexpr std::size_t group_frames = 4;
+
+/// Frames after which the 32-bit sums of a strip must be drained: 32768 * 65535 < 2^31.
+inline constexpr std::size_t frames_per_drain = 32768;
+
+/// The same stretch of pixels in each frame of a group, and in those that come next, which are
+/// prefetched meanwhile. Nothing is assumed about alignment.
+struct Group {
+    const std::byte* x[group_frames];
+    const std::byte* next[group_frames];
+};
+
+/// Sums over the frames of a call, in the order in which the kernels unpack pixels, of numbers that
+/// differ from the pixels by a constant: only drain() understands them.
+struct IntegerSums {
+    alignas(64) std::uint32_t sum[strip_pixels];
+    alignas(64) std::uint32_t square_low[strip_pixels];
+    alignas(64) std::uint32_t square_high[strip_pixels];  ///< of 16-bit pixels only
+};
+
+/// What a kernel tells of one strip of one integer frame; exact.
+struct IntegerStrip {
     std::int64_t sum;
     std::uint64_t sum_of_squares;
     std::int32_t min, max;
 };
 
-/// The same of a float frame: the sum of squared deviations is from the block's own mean.
-struct FloatBlock {
+/// Beyond it the square of a pixel, or the sum of squares, might overflow.
+inline constexpr double largest_pixel = 0x1p480;
+
+/// The same of a float frame, of deviations from a number near its mean.
+struct FloatStrip {
     double sum;
-    double sum_of_squared_deviations;
+    double sum_of_squares;
     double min, max;
     bool finite;
 };
 
-/// Frames after which the 32-bit sums of a block must be drained: 32768 * 65535 < 2^31, and for
-/// 8-bit squares 32768 * 255^2 < 2^32.
-inline constexpr std::size_t frames_per_drain = 32768;
+/// Where frames of zeros stand in for missing ones.
+extern const std::byte zeros[strip_pixels * sizeof(double)];
 
-/// Pixels may be unaligned everywhere; n is at most block_pixels.
+/// Kernels of one integer type, for n pixels of a strip.
+struct IntegerKernels {
+    void (*clear)(IntegerSums& sums) noexcept;
+    void (*add)(const Group& group, std::size_t n, IntegerSums& sums) noexcept;
+
+    /// Adds the sums over `frames` frames, those of zeros among them, to the state, or subtracts them.
+    void (*drain)(const IntegerSums& sums, std::size_t n, std::size_t frames, bool subtract,
+                  std::int64_t* sum, std::uint64_t* sum_of_squares) noexcept;
+
+    IntegerStrip (*tell)(const std::byte* x, std::size_t n) noexcept;
+};
+
+/// Sums over up to frames_per_batch frames of one strip, each as an unevaluated sum high + low, where
+/// high began not at 0 but at a number so large that it outweighs all that is added to it: then the
+/// rounding error of an addition takes two operations (Dekker's fast two-sum), not five. That number
+/// follows from `largest`, pixel by pixel: what low loses is 2^-90 of the pixel's own sum at most, and
+/// nothing at all of float32 pixels within a factor of 2^23.
+struct FloatSums {
+    alignas(64) double largest[float_strip_pixels];  ///< of |x|, as the type of the pixels
+    alignas(64) double sum_high[float_strip_pixels];
+    alignas(64) double sum_low[float_strip_pixels];
+    alignas(64) double squares_high[float_strip_pixels];
+    alignas(64) double squares_low[float_strip_pixels];
+};
+
+inline constexpr std::size_t frames_per_batch = 32;
+
+/// Kernels of one float type, or of 32-bit integers, for n pixels of a strip.
+struct FloatKernels {
+    void (*clear)(FloatSums& sums) noexcept;
+    /// Raises `largest`, which must be known of all frames of a batch before the first is added.
+    void (*bound)(const Group& group, std::size_t n, FloatSums& sums) noexcept;
+    /// Whether all the pixels that bound() has seen are finite, and their squares can be summed.
+    bool (*usable)(const FloatSums& sums, std::size_t n) noexcept;
+    void (*add)(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept;
+    /// Adds the sums to the double-double ones of the state, or subtracts them.
+    void (*drain)(const FloatSums& sums, std::size_t n, bool subtract, double* sum_high, double* sum_low,
+                  double* squares_high, double* squares_low) noexcept;
+
+    FloatStrip (*tell)(const std::byte* x, std::size_t n, double origin) noexcept;
+};
+
 struct MomentsKernels {
-    /// sums[i] += x[i]; squares[i] += x[i]^2.
-    void (*add_uint8)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint32_t* squares) noexcept;
-    void (*add_int8)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint32_t* squares) noexcept;
-    void (*add_uint16)(const std::byte* x, std::size_t n, std::int32_t* sums,
-                       std::uint64_t* squares) noexcept;
-    void (*add_int16)(const std::byte* x, std::size_t n, std::int32_t* sums, std::uint64_t* squares) noexcept;
-
-    IntegerBlock (*block_uint8)(const std::byte* x, std::size_t n) noexcept;
-    IntegerBlock (*block_int8)(const std::byte* x, std::size_t n) noexcept;
-    IntegerBlock (*block_uint16)(const std::byte* x, std::size_t n) noexcept;
-    IntegerBlock (*block_int16)(const std::byte* x, std::size_t n) noexcept;
-
-    /// (high, low) sums of sign * x and sign * x^2 in double-double; sign is 1 or -1.
-    using AddFloat = void (*)(const std::byte* x, std::size_t n, double sign, double* sum_high,
-                              double* sum_low, double* squares_high, double* squares_low) noexcept;
-    AddFloat add_uint32, add_int32, add_float32, add_float64;
-
-    using BlockFloat = FloatBlock (*)(const std::byte* x, std::size_t n) noexcept;
-    BlockFloat block_uint32, block_int32, block_float32, block_float64;
+    IntegerKernels uint8, int8, uint16, int16;
+    FloatKernels uint32, int32, float32, float64;
 
     /// float16 to float32, exactly.
     void (*widen_float16)(const std::byte* x, std::size_t n, float* out) noexcept;
