@@ -1,7 +1,6 @@
 #include "camnorm/moments.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -13,6 +12,7 @@
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
 #include "kernels/moments.hpp"
+#include "pages.hpp"
 #include "parallel.hpp"
 
 namespace camnorm {
@@ -25,12 +25,8 @@ __extension__ using uint128 = unsigned __int128;
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 /// A block, the piece of work that a thread takes at a time, is some strips.
-constexpr std::size_t pixels_per_block = 8 * strip_pixels;
+constexpr std::size_t pixels_per_block = 16 * strip_pixels;
 static_assert(pixels_per_block % float_strip_pixels == 0);
-
-constexpr std::size_t strip_of(DType dtype) {
-    return kind_of(dtype) == Kind::integer ? strip_pixels : float_strip_pixels;
-}
 
 /// Exact sums over the pixels of an integer frame, or of a part of it.
 struct IntegerPart {
@@ -101,6 +97,11 @@ public:
           dense_(frames.frames_contiguous()),
           in_place_(dense_ && frames.dtype != DType::float16) {}
 
+    /// Bytes of a pixel as read() gives it.
+    std::size_t pixel_bytes() const {
+        return frames_.dtype == DType::float16 ? sizeof(float) : item_size(frames_.dtype);
+    }
+
     /// Pixels [begin, begin + n) of one frame; valid until the next call with the same slot.
     const std::byte* read(std::size_t frame, std::size_t begin, std::size_t n, std::size_t slot = 0) {
         std::byte* gathered = in_place_ ? nullptr : gathered_[slot];
@@ -110,32 +111,23 @@ public:
         return reinterpret_cast<const std::byte*>(widened_[slot]);
     }
 
-    /// Calls work(group, first frame, frames) for n pixels of all frames from `first` to `last`.
-    template <class Work>
-    void for_each_group(std::size_t first, std::size_t last, std::size_t begin, std::size_t n,
-                        const Work& work) {
-        for (std::size_t f = first; f < last; f += group_frames) {
-            const std::size_t count = std::min(group_frames, last - f);
-            Group group;
-            for (std::size_t j = 0; j < group_frames; ++j) {
-                group.x[j] = j < count ? read(f + j, begin, n, j) : zeros;
-                group.next[j] =
-                    in_place_ && j < count ? next(f + group_frames + j, first, last, begin) : zeros;
-            }
-            work(group, f, count);
+    /// The same n pixels of up to group_frames frames, from the first one to before `count`; and what
+    /// will come next: the same of the following frames, or the next strip of the first ones.
+    Group group(std::size_t first, std::size_t count, std::size_t begin, std::size_t n, std::size_t strip) {
+        Group group;
+        const bool last = first + group_frames >= count;
+        const std::size_t next = last ? 0 : first + group_frames;
+        const std::size_t next_begin = last ? begin + strip : begin;
+        for (std::size_t j = 0; j < group_frames; ++j) {
+            group.x[j] = first + j < count ? read(first + j, begin, n, j) : zeros;
+            group.next[j] = in_place_ && next + j < count
+                                ? frames_.frame(next + j) + next_begin * item_size(frames_.dtype)
+                                : zeros;
         }
+        return group;
     }
 
 private:
-    /// What follows: the same pixels of the next group, or the next pixels of the first.
-    const std::byte* next(std::size_t frame, std::size_t first, std::size_t last, std::size_t begin) const {
-        if (frame >= last) {
-            frame = first + (frame - last) % group_frames;
-            begin += strip_of(frames_.dtype);
-        }
-        return frames_.frame(std::min(frame, last - 1)) + begin * item_size(frames_.dtype);
-    }
-
     const FramesView& frames_;
     bool dense_;
     bool in_place_;
@@ -143,29 +135,37 @@ private:
     alignas(64) float widened_[group_frames][strip_pixels];
 };
 
-/// Calls work(strips, begin, n, parts) for each strip of pixels; parts[f] takes what is told of frame f.
+/// Fetches the share of a group of frames, the first of which is `frame` of `count`, of the next n sums,
+/// which are to be read and written when all groups have been added.
+template <class Sum>
+void prefetch_sums(const Sum* sums, std::size_t n, std::size_t frame, std::size_t count) {
+    constexpr std::size_t line = 64 / sizeof(Sum);
+    const std::size_t end = n * std::min(frame + group_frames, count) / count;
+    for (std::size_t i = n * frame / count / line * line; i < end; i += line)
+        __builtin_prefetch(sums + i, 1, 2);
+}
+
+/// Calls work(strips, begin, end, parts) for each block of pixels; parts[f] takes what is told of frame f.
 /// Then puts the parts together, in an order that threads do not change. `origins` has a value a frame,
 /// or none.
 template <class Part, class Work>
-std::vector<FrameStatistics> over_strips(const FramesView& frames, const std::vector<double>& origins,
+std::vector<FrameStatistics> over_blocks(const FramesView& frames, const std::vector<double>& origins,
                                          bool statistics, int threads, const Work& work) {
     const std::size_t pixels = frames.shape.pixels();
     const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
     std::vector<Part> parts(statistics ? blocks * frames.count : 0);
     parallel_for(blocks, threads, [&](std::size_t b) {
         Strips strips(frames);
-        const std::size_t end = std::min(pixels, (b + 1) * pixels_per_block);
-        const std::size_t strip = strip_of(frames.dtype);
-        for (std::size_t begin = b * pixels_per_block; begin < end; begin += strip)
-            work(strips, begin, std::min(strip, end - begin),
-                 parts.data() + (statistics ? b * frames.count : 0));
+        const std::size_t begin = b * pixels_per_block;
+        work(strips, begin, std::min(pixels, begin + pixels_per_block),
+             statistics ? parts.data() + b * frames.count : nullptr);
     });
-    std::vector<FrameStatistics> result;
-    for (std::size_t f = 0; f < (statistics ? frames.count : 0); ++f) {
+    std::vector<FrameStatistics> result(statistics ? frames.count : 0);
+    parallel_for(result.size(), threads, [&](std::size_t f) {
         Part total = parts[f];
         for (std::size_t b = 1; b < blocks; ++b) total.include(parts[b * frames.count + f]);
-        result.push_back(total.statistics(pixels, origins.empty() ? 0.0 : origins[f]));
-    }
+        result[f] = total.statistics(pixels, origins.empty() ? 0.0 : origins[f]);
+    });
     return result;
 }
 
@@ -193,24 +193,29 @@ const FloatKernels& float_kernels(DType dtype) {
 std::vector<FrameStatistics> accumulate_integers(const FramesView& frames, int threads, bool subtract,
                                                  bool statistics, MomentsState& state) {
     const IntegerKernels& kernels = integer_kernels(frames.dtype);
-    return over_strips<IntegerPart>(
-        frames, {}, statistics, threads,
-        [&](Strips& strips, std::size_t begin, std::size_t n, IntegerPart* parts) {
-            IntegerSums sums;
-            for (std::size_t first = 0; first < frames.count; first += frames_per_drain) {
-                const std::size_t last = std::min(frames.count, first + frames_per_drain);
-                kernels.clear(sums);
-                std::size_t added = 0;
-                strips.for_each_group(first, last, begin, n,
-                                      [&](const Group& group, std::size_t f, std::size_t count) {
-                                          kernels.add(group, n, sums);
-                                          added += group_frames;
-                                          for (std::size_t j = 0; statistics && j < count; ++j)
-                                              parts[f + j].include(kernels.tell(group.x[j], n));
-                                      });
-                kernels.drain(sums, n, added, subtract, state.sum.data() + begin,
-                              state.sum_of_squares.data() + begin);
+    const auto accumulate_strip = [&](Strips& strips, std::size_t begin, std::size_t n, IntegerPart* parts) {
+        IntegerSums sums;
+        for (std::size_t first = 0; first < frames.count; first += frames_per_drain) {
+            const std::size_t last = std::min(frames.count, first + frames_per_drain);
+            kernels.clear(sums);
+            std::size_t added = 0;
+            for (std::size_t f = first; f < last; f += group_frames, added += group_frames) {
+                const Group group = strips.group(f, frames.count, begin, n, strip_pixels);
+                prefetch_sums(state.sum.data() + begin + strip_pixels, n, f, frames.count);
+                prefetch_sums(state.sum_of_squares.data() + begin + strip_pixels, n, f, frames.count);
+                kernels.add(group, n, sums);
+                for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
+                    parts[j].include(kernels.tell(group.x[j - f], n));
             }
+            kernels.drain(sums, n, added, subtract, state.sum.data() + begin,
+                          state.sum_of_squares.data() + begin);
+        }
+    };
+    return over_blocks<IntegerPart>(
+        frames, {}, statistics, threads,
+        [&](Strips& strips, std::size_t begin, std::size_t end, IntegerPart* parts) {
+            for (; begin < end; begin += strip_pixels)
+                accumulate_strip(strips, begin, std::min(strip_pixels, end - begin), parts);
         });
 }
 
@@ -244,20 +249,20 @@ std::size_t accumulate_strip(Strips& strips, std::size_t count, std::size_t begi
                              bool subtract, const FloatKernels& kernels, MomentsState& state,
                              const std::vector<double>& origins, FloatPart* parts) {
     FloatSums sums;
+    double* const places[] = {state.sum_high.data() + begin, state.sum_low.data() + begin,
+                              state.sum_of_squares_high.data() + begin,
+                              state.sum_of_squares_low.data() + begin};
     for (std::size_t first = 0; first < count; first += frames_per_batch) {
         const std::size_t last = std::min(count, first + frames_per_batch);
-        kernels.clear(sums);
-        strips.for_each_group(first, last, begin, n, [&](const Group& group, std::size_t f, std::size_t m) {
-            kernels.bound(group, n, sums);
-            for (std::size_t j = 0; parts != nullptr && j < m; ++j)
-                parts[f + j].include(kernels.tell(group.x[j], n, origins[f + j]));
-        });
-        if (!kernels.usable(sums, n)) return first;
-        strips.for_each_group(first, last, begin, n, [&](const Group& group, std::size_t f, std::size_t) {
-            kernels.add(group, n, f == first, sums);
-        });
-        kernels.drain(sums, n, subtract, state.sum_high.data() + begin, state.sum_low.data() + begin,
-                      state.sum_of_squares_high.data() + begin, state.sum_of_squares_low.data() + begin);
+        for (std::size_t f = first; f < last; f += group_frames) {
+            const Group group = strips.group(f, count, begin, n, float_strip_pixels);
+            for (double* sums_of_state : places)
+                prefetch_sums(sums_of_state + float_strip_pixels, n, f, count);
+            if (!kernels.add(group, n, f == first, sums)) return first;
+            for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
+                parts[j].include(kernels.tell(group.x[j - f], n, origins[j]));
+        }
+        kernels.drain(sums, n, subtract, places[0], places[1], places[2], places[3]);
     }
     return count;
 }
@@ -279,23 +284,26 @@ std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int thr
                                                bool statistics, MomentsState& state) {
     const FloatKernels& kernels = float_kernels(frames.dtype);
     const std::vector<double> origins = statistics ? find_origins(frames) : std::vector<double>{};
-    std::vector<std::size_t> done((frames.shape.pixels() + float_strip_pixels - 1) / float_strip_pixels);
-    std::atomic<bool> failed{false};
-    std::vector<FrameStatistics> result =
-        over_strips<FloatPart>(frames, origins, statistics, threads,
-                               [&](Strips& strips, std::size_t begin, std::size_t n, FloatPart* parts) {
-                                   if (failed.load(std::memory_order_relaxed)) return;
-                                   std::size_t& added = done[begin / float_strip_pixels];
-                                   added = accumulate_strip(strips, frames.count, begin, n, subtract, kernels,
-                                                            state, origins, statistics ? parts : nullptr);
-                                   if (added < frames.count) failed.store(true, std::memory_order_relaxed);
-                               });
-    if (!failed) return result;
-    // To look for such frames beforehand would read all frames twice. So what was added is taken away.
-    over_strips<FloatPart>(frames, {}, false, threads,
-                           [&](Strips& strips, std::size_t begin, std::size_t n, FloatPart*) {
-                               accumulate_strip(strips, done[begin / float_strip_pixels], begin, n, !subtract,
-                                                kernels, state, {}, nullptr);
+    std::vector<std::size_t> added((frames.shape.pixels() + float_strip_pixels - 1) / float_strip_pixels);
+    if (frames.count == 0) return {};
+    std::vector<FrameStatistics> result = over_blocks<FloatPart>(
+        frames, origins, statistics, threads,
+        [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart* parts) {
+            for (; begin < end; begin += float_strip_pixels)
+                added[begin / float_strip_pixels] =
+                    accumulate_strip(strips, frames.count, begin, std::min(float_strip_pixels, end - begin),
+                                     subtract, kernels, state, origins, parts);
+        });
+    if (std::all_of(added.begin(), added.end(), [&](std::size_t n) { return n == frames.count; }))
+        return result;
+    // To look for pixels that are not finite beforehand would read all frames twice. So what was added
+    // is taken away.
+    over_blocks<FloatPart>(frames, {}, false, threads,
+                           [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart*) {
+                               for (; begin < end; begin += float_strip_pixels)
+                                   accumulate_strip(strips, added[begin / float_strip_pixels], begin,
+                                                    std::min(float_strip_pixels, end - begin), !subtract,
+                                                    kernels, state, {}, nullptr);
                            });
     check_finite(frame_statistics(frames, threads));
     return result;
@@ -382,21 +390,32 @@ std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int thre
     if (frames.shape.pixels() == 0)
         throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
     threads = resolve_threads(threads);
+    const auto tell = [&](Strips& strips, std::size_t begin, std::size_t end, const auto& tell_strip) {
+        for (std::size_t f = 0; f < frames.count; ++f) {
+            for (std::size_t i = begin; i < end; i += strip_pixels) {
+                const std::size_t n = std::min(strip_pixels, end - i);
+                tell_strip(f, strips.read(f, i, n), n);
+            }
+        }
+    };
     if (kind_of(frames.dtype) == Kind::integer) {
-        const auto tell = integer_kernels(frames.dtype).tell;
-        return over_strips<IntegerPart>(
+        const IntegerKernels& kernels = integer_kernels(frames.dtype);
+        return over_blocks<IntegerPart>(
             frames, {}, true, threads,
-            [&](Strips& strips, std::size_t begin, std::size_t n, IntegerPart* parts) {
-                for (std::size_t f = 0; f < frames.count; ++f)
-                    parts[f].include(tell(strips.read(f, begin, n), n));
+            [&](Strips& strips, std::size_t begin, std::size_t end, IntegerPart* parts) {
+                tell(strips, begin, end, [&](std::size_t f, const std::byte* x, std::size_t n) {
+                    parts[f].include(kernels.tell(x, n));
+                });
             });
     }
-    const auto tell = float_kernels(frames.dtype).tell;
+    const FloatKernels& kernels = float_kernels(frames.dtype);
     const std::vector<double> origins = find_origins(frames);
-    return over_strips<FloatPart>(frames, origins, true, threads,
-                                  [&](Strips& strips, std::size_t begin, std::size_t n, FloatPart* parts) {
-                                      for (std::size_t f = 0; f < frames.count; ++f)
-                                          parts[f].include(tell(strips.read(f, begin, n), n, origins[f]));
+    return over_blocks<FloatPart>(frames, origins, true, threads,
+                                  [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart* parts) {
+                                      tell(strips, begin, end,
+                                           [&](std::size_t f, const std::byte* x, std::size_t n) {
+                                               parts[f].include(kernels.tell(x, n, origins[f]));
+                                           });
                                   });
 }
 
@@ -405,13 +424,13 @@ PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
-        state_.sum.resize(shape.pixels());
-        state_.sum_of_squares.resize(shape.pixels());
+        fill_with_zeros(state_.sum, shape.pixels());
+        fill_with_zeros(state_.sum_of_squares, shape.pixels());
     } else {
-        state_.sum_high.resize(shape.pixels());
-        state_.sum_low.resize(shape.pixels());
-        state_.sum_of_squares_high.resize(shape.pixels());
-        state_.sum_of_squares_low.resize(shape.pixels());
+        fill_with_zeros(state_.sum_high, shape.pixels());
+        fill_with_zeros(state_.sum_low, shape.pixels());
+        fill_with_zeros(state_.sum_of_squares_high, shape.pixels());
+        fill_with_zeros(state_.sum_of_squares_low, shape.pixels());
     }
 }
 

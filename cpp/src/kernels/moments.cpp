@@ -9,7 +9,7 @@ namespace {
 constexpr std::size_t cache_line = 64;
 
 inline void prefetch(const Group& group, std::size_t offset) {
-    for (const std::byte* next : group.next) __builtin_prefetch(next + offset);
+    for (const std::byte* next : group.next) __builtin_prefetch(next + offset, 0, 3);
 }
 
 /// Calls step(pixels of each frame, first pixel) for each vector of `Pixels` pixels; the last one may
@@ -141,10 +141,6 @@ inline void drain(std::size_t n, std::size_t frames, bool subtract, std::int64_t
             const std::size_t part = k % per_lane / 4;
             const std::size_t place = base + part * (width / 4) + k / per_lane * 4 + k % 4;
             if (pixel + piece <= n) {
-                if (pixel % (cache_line / 8) == 0) {
-                    __builtin_prefetch(sum + pixel + strip_pixels, 1, 2);
-                    __builtin_prefetch(sum_of_squares + pixel + strip_pixels, 1, 2);
-                }
                 drain_piece(place, sum + pixel, sum_of_squares + pixel);
             } else if (pixel < n) {
                 std::int64_t s[piece] = {};
@@ -342,8 +338,8 @@ inline Doubles widen(HalfFloats v) {
 
 inline Doubles widen(HalfIntegers v) { return __builtin_convertvector(v, Doubles); }
 
-/// What is particular to a type of pixels: how `lanes` of them become float64; the largest ones that
-/// bound() keeps, as vectors of Bound; whether squares are exact in float64.
+/// What is particular to a type of pixels: how `lanes` of them become float64; whether squares are exact
+/// there; magnitudes as integers, in vectors of Bound.
 template <class T>
 struct Pixel;
 
@@ -353,6 +349,7 @@ struct Pixel<double> {
     using Vector = Doubles;
     using Bound = Bits;
     static constexpr long long magnitude = 0x7FFFFFFFFFFFFFFF;
+    static constexpr double highest = largest_pixel;
     static Doubles load(const std::byte* x) { return load_as<Doubles>(x); }
 };
 
@@ -362,6 +359,7 @@ struct Pixel<float> {
     using Vector = Floats;
     using Bound = Integers;
     static constexpr std::int32_t magnitude = 0x7FFFFFFF;
+    static constexpr float highest = __FLT_MAX__;
     static Doubles load(const std::byte* x) { return widen(load_as<HalfFloats>(x)); }
 };
 
@@ -386,57 +384,20 @@ struct Pixel<std::uint32_t> {
 template <class T>
 constexpr bool is_integer = static_cast<T>(0.5) == static_cast<T>(0);
 
-inline void clear_floats(FloatSums& sums) noexcept { __builtin_memset(sums.largest, 0, sizeof sums.largest); }
-
+/// The limits from the i-th pixel on.
 template <class T>
-void bound_floats(const Group& group, std::size_t n, FloatSums& sums) noexcept {
-    using Bound = typename Pixel<T>::Bound;
-    auto* const largest = reinterpret_cast<std::byte*>(sums.largest);
-    over_vectors<width / sizeof(T)>(group, n, [&](const std::byte* const* x, std::size_t i) {
-        std::byte* const place = largest + i * sizeof(T);
-        // The bits of positive floats are ordered as integers, infinity and NaN above all.
-        auto bound = load_as<Bound>(place);
-        for (std::size_t f = 0; f < group_frames; ++f) {
-            const Bound bits = load_as<Bound>(x[f]) & Pixel<T>::magnitude;
-            bound = bits > bound ? bits : bound;
-        }
-        store(place, bound);
-    });
-}
-
-/// 32-bit integers have one bound for all.
-inline void bound_integers(const Group& group, std::size_t n, FloatSums&) noexcept {
-    for (std::size_t i = 0; i < n * sizeof(std::int32_t); i += cache_line) prefetch(group, i);
-}
-
-template <class T>
-bool usable_floats(const FloatSums& sums, std::size_t n) noexcept {
-    std::size_t beyond = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-        T value;
-        __builtin_memcpy(&value, reinterpret_cast<const std::byte*>(sums.largest) + i * sizeof value,
-                         sizeof value);
-        beyond += static_cast<double>(value) <= largest_pixel ? 0u : 1u;
-    }
-    return beyond == 0;
-}
-
-inline bool usable_integers(const FloatSums&, std::size_t) noexcept { return true; }
-
-/// The largest pixels from the i-th on.
-template <class T>
-inline Doubles largest_of(const FloatSums& sums, std::size_t i) {
+inline Doubles limit_of(const FloatSums& sums, std::size_t i) {
     if constexpr (is_integer<T>) return every(0x1p32);
-    return Pixel<T>::load(reinterpret_cast<const std::byte*>(sums.largest) + i * sizeof(T));
+    return Pixel<T>::load(reinterpret_cast<const std::byte*>(sums.limit) + i * sizeof(T));
 }
 
-/// 1.5 * 2^k, in the middle between powers of two, such that a batch of numbers up to `largest` neither
+/// 1.5 * 2^k, in the middle between powers of two, such that a batch of numbers up to `limit` neither
 /// adds nor takes away more than 2^(k-1).
-inline Doubles outweighing(Doubles largest) {
+inline Doubles outweighing(Doubles limit) {
     static_assert(frames_per_batch <= 32);
     constexpr long long exponent = 0x7FF0000000000000;
     constexpr long long step = 1ll << 52;
-    return (Doubles)((((Bits)largest & exponent) + 7 * step) | (step >> 1));
+    return (Doubles)((((Bits)limit & exponent) + 7 * step) | (step >> 1));
 }
 
 /// a + b and a - b in the units that multiply and add, since those that only add are all in use.
@@ -479,25 +440,75 @@ inline Doubles square_residue(Doubles v, [[maybe_unused]] Doubles p) {
 #endif
 }
 
+/// Moves high from what outweighed its terms to what outweighs larger ones.
+inline void raise(double* high, double* low, Doubles from, Doubles to) {
+    const Doubles sum = load_as<Doubles>(high) - from;
+    const Unevaluated<Doubles> raised = fast_two_sum(to, sum);
+    store(high, raised.high);
+    store(low, load_as<Doubles>(low) + raised.low);
+}
+
+/// Raises the limits of one vector of pixels, at the i-th, above `largest`. False if one of these is
+/// not finite, or too large.
 template <class T>
-void add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept {
+inline bool raise_limits(typename Pixel<T>::Vector largest, std::size_t i, bool first, FloatSums& sums) {
+    using Vector = typename Pixel<T>::Vector;
+    constexpr T margin = 8;  // to raise them seldom
+    constexpr std::size_t parts = width / sizeof(T) / lanes;
+    const Vector highest = Vector{} + Pixel<T>::highest;
+    T* const place = reinterpret_cast<T*>(sums.limit) + i;
+    const auto before = load_as<Vector>(place);
+    const Vector limit = largest < highest / margin ? largest * margin : highest;
+    Doubles from[parts];
+    for (std::size_t k = 0; k < parts; ++k) from[k] = limit_of<T>(sums, i + k * lanes);
+    const Vector raised = largest > before ? limit : before;
+    store(place, first ? limit : raised);
+    for (std::size_t k = 0; k < parts; ++k) {
+        const std::size_t j = i + k * lanes;
+        const Doubles to = limit_of<T>(sums, j);
+        if (first) {
+            store(sums.sum_high + j, outweighing(to));
+            store(sums.sum_low + j, Doubles{});
+            store(sums.squares_high + j, outweighing(to * to));
+            store(sums.squares_low + j, Doubles{});
+        } else {
+            raise(sums.sum_high + j, sums.sum_low + j, outweighing(from[k]), outweighing(to));
+            raise(sums.squares_high + j, sums.squares_low + j, outweighing(from[k] * from[k]),
+                  outweighing(to * to));
+        }
+    }
+    return !any(~(Bits)(largest <= highest));
+}
+
+template <class T>
+bool add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept {
+    bool usable = true;
+    if constexpr (is_integer<T>) {  // of 32 bits: one limit for all
+        for (std::size_t i = 0; first && i < float_strip_pixels; ++i) {
+            sums.sum_high[i] = 1.5 * 0x1p39;
+            sums.squares_high[i] = 1.5 * 0x1p71;
+            sums.sum_low[i] = sums.squares_low[i] = 0.0;
+        }
+    }
     over_vectors<width / sizeof(T)>(group, n, [&](const std::byte* const* x, std::size_t begin) {
+        if constexpr (!is_integer<T>) {
+            // The bits of positive floats are ordered as integers, infinity and NaN above all.
+            using Bound = typename Pixel<T>::Bound;
+            Bound largest{};
+            for (std::size_t f = 0; f < group_frames; ++f) {
+                const Bound magnitude = load_as<Bound>(x[f]) & Pixel<T>::magnitude;
+                largest = magnitude > largest ? magnitude : largest;
+            }
+            const auto limit = load_as<Bound>(reinterpret_cast<const T*>(sums.limit) + begin);
+            if (first || any((Bits)(largest > limit)))
+                usable = raise_limits<T>((typename Pixel<T>::Vector)largest, begin, first, sums) && usable;
+        }
         for (std::size_t k = 0; k < width / sizeof(T); k += lanes) {
             const std::size_t i = begin + k;
-            Doubles sum_high;
-            Doubles sum_low{};
-            Doubles squares_high;
-            Doubles squares_low{};
-            if (first) {
-                const Doubles largest = largest_of<T>(sums, i);
-                sum_high = outweighing(largest);
-                squares_high = outweighing(largest * largest);
-            } else {
-                sum_high = load_as<Doubles>(sums.sum_high + i);
-                sum_low = load_as<Doubles>(sums.sum_low + i);
-                squares_high = load_as<Doubles>(sums.squares_high + i);
-                squares_low = load_as<Doubles>(sums.squares_low + i);
-            }
+            auto sum_high = load_as<Doubles>(sums.sum_high + i);
+            auto sum_low = load_as<Doubles>(sums.sum_low + i);
+            auto squares_high = load_as<Doubles>(sums.squares_high + i);
+            auto squares_low = load_as<Doubles>(sums.squares_low + i);
             for (std::size_t f = 0; f < group_frames; ++f) {
                 const Doubles v = Pixel<T>::load(x[f] + k * sizeof(T));
                 const Doubles p = v * v;
@@ -511,6 +522,7 @@ void add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) 
             store(sums.squares_low + i, squares_low);
         }
     });
+    return usable;
 }
 
 /// Adds a batch's sum high + low, of which high began at `origin`, to a sum of the state.
@@ -530,18 +542,17 @@ void drain_floats(const FloatSums& sums, std::size_t n, bool subtract, double* s
     const double sign = subtract ? -1.0 : 1.0;
     double* const state[] = {sum_high, sum_low, squares_high, squares_low};
     const auto drain_lanes = [&](std::size_t i, double* const* place) {
-        const Doubles largest = largest_of<T>(sums, i);
+        const Doubles limit = limit_of<T>(sums, i);
         drain_into(place[0], place[1], load_as<Doubles>(sums.sum_high + i),
-                   load_as<Doubles>(sums.sum_low + i), outweighing(largest), sign);
+                   load_as<Doubles>(sums.sum_low + i), outweighing(limit), sign);
         drain_into(place[2], place[3], load_as<Doubles>(sums.squares_high + i),
-                   load_as<Doubles>(sums.squares_low + i), outweighing(largest * largest), sign);
+                   load_as<Doubles>(sums.squares_low + i), outweighing(limit * limit), sign);
     };
     std::size_t i = 0;
     for (; i + lanes <= n; i += lanes) {
         double* place[4];
         for (std::size_t part = 0; part < 4; ++part) {
             place[part] = state[part] + i;
-            __builtin_prefetch(place[part] + float_strip_pixels, 1, 2);
         }
         drain_lanes(i, place);
     }
@@ -662,14 +673,10 @@ const MomentsKernels moments_kernels = {
     {clear_bytes, add_bytes<0x80>, drain_bytes<-128>, tell_bytes<0x80, -128>},
     {clear_words, add_words<0x8000>, drain_words<32768>, tell_words<0x8000, 32768>},
     {clear_words, add_words<0>, drain_words<0>, tell_words<0, 0>},
-    {clear_floats, bound_integers, usable_integers, add_floats<std::uint32_t>, drain_floats<std::uint32_t>,
-     tell_floats<std::uint32_t>},
-    {clear_floats, bound_integers, usable_integers, add_floats<std::int32_t>, drain_floats<std::int32_t>,
-     tell_floats<std::int32_t>},
-    {clear_floats, bound_floats<float>, usable_floats<float>, add_floats<float>, drain_floats<float>,
-     tell_floats<float>},
-    {clear_floats, bound_floats<double>, usable_floats<double>, add_floats<double>, drain_floats<double>,
-     tell_floats<double>},
+    {add_floats<std::uint32_t>, drain_floats<std::uint32_t>, tell_floats<std::uint32_t>},
+    {add_floats<std::int32_t>, drain_floats<std::int32_t>, tell_floats<std::int32_t>},
+    {add_floats<float>, drain_floats<float>, tell_floats<float>},
+    {add_floats<double>, drain_floats<double>, tell_floats<double>},
     widen_float16,
 };
 

@@ -69,10 +69,10 @@ struct IntegerKernels {
 /// Sums over up to frames_per_batch frames of one strip, each as an unevaluated sum high + low, where
 /// high began not at 0 but at a number so large that it outweighs all that is added to it: then the
 /// rounding error of an addition takes two operations (Dekker's fast two-sum), not five. That number
-/// follows from `largest`, pixel by pixel: what low loses is 2^-90 of the pixel's own sum at most, and
-/// nothing at all of float32 pixels within a factor of 2^23.
+/// follows from `limit`, pixel by pixel; where a pixel exceeds it, both are raised. What low loses is
+/// 2^-89 of the sum at most, and nothing at all of float32 pixels within a factor of 2^20.
 struct FloatSums {
-    alignas(64) double largest[float_strip_pixels];  ///< of |x|, as the type of the pixels
+    alignas(64) double limit[float_strip_pixels];  ///< of |x|, as the type of the pixels
     alignas(64) double sum_high[float_strip_pixels];
     alignas(64) double sum_low[float_strip_pixels];
     alignas(64) double squares_high[float_strip_pixels];
@@ -83,12 +83,10 @@ inline constexpr std::size_t frames_per_batch = 32;
 
 /// Kernels of one float type, or of 32-bit integers, for n pixels of a strip.
 struct FloatKernels {
-    void (*clear)(FloatSums& sums) noexcept;
-    /// Raises `largest`, which must be known of all frames of a batch before the first is added.
-    void (*bound)(const Group& group, std::size_t n, FloatSums& sums) noexcept;
-    /// Whether all the pixels that bound() has seen are finite, and their squares can be summed.
-    bool (*usable)(const FloatSums& sums, std::size_t n) noexcept;
-    void (*add)(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept;
+    /// Adds to the sums, or makes them if the group is the first. False if a pixel is not finite, or its
+    /// square cannot be summed: the sums are of no use then.
+    bool (*add)(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept;
+
     /// Adds the sums to the double-double ones of the state, or subtracts them.
     void (*drain)(const FloatSums& sums, std::size_t n, bool subtract, double* sum_high, double* sum_low,
                   double* squares_high, double* squares_low) noexcept;

@@ -63,6 +63,7 @@ inline Bits min8(Bits a, Bits b) { return _mm512_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm512_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm512_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm512_max_epi16(a, b); }
+inline bool any(Bits a) { return _mm512_test_epi32_mask(a, a) != 0; }
 
 #elif defined(__AVX2__)
 
@@ -76,6 +77,7 @@ inline Bits min8(Bits a, Bits b) { return _mm256_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm256_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm256_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm256_max_epi16(a, b); }
+inline bool any(Bits a) { return _mm256_testz_si256(a, a) == 0; }
 
 #elif defined(__SSE2__)
 
@@ -89,6 +91,8 @@ inline Bits min8(Bits a, Bits b) { return _mm_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm_max_epi16(a, b); }
+/// Whether a mask, of which all bits of an element are alike, is not zero everywhere.
+inline bool any(Bits a) { return _mm_movemask_epi8(a) != 0; }
 
 #else
 
@@ -132,6 +136,7 @@ inline Bits max16(Bits a, Bits b) {
     const Bits less = (Bits)((Words)a < (Words)b);
     return (b & less) | (a & ~less);
 }
+inline bool any(Bits a) { return (a[0] | a[1]) != 0; }
 
 #endif
 
