@@ -1,6 +1,7 @@
 #include "camnorm/moments.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -88,6 +89,19 @@ private:
         finite = finite && part.finite;
     }
 };
+
+/// Has half of what comes next prefetched while a group is added, half while its frames are told of, so
+/// that memory is read all the time. Gives what is to be prefetched with the j-th frame.
+std::array<const std::byte*, group_frames> spread_prefetch(Group& group, std::size_t strip_bytes) {
+    constexpr std::size_t half = group_frames / 2;
+    std::array<const std::byte*, group_frames> later;
+    for (std::size_t j = 0; j < group_frames; ++j)
+        later[j] = group.next[half + j / 2] + j % 2 * (strip_bytes / 2);
+    for (std::size_t j = half; j < group_frames; ++j) group.next[j] = group.x[j];
+    return later;
+}
+
+constexpr std::array<const std::byte*, group_frames> no_more{};
 
 /// The pixels of frames, strip by strip, as the kernels take them: without gaps, float16 as float32.
 class Strips {
@@ -200,12 +214,14 @@ std::vector<FrameStatistics> accumulate_integers(const FramesView& frames, int t
             kernels.clear(sums);
             std::size_t added = 0;
             for (std::size_t f = first; f < last; f += group_frames, added += group_frames) {
-                const Group group = strips.group(f, frames.count, begin, n, strip_pixels);
+                Group group = strips.group(f, frames.count, begin, n, strip_pixels);
+                const auto later =
+                    parts == nullptr ? no_more : spread_prefetch(group, n * item_size(frames.dtype));
                 prefetch_sums(state.sum.data() + begin + strip_pixels, n, f, frames.count);
                 prefetch_sums(state.sum_of_squares.data() + begin + strip_pixels, n, f, frames.count);
                 kernels.add(group, n, sums);
                 for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
-                    parts[j].include(kernels.tell(group.x[j - f], n));
+                    parts[j].include(kernels.tell(group.x[j - f], n, later[j - f]));
             }
             kernels.drain(sums, n, added, subtract, state.sum.data() + begin,
                           state.sum_of_squares.data() + begin);
@@ -233,7 +249,7 @@ std::vector<double> find_origins(const FramesView& frames) {
         for (std::size_t i = 0; i < samples; ++i) {
             const double place = golden_ratio * static_cast<double>(i + 1);
             const auto pixel = static_cast<std::size_t>((place - std::floor(place)) * pixels);
-            const double value = tell(strips->read(f, pixel, 1), 1, 0.0).sum;
+            const double value = tell(strips->read(f, pixel, 1), 1, zeros, 0.0).sum;
             values[i] = std::isfinite(value) ? value : 0.0;
         }
         std::nth_element(values, values + samples / 2, values + samples);
@@ -255,12 +271,13 @@ std::size_t accumulate_strip(Strips& strips, std::size_t count, std::size_t begi
     for (std::size_t first = 0; first < count; first += frames_per_batch) {
         const std::size_t last = std::min(count, first + frames_per_batch);
         for (std::size_t f = first; f < last; f += group_frames) {
-            const Group group = strips.group(f, count, begin, n, float_strip_pixels);
+            Group group = strips.group(f, count, begin, n, float_strip_pixels);
+            const auto later = parts == nullptr ? no_more : spread_prefetch(group, n * strips.pixel_bytes());
             for (double* sums_of_state : places)
                 prefetch_sums(sums_of_state + float_strip_pixels, n, f, count);
             if (!kernels.add(group, n, f == first, sums)) return first;
             for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
-                parts[j].include(kernels.tell(group.x[j - f], n, origins[j]));
+                parts[j].include(kernels.tell(group.x[j - f], n, later[j - f], origins[j]));
         }
         kernels.drain(sums, n, subtract, places[0], places[1], places[2], places[3]);
     }
@@ -404,19 +421,19 @@ std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int thre
             frames, {}, true, threads,
             [&](Strips& strips, std::size_t begin, std::size_t end, IntegerPart* parts) {
                 tell(strips, begin, end, [&](std::size_t f, const std::byte* x, std::size_t n) {
-                    parts[f].include(kernels.tell(x, n));
+                    parts[f].include(kernels.tell(x, n, x + n * item_size(frames.dtype)));
                 });
             });
     }
     const FloatKernels& kernels = float_kernels(frames.dtype);
     const std::vector<double> origins = find_origins(frames);
-    return over_blocks<FloatPart>(frames, origins, true, threads,
-                                  [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart* parts) {
-                                      tell(strips, begin, end,
-                                           [&](std::size_t f, const std::byte* x, std::size_t n) {
-                                               parts[f].include(kernels.tell(x, n, origins[f]));
-                                           });
-                                  });
+    return over_blocks<FloatPart>(
+        frames, origins, true, threads,
+        [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart* parts) {
+            tell(strips, begin, end, [&](std::size_t f, const std::byte* x, std::size_t n) {
+                parts[f].include(kernels.tell(x, n, x + n * item_size(frames.dtype), origins[f]));
+            });
+        });
 }
 
 PixelMoments::PixelMoments(FrameShape shape, Kind kind) {

@@ -14,6 +14,7 @@ namespace {
 
 const char* name(Isa isa) {
     switch (isa) {
+        case Isa::avx512vnni:
         case Isa::avx512: return "avx512";
         case Isa::avx2: return "avx2";
         case Isa::baseline: break;
@@ -23,32 +24,33 @@ const char* name(Isa isa) {
 
 bool have(Isa isa) {
 #if defined(CAMNORM_X86_KERNELS)
-    if (isa == Isa::avx2)
+    if (isa == Isa::avx2) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                __builtin_cpu_supports("f16c");
+    }
     if (isa == Isa::avx512) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && have(Isa::avx2);
     }
+    if (isa == Isa::avx512vnni) return __builtin_cpu_supports("avx512vnni") && have(Isa::avx512);
 #endif
     return isa == Isa::baseline;
 }
 
 Isa choose() {
-    constexpr Isa all[] = {Isa::avx512, Isa::avx2, Isa::baseline};
-    const char* forced = std::getenv("CAMNORM_ISA");
-    if (forced == nullptr || *forced == '\0') {
-        for (Isa isa : all)
-            if (have(isa)) return isa;
-    } else {
-        for (Isa isa : all) {
-            if (std::string(forced) != name(isa)) continue;
-            if (have(isa)) return isa;
-            throw InvalidArgument("CAMNORM_ISA=" + std::string(forced) + ": not to be had on this machine");
-        }
-        throw InvalidArgument("CAMNORM_ISA=" + std::string(forced) + ": must be baseline, avx2 or avx512");
+    constexpr Isa all[] = {Isa::avx512vnni, Isa::avx512, Isa::avx2, Isa::baseline};
+    const char* variable = std::getenv("CAMNORM_ISA");
+    const std::string forced = variable == nullptr ? "" : variable;
+    bool known = forced.empty();
+    for (Isa isa : all) {
+        // "avx512" is with VNNI where the processor has it, "avx512bw" without.
+        const bool wanted =
+            forced.empty() || (forced == "avx512bw" ? isa == Isa::avx512 : forced == name(isa));
+        if (wanted && have(isa)) return isa;
+        known = known || wanted;
     }
-    return Isa::baseline;
+    if (known) throw InvalidArgument("CAMNORM_ISA=" + forced + ": not to be had on this machine");
+    throw InvalidArgument("CAMNORM_ISA=" + forced + ": must be baseline, avx2 or avx512");
 }
 
 }  // namespace
@@ -72,6 +74,7 @@ BuildInfo build_info() {
 #endif
     info.openmp = detail::have_openmp;
     info.isa = detail::name(detail::active_isa());
+    info.vnni = detail::active_isa() == detail::Isa::avx512vnni;
     for (detail::Isa isa : {detail::Isa::baseline, detail::Isa::avx2, detail::Isa::avx512})
         if (detail::have(isa)) info.isas.emplace_back(detail::name(isa));
     return info;

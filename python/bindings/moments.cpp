@@ -84,16 +84,17 @@ void register_moments(py::module_& m) {
         .def("parts", &parts)
         .def(
             "add",
-            [](Moments& self, const py::object& frames, int threads) {
+            [](Moments& self, const py::object& frames, int threads, bool statistics) -> py::object {
                 const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
-                std::vector<FrameStatistics> statistics;
+                std::vector<FrameStatistics> told;
                 {
                     py::gil_scoped_release nogil;
-                    statistics = self.core.add(view, threads);
+                    told = self.core.add(view, threads, statistics);
                 }
-                return rows(statistics);
+                if (!statistics) return py::none();
+                return rows(told);
             },
-            py::arg("frames"), py::arg("threads"))
+            py::arg("frames"), py::arg("threads"), py::arg("statistics"))
         .def(
             "subtract",
             [](Moments& self, const py::object& frames, int threads) {

@@ -6,7 +6,7 @@ import operator
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +93,19 @@ class PixelMoments:
         """Pixel type that the moments were made for."""
         return self._core.dtype
 
-    def add(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> npt.NDArray[np.void]:
+    @overload
+    def add(
+        self, frames: npt.NDArray[Any], *, threads: int | None = ..., statistics: Literal[True] = ...
+    ) -> npt.NDArray[np.void]: ...
+
+    @overload
+    def add(
+        self, frames: npt.NDArray[Any], *, threads: int | None = ..., statistics: Literal[False]
+    ) -> None: ...
+
+    def add(
+        self, frames: npt.NDArray[Any], *, threads: int | None = None, statistics: bool = True
+    ) -> npt.NDArray[np.void] | None:
         """Add one frame or a stack of frames.
 
         Parameters
@@ -103,10 +115,12 @@ class PixelMoments:
             strides, read-only or not. Nothing is copied.
         threads : int, optional
             Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
+        statistics : bool
+            Whether the statistics of the frames are wanted, from the same pass.
 
         Returns
         -------
-        structured ndarray, shape (n,)
+        structured ndarray, shape (n,), or None
             Fields ``mean``, ``std`` (ddof 0), ``min``, ``max`` (float64): the statistics of each frame
             over its pixels.
 
@@ -124,7 +138,7 @@ class PixelMoments:
         """
         n = _core.resolve_threads(threads)
         with self._lock:
-            return self._core.add(frames, n)
+            return self._core.add(frames, n, statistics)
 
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.

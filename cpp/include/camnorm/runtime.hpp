@@ -11,6 +11,7 @@ struct BuildInfo {
     std::string compiler;
     bool openmp;                    ///< false: every call runs on the calling thread alone
     std::string isa;                ///< kernels in use: baseline, avx2 or avx512
+    bool vnni;                      ///< whether they use VNNI; CAMNORM_ISA=avx512bw does without
     std::vector<std::string> isas;  ///< kernels that this build and this processor have
 };
 

@@ -10,33 +10,39 @@
 
 namespace camnorm::detail {
 
-enum class Isa : unsigned char { baseline, avx2, avx512 };
+enum class Isa : unsigned char { baseline, avx2, avx512, avx512vnni };
 
 /// Instruction set in use, chosen once: the best that the processor has, or what CAMNORM_ISA in the
 /// environment asks for. Throws InvalidArgument if that is unknown or missing here.
 Isa active_isa();
 
 /// Declares KERNELS as the table of one job's kernels, with a copy an instruction set, and
-/// NAME() that gives the copy in use.
+/// NAME() that gives the copy in use. VNNI names the copy for processors that have AVX-512 with VNNI,
+/// avx512 if there is none of their own.
 #if defined(CAMNORM_X86_KERNELS)
-#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME)     \
-    namespace baseline {                           \
-    extern const KERNELS NAME;                     \
-    }                                              \
-    namespace avx2 {                               \
-    extern const KERNELS NAME;                     \
-    }                                              \
-    namespace avx512 {                             \
-    extern const KERNELS NAME;                     \
-    }                                              \
-    inline const KERNELS& NAME() {                 \
-        switch (active_isa()) {                    \
-            case Isa::avx512: return avx512::NAME; \
-            case Isa::avx2: return avx2::NAME;     \
-            case Isa::baseline: break;             \
-        }                                          \
-        return baseline::NAME;                     \
+#define CAMNORM_DECLARE_KERNELS_VNNI(KERNELS, NAME, VNNI) \
+    namespace baseline {                                  \
+    extern const KERNELS NAME;                            \
+    }                                                     \
+    namespace avx2 {                                      \
+    extern const KERNELS NAME;                            \
+    }                                                     \
+    namespace avx512 {                                    \
+    extern const KERNELS NAME;                            \
+    }                                                     \
+    namespace avx512vnni {                                \
+    extern const KERNELS NAME;                            \
+    }                                                     \
+    inline const KERNELS& NAME() {                        \
+        switch (active_isa()) {                           \
+            case Isa::avx512vnni: return VNNI::NAME;      \
+            case Isa::avx512: return avx512::NAME;        \
+            case Isa::avx2: return avx2::NAME;            \
+            case Isa::baseline: break;                    \
+        }                                                 \
+        return baseline::NAME;                            \
     }
+#define CAMNORM_DECLARE_KERNELS(KERNELS, NAME) CAMNORM_DECLARE_KERNELS_VNNI(KERNELS, NAME, avx512)
 #else
 #define CAMNORM_DECLARE_KERNELS(KERNELS, NAME) \
     namespace baseline {                       \
@@ -46,6 +52,7 @@ Isa active_isa();
         active_isa();                          \
         return baseline::NAME;                 \
     }
+#define CAMNORM_DECLARE_KERNELS_VNNI(KERNELS, NAME, VNNI) CAMNORM_DECLARE_KERNELS(KERNELS, NAME)
 #endif
 
 }  // namespace camnorm::detail

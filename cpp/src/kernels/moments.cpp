@@ -12,6 +12,11 @@ inline void prefetch(const Group& group, std::size_t offset) {
     for (const std::byte* next : group.next) __builtin_prefetch(next + offset, 0, 3);
 }
 
+/// One line of memory for every two that are done with.
+inline void prefetch_half(const std::byte* next, std::size_t done) {
+    if (done % (2 * cache_line) == 0) __builtin_prefetch(next + done / 2, 0, 3);
+}
+
 /// Calls step(pixels of each frame, first pixel) for each vector of `Pixels` pixels; the last one may
 /// be filled up with zeros.
 template <std::size_t Pixels, class Step>
@@ -169,7 +174,7 @@ void drain_bytes(const IntegerSums& sums, std::size_t n, std::size_t frames, boo
 }
 
 template <int Flip, int Offset>
-IntegerStrip tell_bytes(const std::byte* x, std::size_t n) noexcept {
+IntegerStrip tell_bytes(const std::byte* x, std::size_t n, const std::byte* next) noexcept {
     const Bits flip = every8(Flip);
     Bits sums{};
     Bits squares{};
@@ -182,7 +187,10 @@ IntegerStrip tell_bytes(const std::byte* x, std::size_t n) noexcept {
         high = max8(high, u);
     };
     std::size_t i = 0;
-    for (; i + width <= n; i += width) step(load(x + i) ^ flip);
+    for (; i + width <= n; i += width) {
+        prefetch_half(next, i);
+        step(load(x + i) ^ flip);
+    }
     std::int64_t sum = 0;
     std::uint8_t lows[width];
     std::uint8_t highs[width];
@@ -266,7 +274,7 @@ void drain_words(const IntegerSums& sums, std::size_t n, std::size_t frames, boo
 }
 
 template <int Flip, int Offset>
-IntegerStrip tell_words(const std::byte* x, std::size_t n) noexcept {
+IntegerStrip tell_words(const std::byte* x, std::size_t n, const std::byte* next) noexcept {
     constexpr std::size_t pixels = width / 2;
     const Bits flip = every16(Flip);
     Bits sums{};
@@ -276,6 +284,7 @@ IntegerStrip tell_words(const std::byte* x, std::size_t n) noexcept {
     Bits high = every16(-32768);
     std::size_t i = 0;
     for (; i + pixels <= n; i += pixels) {
+        prefetch_half(next, 2 * i);
         const Bits s = load(x + 2 * i) ^ flip;
         sums = add32(sums, multiply_add16(s, every16(1)));
         const Bits s2 = multiply_add16(s, s);
@@ -568,9 +577,9 @@ void drain_floats(const FloatSums& sums, std::size_t n, bool subtract, double* s
         __builtin_memcpy(state[part] + i, place[part], (n - i) * sizeof(double));
 }
 
-/// Partial results by pixel number modulo 16: the same lanes, so the same bits, whatever the width
+/// Partial results by pixel number modulo 32: the same lanes, so the same bits, whatever the width
 /// of the vectors.
-constexpr std::size_t partials = 16;
+constexpr std::size_t partials = 32;
 
 inline double total(double* partial) {
     for (std::size_t half = partials / 2; half > 0; half /= 2)
@@ -579,7 +588,7 @@ inline double total(double* partial) {
 }
 
 template <class T>
-FloatStrip tell_floats(const std::byte* x, std::size_t n, double origin) noexcept {
+FloatStrip tell_floats(const std::byte* x, std::size_t n, const std::byte* next, double origin) noexcept {
     using Vector = typename Pixel<T>::Vector;
     constexpr std::size_t vectors = partials / lanes;
     constexpr std::size_t whole_vectors = partials * sizeof(T) / width;
@@ -593,6 +602,8 @@ FloatStrip tell_floats(const std::byte* x, std::size_t n, double origin) noexcep
     for (std::size_t j = 0; j < whole_vectors; ++j) low[j] = high[j] = Vector{} + first;
     std::size_t i = 0;
     for (; i + partials <= n; i += partials) {
+        for (std::size_t k = 0; k < partials * sizeof(T); k += cache_line)
+            prefetch_half(next, i * sizeof(T) + k);
         for (std::size_t j = 0; j < vectors; ++j) {
             const Doubles v = Pixel<T>::load(x + (i + j * lanes) * sizeof(T));
             const Doubles d = v - origin;

@@ -63,7 +63,8 @@ struct IntegerKernels {
     void (*drain)(const IntegerSums& sums, std::size_t n, std::size_t frames, bool subtract,
                   std::int64_t* sum, std::uint64_t* sum_of_squares) noexcept;
 
-    IntegerStrip (*tell)(const std::byte* x, std::size_t n) noexcept;
+    /// Statistics of n pixels; prefetches half as many from `next` on.
+    IntegerStrip (*tell)(const std::byte* x, std::size_t n, const std::byte* next) noexcept;
 };
 
 /// Sums over up to frames_per_batch frames of one strip, each as an unevaluated sum high + low, where
@@ -91,7 +92,8 @@ struct FloatKernels {
     void (*drain)(const FloatSums& sums, std::size_t n, bool subtract, double* sum_high, double* sum_low,
                   double* squares_high, double* squares_low) noexcept;
 
-    FloatStrip (*tell)(const std::byte* x, std::size_t n, double origin) noexcept;
+    /// Statistics of n pixels; prefetches half as many from `next` on.
+    FloatStrip (*tell)(const std::byte* x, std::size_t n, const std::byte* next, double origin) noexcept;
 };
 
 struct MomentsKernels {
@@ -102,6 +104,6 @@ struct MomentsKernels {
     void (*widen_float16)(const std::byte* x, std::size_t n, float* out) noexcept;
 };
 
-CAMNORM_DECLARE_KERNELS(MomentsKernels, moments_kernels)
+CAMNORM_DECLARE_KERNELS_VNNI(MomentsKernels, moments_kernels, avx512vnni)
 
 }  // namespace camnorm::detail
