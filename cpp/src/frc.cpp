@@ -6,12 +6,11 @@
 #include <limits>
 #include <string>
 
-#include "blocks.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
-#include "kernels/moments.hpp"
 #include "kernels/rings.hpp"
 #include "parallel.hpp"
+#include "pixels.hpp"
 
 namespace camnorm {
 namespace {
@@ -155,48 +154,12 @@ void add_column_spectra(const RingIndex& index, std::size_t band, const std::com
     }
 }
 
-const PixelKernels& pixel_kernels(DType dtype) {
-    const RingKernels& kernels = ring_kernels();
-    switch (dtype) {
-        case DType::uint8: return kernels.uint8;
-        case DType::int8: return kernels.int8;
-        case DType::uint16: return kernels.uint16;
-        case DType::int16: return kernels.int16;
-        case DType::uint32: return kernels.uint32;
-        case DType::int32: return kernels.int32;
-        case DType::float16:
-        case DType::float32: return kernels.float32;
-        case DType::float64: break;
-    }
-    return kernels.float64;
-}
-
-/// Reads stretches of a grey frame without gaps, float16 as float32.
-class Reader {
-public:
-    explicit Reader(const FramesView& frame) : frame_(frame), dense_(frame.frames_contiguous()) {}
-
-    /// Pixels [begin, begin + n) of row y, n <= block_pixels; valid until the next call.
-    const std::byte* read(std::size_t y, std::size_t begin, std::size_t n) noexcept {
-        const std::byte* x = gather(frame_, dense_, 0, y * frame_.shape.width + begin, n, pixels_);
-        if (frame_.dtype != DType::float16) return x;
-        moments_kernels().widen_float16(x, n, float32_);
-        return reinterpret_cast<const std::byte*>(float32_);
-    }
-
-private:
-    const FramesView& frame_;
-    bool dense_;
-    alignas(64) std::byte pixels_[block_pixels * sizeof(double)];
-    alignas(64) float float32_[block_pixels];
-};
-
 /// Calls work(begin, n, pixels) for the stretches of row y.
 template <class Work>
-void for_each_stretch(Reader& reader, std::size_t y, std::size_t width, const Work& work) {
+void for_each_stretch(PixelReader& reader, std::size_t y, std::size_t width, const Work& work) {
     for (std::size_t begin = 0; begin < width; begin += block_pixels) {
         const std::size_t n = std::min(block_pixels, width - begin);
-        work(begin, n, reader.read(y, begin, n));
+        work(begin, n, reader.read(0, y * width + begin, n));
     }
 }
 
@@ -307,13 +270,13 @@ Taper::Taper(const FramesView& frame, const double* rows, const double* columns)
         throw InvalidArgument("one grey frame with pixels is wanted");
     sums_.resize(std::clamp<std::size_t>(pixels / band_pixels, 1, most_bands));
     const double one = 1.0;
-    pixel_kernels(frame.dtype).taper_float64(Reader(frame).read(0, 0, 1), &one, 1.0, 0.0, 1, &origin_);
+    pixel_kernels(frame.dtype).taper_float64(PixelReader(frame).read(0, 0, 1), &one, 1.0, 0.0, 1, &origin_);
 }
 
 void Taper::sum(std::size_t band) noexcept {
     const auto weighted_sum = pixel_kernels(frame_.dtype).weighted_sum;
     const std::size_t height = frame_.shape.height;
-    Reader reader(frame_);
+    PixelReader reader(frame_);
     double sum = 0.0;
     for (std::size_t y = height * band / bands(); y < height * (band + 1) / bands(); ++y) {
         for_each_stretch(reader, y, frame_.shape.width,
@@ -341,7 +304,7 @@ template <class T>
 void Taper::write_rows(std::size_t first, std::size_t last, T* out) const noexcept {
     const std::size_t width = frame_.shape.width;
     const auto kernel = taper_kernel(pixel_kernels(frame_.dtype), out);
-    Reader reader(frame_);
+    PixelReader reader(frame_);
     for (std::size_t y = first; y < last; ++y, out += width) {
         for_each_stretch(reader, y, width, [&](std::size_t begin, std::size_t n, const std::byte* x) {
             kernel(x, columns_.data() + begin, rows_[y], mean_, n, out + begin);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "camnorm/average.hpp"
 #include "camnorm/error.hpp"
 
 namespace camnorm::python {
@@ -200,6 +201,18 @@ private:
     RingAccumulator sums_;
 };
 
+void add_to_sums(const py::object& frames, py::array& sums, int threads) {
+    const py::array array = as_array(frames, "frames");
+    const std::vector<py::ssize_t> shape(sums.shape(), sums.shape() + sums.ndim());
+    const auto ndim = static_cast<std::size_t>(sums.ndim());
+    if (!sums.dtype().equal(py::dtype::of<double>())) throw py::type_error("sums must be float64");
+    check_c_contiguous(sums, "sums");
+    const FramesView view = as_frames(array, as_shape(shape), ndim);
+    auto* values = static_cast<double*>(sums.mutable_data());
+    py::gil_scoped_release nogil;
+    add_frames(view, values, threads);
+}
+
 }  // namespace
 
 void register_frc(py::module_& m) {
@@ -216,6 +229,7 @@ void register_frc(py::module_& m) {
         });
     m.def("ring_correlation", &correlate, py::arg("index"), py::arg("fa"), py::arg("fb"), py::arg("threads"));
     m.def("ring_sums", &sum_rings, py::arg("index"), py::arg("spectrum"), py::arg("threads"));
+    m.def("add_frames", &add_to_sums, py::arg("frames"), py::arg("sums"), py::arg("threads"));
     py::class_<Accumulator>(m, "RingAccumulator")
         .def(py::init<const std::shared_ptr<RingIndex>&>(), py::arg("transposed"))
         .def_property_readonly_static(

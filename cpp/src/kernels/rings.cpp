@@ -28,6 +28,11 @@ double pixel(const std::byte* x, std::size_t i) noexcept {
     return static_cast<double>(value);
 }
 
+template <class T>
+void add(const std::byte* __restrict x, std::size_t n, double* __restrict sums) noexcept {
+    for (std::size_t i = 0; i < n; ++i) sums[i] += pixel<T>(x, i);
+}
+
 /// Partial sums by place modulo 32: the same bits whatever the width of the vectors, and enough of them
 /// that no addition waits for the one before.
 constexpr std::size_t lanes = 32;
@@ -52,15 +57,14 @@ void taper(const std::byte* __restrict x, const double* __restrict weights, doub
 }
 
 template <class T>
-constexpr PixelKernels pixel_kernels = {weighted_sum<T>, taper<T, float>, taper<T, double>};
+constexpr PixelKernels kernels_of = {add<T>, weighted_sum<T>, taper<T, float>, taper<T, double>};
 
 }  // namespace
 
 const RingKernels ring_kernels = {
-    add_spectra<float>,           add_spectra<double>,          pixel_kernels<std::uint8_t>,
-    pixel_kernels<std::int8_t>,   pixel_kernels<std::uint16_t>, pixel_kernels<std::int16_t>,
-    pixel_kernels<std::uint32_t>, pixel_kernels<std::int32_t>,  pixel_kernels<float>,
-    pixel_kernels<double>,
+    add_spectra<float>,        add_spectra<double>,      kernels_of<std::uint8_t>,  kernels_of<std::int8_t>,
+    kernels_of<std::uint16_t>, kernels_of<std::int16_t>, kernels_of<std::uint32_t>, kernels_of<std::int32_t>,
+    kernels_of<float>,         kernels_of<double>,
 };
 
 }  // namespace camnorm::detail::CAMNORM_ISA

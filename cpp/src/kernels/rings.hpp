@@ -17,6 +17,9 @@ struct RingSums {
 
 /// Works on pixels of one type, which may be unaligned, in float64.
 struct PixelKernels {
+    /// sums[i] += x[i].
+    void (*add)(const std::byte* x, std::size_t n, double* sums) noexcept;
+
     /// Sum of weights[i] * (x[i] - origin).
     double (*weighted_sum)(const std::byte* x, const double* weights, double origin, std::size_t n) noexcept;
 
