@@ -383,9 +383,8 @@ def frc(
         Whether to go on beyond Nyquist into the corners of the Fourier plane, where a Bayer pattern shows.
         The test of independence leaves those rings out.
     threads : int, optional
-        Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on. Neither
-        they nor what ran before change a bit of the result; another build of FFTW, or a processor of
-        another kind, may by the rounding of the transforms (a relative 1e-7 in float32).
+        Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on. It does
+        not change a bit of the result.
 
     Returns
     -------
@@ -408,6 +407,10 @@ def frc(
 
     over the whole ring. The mean, weighted with the window, is removed in float64 before the transforms,
     which are in float32, or in float64 if one of the frames is.
+
+    One machine gives the same bits every time. Another build of FFTW, a processor with other vector units,
+    and wisdom that the program itself has given FFTW may change the rounding of the transforms, a relative
+    1e-7 in float32.
 
     References
     ----------
