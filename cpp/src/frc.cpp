@@ -6,12 +6,11 @@
 #include <limits>
 #include <string>
 
-#include "blocks.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
-#include "kernels/moments.hpp"
 #include "kernels/rings.hpp"
 #include "parallel.hpp"
+#include "pixels.hpp"
 
 namespace camnorm {
 namespace {
@@ -46,13 +45,17 @@ private:
 };
 
 /// Bands of rows that are worked on one by one: fixed, so that the order of sums is.
-constexpr std::size_t bands = 64;
+constexpr std::size_t most_bands = 64;
+
+/// Pixels in a band of a frame, at least: for fewer it is not worth to call another thread.
+constexpr std::size_t band_pixels = std::size_t{1} << 18;
 
 /// Calls work(y, band) for the rows of every band in order.
 template <class Work>
 void for_each_row(std::size_t height, int threads, const Work& work) {
-    parallel_for(bands, threads, [&](std::size_t band) {
-        for (std::size_t y = height * band / bands; y < height * (band + 1) / bands; ++y) work(y, band);
+    parallel_for(most_bands, threads, [&](std::size_t band) {
+        for (std::size_t y = height * band / most_bands; y < height * (band + 1) / most_bands; ++y)
+            work(y, band);
     });
 }
 
@@ -65,16 +68,38 @@ void add(RingSums& sum, const RingSums& term) {
 
 void add(double& sum, double term) { sum += term; }
 
+/// The sums of several bands as one, in the order of the bands.
+template <class Sum>
+std::vector<Sum> total(const std::vector<Sum>& sums, std::size_t rings) {
+    std::vector<Sum> result(sums.begin(), sums.begin() + static_cast<std::ptrdiff_t>(rings));
+    for (std::size_t begin = rings; begin < sums.size(); begin += rings)
+        for (std::size_t ring = 0; ring < rings; ++ring) add(result[ring], sums[begin + ring]);
+    return result;
+}
+
 /// Calls work(y, sums) for every row, where `sums` has a place for each ring, and returns the sums.
 template <class Sum, class Work>
 std::vector<Sum> sum_rows(const RingIndex& index, int threads, const Work& work) {
     const std::size_t rings = index.rings();
-    std::vector<Sum> sums(bands * rings);
+    std::vector<Sum> sums(most_bands * rings);
     for_each_row(index.height(), resolve_threads(threads),
                  [&](std::size_t y, std::size_t band) { work(y, sums.data() + band * rings); });
-    for (std::size_t i = rings; i < sums.size(); ++i) add(sums[i % rings], sums[i]);
-    sums.resize(rings);
-    return sums;
+    return total(sums, rings);
+}
+
+RingCorrelation correlation_of(const std::vector<RingSums>& sums) {
+    RingCorrelation result;
+    result.correlation.reserve(sums.size());
+    result.z.reserve(sums.size());
+    for (const RingSums& sum : sums) {
+        if (!std::isfinite(sum.cross) || !std::isfinite(sum.power_product))
+            throw InvalidArgument("the spectra have NaN, infinite or far too large values");
+        const double power = std::sqrt(sum.power_a) * std::sqrt(sum.power_b);
+        const bool defined = !result.z.empty() && power > 0.0 && sum.power_product > 0.0;
+        result.correlation.push_back(defined ? sum.cross / power : not_a_number);
+        result.z.push_back(defined ? sum.cross / std::sqrt(sum.power_product) : not_a_number);
+    }
+    return result;
 }
 
 auto add_spectra(const float*) { return ring_kernels().add_complex64; }
@@ -96,113 +121,63 @@ RingCorrelation correlate(const RingIndex& index, const std::complex<T>* fa, con
         const auto add_columns = [&](std::size_t begin, std::size_t end, double weight) {
             end = std::min(end, columns);
             const std::size_t place = 2 * (y * width + begin);
-            if (begin < end) kernel(rings + begin, a + place, b + place, end - begin, weight, row_sums);
+            if (begin < end) kernel(rings + begin, 1, a + place, b + place, end - begin, weight, row_sums);
         };
         add_columns(0, 1, 1.0);
         add_columns(1, single, 2.0);
         add_columns(std::max<std::size_t>(single, 1), width, 1.0);
     });
-
-    RingCorrelation result;
-    result.correlation.reserve(sums.size());
-    result.z.reserve(sums.size());
-    for (const RingSums& sum : sums) {
-        if (!std::isfinite(sum.cross) || !std::isfinite(sum.power_product))
-            throw InvalidArgument("the spectra have NaN, infinite or far too large values");
-        const double power = std::sqrt(sum.power_a) * std::sqrt(sum.power_b);
-        const bool defined = !result.z.empty() && power > 0.0 && sum.power_product > 0.0;
-        result.correlation.push_back(defined ? sum.cross / power : not_a_number);
-        result.z.push_back(defined ? sum.cross / std::sqrt(sum.power_product) : not_a_number);
-    }
-    return result;
+    return correlation_of(sums);
 }
 
-RingKernels::Widen widen(DType dtype) {
-    const RingKernels& kernels = ring_kernels();
-    switch (dtype) {
-        case DType::uint8: return kernels.widen_uint8;
-        case DType::int8: return kernels.widen_int8;
-        case DType::uint16: return kernels.widen_uint16;
-        case DType::int16: return kernels.widen_int16;
-        case DType::uint32: return kernels.widen_uint32;
-        case DType::int32: return kernels.widen_int32;
-        case DType::float16:
-        case DType::float32: return kernels.widen_float32;
-        case DType::float64: break;
+template <class T>
+void add_column_spectra(const RingIndex& index, std::size_t band, const std::complex<T>* fa,
+                        const std::complex<T>* fb, RingSums* sums) {
+    const auto* a = reinterpret_cast<const T*>(fa);
+    const auto* b = reinterpret_cast<const T*>(fb);
+    const auto kernel = add_spectra(a);
+    // The index is that of the transposed plane.
+    const std::size_t height = index.width();
+    const std::size_t width = index.height();
+    const std::size_t first = band * RingAccumulator::band_columns;
+    const std::size_t last = std::min(first + RingAccumulator::band_columns, width / 2 + 1);
+    for (std::size_t kx = first; kx < last; ++kx, a += 2 * height, b += 2 * height) {
+        const double weight = kx == 0 || 2 * kx == width ? 1.0 : 2.0;
+        const std::uint16_t* rings = index.row(kx);
+        const std::size_t positive = index.columns(kx);
+        if (positive == 0) continue;
+        kernel(rings, 1, a, b, positive, weight, sums);
+        // The negative frequencies of the same rings stand at the end, the lowest of them last.
+        const std::size_t negative = std::min(positive - 1, (height - 1) / 2);
+        const std::size_t place = 2 * (height - negative);
+        kernel(rings + negative, -1, a + place, b + place, negative, weight, sums);
     }
-    return kernels.widen_float64;
 }
 
-/// Reads stretches of a grey frame as float64.
-class Reader {
-public:
-    explicit Reader(const FramesView& frame)
-        : frame_(frame), dense_(frame.frames_contiguous()), widen_(widen(frame.dtype)) {}
-
-    /// Pixels [begin, begin + n) of row y, n <= block_pixels; valid until the next call.
-    const double* read(std::size_t y, std::size_t begin, std::size_t n) {
-        const std::byte* x = gather(frame_, dense_, 0, y * frame_.shape.width + begin, n, pixels_);
-        if (frame_.dtype == DType::float16) {
-            moments_kernels().widen_float16(x, n, float32_);
-            x = reinterpret_cast<const std::byte*>(float32_);
-        }
-        widen_(x, n, float64_);
-        return float64_;
+/// Calls work(begin, n, pixels) for the stretches of row y.
+template <class Work>
+void for_each_stretch(PixelReader& reader, std::size_t y, std::size_t width, const Work& work) {
+    for (std::size_t begin = 0; begin < width; begin += block_pixels) {
+        const std::size_t n = std::min(block_pixels, width - begin);
+        work(begin, n, reader.read(0, y * width + begin, n));
     }
+}
 
-private:
-    const FramesView& frame_;
-    bool dense_;
-    RingKernels::Widen widen_;
-    alignas(64) std::byte pixels_[block_pixels * sizeof(double)];
-    alignas(64) float float32_[block_pixels];
-    alignas(64) double float64_[block_pixels];
-};
+std::vector<double> window_values(const double* values, std::size_t n) {
+    return values == nullptr ? std::vector<double>(n, 1.0) : std::vector<double>(values, values + n);
+}
 
-auto taper_kernel(const float*) { return ring_kernels().taper_float32; }
-auto taper_kernel(const double*) { return ring_kernels().taper_float64; }
+auto taper_kernel(const PixelKernels& kernels, const float*) { return kernels.taper_float32; }
+auto taper_kernel(const PixelKernels& kernels, const double*) { return kernels.taper_float64; }
 
 template <class T>
 double taper_frame(const FramesView& frame, const double* rows, const double* columns, T* out, int threads) {
-    const std::size_t height = frame.shape.height;
-    const std::size_t width = frame.shape.width;
-    if (frame.count != 1 || frame.shape.planes != 1 || height == 0 || width == 0)
-        throw InvalidArgument("one grey frame with pixels is wanted");
     const int n_threads = resolve_threads(threads);
-    const std::vector<double> ones(rows == nullptr || columns == nullptr ? std::max(height, width) : 0, 1.0);
-    if (rows == nullptr) rows = ones.data();
-    if (columns == nullptr) columns = ones.data();
-
-    const auto for_each_stretch = [&](const auto& work) {
-        for_each_row(height, n_threads, [&](std::size_t y, std::size_t band) {
-            Reader reader(frame);
-            for (std::size_t begin = 0; begin < width; begin += block_pixels) {
-                const std::size_t n = std::min(block_pixels, width - begin);
-                work(y, band, begin, n, reader.read(y, begin, n));
-            }
-        });
-    };
-
-    // Deviations from the first pixel are summed: a constant frame has none, so its mean is exact.
-    const double origin = *Reader(frame).read(0, 0, 1);
-    const auto weighted_sum = ring_kernels().weighted_sum;
-    std::array<double, bands> sums{};
-    for_each_stretch([&](std::size_t y, std::size_t band, std::size_t begin, std::size_t n, const double* x) {
-        sums[band] += rows[y] * weighted_sum(x, columns + begin, origin, n);
-    });
-    double sum = 0.0;
-    for (double s : sums) sum += s;
-    if (!std::isfinite(sum)) throw NonFinite(0, "the frame has NaN or infinite pixels");
-    double row_weight = 0.0;
-    double column_weight = 0.0;
-    for (std::size_t y = 0; y < height; ++y) row_weight += rows[y];
-    for (std::size_t x = 0; x < width; ++x) column_weight += columns[x];
-    const double mean = origin + sum / (row_weight * column_weight);
-
-    const auto kernel = taper_kernel(out);
-    for_each_stretch([&](std::size_t y, std::size_t, std::size_t begin, std::size_t n, const double* x) {
-        kernel(x, columns + begin, rows[y], mean, n, out + y * width + begin);
-    });
+    Taper taper(frame, rows, columns);
+    parallel_for(taper.bands(), n_threads, [&](std::size_t band) { taper.sum(band); });
+    const double mean = taper.take_mean();
+    for_each_row(frame.shape.height, n_threads,
+                 [&](std::size_t y, std::size_t) { taper.write(y, y + 1, out + y * frame.shape.width); });
     return mean;
 }
 
@@ -262,6 +237,87 @@ std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, in
             if (kx < index.columns(ky)) sums[rings[kx]] += values[x];
         }
     });
+}
+
+RingAccumulator::RingAccumulator(const RingIndex& transposed)
+    : index_(&transposed),
+      bands_((transposed.height() / 2 + band_columns) / band_columns),
+      sums_(bands_ * transposed.rings()) {}
+
+RingAccumulator::~RingAccumulator() = default;
+
+RingSums* RingAccumulator::band_sums(std::size_t band) {
+    if (band >= bands_) throw InvalidArgument("there is no band " + std::to_string(band) + " of columns");
+    return sums_.data() + band * index_->rings();
+}
+
+void RingAccumulator::add(std::size_t band, const std::complex<float>* fa, const std::complex<float>* fb) {
+    add_column_spectra(*index_, band, fa, fb, band_sums(band));
+}
+
+void RingAccumulator::add(std::size_t band, const std::complex<double>* fa, const std::complex<double>* fb) {
+    add_column_spectra(*index_, band, fa, fb, band_sums(band));
+}
+
+RingCorrelation RingAccumulator::correlation() const { return correlation_of(total(sums_, index_->rings())); }
+
+Taper::Taper(const FramesView& frame, const double* rows, const double* columns)
+    : frame_(frame),
+      rows_(window_values(rows, frame.shape.height)),
+      columns_(window_values(columns, frame.shape.width)) {
+    const std::size_t pixels = frame.shape.height * frame.shape.width;
+    if (frame.count != 1 || frame.shape.planes != 1 || pixels == 0)
+        throw InvalidArgument("one grey frame with pixels is wanted");
+    sums_.resize(std::clamp<std::size_t>(pixels / band_pixels, 1, most_bands));
+    const double one = 1.0;
+    pixel_kernels(frame.dtype).taper_float64(PixelReader(frame).read(0, 0, 1), &one, 1.0, 0.0, 1, &origin_);
+}
+
+void Taper::sum(std::size_t band) noexcept {
+    const auto weighted_sum = pixel_kernels(frame_.dtype).weighted_sum;
+    const std::size_t height = frame_.shape.height;
+    PixelReader reader(frame_);
+    double sum = 0.0;
+    for (std::size_t y = height * band / bands(); y < height * (band + 1) / bands(); ++y) {
+        for_each_stretch(reader, y, frame_.shape.width,
+                         [&](std::size_t begin, std::size_t n, const std::byte* x) {
+                             sum += rows_[y] * weighted_sum(x, columns_.data() + begin, origin_, n);
+                         });
+    }
+    sums_[band] = sum;
+}
+
+double Taper::take_mean() {
+    const auto total = [](const std::vector<double>& values) {
+        double sum = 0.0;
+        for (double value : values) sum += value;
+        return sum;
+    };
+    // Deviations from the first pixel were summed: a constant frame has none, so its mean is exact.
+    const double sum = total(sums_);
+    if (!std::isfinite(sum)) throw NonFinite(0, "the frame has NaN or infinite pixels");
+    mean_ = origin_ + sum / (total(rows_) * total(columns_));
+    return mean_;
+}
+
+template <class T>
+void Taper::write_rows(std::size_t first, std::size_t last, T* out) const noexcept {
+    const std::size_t width = frame_.shape.width;
+    const auto kernel = taper_kernel(pixel_kernels(frame_.dtype), out);
+    PixelReader reader(frame_);
+    for (std::size_t y = first; y < last; ++y, out += width) {
+        for_each_stretch(reader, y, width, [&](std::size_t begin, std::size_t n, const std::byte* x) {
+            kernel(x, columns_.data() + begin, rows_[y], mean_, n, out + begin);
+        });
+    }
+}
+
+void Taper::write(std::size_t first, std::size_t last, float* out) const noexcept {
+    write_rows(first, last, out);
+}
+
+void Taper::write(std::size_t first, std::size_t last, double* out) const noexcept {
+    write_rows(first, last, out);
 }
 
 double taper(const FramesView& frame, const double* rows, const double* columns, float* out, int threads) {

@@ -6,10 +6,13 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
+#include "camnorm/average.hpp"
 #include "camnorm/error.hpp"
 
 namespace camnorm::python {
@@ -49,6 +52,10 @@ py::array as_half_spectrum(const py::object& object, const RingIndex& index, con
     return array;
 }
 
+py::tuple as_tuple(const RingCorrelation& result) {
+    return py::make_tuple(as_numpy(result.correlation), as_numpy(result.z));
+}
+
 py::tuple correlate(const RingIndex& index, const py::object& first, const py::object& second, int threads) {
     const py::array fa = as_half_spectrum(first, index, "fa");
     const py::array fb = as_half_spectrum(second, index, "fb");
@@ -64,7 +71,7 @@ py::tuple correlate(const RingIndex& index, const py::object& first, const py::o
     };
     const RingCorrelation result = fa.itemsize() == sizeof(std::complex<float>) ? run(std::complex<float>())
                                                                                 : run(std::complex<double>());
-    return py::make_tuple(as_numpy(result.correlation), as_numpy(result.z));
+    return as_tuple(result);
 }
 
 py::array_t<double> sum_rings(const RingIndex& index, const py::object& spectrum, int threads) {
@@ -88,13 +95,12 @@ const double* window_data(const py::object& window) {
     return window.is_none() ? nullptr : py::reinterpret_borrow<py::array_t<double>>(window).data();
 }
 
-double taper_frame(const py::object& object, const py::object& row_window, const py::object& column_window,
-                   py::array& out, const char* what, int threads) {
-    const py::array array = as_array(object, what);
+Taper make_taper(const py::array& array, const py::object& row_window, const py::object& column_window,
+                 const std::string& what) {
     FramesView frame;
-    frame.dtype = as_dtype(array.dtype(), ("pixels of " + std::string(what)).c_str());
+    frame.dtype = as_dtype(array.dtype(), ("pixels of " + what).c_str());
     if (array.ndim() != 2 || array.size() == 0)
-        throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
+        throw py::value_error(what + " has shape " + shape_text(array) +
                               " where a grey frame (y, x) is wanted");
     frame.shape = {static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1)), 1};
     frame.count = 1;
@@ -102,32 +108,119 @@ double taper_frame(const py::object& object, const py::object& row_window, const
     frame.strides = {0, array.strides(0), array.strides(1), array.itemsize()};
     const py::object rows = as_window(row_window, array.shape(0), "rows");
     const py::object columns = as_window(column_window, array.shape(1), "columns");
-    if (out.ndim() != 2 || out.shape(0) != array.shape(0) || out.shape(1) != array.shape(1))
-        throw py::value_error("out has shape " + shape_text(out) + ", not " + shape_text(array));
-    check_c_contiguous(out, "out");
-    const auto run = [&](auto* pixels) {
-        const double* row_values = window_data(rows);
-        const double* column_values = window_data(columns);
+    return Taper(frame, window_data(rows), window_data(columns));
+}
+
+/// A frame with its taper: the pixels stay while they are needed.
+class TaperedFrame {
+public:
+    TaperedFrame(const py::object& frame, const py::object& rows, const py::object& columns, std::string what)
+        : array_(as_array(frame, what.c_str())),
+          taper_(make_taper(array_, rows, columns, what)),
+          what_(std::move(what)) {}
+
+    std::size_t bands() const { return taper_.bands(); }
+
+    void sum(std::size_t band) {
+        if (band >= taper_.bands()) throw py::index_error("there is no band " + std::to_string(band));
         py::gil_scoped_release nogil;
-        return taper(frame, row_values, column_values, pixels, threads);
-    };
-    try {
+        taper_.sum(band);
+    }
+
+    double take_mean() {
+        try {
+            return taper_.take_mean();
+        } catch (const NonFinite& error) {
+            throw NonFinite(error.frame(), what_ + " has NaN or infinite pixels");
+        }
+    }
+
+    void write(py::ssize_t first, py::array& out) const {
+        if (out.ndim() != 2 || out.shape(1) != array_.shape(1) || first < 0 ||
+            first + out.shape(0) > array_.shape(0))
+            throw py::value_error("out has shape " + shape_text(out) + ", which are not rows of " +
+                                  shape_text(array_) + " from " + std::to_string(first));
+        check_c_contiguous(out, "out");
+        const auto run = [&](auto* pixels) {
+            const auto begin = static_cast<std::size_t>(first);
+            const auto end = begin + static_cast<std::size_t>(out.shape(0));
+            py::gil_scoped_release nogil;
+            taper_.write(begin, end, pixels);
+        };
         if (out.dtype().equal(py::dtype::of<float>())) return run(static_cast<float*>(out.mutable_data()));
         if (out.dtype().equal(py::dtype::of<double>())) return run(static_cast<double*>(out.mutable_data()));
-    } catch (const NonFinite& error) {
-        throw NonFinite(error.frame(), std::string(what) + " has NaN or infinite pixels");
+        throw py::type_error("out must be float32 or float64, not " +
+                             py::str(out.dtype()).cast<std::string>());
     }
-    throw py::type_error("out must be float32 or float64, not " + py::str(out.dtype()).cast<std::string>());
+
+private:
+    py::array array_;
+    Taper taper_;
+    std::string what_;
+};
+
+/// Columns that a transform has just made: (band_columns, height), of which the last band uses fewer.
+py::array as_columns(const py::array& array, const RingIndex& transposed, const char* what) {
+    if (array.ndim() != 2 || array.shape(0) != static_cast<py::ssize_t>(RingAccumulator::band_columns) ||
+        array.shape(1) != static_cast<py::ssize_t>(transposed.width()))
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not (" +
+                              std::to_string(RingAccumulator::band_columns) + ", " +
+                              std::to_string(transposed.width()) + ")");
+    check_c_contiguous(array, what);
+    return array;
+}
+
+/// The core's accumulator, which needs the index to live as long as itself.
+class Accumulator {
+public:
+    explicit Accumulator(const std::shared_ptr<RingIndex>& transposed)
+        : index_(transposed), sums_(*transposed) {}
+
+    void add(std::size_t band, const py::array& fa, const py::array& fb) {
+        as_columns(fa, *index_, "fa");
+        as_columns(fb, *index_, "fb");
+        const auto run = [&](auto zero) {
+            using Complex = decltype(zero);
+            const auto* a = static_cast<const Complex*>(fa.data());
+            const auto* b = static_cast<const Complex*>(fb.data());
+            py::gil_scoped_release nogil;
+            sums_.add(band, a, b);
+        };
+        const auto both = [&](const py::dtype& dtype) {
+            return fa.dtype().equal(dtype) && fb.dtype().equal(dtype);
+        };
+        if (both(py::dtype::of<std::complex<float>>())) return run(std::complex<float>());
+        if (both(py::dtype::of<std::complex<double>>())) return run(std::complex<double>());
+        throw py::type_error("fa and fb must both be complex64 or both complex128");
+    }
+
+    py::tuple correlation() const { return as_tuple(sums_.correlation()); }
+
+private:
+    std::shared_ptr<RingIndex> index_;
+    RingAccumulator sums_;
+};
+
+void add_to_sums(const py::object& frames, py::array& sums, int threads) {
+    const py::array array = as_array(frames, "frames");
+    const std::vector<py::ssize_t> shape(sums.shape(), sums.shape() + sums.ndim());
+    const auto ndim = static_cast<std::size_t>(sums.ndim());
+    if (!sums.dtype().equal(py::dtype::of<double>())) throw py::type_error("sums must be float64");
+    check_c_contiguous(sums, "sums");
+    const FramesView view = as_frames(array, as_shape(shape), ndim);
+    auto* values = static_cast<double*>(sums.mutable_data());
+    py::gil_scoped_release nogil;
+    add_frames(view, values, threads);
 }
 
 }  // namespace
 
 void register_frc(py::module_& m) {
-    py::class_<RingIndex>(m, "RingIndex")
+    py::class_<RingIndex, std::shared_ptr<RingIndex>>(m, "RingIndex")
         .def(py::init([](std::size_t height, std::size_t width, const std::string& binning, bool corners) {
                  const Binning rule = as_binning(binning);
                  py::gil_scoped_release nogil;
-                 return RingIndex(height, width, rule, corners);
+                 return std::make_shared<RingIndex>(height, width, rule, corners);
              }),
              py::arg("height"), py::arg("width"), py::arg("binning"), py::arg("corners"))
         .def_property_readonly("counts", [](const RingIndex& self) { return as_numpy(self.counts()); })
@@ -136,8 +229,20 @@ void register_frc(py::module_& m) {
         });
     m.def("ring_correlation", &correlate, py::arg("index"), py::arg("fa"), py::arg("fb"), py::arg("threads"));
     m.def("ring_sums", &sum_rings, py::arg("index"), py::arg("spectrum"), py::arg("threads"));
-    m.def("taper", &taper_frame, py::arg("frame"), py::arg("rows"), py::arg("columns"), py::arg("out"),
-          py::arg("what"), py::arg("threads"));
+    m.def("add_frames", &add_to_sums, py::arg("frames"), py::arg("sums"), py::arg("threads"));
+    py::class_<Accumulator>(m, "RingAccumulator")
+        .def(py::init<const std::shared_ptr<RingIndex>&>(), py::arg("transposed"))
+        .def_property_readonly_static(
+            "band_columns", [](const py::object&) { return std::size_t{RingAccumulator::band_columns}; })
+        .def("add", &Accumulator::add, py::arg("band"), py::arg("fa"), py::arg("fb"))
+        .def("correlation", &Accumulator::correlation);
+    py::class_<TaperedFrame>(m, "Taper")
+        .def(py::init<const py::object&, const py::object&, const py::object&, std::string>(),
+             py::arg("frame"), py::arg("rows"), py::arg("columns"), py::arg("what"))
+        .def_property_readonly("bands", &TaperedFrame::bands)
+        .def("sum", &TaperedFrame::sum, py::arg("band"))
+        .def("take_mean", &TaperedFrame::take_mean)
+        .def("write", &TaperedFrame::write, py::arg("first"), py::arg("out"));
 }
 
 }  // namespace camnorm::python

@@ -349,15 +349,16 @@ def verify(
 class _Group:
     """Test frames of one group, of which only the first and the sum are kept."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], threads: int) -> None:
         self.names: list[tuple[str, int]] = []
         self.first: npt.NDArray[Any] = np.empty(0)
         self._sum = np.zeros(shape)
+        self._threads = threads
 
     def add(self, file: str, index: int, frame: npt.NDArray[Any]) -> None:
         if not self.names:
             self.first = frame
-        self._sum += frame
+        _core.add_frames(frame, self._sum, self._threads)
         self.names.append((file, index))
 
     def average(self) -> npt.NDArray[np.float64]:
@@ -421,7 +422,7 @@ def _take_out(
     rows_of: dict[tuple[float, ...], list[_TestFrame]] = {}
     for *statistics, file, index, half in table[[*_STATISTICS, "file", "index", "half"]].tolist():
         rows_of.setdefault(tuple(statistics), []).append((file, index, half))
-    groups = (_Group(sensor.shape), _Group(sensor.shape))
+    groups = (_Group(sensor.shape, threads), _Group(sensor.shape, threads))
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
     seen: set[tuple[float, ...]] = set()
 

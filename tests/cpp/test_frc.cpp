@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "camnorm/average.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/frc.hpp"
 
@@ -201,6 +203,56 @@ TEST_CASE("spectra without power give NaN, spectra that are not finite are refus
     }
 }
 
+TEST_CASE_TEMPLATE("spectra that come in bands of columns give the correlation of whole ones", T, float,
+                   double) {
+    for (const auto& [height, width] :
+         {std::pair<std::size_t, std::size_t>{2, 2}, {3, 3}, {15, 63}, {16, 64}, {64, 130}, {131, 40}}) {
+        for (Binning binning : {Binning::round, Binning::floor}) {
+            for (bool corners : {false, true}) {
+                CAPTURE(height);
+                CAPTURE(width);
+                const std::size_t half = width / 2 + 1;
+                std::vector<std::complex<T>> a(height * half), b(a.size());
+                std::mt19937 engine(5);
+                std::normal_distribution<T> normal;
+                for (auto* spectrum : {&a, &b})
+                    for (auto& value : *spectrum) value = {normal(engine), normal(engine)};
+                const auto columns = [&](const std::vector<std::complex<T>>& spectrum) {
+                    std::vector<std::complex<T>> result;
+                    for (std::size_t x = 0; x < half; ++x)
+                        for (std::size_t y = 0; y < height; ++y) result.push_back(spectrum[y * half + x]);
+                    return result;
+                };
+                const auto column_a = columns(a), column_b = columns(b);
+                const RingIndex transposed(width, height, binning, corners);
+                RingAccumulator forwards(transposed), backwards(transposed);
+                const std::size_t band_size = height * RingAccumulator::band_columns;
+                const std::size_t bands = forwards.bands();
+                REQUIRE(bands == (half + RingAccumulator::band_columns - 1) / RingAccumulator::band_columns);
+                for (std::size_t i = 0; i < bands; ++i) {
+                    const std::size_t j = bands - 1 - i;
+                    forwards.add(i, column_a.data() + i * band_size, column_b.data() + i * band_size);
+                    backwards.add(j, column_a.data() + j * band_size, column_b.data() + j * band_size);
+                }
+                const RingIndex index(height, width, binning, corners);
+                CHECK(transposed.counts() == index.counts());
+                const auto whole = ring_correlation(index, a.data(), b.data());
+                const auto result = forwards.correlation();
+                const auto other = backwards.correlation();
+                REQUIRE(result.correlation.size() == index.rings());
+                CHECK(std::isnan(result.correlation[0]));
+                for (std::size_t r = 1; r < index.rings(); ++r) {
+                    CHECK(result.correlation[r] == doctest::Approx(whole.correlation[r]).epsilon(1e-12));
+                    CHECK(result.z[r] == doctest::Approx(whole.z[r]).epsilon(1e-12));
+                    CHECK(other.correlation[r] == result.correlation[r]);
+                    CHECK(other.z[r] == result.z[r]);
+                }
+                CHECK_THROWS_AS(forwards.add(bands, a.data(), b.data()), InvalidArgument);
+            }
+        }
+    }
+}
+
 TEST_CASE("sums over rings count a constant and find the centre") {
     for (const auto& [height, width] : {std::pair<std::size_t, std::size_t>{8, 8}, {7, 5}, {6, 9}}) {
         for (bool corners : {false, true}) {
@@ -315,4 +367,60 @@ TEST_CASE("a constant frame becomes exact zeros, a bad one is refused") {
     CHECK_THROWS_AS(taper(FramesView::contiguous(pixels.data(), DType::float32, 1, {7, 3, 3}), nullptr,
                           nullptr, out.data()),
                     InvalidArgument);
+}
+
+TEST_CASE("rows of a tapered frame can be written piece by piece") {
+    const std::size_t height = 600;
+    const std::size_t width = 1700;  // more than one band to be summed
+    std::vector<std::int16_t> pixels(height * width);
+    std::mt19937 engine(6);
+    for (auto& p : pixels) p = static_cast<std::int16_t>(engine() % 1000);
+    const auto view = FramesView::contiguous(pixels.data(), DType::int16, 1, {height, width, 1});
+    std::vector<float> whole(height * width), rows(100 * width);
+    const double mean = taper(view, nullptr, nullptr, whole.data(), 2);
+
+    Taper taper(view);
+    REQUIRE(taper.bands() > 1);
+    for (std::size_t band = taper.bands(); band-- > 0;) taper.sum(band);
+    CHECK(taper.take_mean() == mean);
+    for (std::size_t first = 0; first < height; first += 100) {
+        taper.write(first, first + 100, rows.data());
+        CHECK(
+            std::equal(rows.begin(), rows.end(), whole.begin() + static_cast<std::ptrdiff_t>(first * width)));
+    }
+}
+
+TEST_CASE("frames of every pixel type are added up") {
+    const FrameShape shape{37, 1001, 3};  // several blocks, the last one cut off
+    const std::size_t count = 3;
+    const auto check = [&](DType dtype, const auto& encode) {
+        using Pixel = decltype(encode(0));
+        std::vector<Pixel> pixels;
+        std::vector<double> expected(shape.pixels(), 0.5);
+        for (std::size_t i = 0; i < count * shape.pixels(); ++i) {
+            const int value = static_cast<int>(i % 101);
+            pixels.push_back(encode(value));
+            expected[i % shape.pixels()] += value;
+        }
+        const auto view = FramesView::contiguous(pixels.data(), dtype, count, shape);
+        CAPTURE(name(dtype));
+        for (int threads : {1, 3}) {
+            std::vector<double> sums(shape.pixels(), 0.5);
+            add_frames(view, sums.data(), threads);
+            CHECK(sums == expected);
+        }
+    };
+    check(DType::uint8, [](int v) { return static_cast<std::uint8_t>(v); });
+    check(DType::int8, [](int v) { return static_cast<std::int8_t>(v); });
+    check(DType::uint16, [](int v) { return static_cast<std::uint16_t>(v); });
+    check(DType::int16, [](int v) { return static_cast<std::int16_t>(v); });
+    check(DType::uint32, [](int v) { return static_cast<std::uint32_t>(v); });
+    check(DType::int32, [](int v) { return static_cast<std::int32_t>(v); });
+    check(DType::float32, [](int v) { return static_cast<float>(v); });
+    check(DType::float64, [](int v) { return static_cast<double>(v); });
+    check(DType::float16, [](int v) {
+        if (v == 0) return std::uint16_t{0};
+        const int exponent = static_cast<int>(std::log2(v));
+        return static_cast<std::uint16_t>((exponent + 15) << 10 | (v << (10 - exponent) & 0x3FF));
+    });
 }

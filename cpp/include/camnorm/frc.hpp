@@ -9,6 +9,10 @@
 
 namespace camnorm {
 
+namespace detail {
+struct RingSums;
+}
+
 /// How the radius r of a frequency becomes the number of its ring.
 enum class Binning : std::uint8_t {
     round,  ///< floor(r + 1/2), as EMAN2, RELION, Xmipp and cisTEM
@@ -64,6 +68,42 @@ RingCorrelation ring_correlation(const RingIndex& index, const std::complex<floa
 RingCorrelation ring_correlation(const RingIndex& index, const std::complex<double>* fa,
                                  const std::complex<double>* fb, int threads = 0);
 
+/// Ring correlation of spectra that come band by band, each right after the transforms of its columns:
+/// they need never lie in memory whole.
+class RingAccumulator {
+public:
+    /// Columns of a band; the last one may have fewer.
+    static constexpr std::size_t band_columns = 32;
+
+    /// @param transposed  rings of the transposed plane, RingIndex(width, height): its row kx has those of
+    /// column kx. It must live as long as the accumulator.
+    explicit RingAccumulator(const RingIndex& transposed);
+    ~RingAccumulator();
+    RingAccumulator(const RingAccumulator&) = delete;
+    RingAccumulator& operator=(const RingAccumulator&) = delete;
+
+    /// ceil((width/2 + 1) / band_columns).
+    std::size_t bands() const noexcept { return bands_; }
+
+    /// Adds columns [band * band_columns, (band + 1) * band_columns) of two half spectra, as far as there
+    /// are. Several threads may add different bands at once; their order does not change a bit.
+    /// @param fa, fb  the columns one after another, each of `height` values: (columns, height) in C order.
+    /// @throws InvalidArgument if there is no such band.
+    void add(std::size_t band, const std::complex<float>* fa, const std::complex<float>* fb);
+    void add(std::size_t band, const std::complex<double>* fa, const std::complex<double>* fb);
+
+    /// Of all that was added.
+    /// @throws InvalidArgument if a sum is not finite.
+    RingCorrelation correlation() const;
+
+private:
+    detail::RingSums* band_sums(std::size_t band);
+
+    const RingIndex* index_;
+    std::size_t bands_;
+    std::vector<detail::RingSums> sums_;
+};
+
 /// Sums a real full-plane spectrum over each ring: (height, width) in C order with the zero
 /// frequency at (height/2, width/2).
 std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, int threads = 0);
@@ -72,11 +112,43 @@ std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, in
 /// out(y, x) = rows[y] * columns[x] * (frame(y, x) - mean), all in float64 until the result is
 /// rounded. The mean is the window's weighted one, so that out sums to zero: else the window would
 /// spread what is left of the mean over the innermost rings. A constant frame gives exact zeros.
-/// @param rows, columns  window of height and width values that do not sum to zero; nullptr for 1.
-/// @param out  (height, width) in C order.
-/// @returns the mean that was removed.
-/// @throws NonFinite if the frame has NaN or infinite pixels, InvalidArgument if the view is not
-/// one grey frame.
+///
+/// First every band is summed, then the mean taken, then rows are written. Several threads may sum
+/// different bands, or write, at once.
+class Taper {
+public:
+    /// The frame's pixels must stay where they are.
+    /// @param rows, columns  window of height and width values that do not sum to zero; nullptr for 1.
+    /// @throws InvalidArgument if the view is not one grey frame.
+    explicit Taper(const FramesView& frame, const double* rows = nullptr, const double* columns = nullptr);
+
+    /// Bands of rows that are summed one by one: fixed by the shape, as the order of sums is.
+    std::size_t bands() const noexcept { return sums_.size(); }
+
+    /// @param band  less than bands().
+    void sum(std::size_t band) noexcept;
+
+    /// Takes the mean from the sums, and returns it.
+    /// @throws NonFinite if the frame has NaN or infinite pixels.
+    double take_mean();
+
+    /// Writes rows [first, last) to out, (last - first, width) in C order.
+    void write(std::size_t first, std::size_t last, float* out) const noexcept;
+    void write(std::size_t first, std::size_t last, double* out) const noexcept;
+
+private:
+    template <class T>
+    void write_rows(std::size_t first, std::size_t last, T* out) const noexcept;
+
+    FramesView frame_;
+    std::vector<double> rows_;
+    std::vector<double> columns_;
+    std::vector<double> sums_;
+    double origin_ = 0.0;
+    double mean_ = 0.0;
+};
+
+/// Tapers a whole frame, to (height, width) in C order, and returns the mean that was removed.
 double taper(const FramesView& frame, const double* rows, const double* columns, float* out, int threads = 0);
 double taper(const FramesView& frame, const double* rows, const double* columns, double* out,
              int threads = 0);
