@@ -51,10 +51,10 @@ void run(const Correction& correction, const Job& job, std::size_t frames, const
     const auto out = MutableFramesView::contiguous(target.data(), job.out, frames, shape);
     const double time = bench::seconds([&] { correction.apply(in, out, threads); });
     const double with_state = copy + static_cast<double>(state_bytes) / read;
-    std::printf("%-8s %-8s %-8s %6zu %8.1f GB/s %8.1f GB/s %7.1f %% %9.1f %%\n", name(job.in), name(job.out),
-                job.in_place ? "in place" : "", frames, static_cast<double>(bytes_in + bytes_out) / time / 1e9,
-                static_cast<double>(bytes_in + bytes_out) / copy / 1e9, 100 * copy / time,
-                100 * with_state / time);
+    std::printf(
+        "%-8s %-8s %-8s %6zu %8.1f GB/s %8.1f GB/s %7.1f %% %9.1f %%\n", name(job.in), name(job.out),
+        job.in_place ? "in place" : "", frames, static_cast<double>(bytes_in + bytes_out) / time / 1e9,
+        static_cast<double>(bytes_in + bytes_out) / copy / 1e9, 100 * copy / time, 100 * with_state / time);
     std::fflush(stdout);
 }
 
@@ -72,10 +72,11 @@ int main(int argc, char** argv) {
                 read / 1e9);
     std::printf("%-26s %6s %13s %13s %9s %11s\n", "types", "frames", "frames' bytes", "copy of them",
                 "of copy", "with state");
-    for (const Job& job : {Job{DType::uint8, DType::float32, false}, Job{DType::float32, DType::float32, false},
-                           Job{DType::float32, DType::float32, true}, Job{DType::uint16, DType::float32, false},
-                           Job{DType::uint8, DType::uint8, false}, Job{DType::float32, DType::uint16, false},
-                           Job{DType::float32, DType::float16, false}}) {
+    for (const Job& job :
+         {Job{DType::uint8, DType::float32, false}, Job{DType::float32, DType::float32, false},
+          Job{DType::float32, DType::float32, true}, Job{DType::uint16, DType::float32, false},
+          Job{DType::uint8, DType::uint8, false}, Job{DType::float32, DType::uint16, false},
+          Job{DType::float32, DType::float16, false}}) {
         const std::size_t largest = std::max(item_size(job.in), item_size(job.out));
         for (const std::size_t frames : {std::size_t{1}, bytes / (shape.pixels() * largest)})
             run(correction, job, frames, from, to, read, threads);
