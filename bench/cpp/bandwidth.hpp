@@ -103,36 +103,71 @@ inline void read_all(const std::byte* data, std::size_t bytes, int threads) {
     });
 }
 
-/// Seconds in which `threads` threads read `bytes_read` and write `bytes_written`, past the caches where
-/// the processor can. Both buffers are gone through at one pace.
+/// Bytes per second at which `threads` threads read memory that no cache holds.
+inline double read_bandwidth(const Buffer& buffer, int threads) {
+    return static_cast<double>(buffer.size()) /
+           seconds([&] { read_all(buffer.data(), buffer.size(), threads); });
+}
+
+/// For each of `lines` cache lines, In lines are read and Out are written, past the caches where the
+/// processor can.
+template <int In, int Out>
+void copy_lines(const std::byte* from, std::byte* to, std::size_t lines) {
+    for (std::size_t i = 0; i < lines; ++i, from += 64 * In, to += 64 * Out) {
+#if defined(__SSE2__)
+        // Named one by one, the words stay in registers.
+        const auto* source = reinterpret_cast<const __m128i*>(from);
+        __m128i a = _mm_load_si128(source);
+        __m128i b = _mm_load_si128(source + 1);
+        __m128i c = _mm_load_si128(source + 2);
+        __m128i d = _mm_load_si128(source + 3);
+        for (int k = 1; k < In; ++k) {
+            a = _mm_or_si128(a, _mm_load_si128(source + 4 * k));
+            b = _mm_or_si128(b, _mm_load_si128(source + 4 * k + 1));
+            c = _mm_or_si128(c, _mm_load_si128(source + 4 * k + 2));
+            d = _mm_or_si128(d, _mm_load_si128(source + 4 * k + 3));
+        }
+        for (int k = 0; k < Out; ++k) {
+            auto* target = reinterpret_cast<__m128i*>(to) + 4 * k;
+            _mm_stream_si128(target, a);
+            _mm_stream_si128(target + 1, b);
+            _mm_stream_si128(target + 2, c);
+            _mm_stream_si128(target + 3, d);
+        }
+#else
+        std::uint64_t words[8];
+        __builtin_memcpy(words, from, 64);
+        for (int k = 1; k < In; ++k) {
+            std::uint64_t more[8];
+            __builtin_memcpy(more, from + 64 * k, 64);
+            for (int j = 0; j < 8; ++j) words[j] |= more[j];
+        }
+        for (int k = 0; k < Out; ++k) __builtin_memcpy(to + 64 * k, words, 64);
+#endif
+    }
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
+/// Seconds in which `threads` threads read `bytes_read` of one buffer and write `bytes_written` to the
+/// other, both from the beginning and at one pace. One is 1, 2, 4 or 8 times the other.
 inline double copy_seconds(const Buffer& from, std::size_t bytes_read, const Buffer& to,
                            std::size_t bytes_written, int threads) {
-    const std::size_t ratio_in = std::max<std::size_t>(bytes_read / std::min(bytes_read, bytes_written), 1);
-    const std::size_t ratio_out =
-        std::max<std::size_t>(bytes_written / std::min(bytes_read, bytes_written), 1);
-    const std::size_t lines = std::min(bytes_read, bytes_written);
+    const std::size_t bytes = std::min(bytes_read, bytes_written);
+    const std::size_t in = bytes_read / bytes;
+    const std::size_t out = bytes_written / bytes;
+    void (*copy)(const std::byte*, std::byte*, std::size_t) = nullptr;
+    if (in == 8) copy = copy_lines<8, 1>;
+    if (in == 4) copy = copy_lines<4, 1>;
+    if (in == 2) copy = copy_lines<2, 1>;
+    if (in == 1 && out == 1) copy = copy_lines<1, 1>;
+    if (out == 2) copy = copy_lines<1, 2>;
+    if (out == 4) copy = copy_lines<1, 4>;
+    if (out == 8) copy = copy_lines<1, 8>;
     return seconds([&] {
-        over_pieces(lines, threads, [&](std::size_t begin, std::size_t end) {
-            std::uint64_t bits[8] = {};
-            for (std::size_t i = begin; i + 64 <= end; i += 64) {
-                for (std::size_t k = 0; k < ratio_in; ++k) {
-                    std::uint64_t words[8];
-                    __builtin_memcpy(words, from.data() + i * ratio_in + k * 64, 64);
-                    for (int j = 0; j < 8; ++j) bits[j] ^= words[j];
-                }
-                for (std::size_t k = 0; k < ratio_out; ++k) {
-                    std::byte* target = to.data() + i * ratio_out + k * 64;
-#if defined(__SSE2__)
-                    for (int j = 0; j < 4; ++j) {
-                        __m128i word;
-                        __builtin_memcpy(&word, &bits[2 * j], 16);
-                        _mm_stream_si128(reinterpret_cast<__m128i*>(target) + j, word);
-                    }
-#else
-                    __builtin_memcpy(target, bits, 64);
-#endif
-                }
-            }
+        over_pieces(bytes, threads, [&](std::size_t begin, std::size_t end) {
+            copy(from.data() + in * begin, to.data() + out * begin, (end - begin) / 64);
         });
     });
 }

@@ -18,12 +18,22 @@
 namespace camnorm {
 namespace {
 
-using detail::block_pixels;
 using detail::CorrectionDirection;
+using detail::line_bytes;
 
-/// Pixels on their way from one type to the other; with what the formula needs of them they stay in
-/// the first-level cache.
-constexpr std::size_t tile_pixels = 512;
+/// Pixels that one thread works on in all frames before the next: few enough for their mean and gain to
+/// stay in the first-level cache, as many as the memory needs to be read in long stretches.
+constexpr std::size_t block_pixels = 2048;
+
+/// Pixels of one frame that are worked on at a time.
+constexpr std::size_t tile_pixels = 256;
+
+/// Pieces of a frame that threads take in turn, if it has as many blocks.
+constexpr std::size_t pieces = 256;
+
+/// Output of a call from which on it is written past the caches: less than this may still be there when
+/// it is read.
+constexpr std::size_t streamed_bytes = std::size_t{32} << 20;
 
 /// Bad pixels that one thread interpolates at a time.
 constexpr std::size_t bad_group = 64;
@@ -71,16 +81,33 @@ bool same_memory(const FramesView& a, const FramesView& b) {
     return same;
 }
 
-/// The formula for n pixels that lie without gaps; n is at most tile_pixels.
-void evaluate(const CorrectionDirection& direction, DType dtype, const std::byte* pixels, std::size_t n,
-              const double* mean, const double* gain, double target_mean, double* values) {
+/// Has memory on its way to the second-level cache.
+void prefetch(const void* memory, std::size_t bytes) {
+    const auto* lines = static_cast<const std::byte*>(memory);
+    for (std::size_t i = 0; i < bytes; i += line_bytes) __builtin_prefetch(lines + i, 0, 2);
+}
+
+/// Pixels to work on, without gaps, at most tile_pixels, and what the formula needs of them.
+struct Tile {
+    const std::byte* pixels;
+    std::size_t n;
+    const double* mean;
+    const double* gain;
+    const std::byte* next = nullptr;  // as many that will be worked on later, if known
+};
+
+/// Runs them through the formula to another type; gives the number of clipped ones.
+std::uint64_t correct(const CorrectionDirection& direction, DType dtype, const Tile& tile, double target_mean,
+                      DType out_dtype, std::byte* out, bool streams = false) {
+    const auto run = [&](DType type, const std::byte* pixels, const std::byte* next) {
+        return direction.correct[static_cast<std::size_t>(type)].to[static_cast<std::size_t>(out_dtype)](
+            pixels, tile.n, tile.mean, tile.gain, target_mean, out, streams, next);
+    };
+    if (dtype != DType::float16) return run(dtype, tile.pixels, tile.next);
+    if (tile.next != nullptr) prefetch(tile.next, tile.n * item_size(dtype));
     float wide[tile_pixels];
-    if (dtype == DType::float16) {
-        detail::moments_kernels().widen_float16(pixels, n, wide);
-        pixels = reinterpret_cast<const std::byte*>(wide);
-        dtype = DType::float32;
-    }
-    direction.evaluate[static_cast<std::size_t>(dtype)](pixels, n, mean, gain, target_mean, values);
+    detail::moments_kernels().widen_float16(tile.pixels, tile.n, wide);
+    return run(DType::float32, reinterpret_cast<const std::byte*>(wide), nullptr);
 }
 
 /// Calls visit(y, x, pixel) for each good pixel of the pixel's own colour plane on the rim of the
@@ -217,39 +244,77 @@ template <class Replacement>
 void Correction::process(const CorrectionDirection& direction, const FramesView& frames,
                          const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
                          const Replacement& replacement) const {
-    const auto store = detail::correction_kernels().store[static_cast<std::size_t>(out.dtype)];
+    const detail::CorrectionKernels& kernels = detail::correction_kernels();
+    const auto store = kernels.store[static_cast<std::size_t>(out.dtype)];
     const std::size_t pixels = shape_.pixels();
     const bool dense_in = frames.frames_contiguous();
     const bool dense_out = out.view().frames_contiguous();
+    const std::size_t in_size = item_size(frames.dtype);
     const std::size_t out_size = item_size(out.dtype);
-    detail::parallel_for(detail::block_count(pixels), threads, [&](std::size_t block) {
-        const std::size_t begin = block * block_pixels;
+    // In place, the lines to be overwritten are in the cache already.
+    const bool large =
+        dense_out && frames.data != out.data && out.count * pixels * out_size >= streamed_bytes;
+    const std::size_t blocks = (pixels + block_pixels - 1) / block_pixels;
+    const std::size_t blocks_a_piece = (blocks + pieces - 1) / pieces;
+
+    // All frames of the block at `begin`, while the block after it, if in the same piece, is fetched.
+    const auto process_block = [&](std::size_t begin, std::size_t piece_end) {
         const std::size_t end = std::min(begin + block_pixels, pixels);
+        const std::size_t next_pixels = std::min(end + block_pixels, piece_end) - end;
         const auto first_bad = std::lower_bound(bad_pixels_.begin(), bad_pixels_.end(), begin);
         double gain[block_pixels];
         double values[tile_pixels];
         std::byte scratch_in[tile_pixels * sizeof(double)];
         std::byte scratch_out[tile_pixels * sizeof(double)];
-        std::uint64_t block_clipped = 0;
-        direction.gain(sigma_.data() + begin, end - begin, target_sigma_, gain);
+        std::uint64_t clipped = 0;
+        std::size_t fetched = 0;  // values of the next block's mean and sigma
         for (std::size_t f = 0; f < count; ++f) {
             auto bad = first_bad;
-            for (std::size_t tile = begin; tile < end; tile += tile_pixels) {
-                const std::size_t n = std::min(tile_pixels, end - tile);
-                evaluate(direction, frames.dtype,
-                         detail::gather(frames, dense_in, first + f, tile, n, scratch_in), n,
-                         mean_.data() + tile, gain + (tile - begin), target_mean_, values);
-                for (; bad != bad_pixels_.end() && *bad < tile + n; ++bad)
-                    values[*bad - tile] = replacement(f, static_cast<std::size_t>(bad - bad_pixels_.begin()));
-                if (dense_out) {
-                    block_clipped += store(values, n, out.frame(first + f) + tile * out_size);
-                } else {
-                    block_clipped += store(values, n, scratch_out);
-                    detail::scatter(out, dense_out, first + f, tile, n, scratch_out);
+            std::byte* const target = out.frame(first + f);
+            const auto misaligned = reinterpret_cast<std::uintptr_t>(target + begin * out_size) % line_bytes;
+            const bool streams = large && misaligned % out_size == 0;
+            // Tiles end where lines of the output do, so that no two share one.
+            std::size_t n = tile_pixels - (streams ? misaligned / out_size : 0);
+            for (std::size_t i = begin; i < end; i += n, n = tile_pixels) {
+                n = std::min(n, end - i);
+                const std::size_t fetch =
+                    next_pixels * (f * block_pixels + i + n - begin) / (count * block_pixels);
+                prefetch(mean_.data() + end + fetched, (fetch - fetched) * sizeof(double));
+                prefetch(sigma_.data() + end + fetched, (fetch - fetched) * sizeof(double));
+                fetched = fetch;
+
+                // A tile at a time, for the memory not to lie idle during all these divisions.
+                if (f == 0) direction.gain(sigma_.data() + i, n, target_sigma_, gain + (i - begin));
+                Tile tile{detail::gather(frames, dense_in, first + f, i, n, scratch_in), n, mean_.data() + i,
+                          gain + (i - begin)};
+                if (dense_in && f + 1 < count) {
+                    tile.next = frames.frame(first + f + 1) + i * in_size;
+                } else if (dense_in && i + block_pixels + n <= piece_end) {
+                    tile.next = frames.frame(first) + (i + block_pixels) * in_size;
                 }
+
+                std::byte* const place = dense_out ? target + i * out_size : scratch_out;
+                if (bad == bad_pixels_.end() || *bad >= i + n) {
+                    clipped +=
+                        correct(direction, frames.dtype, tile, target_mean_, out.dtype, place, streams);
+                } else {
+                    correct(direction, frames.dtype, tile, target_mean_, DType::float64,
+                            reinterpret_cast<std::byte*>(values));
+                    for (; bad != bad_pixels_.end() && *bad < i + n; ++bad)
+                        values[*bad - i] =
+                            replacement(f, static_cast<std::size_t>(bad - bad_pixels_.begin()));
+                    clipped += store(values, n, place, streams);
+                }
+                if (!dense_out) detail::scatter(out, dense_out, first + f, i, n, scratch_out);
             }
         }
-        clipped_->fetch_add(block_clipped, std::memory_order_relaxed);
+        if (large) kernels.finish_streams();
+        clipped_->fetch_add(clipped, std::memory_order_relaxed);
+    };
+    detail::parallel_for((blocks + blocks_a_piece - 1) / blocks_a_piece, threads, [&](std::size_t piece) {
+        const std::size_t begin = piece * blocks_a_piece * block_pixels;
+        const std::size_t end = std::min(begin + blocks_a_piece * block_pixels, pixels);
+        for (std::size_t i = begin; i < end; i += block_pixels) process_block(i, end);
     });
 }
 
@@ -262,22 +327,23 @@ std::vector<double> Correction::interpolate(const FramesView& frames, std::size_
         const std::size_t end = std::min((group + 1) * bad_group, bad_pixels_.size());
         for (std::size_t k = group * bad_group; k < end; ++k) {
             std::size_t neighbours = 0;
-            for_each_neighbour(shape_, bad_, bad_pixels_[k], radii_[k],
-                               [&](std::size_t y, std::size_t x, std::size_t p) {
-                                   double gain = 0.0;
-                                   direction.gain(&sigma_[p], 1, target_sigma_, &gain);
-                                   const std::ptrdiff_t place =
-                                       static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
-                                       static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
-                                       static_cast<std::ptrdiff_t>(p % shape_.planes) * frames.strides[3];
-                                   for (std::size_t f = 0; f < count; ++f) {
-                                       double value = 0.0;
-                                       evaluate(direction, frames.dtype, frames.frame(first + f) + place, 1,
-                                                &mean_[p], &gain, target_mean_, &value);
-                                       values[f * bad_pixels_.size() + k] += value;
-                                   }
-                                   ++neighbours;
-                               });
+            for_each_neighbour(
+                shape_, bad_, bad_pixels_[k], radii_[k], [&](std::size_t y, std::size_t x, std::size_t p) {
+                    double gain = 0.0;
+                    direction.gain(&sigma_[p], 1, target_sigma_, &gain);
+                    const std::ptrdiff_t place =
+                        static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
+                        static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
+                        static_cast<std::ptrdiff_t>(p % shape_.planes) * frames.strides[3];
+                    for (std::size_t f = 0; f < count; ++f) {
+                        double value = 0.0;
+                        correct(direction, frames.dtype,
+                                {frames.frame(first + f) + place, 1, &mean_[p], &gain}, target_mean_,
+                                DType::float64, reinterpret_cast<std::byte*>(&value));
+                        values[f * bad_pixels_.size() + k] += value;
+                    }
+                    ++neighbours;
+                });
             for (std::size_t f = 0; f < count; ++f)
                 values[f * bad_pixels_.size() + k] /= static_cast<double>(neighbours);
         }

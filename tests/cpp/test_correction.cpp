@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -77,6 +79,36 @@ TEST_CASE("apply is Eq. (2), and inverse undoes it") {
               MutableFramesView::contiguous(back.data(), DType::uint16, 3, shape), 2);
     CHECK(back == frames);
     CHECK(c.clipped() == 0);
+}
+
+TEST_CASE("output beyond the caches has the same bits at every address, and nothing else is written") {
+    constexpr std::size_t count = 8000;  // 33.6 MB in uint8
+    std::vector<std::uint8_t> bad(shape.pixels());
+    bad[0] = bad[255] = bad[2048] = bad[4199] = 1;
+    const Correction c(shape, ramp(shape.pixels(), 90.0, 0.01), ramp(shape.pixels(), 2.0, 0.001),
+                       {50.0, 4.0, bad, BadPolicy::neutral});
+    std::vector<std::uint16_t> frames(count * shape.pixels());
+    for (std::size_t i = 0; i < frames.size(); ++i) frames[i] = static_cast<std::uint16_t>(i * 7919 % 200);
+    for (const DType dtype : {DType::uint8, DType::float32}) {
+        const std::size_t size = item_size(dtype);
+        const std::size_t used = dtype == DType::uint8 ? count : count / 4;
+        for (const std::size_t offset : {std::size_t{0}, size, std::size_t{7}}) {
+            std::vector<std::uint8_t> out(offset + used * shape.pixels() * size + 64, 0xA5);
+            c.apply(FramesView::contiguous(frames.data(), DType::uint16, used, shape),
+                    MutableFramesView::contiguous(out.data() + offset, dtype, used, shape), 2);
+            std::size_t different = 0;
+            std::vector<std::uint8_t> frame(shape.pixels() * size);
+            for (std::size_t f = 0; f < used; ++f) {
+                c.apply(FramesView::contiguous(&frames[f * shape.pixels()], DType::uint16, 1, shape),
+                        MutableFramesView::contiguous(frame.data(), dtype, 1, shape), 1);
+                different += std::memcmp(&out[offset + f * frame.size()], frame.data(), frame.size()) != 0;
+            }
+            CHECK(different == 0);
+            CHECK(std::count(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(offset), 0xA5) ==
+                  static_cast<std::ptrdiff_t>(offset));
+            CHECK(std::count(out.end() - 64, out.end(), 0xA5) == 64);
+        }
+    }
 }
 
 TEST_CASE("targets are by default the means over the good pixels") {

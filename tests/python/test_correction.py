@@ -508,6 +508,126 @@ def test_threads_and_batches_do_not_change_a_bit(policy, dtype_out):
         assert np.concatenate(parts).tobytes() == want
 
 
+# Output of a call from which on it is written past the caches, and a frame of odd size.
+STREAMED_BYTES = 32 << 20
+ODD = (71, 67)
+
+
+def large_stack(frames, itemsize):
+    """The frames over and over, for output that is written past the caches."""
+    return np.tile(frames, (-(-STREAMED_BYTES // (frames[0].size * itemsize * len(frames))), 1, 1))
+
+
+def unaligned(shape, dtype, offset):
+    """An array whose data begin `offset` bytes after a cache line does."""
+    memory = np.zeros(math.prod(shape) * dtype.itemsize + 128, np.uint8)
+    begin = -memory.ctypes.data % 64 + offset
+    return memory[begin : begin + memory.size - 128].view(dtype).reshape(shape)
+
+
+@pytest.mark.parametrize("dtype_in", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype_out", DTYPES, ids=str)
+def test_large_output_has_the_same_bits(dtype_in, dtype_out):
+    rng = np.random.default_rng([DTYPES.index(dtype_in), DTYPES.index(dtype_out), 2])
+    mean, sigma = images(rng, ODD)
+    c = Correction(mean, sigma, 20.0, 10.0)
+    frames = random_frames(rng, dtype_in, (5, *ODD))
+    for method in (c.apply, c.inverse):
+        clipped = c.clipped
+        want = method(frames, dtype=dtype_out)
+        clipped_once = c.clipped - clipped
+        large = large_stack(frames, dtype_out.itemsize)
+        got = method(large, dtype=dtype_out).reshape(-1, *want.shape)
+        assert got.nbytes >= STREAMED_BYTES
+        assert (got.view(np.uint8) == want.view(np.uint8)).all()
+        assert c.clipped - clipped == (1 + len(got)) * clipped_once
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2, 4, 8, 16, 52, 63])
+@pytest.mark.parametrize("dtype_out", ["u1", "f2", "f4", "f8"])
+def test_large_output_at_any_address(dtype_out, offset):
+    dtype_out = np.dtype(dtype_out)
+    rng = np.random.default_rng(37)
+    c = Correction(*images(rng, ODD), 20.0, 10.0)
+    frames = random_frames(rng, np.dtype("u2"), (5, *ODD))
+    want = c.apply(frames, dtype=dtype_out)
+    large = large_stack(frames, dtype_out.itemsize)
+    out = unaligned(large.shape, dtype_out, offset)
+    around = out.base
+    while around.base is not None:
+        around = around.base
+    assert c.apply(large, out=out, threads=2) is out
+    assert (out.reshape(-1, *want.shape) == want).all()
+    begin = out.ctypes.data - around.ctypes.data
+    assert not around[:begin].any()
+    assert not around[begin + out.nbytes :].any()
+
+
+def test_large_output_of_strided_frames_and_into_strided_arrays():
+    rng = np.random.default_rng(41)
+    c = Correction(*images(rng, ODD), 20.0, 10.0)
+    frames = random_frames(rng, np.dtype("f4"), (5, *ODD))
+    want = c.apply(frames)
+    large = large_stack(frames, 4)
+    wide = np.repeat(large, 2, axis=2)
+    assert (c.apply(wide[..., ::2]).reshape(-1, *want.shape) == want).all()
+    assert (c.apply(large, out=wide[..., 1::2]).reshape(-1, *want.shape) == want).all()
+    np.testing.assert_array_equal(wide[..., ::2], large)
+    # Frames without gaps, but apart from each other, and last to first.
+    apart = np.zeros((len(large), 2, *ODD), np.float32)[::-1, 0]
+    assert (c.apply(large, out=apart).reshape(-1, *want.shape) == want).all()
+
+
+def test_large_frames_in_place():
+    rng = np.random.default_rng(43)
+    c = Correction(*images(rng, ODD), 20.0, 10.0)
+    for dtype in (np.dtype("u1"), np.dtype("f4")):
+        frames = random_frames(rng, dtype, (5, *ODD))
+        want = c.apply(frames, dtype=dtype)
+        large = large_stack(frames, dtype.itemsize)
+        c.apply(large, out=large)
+        assert (large.reshape(-1, *want.shape) == want).all()
+
+
+def test_one_large_frame():
+    rng = np.random.default_rng(47)
+    shape = (2999, 3001)  # 36 MB in float32, an odd number of pixels, and more blocks than pieces
+    mean, sigma = images(rng, shape)
+    frame = random_frames(rng, np.dtype("u2"), shape)
+    c = Correction(mean, sigma, 20.0, 10.0)
+    want = c.apply(frame, dtype=np.float64, threads=1)
+    values = longhand(frame, mean, sigma, 20.0, 10.0)
+    assert ulps(want, values, np.maximum(abs(values), abs(values - 20.0))) <= 4
+    np.testing.assert_array_equal(c.apply(frame, threads=2), want.astype(np.float32))
+
+
+@pytest.mark.parametrize("policy", ["neutral", "interpolate", "nan"])
+@pytest.mark.parametrize("dtype_out", ["u1", "f2", "f4", "f8"])
+def test_bad_pixels_of_large_output(policy, dtype_out):
+    dtype_out = np.dtype(dtype_out)
+    if policy == "nan" and dtype_out.kind != "f":
+        return
+    rng = np.random.default_rng(53)
+    mean, sigma = images(rng, ODD)
+    bad = rng.random(ODD) < 0.001  # most tiles have none
+    bad.flat[[0, 255, 256, 2047, 2048, bad.size - 1]] = True
+    c = Correction(mean, sigma, 300.0 if dtype_out.kind != "f" else 20.0, 10.0, bad=bad, bad_policy=policy)
+    frames = random_frames(rng, np.dtype("u1"), (5, *ODD))
+    want = c.apply(frames, dtype=dtype_out)
+    clipped = c.clipped
+    got = c.apply(large_stack(frames, dtype_out.itemsize), dtype=dtype_out).reshape(-1, *want.shape)
+    np.testing.assert_array_equal(got, np.broadcast_to(want, got.shape))
+    assert c.clipped - clipped == len(got) * clipped
+
+
+def test_what_a_bad_pixel_says_is_not_clipped():
+    frame = np.array([[1.0, np.nan, 1e9, 3.0]])
+    bad = np.array([[False, True, True, False]])
+    c = Correction(np.zeros((1, 4)), np.ones((1, 4)), 0.0, 1.0, bad=bad)
+    assert c.apply(frame, dtype=np.uint8).tolist() == [[1, 0, 0, 3]]
+    assert c.clipped == 0
+
+
 ISA_SCRIPT = """
 import hashlib, sys, numpy as np, camnorm
 assert camnorm.build_info()["isa"] == sys.argv[1]
@@ -532,6 +652,12 @@ for a in ("f2", "f4", "f8"):
         frames = special.astype(a)
     for b in dtypes:
         digest.update(c.apply(frames, dtype=b, threads=1).tobytes())
+mean, sigma = rng.normal(100, 10, (67, 133)), rng.uniform(1, 20, (67, 133))
+c = camnorm.Correction(mean, sigma, bad=rng.random((67, 133)) < 0.001)
+for a, b in map(str.split, ("u1 f4", "f4 f4", "u2 u1", "f4 f2", "f2 i2", "i4 f8")):  # past the caches
+    count = 2**25 // (4 * 67 * 133 * np.dtype(b).itemsize) + 1
+    frames = np.tile((rng.random((4, 67, 133)) * 120).astype(a), (count, 1, 1))
+    digest.update(c.apply(frames, dtype=b).tobytes())
 print(digest.hexdigest(), c.clipped)
 """
 

@@ -1,5 +1,9 @@
 #include "kernels/correction.hpp"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace camnorm::detail::CAMNORM_ISA {
 namespace {
 
@@ -49,94 +53,234 @@ void inverse_gain(const double* __restrict__ sigma, std::size_t n, double target
     for (std::size_t i = 0; i < n; ++i) gain[i] = sigma[i] / target_sigma;
 }
 
-template <class T>
-void forward(const std::byte* __restrict__ x, std::size_t n, const double* __restrict__ mean,
-             const double* __restrict__ gain, double target_mean, double* __restrict__ values) noexcept {
-    for (std::size_t i = 0; i < n; ++i) values[i] = (load<T>(x, i) - mean[i]) * gain[i] + target_mean;
-}
+// Added to a number, 1.5 * 2^52 rounds it half to even and leaves the integer in the low bits of the
+// sum. Numbers from 2^51 on go beyond the limits of any integer type all the same.
+constexpr double integer_zero = 6755399441055744.0;
+constexpr std::uint64_t integer_zero_bits = 0x4338000000000000u;
 
 template <class T>
-void inverse(const std::byte* __restrict__ x, std::size_t n, const double* __restrict__ mean,
-             const double* __restrict__ gain, double target_mean, double* __restrict__ values) noexcept {
-    for (std::size_t i = 0; i < n; ++i) values[i] = (load<T>(x, i) - target_mean) * gain[i] + mean[i];
-}
-
-template <class T>
-std::uint64_t store_integer(const double* __restrict__ values, std::size_t n,
-                            std::byte* __restrict__ out) noexcept {
+[[gnu::noinline]] std::uint64_t saturate(const double* __restrict__ values, std::size_t n,
+                                         std::byte* __restrict__ out) noexcept {
     constexpr bool has_sign = static_cast<T>(-1) < static_cast<T>(0);
     constexpr double range = static_cast<double>(std::uint64_t{1} << (8 * sizeof(T)));
-    // Added to a number, 1.5 * 2^52 rounds it half to even and leaves the integer in the low bits of
-    // the sum. Numbers from 2^51 on go beyond the limits all the same.
-    constexpr double zero = 6755399441055744.0;
-    constexpr double low = has_sign ? zero - range / 2 : zero;
+    constexpr double low = has_sign ? integer_zero - range / 2 : integer_zero;
     constexpr double high = low + (range - 1);
     std::uint64_t clipped = 0;
     for (std::size_t i = 0; i < n; ++i) {
-        const double sum = values[i] + zero;
+        const double sum = values[i] + integer_zero;
         double saturated = sum < high ? sum : high;
         saturated = saturated > low ? saturated : low;
-        saturated = sum == sum ? saturated : zero;
+        saturated = sum == sum ? saturated : integer_zero;
         clipped += sum == saturated ? 0u : 1u;  // NaN equals nothing
-        store(out, i, static_cast<T>(static_cast<std::uint32_t>(bits_of(saturated))));
+        store(out, i, static_cast<T>(bits_of(saturated)));
     }
     return clipped;
 }
 
-/// All bits set if true. The compiler makes branches of ?:, and no vectors of branches.
-inline std::uint64_t mask(bool condition) { return std::uint64_t{0} - static_cast<std::uint64_t>(condition); }
+template <class T>
+[[gnu::noinline]] std::uint64_t round_integer(const double* __restrict__ values, std::size_t n,
+                                              std::byte* __restrict__ out) noexcept {
+    constexpr bool has_sign = static_cast<T>(-1) < static_cast<T>(0);
+    constexpr std::uint64_t lowest =
+        integer_zero_bits - (has_sign ? std::uint64_t{1} << (8 * sizeof(T) - 1) : 0u);
+    // Without saturation and NaN, as nearly always, neither limits nor a count are needed.
+    std::uint64_t above = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::uint64_t bits = bits_of(values[i] + integer_zero);
+        above |= bits - lowest;
+        store(out, i, static_cast<T>(bits));
+    }
+    return above >> (8 * sizeof(T)) == 0 ? 0 : saturate<T>(values, n, out);
+}
+
+/// a if true, else b. The compiler makes branches of ?:, and no vectors of branches.
+inline std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
+    return (a & mask) | (b & ~mask);
+}
 
 /// Bits of the nearest float16, ties to even. By way of float32 it would be rounded twice.
 inline std::uint16_t to_float16(double value) {
-    constexpr std::uint64_t smallest = 0x3F10000000000000u;  // bits of 2^-14, the smallest normal float16
     const std::uint64_t bits = bits_of(value);
-    const std::uint64_t magnitude = bits & 0x7FFFFFFFFFFFFFFFu;
+    const auto top = static_cast<std::uint32_t>(bits >> 32);
+    // The upper half with 20 bits of the fraction is enough, if its last bit tells of a rest. Compared
+    // as int32, of which every instruction set has vectors.
+    const std::uint32_t rest = static_cast<std::uint32_t>(bits) != 0;
+    const std::uint32_t magnitude = (top & 0x7FFFFFFFu) | rest;
+    const auto ordered = static_cast<std::int32_t>(magnitude);
 
-    // Added to a number, 2^42 times the power of two of its exponent rounds it to the 11 bits of a
-    // normal float16; below 2^-14, to the fixed step of the subnormal ones.
-    std::uint64_t power = bits & 0x7FF0000000000000u;
-    power = power > smallest ? power : smallest;
-    const double round = double_of(power + (std::uint64_t{42} << 52));
-    const double rounded = (double_of(magnitude) + round) - round;
-
-    // The exponent's bias is 1023 here and 15 there. Subnormals are moved up to the smallest normal
-    // numbers, which have the same step, and their bits down again.
-    const std::uint64_t subnormal = mask(rounded < 0x1p-14);
-    const double moved = rounded + double_of(subnormal & smallest);
-    const std::uint64_t finite = (bits_of(moved) >> 42) - (1008u << 10) - (subnormal & (1u << 10));
-
-    const std::uint64_t beyond = mask(magnitude >= 0x40EFFE0000000000u);  // from 65520 on
-    const std::uint64_t nan = mask(magnitude > 0x7FF0000000000000u);
-    return static_cast<std::uint16_t>((finite & ~beyond) | (0x7C00u & beyond) | (0x0200u & nan) |
-                                      ((bits >> 48) & 0x8000u));
+    // From 20 to 10 bits of fraction; the exponent's bias is 1023 there and 15 here.
+    const std::uint32_t normal = (magnitude - (1008u << 20) + 0x1FFu + ((magnitude >> 10) & 1u)) >> 10;
+    // Added to a number, 2^28 rounds it to the step of the subnormals, 2^-24, and leaves their number of
+    // steps in the low bits of the sum.
+    const auto subnormal =
+        static_cast<std::uint32_t>(bits_of(double_of(bits & 0x7FFFFFFFFFFFFFFFu) + 0x1p28));
+    std::uint32_t half = select(ordered < 0x3F100000, subnormal, normal);  // 2^-14
+    half = select(ordered >= 0x40EFFE00, 0x7C00u, half);                   // from 65520 on
+    half = select(ordered > 0x7FF00000, 0x7E00u, half);                    // NaN
+    return static_cast<std::uint16_t>(half | ((top >> 16) & 0x8000u));
 }
 
-std::uint64_t store_float16(const double* __restrict__ values, std::size_t n,
-                            std::byte* __restrict__ out) noexcept {
+[[gnu::noinline]] std::uint64_t round_float16(const double* __restrict__ values, std::size_t n,
+                                              std::byte* __restrict__ out) noexcept {
     for (std::size_t i = 0; i < n; ++i) store(out, i, to_float16(values[i]));
     return 0;
 }
 
 template <class T>
-std::uint64_t store_float(const double* __restrict__ values, std::size_t n,
-                          std::byte* __restrict__ out) noexcept {
+[[gnu::noinline]] std::uint64_t round_float(const double* __restrict__ values, std::size_t n,
+                                            std::byte* __restrict__ out) noexcept {
     for (std::size_t i = 0; i < n; ++i) store(out, i, static_cast<T>(values[i]));
     return 0;
 }
+
+#if defined(__SSE2__)
+/// Whole lines, from and to an address that begins one.
+inline void stream_lines(const std::byte* from, std::size_t n, std::byte* to) {
+#if defined(__AVX512F__)
+    for (std::size_t i = 0; i < n; i += 64)
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), _mm512_load_si512(from + i));
+#elif defined(__AVX__)
+    for (std::size_t i = 0; i < n; i += 32)
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
+                            _mm256_load_si256(reinterpret_cast<const __m256i*>(from + i)));
+#else
+    for (std::size_t i = 0; i < n; i += 16)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to + i),
+                         _mm_load_si128(reinterpret_cast<const __m128i*>(from + i)));
+#endif
+}
+
+void finish_streams() noexcept { _mm_sfence(); }
+#else
+inline void stream_lines(const std::byte* from, std::size_t n, std::byte* to) {
+    __builtin_memcpy(to, from, n);
+}
+
+void finish_streams() noexcept {}
+#endif
+
+template <bool Inverse>
+inline double formula(double x, double mean, double gain, double target_mean) {
+    return Inverse ? (x - target_mean) * gain + mean : (x - mean) * gain + target_mean;
+}
+
+/// Pixels that are worked on at a time: few, so that streaming stores come at an even pace. A burst of
+/// them would fill the processor's queue of stores and hold up everything behind it.
+template <class T>
+constexpr std::size_t chunk = sizeof(T) < 4 ? 256 / sizeof(T) : 64;
+
+/// Writes n pixels, of which make(first, count, result) makes up to a chunk in `result` and gives how
+/// many were clipped.
+template <class T, class Make>
+inline std::uint64_t write(std::size_t n, std::byte* out, bool streams, const Make& make) {
+    alignas(line_bytes) std::byte result[chunk<T> * sizeof(T)];
+    std::uint64_t clipped = 0;
+    const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(out) % line_bytes;
+    std::size_t count = streams && misaligned != 0 ? (line_bytes - misaligned) / sizeof(T) : chunk<T>;
+    for (std::size_t i = 0; i < n; i += count, count = chunk<T>) {
+        count = count < n - i ? count : n - i;
+        std::byte* const place = out + i * sizeof(T);
+        if (count == chunk<T>) {
+            clipped += make(i, chunk<T>, result);
+            if (streams) {
+                stream_lines(result, sizeof result, place);
+            } else {
+                __builtin_memcpy(place, result, sizeof result);
+            }
+        } else {
+            clipped += make(i, count, result);
+            const std::size_t bytes = count * sizeof(T);
+            const std::size_t lines = streams ? bytes - bytes % line_bytes : 0;
+            stream_lines(result, lines, place);
+            __builtin_memcpy(place + lines, result + lines, bytes - lines);
+        }
+    }
+    return clipped;
+}
+
+using Round = std::uint64_t (*)(const double*, std::size_t, std::byte*) noexcept;
+
+template <class Out, Round RoundTo>
+std::uint64_t store_values(const double* values, std::size_t n, std::byte* out, bool streams) noexcept {
+    return write<Out>(n, out, streams, [&](std::size_t first, std::size_t count, std::byte* result) {
+        return RoundTo(values + first, count, result);
+    });
+}
+
+/// The formula in float64: once for each input type, as rounding is once for each output type. Code for
+/// all of their pairs would be megabytes.
+template <bool Inverse, class In>
+[[gnu::noinline]] void evaluate(const std::byte* __restrict__ x, std::size_t n,
+                                const double* __restrict__ mean, const double* __restrict__ gain,
+                                double target_mean, double* __restrict__ values) noexcept {
+    for (std::size_t i = 0; i < n; ++i)
+        values[i] = formula<Inverse>(load<In>(x, i), mean[i], gain[i], target_mean);
+}
+
+/// To float32, the usual output, without that detour.
+template <bool Inverse, class In>
+inline void to_float32(const std::byte* __restrict__ x, std::size_t n, const double* __restrict__ mean,
+                       const double* __restrict__ gain, double target_mean, std::byte* __restrict__ out) {
+    for (std::size_t i = 0; i < n; ++i)
+        store(out, i, static_cast<float>(formula<Inverse>(load<In>(x, i), mean[i], gain[i], target_mean)));
+}
+
+template <bool Inverse, class In, class Out, Round RoundTo>
+std::uint64_t correct(const std::byte* x, std::size_t n, const double* mean, const double* gain,
+                      double target_mean, std::byte* out, bool streams, const std::byte* next) noexcept {
+    return write<Out>(n, out, streams, [&](std::size_t first, std::size_t count, std::byte* result) {
+        const std::size_t place = first * sizeof(In);
+        if (next != nullptr) {
+            for (std::size_t k = 0; k < count * sizeof(In); k += line_bytes)
+                __builtin_prefetch(next + place + k);
+        }
+        if constexpr (RoundTo == round_float<float>) {
+            to_float32<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, result);
+            return std::uint64_t{0};
+        } else {
+            double values[chunk<Out>];
+            evaluate<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, values);
+            return RoundTo(values, count, result);
+        }
+    });
+}
+
+/// Of one input type to each output type, in the order of DType.
+template <bool Inverse, class In>
+constexpr CorrectTo correct_from = {
+    correct<Inverse, In, std::uint8_t, round_integer<std::uint8_t>>,
+    correct<Inverse, In, std::int8_t, round_integer<std::int8_t>>,
+    correct<Inverse, In, std::uint16_t, round_integer<std::uint16_t>>,
+    correct<Inverse, In, std::int16_t, round_integer<std::int16_t>>,
+    correct<Inverse, In, std::uint32_t, round_integer<std::uint32_t>>,
+    correct<Inverse, In, std::int32_t, round_integer<std::int32_t>>,
+    correct<Inverse, In, std::uint16_t, round_float16>,
+    correct<Inverse, In, float, round_float<float>>,
+    correct<Inverse, In, double, round_float<double>>,
+};
 
 }  // namespace
 
 // In the order of DType.
 const CorrectionKernels correction_kernels = {
     {forward_gain,
-     {forward<std::uint8_t>, forward<std::int8_t>, forward<std::uint16_t>, forward<std::int16_t>,
-      forward<std::uint32_t>, forward<std::int32_t>, nullptr, forward<float>, forward<double>}},
+     {correct_from<false, std::uint8_t>, correct_from<false, std::int8_t>, correct_from<false, std::uint16_t>,
+      correct_from<false, std::int16_t>, correct_from<false, std::uint32_t>,
+      correct_from<false, std::int32_t>, CorrectTo{}, correct_from<false, float>,
+      correct_from<false, double>}},
     {inverse_gain,
-     {inverse<std::uint8_t>, inverse<std::int8_t>, inverse<std::uint16_t>, inverse<std::int16_t>,
-      inverse<std::uint32_t>, inverse<std::int32_t>, nullptr, inverse<float>, inverse<double>}},
-    {store_integer<std::uint8_t>, store_integer<std::int8_t>, store_integer<std::uint16_t>,
-     store_integer<std::int16_t>, store_integer<std::uint32_t>, store_integer<std::int32_t>, store_float16,
-     store_float<float>, store_float<double>},
+     {correct_from<true, std::uint8_t>, correct_from<true, std::int8_t>, correct_from<true, std::uint16_t>,
+      correct_from<true, std::int16_t>, correct_from<true, std::uint32_t>, correct_from<true, std::int32_t>,
+      CorrectTo{}, correct_from<true, float>, correct_from<true, double>}},
+    {store_values<std::uint8_t, round_integer<std::uint8_t>>,
+     store_values<std::int8_t, round_integer<std::int8_t>>,
+     store_values<std::uint16_t, round_integer<std::uint16_t>>,
+     store_values<std::int16_t, round_integer<std::int16_t>>,
+     store_values<std::uint32_t, round_integer<std::uint32_t>>,
+     store_values<std::int32_t, round_integer<std::int32_t>>, store_values<std::uint16_t, round_float16>,
+     store_values<float, round_float<float>>, store_values<double, round_float<double>>},
+    finish_streams,
 };
 
 }  // namespace camnorm::detail::CAMNORM_ISA

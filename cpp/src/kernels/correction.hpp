@@ -9,25 +9,45 @@ namespace camnorm::detail {
 
 inline constexpr std::size_t dtypes = 9;
 
-/// Eq. (2) or its inverse, for n pixels. Nothing is assumed about the alignment of x.
+/// Bytes of a cache line.
+inline constexpr std::size_t line_bytes = 64;
+
+/// Eq. (2) or its inverse for n pixels, rounded to the type of the output: (x[i] - mean[i]) * gain[i] +
+/// target_mean, or for the inverse (x[i] - target_mean) * gain[i] + mean[i]. Gives the number of pixels
+/// that saturated an integer type or were NaN, which becomes 0 there. x and out may be unaligned, and
+/// the same memory if their types are.
+///
+/// If `streams`, whole cache lines of the output go past the caches, where there are such stores; `out`
+/// must then be aligned to its type. Pixels of the same number at `next`, unless null, are fetched into the
+/// cache meanwhile.
+using Correct = std::uint64_t (*)(const std::byte* x, std::size_t n, const double* mean, const double* gain,
+                                  double target_mean, std::byte* out, bool streams,
+                                  const std::byte* next) noexcept;
+
+/// One a DType of the output.
+struct CorrectTo {
+    Correct to[dtypes];
+};
+
 struct CorrectionDirection {
     /// gain[i]: target_sigma / sigma[i], or sigma[i] / target_sigma for the inverse.
     void (*gain)(const double* sigma, std::size_t n, double target_sigma, double* gain) noexcept;
 
-    /// values[i]: (x[i] - mean[i]) * gain[i] + target_mean, or for the inverse
-    /// (x[i] - target_mean) * gain[i] + mean[i]. One a DType, but none for float16, which
-    /// MomentsKernels::widen_float16 brings to float32.
-    void (*evaluate[dtypes])(const std::byte* x, std::size_t n, const double* mean, const double* gain,
-                             double target_mean, double* values) noexcept;
+    /// One a DType of the input, but none for float16, which MomentsKernels::widen_float16 brings to
+    /// float32.
+    CorrectTo correct[dtypes];
 };
 
 struct CorrectionKernels {
     CorrectionDirection forward;
     CorrectionDirection inverse;
 
-    /// Rounds to the type of the output, one a DType. Gives the number of pixels that saturated an
-    /// integer type or were NaN, which becomes 0 there.
-    std::uint64_t (*store[dtypes])(const double* values, std::size_t n, std::byte* out) noexcept;
+    /// Rounds to the type of the output, one a DType; the rest is as of Correct.
+    std::uint64_t (*store[dtypes])(const double* values, std::size_t n, std::byte* out,
+                                   bool streams) noexcept;
+
+    /// To be called before another thread may read what was streamed.
+    void (*finish_streams)() noexcept;
 };
 
 CAMNORM_DECLARE_KERNELS(CorrectionKernels, correction_kernels)
