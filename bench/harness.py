@@ -55,7 +55,9 @@ class Run:
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Options that all the programs have."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="by default all cores")
     parser.add_argument("--repeats", type=int, default=3, metavar="K", help="the best of K counts")
     parser.add_argument("--quick", action="store_true", help="tiny files, once: does it work at all?")

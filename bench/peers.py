@@ -175,15 +175,10 @@ def _numpy(job: Job, files: list[Path], result: Path) -> _Peer:
 
 def _libertem(job: Job, files: list[Path], result: Path) -> _Peer:
     options: dict[str, Any] = {"paths": files, "result": result, "threads": job.threads}
-    found = []
-    for executor in _EXECUTORS:
-        run = job.whole("libertem_moments", executor=executor, **options)
-        found.append((executor, run, job.again("libertem_moments", executor=executor, **options)))
-    # The better of each, in favour of the peer.
-    executor, run, _ = min(found, key=lambda item: item[1].seconds)
-    fastest, _, again = min(found, key=lambda item: item[2])
-    names = executor if executor == fastest else f"{executor}; again: {fastest}"
-    return f"LiberTEM StdDevUDF ({names})", "mean, sigma", run, again
+    again = {executor: job.again("libertem_moments", executor=executor, **options) for executor in _EXECUTORS}
+    executor = min(again, key=again.__getitem__)
+    run = job.whole("libertem_moments", executor=executor, **options)
+    return f"LiberTEM StdDevUDF ({executor})", "mean, sigma", run, again[executor]
 
 
 def _relion(job: Job, files: list[Path], result: Path) -> _Peer:
