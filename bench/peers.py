@@ -62,6 +62,7 @@ class Job:
     times: int
     threads: int
     repeats: int
+    dtypes: tuple[str, ...]
     contenders: frozenset[str]
     peers_python: Path
 
@@ -113,7 +114,7 @@ class Job:
 def moments(job: Job) -> list[dict[str, Any]]:
     """Mean and sigma image of movies, by all the contenders."""
     rows = []
-    for dtype in _DTYPES:
+    for dtype in job.dtypes:
         files, pixels = job.files(dtype)
         sensor = job.path("sensor.h5")
         own = job.measure(files, sensor)
@@ -297,7 +298,7 @@ def frc_text(rows: list[dict[str, Any]]) -> str:
 def reading(job: Job) -> list[dict[str, Any]]:
     """Measuring beside the rate at which as many threads read or decode the same files."""
     rows = []
-    for dtype, compression in (*((dtype, "") for dtype in _DTYPES), ("uint8", "lzw"), ("uint8", "zstd")):
+    for dtype, compression in (*((dtype, "") for dtype in job.dtypes), ("uint8", "lzw"), ("uint8", "zstd")):
         # Decoding is so much slower that a part of the bytes does.
         files, pixels = job.files(dtype, compression, share=0.25 if compression else 1.0)
         files *= job.times
@@ -357,7 +358,7 @@ def reading_text(rows: list[dict[str, Any]]) -> str:
 def correcting(job: Job) -> list[dict[str, Any]]:
     """Correcting MRC to MRC beside reading as much and writing as much, each file put on disk."""
     rows = []
-    for dtype in _DTYPES:
+    for dtype in job.dtypes:
         files, pixels = job.files(dtype)
         sensor, out_dir = job.path("sensor.h5"), job.path("corrected")
         harness.work("measure", inputs=files, output=sensor, threads=job.threads, repeats=1)
@@ -432,6 +433,9 @@ def main() -> None:
         "sections", nargs="*", metavar="SECTION", help=f"{', '.join(_SECTIONS)}; by default all"
     )
     parser.add_argument(
+        "--dtypes", nargs="+", choices=_DTYPES, default=tuple(_DTYPES), help="of the frames; by default all"
+    )
+    parser.add_argument(
         "--contenders", nargs="*", choices=_CONTENDERS, default=_CONTENDERS, help="by default all"
     )
     parser.add_argument(
@@ -461,6 +465,7 @@ def main() -> None:
             options.times,
             options.threads,
             options.repeats,
+            tuple(options.dtypes),
             frozenset(options.contenders),
             options.peers_python,
         )
