@@ -53,6 +53,16 @@ class Run:
     """Its standard output."""
 
 
+@dataclass(frozen=True)
+class Section:
+    """What a part of a program found."""
+
+    rows: list[dict[str, Any]]
+    """For programs."""
+    text: str
+    """For people, in Markdown."""
+
+
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Options that all the programs have."""
     parser = argparse.ArgumentParser(
@@ -201,19 +211,27 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def finish(options: argparse.Namespace, name: str, figures: Mapping[str, Any], text: str) -> None:
-    """Print the tables, and write them where the options say."""
-    print(text)
+def finish(options: argparse.Namespace, facts: Mapping[str, Any], sections: Mapping[str, Section]) -> None:
+    """Print the tables, and write them where the options say; what was not run stays there as it is."""
+    texts = {name: f"{section.text}\n{machine_text(facts)}" for name, section in sections.items()}
+    print("\n".join(texts.values()))
     if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        figures = json.loads(options.json.read_text()) if options.json.exists() else {}
+        chosen = {key: value for key, value in vars(options).items() if key not in ("json", "readme")}
+        for name, section in sections.items():
+            figures[name] = {"machine": facts, "options": chosen, "rows": section.rows}
+        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
     if options.readme:
         readme = HERE / "README.md"
-        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-        before, _, rest = readme.read_text().partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise SystemExit(f"{readme} has no place for the tables of {name}")
-        readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+        content = readme.read_text()
+        for name, text in texts.items():
+            begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+            before, _, rest = content.partition(begin)
+            _, found, after = rest.partition(end)
+            if not found:
+                raise SystemExit(f"{readme} has no place for the table of {name}")
+            content = f"{before}{begin}\n{text}\n{end}{after}"
+        readme.write_text(content)
 
 
 def seconds_text(seconds: float) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import GIB, Run, Skipped, bytes_text, rate_text, seconds_text, table
+from harness import GIB, Run, Section, Skipped, bytes_text, rate_text, seconds_text, table
 
 _CONTENDERS = ("numpy", "libertem", "relion", "scipy", "frc")
 _DTYPES = {"uint8": 1, "uint16": 2, "float32": 4}
@@ -470,18 +470,13 @@ def main() -> None:
             options.peers_python,
         )
         job.clean()
-        figures: dict[str, Any] = {
-            "machine": harness.machine(options.threads, _versions(job)),
-            "options": {
-                key: str(value) for key, value in vars(options).items() if key not in ("json", "readme")
-            },
-        }
-        texts = [harness.machine_text(figures["machine"])]
+        facts = harness.machine(options.threads, _versions(job))
+        sections = {}
         for name in options.sections or _SECTIONS:
             run, text = _SECTIONS[name]
-            figures[name] = run(job)
-            texts.append(text(figures[name]))
-    harness.finish(options, "peers", figures, "\n".join(texts))
+            rows = run(job)
+            sections[name] = Section(rows, text(rows))
+    harness.finish(options, facts, sections)
 
 
 def _versions(job: Job) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import GIB, bytes_text, rate_text, seconds_text, table
+from harness import GIB, Section, bytes_text, rate_text, seconds_text, table
 
 _LARGE = 10_821  # the paper's largest set
 _SIZES = ((1024, 1024), (2048, 2048), (4096, 4096), (4092, 5760), (8192, 8192), (8184, 11520))
@@ -179,17 +179,14 @@ def main() -> None:
     harness.limit(options.threads)
     with harness.working_directory(options.directory) as directory:
         job = Job(directory, shape, options.frames, options.gib, options.threads, options.repeats)
-        figures: dict[str, Any] = {
-            "machine": harness.machine(
-                options.threads, {name: importlib.metadata.version(name) for name in ("camnorm", "numpy")}
-            )
-        }
-        texts = [harness.machine_text(figures["machine"])]
+        versions = {name: importlib.metadata.version(name) for name in ("camnorm", "numpy")}
+        facts = harness.machine(options.threads, versions)
+        sections = {}
         for name in options.sections or _SECTIONS:
             title, run = _SECTIONS[name]
-            figures[name] = run(job)
-            texts.append(rows_text(title, figures[name]))
-    harness.finish(options, "scaling", figures, "\n".join(texts))
+            rows = run(job)
+            sections[name] = Section(rows, rows_text(title, rows))
+    harness.finish(options, facts, sections)
 
 
 if __name__ == "__main__":
