@@ -133,12 +133,14 @@ def correct(inputs: list[str], sensor: str, out_dir: str, threads: int, repeats:
     return best(lambda: camnorm.correct(inputs, loaded, out_dir, threads=threads, overwrite=True), repeats)
 
 
-# Peers: moments. Each leaves the images under `result`, as a user would.
+# Peers: moments. Each leaves the images under `result`, as a user would, after the time is taken.
 
 
 def numpy_moments(paths: list[str], result: str, repeats: int) -> list[float]:
     """Sums of frames and of their squares in float64, in a plain loop."""
     import mrcfile
+
+    images: list[NDArray[np.float64]] = []
 
     def run() -> None:
         total: Any = 0
@@ -152,9 +154,11 @@ def numpy_moments(paths: list[str], result: str, repeats: int) -> list[float]:
                     squares += values * values
                     count += 1
         mean = total / count
-        _save(result, mean, np.sqrt(squares / count - mean * mean))
+        images[:] = mean, np.sqrt(squares / count - mean * mean)
 
-    return best(run, repeats)
+    seconds = best(run, repeats)
+    _save(result, images)
+    return seconds
 
 
 def libertem_moments(paths: list[str], result: str, executor: str, threads: int, repeats: int) -> list[float]:
@@ -162,6 +166,7 @@ def libertem_moments(paths: list[str], result: str, executor: str, threads: int,
     import libertem.api
     from libertem.udf.stddev import StdDevUDF, merge
 
+    images: list[NDArray[np.float64]] = []
     cpus = None if executor == "inline" else threads
     with libertem.api.Context.make_with(executor, cpus=cpus) as context:
 
@@ -177,14 +182,16 @@ def libertem_moments(paths: list[str], result: str, executor: str, threads: int,
                     count, total, squares = n, sums, deviations
                 else:
                     count = merge(count, total, squares, n, sums, deviations, sums / n)
-            _save(result, (total / count).reshape(shape), np.sqrt(squares / count).reshape(shape))
+            images[:] = (total / count).reshape(shape), np.sqrt(squares / count).reshape(shape)
 
-        return best(run, repeats)
+        seconds = best(run, repeats)
+    _save(result, images)
+    return seconds
 
 
-def _save(result: str, mean: NDArray[np.float64], sigma: NDArray[np.float64]) -> None:
-    np.save(f"{result}_mean.npy", mean)
-    np.save(f"{result}_sigma.npy", sigma)
+def _save(result: str, images: Sequence[NDArray[np.float64]]) -> None:
+    for name, image in zip(("mean", "sigma"), images, strict=True):
+        np.save(f"{result}_{name}.npy", image)
 
 
 def compare_moments(sensor: str, results: dict[str, str]) -> dict[str, dict[str, float]]:
