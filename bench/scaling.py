@@ -158,7 +158,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Job], list[dict[str, Any]]]]] = {
     "frames": ("Number of frames", frames),
     "sizes": ("Size of frames", sizes),
     "threads": ("Threads", threads),
-    "large": ("The paper's largest set", large),
+    "large": ("One large set", large),
 }
 
 
