@@ -18,6 +18,9 @@ MYPY = "mypy==2.4.1"
 CLANG_TIDY = "clang-tidy==22.1.8"
 CMAKE = ["cmake==4.4.4", "ninja==1.13.2"]
 
+# What bench/peers.py compares with, never imported by camnorm.
+PEERS = ["libertem==0.16.0", "frc==0.1.1"]
+
 
 @nox.session
 def lint(session: nox.Session) -> None:
@@ -65,12 +68,37 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmarks; arguments go to pytest."""
-    session.install(".[bench]")
+    """The benchmarks of the C++ library and of the Python API; arguments go to pytest."""
+    session.install(".[bench]", *CMAKE)
+    directory = build(session, "release", "-DCAMNORM_BENCH=ON", "-DCAMNORM_TESTS=OFF", test=False)
+    for program in sorted(Path(directory, "bench", "cpp").glob("camnorm_bench_*")):
+        session.run(str(program))
     session.run("pytest", "bench", *session.posargs)
 
 
-def build(session: nox.Session, preset: str, *options: str, test: bool = True) -> None:
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Camnorm beside other programs; arguments go to bench/peers.py.
+
+    relion_estimate_gain takes part if the system has it (on Debian and Ubuntu: package relion).
+    """
+    session.install(".")
+    # In an environment of their own: they need older versions of what camnorm needs too.
+    environment = Path(session.create_tmp(), "peers").resolve()
+    session.run("python", "-m", "venv", "--clear", str(environment))
+    python = environment / "bin" / "python"
+    session.run(str(python), "-m", "pip", "install", "--quiet", *PEERS, external=True)
+    session.run("python", "bench/peers.py", "--peers-python", str(python), *session.posargs)
+
+
+@nox.session
+def scaling(session: nox.Session) -> None:
+    """Time and memory over frames, sizes and threads; arguments go to bench/scaling.py."""
+    session.install(".")
+    session.run("python", "bench/scaling.py", *session.posargs)
+
+
+def build(session: nox.Session, preset: str, *options: str, test: bool = True) -> str:
     """Build the C++ library by a preset in the session's own directory, and run its tests."""
     directory = f"{session.create_tmp()}/build"
     found = doctest(session) if test else []
@@ -78,6 +106,7 @@ def build(session: nox.Session, preset: str, *options: str, test: bool = True) -
     session.run("cmake", "--build", directory)
     if test:
         session.run("ctest", "--test-dir", directory, "--output-on-failure")
+    return directory
 
 
 def doctest(session: nox.Session) -> list[str]:

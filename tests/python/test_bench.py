@@ -1,0 +1,43 @@
+"""The benchmarks of whole programs still run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+def figures(tmp_path: Path, program: str, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+    output = tmp_path / "figures.json"
+    command = [sys.executable, BENCH / program, "--quick", "--json", output, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {name: section["rows"] for name, section in json.loads(output.read_text()).items()}
+
+
+def test_peers(tmp_path: Path) -> None:
+    found = figures(tmp_path, "peers.py", "--dtypes", "uint16", "--contenders", "numpy")
+    assert [row["contender"] for row in found["moments"]] == ["camnorm measure", "numpy loop"]
+    assert max(found["moments"][1]["deviation"].values()) < 1e-11
+    assert [row["contender"] for row in found["frc"]] == ["camnorm.frc"]
+    assert [row["files"] for row in found["reading"]] == ["uint16 MRC", "uint8 TIFF, lzw", "uint8 TIFF, zstd"]
+    assert [row["written"] // row["bytes"] for row in found["correcting"]] == [2]
+
+
+def test_peer_that_is_not_installed_is_skipped(tmp_path: Path) -> None:
+    if subprocess.run([sys.executable, "-c", "import frc"], capture_output=True, check=False).returncode == 0:
+        pytest.skip("frc is installed")
+    (_, row) = figures(tmp_path, "peers.py", "frc", "--contenders", "frc")["frc"]
+    assert row == {"contender": "frc.two_frc", "skipped": "frc is not installed"}
+
+
+def test_scaling(tmp_path: Path) -> None:
+    found = figures(tmp_path, "scaling.py", "frames", "large")
+    assert [row["frames"] for row in found["frames"]] == [10, 100]
+    assert [row["frames"] for row in found["large"]] == [10, 25, 50, 100]
