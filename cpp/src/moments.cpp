@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "blocks.hpp"
 #include "camnorm/error.hpp"
+#include "camnorm/pages.hpp"
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
 #include "kernels/moments.hpp"
@@ -159,6 +161,39 @@ void prefetch_sums(const Sum* sums, std::size_t n, std::size_t frame, std::size_
         __builtin_prefetch(sums + i, 1, 2);
 }
 
+/// Gives pages of mapped frames back when all the blocks that lie in them are done, many blocks at a
+/// time since that takes the system a while.
+class Releaser {
+public:
+    explicit Releaser(const FramesView& frames)
+        : frames_(frames),
+          blocks_(frames.mapped
+                      ? std::max<std::size_t>(
+                            held_bytes / (frames.count * pixels_per_block * item_size(frames.dtype)), 1)
+                      : 0),
+          done_(frames.mapped ? frames.shape.pixels() / (blocks_ * pixels_per_block) + 1 : 0) {}
+
+    /// To be called after each block.
+    void done(std::size_t block) {
+        if (blocks_ == 0) return;
+        const std::size_t pixels = frames_.shape.pixels();
+        const std::size_t begin = block / blocks_ * blocks_ * pixels_per_block;
+        const std::size_t end = std::min(begin + blocks_ * pixels_per_block, pixels);
+        const std::size_t blocks = (end - begin + pixels_per_block - 1) / pixels_per_block;
+        if (done_[block / blocks_].fetch_add(1, std::memory_order_relaxed) + 1 < blocks) return;
+        const std::size_t size = item_size(frames_.dtype);
+        for (std::size_t f = 0; f < frames_.count; ++f)
+            release_pages(frames_.frame(f) + begin * size, (end - begin) * size);
+    }
+
+private:
+    static constexpr std::size_t held_bytes = std::size_t{32} << 20;
+
+    const FramesView& frames_;
+    std::size_t blocks_;
+    std::vector<std::atomic<std::size_t>> done_;
+};
+
 /// Calls work(strips, begin, end, parts) for each block of pixels; parts[f] takes what is told of frame f.
 /// Then puts the parts together, in an order that threads do not change. `origins` has a value a frame,
 /// or none.
@@ -168,11 +203,13 @@ std::vector<FrameStatistics> over_blocks(const FramesView& frames, const std::ve
     const std::size_t pixels = frames.shape.pixels();
     const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
     std::vector<Part> parts(statistics ? blocks * frames.count : 0);
+    Releaser releaser(frames);
     parallel_for(blocks, threads, [&](std::size_t b) {
         Strips strips(frames);
         const std::size_t begin = b * pixels_per_block;
         work(strips, begin, std::min(pixels, begin + pixels_per_block),
              statistics ? parts.data() + b * frames.count : nullptr);
+        releaser.done(b);
     });
     std::vector<FrameStatistics> result(statistics ? frames.count : 0);
     parallel_for(result.size(), threads, [&](std::size_t f) {
@@ -407,15 +444,18 @@ std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int thre
     if (frames.shape.pixels() == 0)
         throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
     threads = resolve_threads(threads);
+    // The strips in which accumulate_strip() tells of frames, so that both say the same to the bit.
+    const bool integer = kind_of(frames.dtype) == Kind::integer;
+    const std::size_t strip = integer ? strip_pixels : float_strip_pixels;
     const auto tell = [&](Strips& strips, std::size_t begin, std::size_t end, const auto& tell_strip) {
         for (std::size_t f = 0; f < frames.count; ++f) {
-            for (std::size_t i = begin; i < end; i += strip_pixels) {
-                const std::size_t n = std::min(strip_pixels, end - i);
+            for (std::size_t i = begin; i < end; i += strip) {
+                const std::size_t n = std::min(strip, end - i);
                 tell_strip(f, strips.read(f, i, n), n);
             }
         }
     };
-    if (kind_of(frames.dtype) == Kind::integer) {
+    if (integer) {
         const IntegerKernels& kernels = integer_kernels(frames.dtype);
         return over_blocks<IntegerPart>(
             frames, {}, true, threads,

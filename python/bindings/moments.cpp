@@ -11,6 +11,7 @@
 
 #include "arrays.hpp"
 #include "camnorm/error.hpp"
+#include "camnorm/pages.hpp"
 
 namespace camnorm::python {
 namespace {
@@ -84,8 +85,10 @@ void register_moments(py::module_& m) {
         .def("parts", &parts)
         .def(
             "add",
-            [](Moments& self, const py::object& frames, int threads, bool statistics) -> py::object {
-                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+            [](Moments& self, const py::object& frames, int threads, bool statistics,
+               bool mapped) -> py::object {
+                FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                view.mapped = mapped;
                 std::vector<FrameStatistics> told;
                 {
                     py::gil_scoped_release nogil;
@@ -94,7 +97,7 @@ void register_moments(py::module_& m) {
                 if (!statistics) return py::none();
                 return rows(told);
             },
-            py::arg("frames"), py::arg("threads"), py::arg("statistics"))
+            py::arg("frames"), py::arg("threads"), py::arg("statistics"), py::arg("mapped"))
         .def(
             "subtract",
             [](Moments& self, const py::object& frames, int threads) {
@@ -148,6 +151,15 @@ void register_moments(py::module_& m) {
         .def_property_readonly("shape", [](const Moments& self) { return py::tuple(py::cast(self.shape())); })
         .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
 
+    m.def(
+        "fetch_pages",
+        [](const py::array& mapped) {
+            const void* data = mapped.data();
+            const auto bytes = static_cast<std::size_t>(mapped.nbytes());
+            py::gil_scoped_release nogil;
+            return fetch_pages(data, bytes);
+        },
+        py::arg("mapped"));
     m.def(
         "frame_statistics",
         [](const py::object& frames, std::size_t ndim, int threads) {

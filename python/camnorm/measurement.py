@@ -256,18 +256,20 @@ class _Run:
             # Every frame of the chunk, or those of one half if a single file is split.
             first, step = (0, 1) if parity is None else (parity, 2)
             half = self.halves[self.half_of(chunk.file_index, chunk.start + first)]
-            self._add_to(half, chunk.frames[first::step], rows[first::step])
+            self._add_to(half, chunk.frames[first::step], rows[first::step], chunk.mapped)
 
-    def _add_to(self, half: PixelMoments, frames: npt.NDArray[Any], rows: npt.NDArray[np.void]) -> None:
+    def _add_to(
+        self, half: PixelMoments, frames: npt.NDArray[Any], rows: npt.NDArray[np.void], mapped: bool
+    ) -> None:
         """Add frames to one half, leaving out those that are not finite."""
         first = 0
         while first < len(frames):
             last = len(frames)
             try:
-                statistics = half.add(frames[first:last], threads=self.threads)
+                statistics = half._add(frames[first:last], self.threads, True, mapped=mapped)
             except NonFiniteError as error:
                 last = first + error.frame
-                statistics = half.add(frames[first:last], threads=self.threads)
+                statistics = half._add(frames[first:last], self.threads, True, mapped=mapped)
                 row = rows[last]
                 reason = str(error).partition(" has ")[2]
                 row["status"], row["reason"] = "rejected", reason

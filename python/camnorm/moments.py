@@ -136,9 +136,15 @@ class PixelMoments:
 
             Nothing is added in any of these cases.
         """
+        return self._add(frames, threads, statistics, mapped=False)
+
+    def _add(
+        self, frames: npt.NDArray[Any], threads: int | None, statistics: bool, *, mapped: bool
+    ) -> npt.NDArray[np.void] | None:
+        """Do what `add` says; if `mapped`, the frames are mapped from a file and leave memory afterwards."""
         n = _core.resolve_threads(threads)
         with self._lock:
-            return self._core.add(frames, n, statistics)
+            return self._core.add(frames, n, statistics, mapped)
 
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.

@@ -66,6 +66,9 @@ struct FramesView {
     FrameShape shape;
     /// Strides of frame, y, x, plane.
     std::array<std::ptrdiff_t, 4> strides{};
+    /// Whether the memory is mapped from a file: then what has been read of it is given back, so that not
+    /// all frames are in memory at a time.
+    bool mapped = false;
 
     /// View of `count` frames that lie one after another without gaps.
     static FramesView contiguous(const void* data, DType dtype, std::size_t count, FrameShape shape) noexcept;
@@ -93,7 +96,7 @@ struct MutableFramesView {
         return data + static_cast<std::ptrdiff_t>(i) * strides[0];
     }
     /// The same memory, to be read.
-    FramesView view() const noexcept { return {data, dtype, count, shape, strides}; }
+    FramesView view() const noexcept { return {data, dtype, count, shape, strides, false}; }
 };
 
 }  // namespace camnorm

@@ -74,6 +74,11 @@ class MrcSource(FrameSource):
             file.seek(_HEADER_BYTES)
             return file.read(self._offset - _HEADER_BYTES)
 
+    @property
+    def mappable(self) -> bool:
+        """Whether the pixels are in native byte order, and aligned."""
+        return self._stored.isnative and self._offset % self._stored.itemsize == 0
+
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
         return self._file.map(self._offset + start * frame_bytes, (stop - start, *self.shape), self._stored)

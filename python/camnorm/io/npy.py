@@ -49,6 +49,12 @@ class NpySource(FrameSource):
             metadata={},
         )
 
+    @property
+    def mappable(self) -> bool:
+        """Whether the pixels are in C order and native byte order, and aligned."""
+        aligned = self._offset % self._stored.itemsize == 0
+        return aligned and self._stored.isnative and not self._fortran
+
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         if self._fortran:
             return self._file.map(self._offset, self._stack, self._stored, fortran=True)[start:stop]

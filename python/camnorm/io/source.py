@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .. import _core
 from ..errors import FormatError
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ class MappedFile:
         mapping = mmap.mmap(
             self._file.fileno(), offset - first + length, access=mmap.ACCESS_READ, offset=first
         )
-        # One byte a page: the disk is read here, in the thread that reads, not where the pixels are used.
-        np.frombuffer(mapping, np.uint8)[:: mmap.PAGESIZE].max()
         pixels = np.frombuffer(mapping, dtype, count, offset - first)
+        # The disk is read here, in the thread that reads, not where the pixels are used.
+        if not _core.fetch_pages(pixels):
+            raise FormatError(self.path, "cannot be read to its end", offset=offset)
         return pixels.reshape(shape, order="F" if fortran else "C")
 
     def close(self) -> None:
@@ -177,8 +179,9 @@ class FrameSource(ABC):
     def view(self, start: int, stop: int | None = None) -> NDArray[Any]:
         r"""Read frames without a copy where the file allows it.
 
-        Frames that lie in the file as they do in memory come as a read-only mapping of just these frames.
-        Every such array holds a file descriptor while it lives: not for thousands at once.
+        Frames that lie in the file as they do in memory come as a read-only mapping of just these frames,
+        maybe with gaps between them. Every such array holds a file descriptor while it lives: not for
+        thousands at once.
 
         Parameters
         ----------
@@ -195,11 +198,19 @@ class FrameSource(ABC):
         IndexError, FormatError
             As for `read`.
         """
-        return self._contiguous(start, self._stop(start, stop))
+        frames = self._frames(start, self._stop(start, stop))
+        if frames.dtype == self.dtype and frames.flags.aligned and frames[0].flags.c_contiguous:
+            return frames
+        return np.require(frames, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""
         self._file.close()
+
+    @property
+    def mappable(self) -> bool:
+        """Whether `view` maps any range of frames from the file, at no cost of memory."""
+        return False
 
     @abstractmethod
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
@@ -229,6 +240,16 @@ class FrameSource(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.format} {self.path}: {self.count} frames, shape {self.shape}, {self.dtype}>"
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array lies in a file that is mapped into memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    return isinstance(base, mmap.mmap)
 
 
 @contextmanager

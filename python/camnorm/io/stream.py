@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Error, FormatError
 from .registry import open_frames
-from .source import FrameSource
+from .source import FrameSource, is_mapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Bytes of pixels held by all chunks together, unless the frames are so large that one is more.
 _BUDGET = 64 * 2**20
+
+# Bytes of pixels in a chunk that is mapped from its file: it holds address space only.
+_MAPPED_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,11 @@ class Chunk:
     """Shape (n, y, x) or (n, y, x, c) in native byte order; may be read-only."""
     source: FrameSource
     """The file, of which only the attributes are of use: it may be closed."""
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the frames are mapped from the file."""
+        return is_mapped(self.frames)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def stream_frames(
         The files.
     threads : int
         Number of threads that decode. There are at most 2 * `threads` chunks at a time, the one that the
-        caller works on among them: 64 MiB together, but at least one frame each.
+        caller works on among them: 64 MiB together, but at least one frame each; up to 2 GiB each of frames
+        that are mapped from their files, which take address space only.
     start : tuple of int
         File (place in `paths`) and frame to begin with.
     selection : iterable of tuple of int, optional
@@ -131,7 +140,7 @@ class _File:
         if self.selected is not None:
             return [partial(self._read_selected, source, frame) for frame in self.selected]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
-        step = max(1, chunk_bytes // frame_bytes)
+        step = max(1, (_MAPPED_BYTES if source.mappable else chunk_bytes) // frame_bytes)
         end = source.available
         starts = range(self.start, end, step)
         tasks: list[_Task] = [partial(self._read, source, first, min(first + step, end)) for first in starts]

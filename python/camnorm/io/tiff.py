@@ -7,8 +7,10 @@ import math
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +90,30 @@ class TiffSource(FrameSource):
         self._tiff.close()
         super().close()
 
+    @cached_property
+    def mappable(self) -> bool:
+        """Whether all pages lie in the file as in memory, at equal distances."""
+        axes, _, dtype = self._layout
+        if axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
+            return False
+        if self._packed is not None:
+            return self._packed % dtype.itemsize == 0
+        if not self._page(0).is_final:
+            return False
+        with suppress(FormatError):
+            place = self._place([self._page(index) for index in range(self.available)])
+            return place is not None and place[0] % dtype.itemsize == place[1] % dtype.itemsize == 0
+        return False
+
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         count = stop - start
         frame_bytes = math.prod(self.shape) * self.dtype.itemsize
         if self._packed is not None:
-            return self._map(self._packed + start * frame_bytes, count)
+            return self._map(self._packed + start * frame_bytes, count, frame_bytes)
         pages = [self._page(index) for index in range(start, stop)]
-        if all(page.is_final for page in pages):
-            first = pages[0].dataoffsets[0]
-            if all(page.dataoffsets[0] == first + k * frame_bytes for k, page in enumerate(pages)):
-                return self._map(first, count)
+        place = self._place(pages)
+        if place is not None:
+            return self._map(place[0], count, place[1])
         if count == 1:
             return self._decode(pages[0], start)[np.newaxis]
         frames = np.empty((count, *self.shape), self.dtype)
@@ -105,9 +121,27 @@ class TiffSource(FrameSource):
             frame[...] = self._decode(page, index)
         return frames
 
-    def _map(self, offset: int, count: int) -> NDArray[Any]:
+    def _place(self, pages: list[tifffile.TiffPage]) -> tuple[int, int] | None:
+        """Offset of the first of these pages and distance of each from the next, if they can be mapped."""
+        if not all(page.is_final for page in pages):
+            return None
+        frame_bytes = math.prod(self.shape) * self.dtype.itemsize
+        offsets = [page.dataoffsets[0] for page in pages]
+        distances = {after - before for before, after in pairwise(offsets)} or {frame_bytes}
+        step = distances.pop()
+        fits = not distances and frame_bytes <= step <= 2 * frame_bytes
+        return (offsets[0], step) if fits else None
+
+    def _map(self, offset: int, count: int, step: int) -> NDArray[Any]:
+        """Map frames of which each begins `step` bytes after the one before."""
         axes, shape, dtype = self._layout
-        frames = self._file.map(offset, (count, *shape), dtype.newbyteorder(self._tiff.byteorder))
+        dtype = dtype.newbyteorder(self._tiff.byteorder)
+        frame_bytes = math.prod(shape) * dtype.itemsize
+        raw = self._file.map(offset, ((count - 1) * step + frame_bytes,), np.dtype("u1"))
+        layout: NDArray[Any] = np.ndarray(shape, dtype)
+        frames: NDArray[Any] = np.ndarray(
+            (count, *shape), dtype, buffer=raw, strides=(step, *layout.strides)
+        )
         if axes == "SYX":
             frames = np.moveaxis(frames, 1, -1)
         return frames
@@ -115,7 +149,7 @@ class TiffSource(FrameSource):
     def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
         frame: NDArray[Any]
         if page.is_final:
-            frame = self._map(page.dataoffsets[0], 1)[0]
+            frame = self._map(page.dataoffsets[0], 1, 0)[0]
             return frame
         with _reading(self._file, index):
             if page.compression != 1 and len(page.dataoffsets) == 1 and not page.is_tiled:
