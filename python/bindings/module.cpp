@@ -43,7 +43,6 @@ void register_runtime(py::module_& m) {
             d["compiler"] = info.compiler;
             d["openmp"] = info.openmp;
             d["isa"] = info.isa;
-            d["vnni"] = info.vnni;
             d["isas"] = info.isas;
             return d;
         },
@@ -53,9 +52,8 @@ Returns
 -------
 dict
     ``version``; ``compiler``; ``openmp`` (without it every call runs on one thread); ``isa``, the
-    instruction set in use: baseline, avx2 or avx512; ``vnni``, whether its VNNI extension is; ``isas``,
-    those that the build and the processor have. The environment variable CAMNORM_ISA forces one of them
-    (avx512bw: AVX-512 without VNNI).
+    instruction set in use: baseline, avx2 or avx512; ``isas``, those that the build and the processor
+    have. The environment variable CAMNORM_ISA forces one of them (avx512bw: AVX-512 without VNNI).
 )");
     m.def(
         "resolve_threads",

@@ -400,12 +400,15 @@ inline Doubles limit_of(const FloatSums& sums, std::size_t i) {
     return Pixel<T>::load(reinterpret_cast<const std::byte*>(sums.limit) + i * sizeof(T));
 }
 
-/// 1.5 * 2^k, in the middle between powers of two, such that a batch of numbers up to `limit` neither
-/// adds nor takes away more than 2^(k-1).
-inline Doubles outweighing(Doubles limit) {
+/// Where high begins: at 1.5 * 2^k, in the middle between powers of two, such that a batch of numbers up
+/// to `limit` neither adds nor takes away more than 2^(k-1). At 0 for float64, whose squares have too
+/// many bits to lose any.
+template <class T>
+inline Doubles origin_of(Doubles limit) {
     static_assert(frames_per_batch <= 32);
     constexpr long long exponent = 0x7FF0000000000000;
     constexpr long long step = 1ll << 52;
+    if constexpr (sizeof(T) == sizeof(double)) return Doubles{};
     return (Doubles)((((Bits)limit & exponent) + 7 * step) | (step >> 1));
 }
 
@@ -429,10 +432,16 @@ inline Doubles other_subtract(Doubles a, Doubles b) {
 #endif
 }
 
-/// high + low += x where high outweighs x.
-inline void fast_two_sum_into(Doubles& high, Doubles& low, Doubles x) {
+/// high + low += x, where high outweighs x unless they are float64.
+template <class T>
+inline void add_into(Doubles& high, Doubles& low, Doubles x) {
     const Doubles s = high + x;
-    low = other_add(x - other_subtract(s, high), low);
+    const Doubles t = other_subtract(s, high);
+    if constexpr (sizeof(T) == sizeof(double)) {
+        low += (high - other_subtract(s, t)) + (x - t);
+    } else {
+        low = other_add(x - t, low);
+    }
     high = s;
 }
 
@@ -476,14 +485,14 @@ inline bool raise_limits(typename Pixel<T>::Vector largest, std::size_t i, bool 
         const std::size_t j = i + k * lanes;
         const Doubles to = limit_of<T>(sums, j);
         if (first) {
-            store(sums.sum_high + j, outweighing(to));
+            store(sums.sum_high + j, origin_of<T>(to));
             store(sums.sum_low + j, Doubles{});
-            store(sums.squares_high + j, outweighing(to * to));
+            store(sums.squares_high + j, origin_of<T>(to * to));
             store(sums.squares_low + j, Doubles{});
         } else {
-            raise(sums.sum_high + j, sums.sum_low + j, outweighing(from[k]), outweighing(to));
-            raise(sums.squares_high + j, sums.squares_low + j, outweighing(from[k] * from[k]),
-                  outweighing(to * to));
+            raise(sums.sum_high + j, sums.sum_low + j, origin_of<T>(from[k]), origin_of<T>(to));
+            raise(sums.squares_high + j, sums.squares_low + j, origin_of<T>(from[k] * from[k]),
+                  origin_of<T>(to * to));
         }
     }
     return !any(~(Bits)(largest <= highest));
@@ -494,8 +503,8 @@ bool add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) 
     bool usable = true;
     if constexpr (is_integer<T>) {  // of 32 bits: one limit for all
         for (std::size_t i = 0; first && i < float_strip_pixels; ++i) {
-            sums.sum_high[i] = 1.5 * 0x1p39;
-            sums.squares_high[i] = 1.5 * 0x1p71;
+            sums.sum_high[i] = origin_of<T>(every(0x1p32))[0];
+            sums.squares_high[i] = origin_of<T>(every(0x1p64))[0];
             sums.sum_low[i] = sums.squares_low[i] = 0.0;
         }
     }
@@ -521,8 +530,8 @@ bool add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) 
             for (std::size_t f = 0; f < group_frames; ++f) {
                 const Doubles v = Pixel<T>::load(x[f] + k * sizeof(T));
                 const Doubles p = v * v;
-                fast_two_sum_into(sum_high, sum_low, v);
-                fast_two_sum_into(squares_high, squares_low, p);
+                add_into<T>(sum_high, sum_low, v);
+                add_into<T>(squares_high, squares_low, p);
                 if constexpr (!Pixel<T>::exact_square) squares_low += square_residue(v, p);
             }
             store(sums.sum_high + i, sum_high);
@@ -553,9 +562,9 @@ void drain_floats(const FloatSums& sums, std::size_t n, bool subtract, double* s
     const auto drain_lanes = [&](std::size_t i, double* const* place) {
         const Doubles limit = limit_of<T>(sums, i);
         drain_into(place[0], place[1], load_as<Doubles>(sums.sum_high + i),
-                   load_as<Doubles>(sums.sum_low + i), outweighing(limit), sign);
+                   load_as<Doubles>(sums.sum_low + i), origin_of<T>(limit), sign);
         drain_into(place[2], place[3], load_as<Doubles>(sums.squares_high + i),
-                   load_as<Doubles>(sums.squares_low + i), outweighing(limit * limit), sign);
+                   load_as<Doubles>(sums.squares_low + i), origin_of<T>(limit * limit), sign);
     };
     std::size_t i = 0;
     for (; i + lanes <= n; i += lanes) {

@@ -67,11 +67,12 @@ struct IntegerKernels {
     IntegerStrip (*tell)(const std::byte* x, std::size_t n, const std::byte* next) noexcept;
 };
 
-/// Sums over up to frames_per_batch frames of one strip, each as an unevaluated sum high + low, where
-/// high began not at 0 but at a number so large that it outweighs all that is added to it: then the
-/// rounding error of an addition takes two operations (Dekker's fast two-sum), not five. That number
-/// follows from `limit`, pixel by pixel; where a pixel exceeds it, both are raised. What low loses is
-/// 2^-89 of the sum at most, and nothing at all of float32 pixels within a factor of 2^20.
+/// Sums over up to frames_per_batch frames of one strip, each as an unevaluated sum high + low. Of all
+/// types but float64, high began not at 0 but at a number so large that it outweighs all that is added to
+/// it: then the rounding error of an addition takes two operations (Dekker's fast two-sum), not five.
+/// That number follows from `limit`, pixel by pixel; where a pixel exceeds it, both are raised. Nothing
+/// is lost then of 32-bit integers, nor of float32 pixels within a factor of 2^20, and 2^-89 of the sum
+/// at most of others.
 struct FloatSums {
     alignas(64) double limit[float_strip_pixels];  ///< of |x|, as the type of the pixels
     alignas(64) double sum_high[float_strip_pixels];
