@@ -15,7 +15,6 @@
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
 #include "kernels/moments.hpp"
-#include "pages.hpp"
 #include "parallel.hpp"
 
 namespace camnorm {
@@ -168,8 +167,7 @@ public:
     explicit Releaser(const FramesView& frames)
         : frames_(frames),
           blocks_(frames.mapped
-                      ? std::max<std::size_t>(
-                            held_bytes / (frames.count * pixels_per_block * item_size(frames.dtype)), 1)
+                      ? std::max<std::size_t>(page_bytes / (pixels_per_block * item_size(frames.dtype)), 1)
                       : 0),
           done_(frames.mapped ? frames.shape.pixels() / (blocks_ * pixels_per_block) + 1 : 0) {}
 
@@ -187,7 +185,8 @@ public:
     }
 
 private:
-    static constexpr std::size_t held_bytes = std::size_t{32} << 20;
+    // Of a large page: systems map a file that is in their cache by these where they can.
+    static constexpr std::size_t page_bytes = std::size_t{2} << 20;
 
     const FramesView& frames_;
     std::size_t blocks_;
@@ -481,13 +480,13 @@ PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
-        fill_with_zeros(state_.sum, shape.pixels());
-        fill_with_zeros(state_.sum_of_squares, shape.pixels());
+        state_.sum.resize(shape.pixels());
+        state_.sum_of_squares.resize(shape.pixels());
     } else {
-        fill_with_zeros(state_.sum_high, shape.pixels());
-        fill_with_zeros(state_.sum_low, shape.pixels());
-        fill_with_zeros(state_.sum_of_squares_high, shape.pixels());
-        fill_with_zeros(state_.sum_of_squares_low, shape.pixels());
+        state_.sum_high.resize(shape.pixels());
+        state_.sum_low.resize(shape.pixels());
+        state_.sum_of_squares_high.resize(shape.pixels());
+        state_.sum_of_squares_low.resize(shape.pixels());
     }
 }
 

@@ -38,6 +38,10 @@ _CHECKPOINT = "camnorm checkpoint"
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 30.0
 
+# Bytes of frames that are added in one go where they are mapped from their file: the more, the less often
+# the sums are read and written.
+_MAPPED_BYTES = 2**30
+
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9
 
@@ -106,9 +110,9 @@ def measure(
     Notes
     -----
     Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), up to
-    two frames a thread or 64 MB, whichever is more; it does not grow with the number of frames, but for
-    about 100 bytes a frame in the table. The result does not depend on `threads`, nor on where a run was
-    interrupted.
+    two frames a thread or 64 MB, whichever is more (100 MB of files that can be mapped); it does not grow
+    with the number of frames, but for about 100 bytes a frame in the table. The result does not depend
+    on `threads`, nor on where a run was interrupted.
     """
     k = _screening_k(screen)
     files = [file.path for file in expand_inputs(inputs)]
@@ -223,7 +227,9 @@ class _Run:
 
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
-        for item in stream_frames(self.files, threads=self.threads, start=self.position):
+        for item in stream_frames(
+            self.files, threads=self.threads, start=self.position, mapped_bytes=_MAPPED_BYTES
+        ):
             with _interrupts_wait():
                 if isinstance(item, Chunk):
                     self._add(item)

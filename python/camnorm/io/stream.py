@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 # Bytes of pixels held by all chunks together, unless the frames are so large that one is more.
 _BUDGET = 64 * 2**20
 
-# Bytes of pixels in a chunk that is mapped from its file: it holds address space only.
-_MAPPED_BYTES = 2 * 2**30
-
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
@@ -74,6 +71,7 @@ def stream_frames(
     threads: int,
     start: tuple[int, int] = (0, 0),
     selection: Iterable[tuple[int, int]] | None = None,
+    mapped_bytes: int = 0,
 ) -> Generator[Chunk | Failure, None, None]:
     """Read the frames of many files.
 
@@ -83,12 +81,14 @@ def stream_frames(
         The files.
     threads : int
         Number of threads that decode. There are at most 2 * `threads` chunks at a time, the one that the
-        caller works on among them: 64 MiB together, but at least one frame each; up to 2 GiB each of frames
-        that are mapped from their files, which take address space only.
+        caller works on among them: 64 MiB together, but at least one frame each.
     start : tuple of int
         File (place in `paths`) and frame to begin with.
     selection : iterable of tuple of int, optional
         Files and frames. Only these are read, sorted, each as an item of its own.
+    mapped_bytes : int
+        Size up to which a chunk may go if it is mapped from its file: it takes address space only, as long
+        as the caller gives back what has been read of it.
 
     Yields
     ------
@@ -115,7 +115,7 @@ def stream_frames(
     else:
         groups = groupby(sorted(set(selection)), key=itemgetter(0))
         files = (_File(i, Path(paths[i]), 0, [frame for _, frame in pairs]) for i, pairs in groups)
-    return _Reader(files, threads).items()
+    return _Reader(files, threads, mapped_bytes).items()
 
 
 _Task = Callable[[], list[Chunk | Failure]]
@@ -135,12 +135,14 @@ class _File:
             return [Failure(self.index, None, 1, error)]
         return [Failure(self.index, frame, 1, error) for frame in self.selected]
 
-    def tasks(self, source: FrameSource, chunk_bytes: int) -> list[_Task]:
+    def tasks(self, source: FrameSource, chunk_bytes: int, mapped_bytes: int) -> list[_Task]:
         """What is to be done in turn to read the file."""
         if self.selected is not None:
             return [partial(self._read_selected, source, frame) for frame in self.selected]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
-        step = max(1, (_MAPPED_BYTES if source.mappable else chunk_bytes) // frame_bytes)
+        if mapped_bytes > chunk_bytes and source.mappable:
+            chunk_bytes = mapped_bytes
+        step = max(1, chunk_bytes // frame_bytes)
         end = source.available
         starts = range(self.start, end, step)
         tasks: list[_Task] = [partial(self._read, source, first, min(first + step, end)) for first in starts]
@@ -176,10 +178,11 @@ class _Reader:
     that already fill the memory.
     """
 
-    def __init__(self, files: Iterator[_File], threads: int) -> None:
+    def __init__(self, files: Iterator[_File], threads: int, mapped_bytes: int) -> None:
         self._files = files
         self._ahead = 2 * threads
         self._chunk_bytes = _BUDGET // self._ahead
+        self._mapped_bytes = mapped_bytes
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-read")
         self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
         self._opened: set[FrameSource] = set()
@@ -220,7 +223,7 @@ class _Reader:
             except (Error, OSError) as error:
                 yield self._executor.submit(file.failures, error), None
                 continue
-            tasks = file.tasks(source, self._chunk_bytes)
+            tasks = file.tasks(source, self._chunk_bytes, self._mapped_bytes)
             if not tasks:
                 self._close(source)
             for task in tasks:

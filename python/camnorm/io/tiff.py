@@ -139,9 +139,7 @@ class TiffSource(FrameSource):
         frame_bytes = math.prod(shape) * dtype.itemsize
         raw = self._file.map(offset, ((count - 1) * step + frame_bytes,), np.dtype("u1"))
         layout: NDArray[Any] = np.ndarray(shape, dtype)
-        frames: NDArray[Any] = np.ndarray(
-            (count, *shape), dtype, buffer=raw, strides=(step, *layout.strides)
-        )
+        frames: NDArray[Any] = np.ndarray((count, *shape), dtype, buffer=raw, strides=(step, *layout.strides))
         if axes == "SYX":
             frames = np.moveaxis(frames, 1, -1)
         return frames
