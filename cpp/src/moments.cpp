@@ -15,6 +15,7 @@
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
 #include "kernels/moments.hpp"
+#include "pages.hpp"
 #include "parallel.hpp"
 
 namespace camnorm {
@@ -480,13 +481,13 @@ PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
-        state_.sum.resize(shape.pixels());
-        state_.sum_of_squares.resize(shape.pixels());
+        fill_with_zeros(state_.sum, shape.pixels());
+        fill_with_zeros(state_.sum_of_squares, shape.pixels());
     } else {
-        state_.sum_high.resize(shape.pixels());
-        state_.sum_low.resize(shape.pixels());
-        state_.sum_of_squares_high.resize(shape.pixels());
-        state_.sum_of_squares_low.resize(shape.pixels());
+        fill_with_zeros(state_.sum_high, shape.pixels());
+        fill_with_zeros(state_.sum_low, shape.pixels());
+        fill_with_zeros(state_.sum_of_squares_high, shape.pixels());
+        fill_with_zeros(state_.sum_of_squares_low, shape.pixels());
     }
 }
 

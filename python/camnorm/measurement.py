@@ -40,7 +40,7 @@ _CHECKPOINT_SHARE = 30.0
 
 # Bytes of frames that are added in one go where they are mapped from their file: the more, the less often
 # the sums are read and written.
-_MAPPED_BYTES = 2**30
+_MAPPED_BYTES = 768 * 2**20
 
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9

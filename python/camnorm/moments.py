@@ -136,11 +136,10 @@ class PixelMoments:
 
             Nothing is added in any of these cases.
         """
-        return self._add(frames, threads, statistics, mapped=False)
+        rows: npt.NDArray[np.void] | None = self._add(frames, threads, statistics, mapped=False)
+        return rows
 
-    def _add(
-        self, frames: npt.NDArray[Any], threads: int | None, statistics: bool, *, mapped: bool
-    ) -> npt.NDArray[np.void] | None:
+    def _add(self, frames: npt.NDArray[Any], threads: int | None, statistics: bool, *, mapped: bool) -> Any:
         """Do what `add` says; if `mapped`, the frames are mapped from a file and leave memory afterwards."""
         n = _core.resolve_threads(threads)
         with self._lock:

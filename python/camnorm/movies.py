@@ -6,11 +6,12 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from .errors import Error, FormatError
 from .io import (
     Chunk,
     Failure,
+    FrameWriter,
     InputFile,
     create_writer,
     expand_inputs,
@@ -112,16 +114,22 @@ def correct(
     written: list[Path] = []
     errors: list[FormatError] = []
     frames = pixels = 0
+    buffers = _Buffers(dtype)
 
     def correct_file(items: Iterator[Chunk | Failure], path: Path, target: Path) -> None:
         nonlocal frames, pixels
         first = _usable(next(items), path, sensor.shape)
-        with create_writer(
-            target, first.source, dtype, count=first.source.count, label=label, overwrite=overwrite
-        ) as writer:
+        with (
+            create_writer(
+                target, first.source, dtype, count=first.source.count, label=label, overwrite=overwrite
+            ) as writer,
+            _Behind(writer) as behind,
+        ):
             # A file with a frame missing would no longer be the movie that it was: none is written.
             for chunk in chain([first], (_usable(item, path, sensor.shape) for item in items)):
-                writer.write(correction.apply(chunk.frames, dtype=dtype, threads=workers))
+                out = buffers.take((len(chunk.frames), *sensor.shape))
+                correction.apply(chunk.frames, out=out, threads=workers)
+                behind.write(out)
                 frames += len(chunk.frames)
                 pixels += chunk.frames.nbytes
 
@@ -152,6 +160,48 @@ def correct(
             stacklevel=2,
         )
     return written
+
+
+class _Buffers:
+    """Two arrays by turns: one is filled while the other is written. New ones would cost more than that."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._arrays = [np.empty(0, dtype), np.empty(0, dtype)]
+
+    def take(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """The array that was taken before the last one, in another shape."""
+        array, last = self._arrays
+        size = math.prod(shape)
+        if array.size < size:
+            array = np.empty(size, array.dtype)
+        self._arrays = [last, array]
+        return array[:size].reshape(shape)
+
+
+class _Behind:
+    """Writes frames in a thread of its own, one call at a time."""
+
+    def __init__(self, writer: FrameWriter) -> None:
+        self._writer = writer
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="camnorm-write")
+        self._last: Future[None] | None = None
+
+    def write(self, frames: npt.NDArray[Any]) -> None:
+        """Write when the call before is done; that one's error is raised here."""
+        self._wait()
+        self._last = self._thread.submit(self._writer.write, frames)
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def __enter__(self) -> _Behind:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self._wait()
 
 
 def _usable(item: Chunk | Failure, path: Path, shape: tuple[int, ...]) -> Chunk:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
+from .. import _core
 from ..errors import FormatError
 from .source import FrameSource, MappedFile
 from .writers import FrameWriter
@@ -77,7 +78,7 @@ class MrcSource(FrameSource):
     @property
     def mappable(self) -> bool:
         """Whether the pixels are in native byte order, and aligned."""
-        return self._stored.isnative and self._offset % self._stored.itemsize == 0
+        return bool(self._stored.isnative) and self._offset % self._stored.itemsize == 0
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
@@ -136,37 +137,21 @@ class MrcWriter(FrameWriter):
 class _Statistics:
     """Minimum, maximum, mean and standard deviation of the pixels, for the header."""
 
-    _BLOCK = 2**16  # pixels: their float64 copy stays in the cache
-
     def __init__(self) -> None:
-        self._minimum = np.inf
-        self._maximum = -np.inf
-        self._count = 0
-        self._shift: float | None = None
-        self._sum = 0.0
-        self._squares = 0.0
+        self._frames: list[NDArray[np.void]] = []
 
     def add(self, frames: NDArray[Any]) -> None:
-        pixels = frames.reshape(-1)
-        with np.errstate(invalid="ignore", over="ignore"):
-            for start in range(0, pixels.size, self._BLOCK):
-                block = pixels[start : start + self._BLOCK]
-                self._minimum = min(self._minimum, float(block.min()))
-                self._maximum = max(self._maximum, float(block.max()))
-                if self._shift is None:  # near the mean, against cancellation
-                    self._shift = float(block.mean(dtype=np.float64))
-                deviation = np.subtract(block, self._shift, dtype=np.float64)
-                self._sum += float(deviation.sum())
-                self._squares += float(np.einsum("i,i", deviation, deviation))  # no threads of a BLAS here
-        self._count += pixels.size
+        self._frames.append(_core.frame_statistics(frames, frames.ndim - 1, 1))
 
     def summary(self) -> tuple[float, float, float, float]:
         """Minimum, maximum, mean and rms deviation, or the marks for unknown if not all pixels are finite."""
-        if self._shift is None or not np.isfinite(self._squares):
+        frames = np.concatenate(self._frames)
+        mean = float(frames["mean"].mean())
+        if not np.isfinite(mean):
             return 0.0, -1.0, -2.0, -1.0
-        offset = self._sum / self._count
-        variance = max(0.0, self._squares / self._count - offset**2)
-        return self._minimum, self._maximum, self._shift + offset, variance**0.5
+        # Frames have as many pixels each: the variance is the mean of theirs and that of their means.
+        variance = float((frames["std"] ** 2).mean() + frames["mean"].var())
+        return float(frames["min"].min()), float(frames["max"].max()), mean, variance**0.5
 
 
 def _labels(header: np.void) -> list[str]:

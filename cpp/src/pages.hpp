@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace camnorm::detail {
+
+/// Makes n zeros of an empty vector, in huge pages where the system has them: sums that are walked
+/// through again and again would otherwise wait for the addresses of their pages.
+template <class T>
+void fill_with_zeros(std::vector<T>& values, std::size_t n) {
+    values.reserve(n);
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t huge = std::uintptr_t{1} << 21;
+    const auto begin = (reinterpret_cast<std::uintptr_t>(values.data()) + huge - 1) / huge * huge;
+    const auto end = reinterpret_cast<std::uintptr_t>(values.data() + n) / huge * huge;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+    values.resize(n);
+}
+
+}  // namespace camnorm::detail
