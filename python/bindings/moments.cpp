@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -85,10 +86,8 @@ void register_moments(py::module_& m) {
         .def("parts", &parts)
         .def(
             "add",
-            [](Moments& self, const py::object& frames, int threads, bool statistics,
-               bool mapped) -> py::object {
-                FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
-                view.mapped = mapped;
+            [](Moments& self, const py::object& frames, int threads, bool statistics) -> py::object {
+                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
                 std::vector<FrameStatistics> told;
                 {
                     py::gil_scoped_release nogil;
@@ -97,7 +96,33 @@ void register_moments(py::module_& m) {
                 if (!statistics) return py::none();
                 return rows(told);
             },
-            py::arg("frames"), py::arg("threads"), py::arg("statistics"), py::arg("mapped"))
+            py::arg("frames"), py::arg("threads"), py::arg("statistics"))
+        .def(
+            "add_stacks",
+            [](Moments& self, const std::vector<py::array>& stacks, bool mapped, int threads) {
+                std::vector<const std::byte*> places;
+                FramesView view;
+                for (const py::array& stack : stacks) {
+                    const FramesView part = as_frames(stack, self.core.shape(), self.ndim);
+                    const bool alike =
+                        part.dtype == view.dtype &&
+                        std::equal(part.strides.begin() + 1, part.strides.end(), view.strides.begin() + 1);
+                    if (!places.empty() && !alike)
+                        throw py::value_error("stacks of one dtype and layout are wanted");
+                    view = part;
+                    for (std::size_t i = 0; i < part.count; ++i) places.push_back(part.frame(i));
+                }
+                view.count = places.size();
+                view.places = places.data();
+                view.mapped = mapped;
+                std::vector<FrameStatistics> told;
+                {
+                    py::gil_scoped_release nogil;
+                    told = self.core.add(view, threads);
+                }
+                return rows(told);
+            },
+            py::arg("stacks"), py::arg("mapped"), py::arg("threads"))
         .def(
             "subtract",
             [](Moments& self, const py::object& frames, int threads) {

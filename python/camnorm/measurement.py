@@ -38,9 +38,12 @@ _CHECKPOINT = "camnorm checkpoint"
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 30.0
 
-# Bytes of frames that are added in one go where they are mapped from their file: the more, the less often
-# the sums are read and written.
-_MAPPED_BYTES = 768 * 2**20
+# What is added in one go: bytes of frames in memory, or frames that are mapped from their files, of each of
+# which some megabytes are in memory at a time. The more, the less often the sums are read and written.
+_ADDED_BYTES = 64 * 2**20
+_MAPPED_FRAMES = 12
+
+_NO_ROWS = np.empty(0, FRAME_DTYPE)
 
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9
@@ -176,6 +179,7 @@ class _Run:
         self.position = (0, 0)
         """File and frame to be read next."""
         self.rows: list[npt.NDArray[np.void]] = []
+        self._waiting: list[Chunk] = []
         self.frames_read = 0
         self.bytes_read = 0
         self.rejected = 0
@@ -228,13 +232,17 @@ class _Run:
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
         for item in stream_frames(
-            self.files, threads=self.threads, start=self.position, mapped_bytes=_MAPPED_BYTES
+            self.files, threads=self.threads, start=self.position, mapped_frames=_MAPPED_FRAMES
         ):
-            with _interrupts_wait():
-                if isinstance(item, Chunk):
-                    self._add(item)
-                    self.position = (item.file_index, item.start + len(item.frames))
-                else:
+            if isinstance(item, Chunk):
+                if not self._goes_with_waiting(item):
+                    self._add_waiting()
+                self._waiting.append(item)
+                if self._enough_waits():
+                    self._add_waiting()
+            else:
+                self._add_waiting()
+                with _interrupts_wait():
                     more = f" (and {item.count - 1} more after it)" if item.count > 1 else ""
                     self._reject(item.file_index, item.frame, item.reason + more)
                     self.position = (
@@ -245,46 +253,88 @@ class _Run:
             self.report("measuring")
             if checkpoint is not None:
                 checkpoint.save_if_due(self)
+        self._add_waiting()
         self.position = (len(self.files), 0)
         self.report("measuring")
 
-    def _add(self, chunk: Chunk) -> None:
-        self.frames_read += len(chunk.frames)
-        self.bytes_read += chunk.frames.nbytes
-        reason = self._misfit(chunk.frames)
-        if reason is not None:
-            for frame in range(chunk.start, chunk.start + len(chunk.frames)):
-                self._reject(chunk.file_index, frame, reason)
+    def _goes_with_waiting(self, chunk: Chunk) -> bool:
+        """Whether a chunk can be added together with those that wait."""
+        if not self._waiting:
+            return True
+        a, b = chunk.frames, self._waiting[0].frames
+        alike = (a.dtype, a.shape[1:], a.strides[1:]) == (b.dtype, b.shape[1:], b.strides[1:])
+        return alike and chunk.mapped == self._waiting[0].mapped
+
+    def _enough_waits(self) -> bool:
+        """Whether one more chunk like the last would be too much."""
+        last = self._waiting[-1]
+        if last.mapped:
+            return sum(len(chunk.frames) for chunk in self._waiting) + len(last.frames) > _MAPPED_FRAMES
+        return sum(chunk.frames.nbytes for chunk in self._waiting) + last.frames.nbytes > _ADDED_BYTES
+
+    def _add_waiting(self) -> None:
+        """Add the chunks that wait, those of each half in one go."""
+        if not self._waiting:
             return
-        rows = self._new_rows(chunk.file_index, chunk.start, len(chunk.frames))
-        parities = (0, 1) if len(self.files) == 1 else (None,)
-        for parity in parities:
-            # Every frame of the chunk, or those of one half if a single file is split.
-            first, step = (0, 1) if parity is None else (parity, 2)
-            half = self.halves[self.half_of(chunk.file_index, chunk.start + first)]
-            self._add_to(half, chunk.frames[first::step], rows[first::step], chunk.mapped)
+        with _interrupts_wait():
+            chunks, self._waiting = self._waiting, []
+            self.frames_read += sum(len(chunk.frames) for chunk in chunks)
+            self.bytes_read += sum(chunk.frames.nbytes for chunk in chunks)
+            reason = self._misfit(chunks[0].frames)
+            if reason is None:
+                self._add(chunks)
+            else:
+                for chunk in chunks:
+                    for frame in range(chunk.start, chunk.start + len(chunk.frames)):
+                        self._reject(chunk.file_index, frame, reason)
+            last = chunks[-1]
+            self.position = (last.file_index, last.start + len(last.frames))
+
+    def _add(self, chunks: list[Chunk]) -> None:
+        stacks: tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]] = ([], [])
+        rows: tuple[list[npt.NDArray[np.void]], list[npt.NDArray[np.void]]] = ([], [])
+        for chunk in chunks:
+            new = self._new_rows(chunk.file_index, chunk.start, len(chunk.frames))
+            # Every frame of the chunk, or those of each half if a single file is split.
+            step = 2 if len(self.files) == 1 else 1
+            for first in range(min(step, len(chunk.frames))):
+                half = self.half_of(chunk.file_index, chunk.start + first)
+                stacks[half].append(chunk.frames[first::step])
+                rows[half].append(new[first::step])
+        for half in (0, 1):
+            self._add_to(self.halves[half], stacks[half], rows[half], chunks[0].mapped)
 
     def _add_to(
-        self, half: PixelMoments, frames: npt.NDArray[Any], rows: npt.NDArray[np.void], mapped: bool
+        self,
+        half: PixelMoments,
+        stacks: list[npt.NDArray[Any]],
+        rows: list[npt.NDArray[np.void]],
+        mapped: bool,
     ) -> None:
         """Add frames to one half, leaving out those that are not finite."""
-        first = 0
-        while first < len(frames):
-            last = len(frames)
+        while stacks:
+            bad: int | None = None
             try:
-                statistics = half._add(frames[first:last], self.threads, True, mapped=mapped)
+                statistics = half._add_stacks(stacks, mapped, self.threads)
             except NonFiniteError as error:
-                last = first + error.frame
-                statistics = half._add(frames[first:last], self.threads, True, mapped=mapped)
-                row = rows[last]
-                reason = str(error).partition(" has ")[2]
-                row["status"], row["reason"] = "rejected", reason
-                self.rejected += 1
-                if self.strict:
-                    raise FormatError(row["file"], reason, frame=int(row["index"])) from None
-            for name in ("mean", "std", "min", "max"):
-                rows[name][first:last] = statistics[name]
-            first = last + 1
+                bad, reason = error.frame, str(error).partition(" has ")[2]
+                statistics = (
+                    half._add_stacks(_split(stacks, bad)[0], mapped, self.threads) if bad else _NO_ROWS
+                )
+            done, rest = _split(rows, len(statistics))
+            first = 0
+            for part in done:
+                for name in ("mean", "std", "min", "max"):
+                    part[name] = statistics[name][first : first + len(part)]
+                first += len(part)
+            if bad is None:
+                return
+            row = rest[0][:1]
+            row["status"], row["reason"] = "rejected", reason
+            self.rejected += 1
+            if self.strict:
+                raise FormatError(row["file"][0], reason, frame=int(row["index"][0]))
+            stacks, rows = _split(stacks, bad + 1)[1], _split(rows, bad + 1)[1]
 
     def _misfit(self, frames: npt.NDArray[Any]) -> str | None:
         """Why frames of this shape and dtype cannot be added, or None if they can."""
@@ -461,6 +511,20 @@ def _interrupts_wait() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if received:
             signal.raise_signal(signal.SIGINT)
+
+
+def _split(
+    stacks: list[npt.NDArray[Any]], count: int
+) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+    """Split a list of stacks after so many frames."""
+    before, after = [], []
+    for stack in stacks:
+        if count > 0:
+            before.append(stack[:count])
+        if count < len(stack):
+            after.append(stack[max(count, 0) :])
+        count -= len(stack)
+    return before, after
 
 
 def kind_of(dtype: np.dtype[Any]) -> str:

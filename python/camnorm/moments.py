@@ -136,14 +136,14 @@ class PixelMoments:
 
             Nothing is added in any of these cases.
         """
-        rows: npt.NDArray[np.void] | None = self._add(frames, threads, statistics, mapped=False)
-        return rows
-
-    def _add(self, frames: npt.NDArray[Any], threads: int | None, statistics: bool, *, mapped: bool) -> Any:
-        """Do what `add` says; if `mapped`, the frames are mapped from a file and leave memory afterwards."""
         n = _core.resolve_threads(threads)
         with self._lock:
-            return self._core.add(frames, n, statistics, mapped)
+            return self._core.add(frames, n, statistics)
+
+    def _add_stacks(self, stacks: list[npt.NDArray[Any]], mapped: bool, threads: int) -> npt.NDArray[np.void]:
+        """Add stacks of one dtype and layout in one go; if `mapped`, their files' pages leave memory."""
+        with self._lock:
+            return self._core.add_stacks(stacks, mapped, threads)
 
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.

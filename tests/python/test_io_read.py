@@ -23,9 +23,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from camnorm import _core
 from camnorm.errors import Error, FormatError
 from camnorm.io import FrameSource, open_frames
 from camnorm.io.registry import FORMATS, is_image_name
+from camnorm.io.source import is_mapped
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
 FLOATS = ["f2", "f4", "f8"]
@@ -824,6 +826,48 @@ def test_view_maps_and_read_copies(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(view, frames[1:3])  # after the source was closed
     copy[:] = 0
     np.testing.assert_array_equal(read_all(tmp_path / f"a{KINDS[kind]}"), frames)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_tiff_frames_with_directories_between_them_are_mapped(
+    tmp_path: Path, dtype: str, bigtiff: bool
+) -> None:
+    frames = pixels((5, 16, 24), dtype)
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder="<") as writer:
+        for frame in frames:
+            writer.write(frame, contiguous=False, rowsperstrip=16, metadata=None, description=8 * "x")
+    with open_frames(path) as source:
+        view = source.view(1, 5)
+        np.testing.assert_array_equal(view, frames[1:])
+        np.testing.assert_array_equal(source.read(0, 5), frames)
+        assert source.mappable
+        assert is_mapped(view)
+        assert view.strides[0] > frames[0].nbytes
+
+
+def test_what_can_be_mapped(tmp_path: Path) -> None:
+    frames = pixels((3, 16, 24), "u2")
+    write_mrc(tmp_path / "a.mrc", frames)
+    write_mrc(tmp_path / "swapped.mrc", frames, ">")
+    np.save(tmp_path / "a.npy", frames)
+    np.save(tmp_path / "swapped.npy", frames.astype(">u2"))
+    np.save(tmp_path / "fortran.npy", np.asfortranarray(frames))
+    tifffile.imwrite(tmp_path / "packed.tif", frames, compression="zlib", photometric="minisblack")
+    mapped = {tmp_path / "a.mrc", tmp_path / "a.npy"}
+    for path in sorted(tmp_path.iterdir()):
+        with open_frames(path) as source:
+            assert source.mappable == (path in mapped), path
+            np.testing.assert_array_equal(source.view(0, 3), frames)
+
+
+def test_mapping_that_cannot_be_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mrc(tmp_path / "a.mrc", pixels((3, 16, 24), "u2"))
+    monkeypatch.setattr(_core, "fetch_pages", lambda mapped: False)
+    message = r"a\.mrc.*cannot be read to its end"
+    with open_frames(tmp_path / "a.mrc") as source, pytest.raises(FormatError, match=message):
+        source.view(0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

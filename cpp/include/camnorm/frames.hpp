@@ -66,7 +66,10 @@ struct FramesView {
     FrameShape shape;
     /// Strides of frame, y, x, plane.
     std::array<std::ptrdiff_t, 4> strides{};
-    /// Whether the memory is mapped from a file: then what has been read of it is given back, so that not
+    /// Where each frame begins, if they do not lie at one stride; then `data` and the first stride mean
+    /// nothing.
+    const std::byte* const* places = nullptr;
+    /// Whether the memory is mapped from files: then what has been read of it is given back, so that not
     /// all frames are in memory at a time.
     bool mapped = false;
 
@@ -77,7 +80,7 @@ struct FramesView {
     bool frames_contiguous() const noexcept;
 
     const std::byte* frame(std::size_t i) const noexcept {
-        return data + static_cast<std::ptrdiff_t>(i) * strides[0];
+        return places != nullptr ? places[i] : data + static_cast<std::ptrdiff_t>(i) * strides[0];
     }
 };
 
@@ -96,7 +99,7 @@ struct MutableFramesView {
         return data + static_cast<std::ptrdiff_t>(i) * strides[0];
     }
     /// The same memory, to be read.
-    FramesView view() const noexcept { return {data, dtype, count, shape, strides, false}; }
+    FramesView view() const noexcept { return {data, dtype, count, shape, strides}; }
 };
 
 }  // namespace camnorm

@@ -71,7 +71,7 @@ def stream_frames(
     threads: int,
     start: tuple[int, int] = (0, 0),
     selection: Iterable[tuple[int, int]] | None = None,
-    mapped_bytes: int = 0,
+    mapped_frames: int = 0,
 ) -> Generator[Chunk | Failure, None, None]:
     """Read the frames of many files.
 
@@ -86,9 +86,9 @@ def stream_frames(
         File (place in `paths`) and frame to begin with.
     selection : iterable of tuple of int, optional
         Files and frames. Only these are read, sorted, each as an item of its own.
-    mapped_bytes : int
-        Size up to which a chunk may go if it is mapped from its file: it takes address space only, as long
-        as the caller gives back what has been read of it.
+    mapped_frames : int
+        Number of frames up to which a chunk may go if it is mapped from its file: it takes address space
+        only, as long as the caller gives back what has been read of it.
 
     Yields
     ------
@@ -115,7 +115,7 @@ def stream_frames(
     else:
         groups = groupby(sorted(set(selection)), key=itemgetter(0))
         files = (_File(i, Path(paths[i]), 0, [frame for _, frame in pairs]) for i, pairs in groups)
-    return _Reader(files, threads, mapped_bytes).items()
+    return _Reader(files, threads, mapped_frames).items()
 
 
 _Task = Callable[[], list[Chunk | Failure]]
@@ -135,14 +135,14 @@ class _File:
             return [Failure(self.index, None, 1, error)]
         return [Failure(self.index, frame, 1, error) for frame in self.selected]
 
-    def tasks(self, source: FrameSource, chunk_bytes: int, mapped_bytes: int) -> list[_Task]:
+    def tasks(self, source: FrameSource, chunk_bytes: int, mapped_frames: int) -> list[_Task]:
         """What is to be done in turn to read the file."""
         if self.selected is not None:
             return [partial(self._read_selected, source, frame) for frame in self.selected]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
-        if mapped_bytes > chunk_bytes and source.mappable:
-            chunk_bytes = mapped_bytes
         step = max(1, chunk_bytes // frame_bytes)
+        if mapped_frames > step and source.mappable:
+            step = mapped_frames
         end = source.available
         starts = range(self.start, end, step)
         tasks: list[_Task] = [partial(self._read, source, first, min(first + step, end)) for first in starts]
@@ -178,11 +178,11 @@ class _Reader:
     that already fill the memory.
     """
 
-    def __init__(self, files: Iterator[_File], threads: int, mapped_bytes: int) -> None:
+    def __init__(self, files: Iterator[_File], threads: int, mapped_frames: int) -> None:
         self._files = files
         self._ahead = 2 * threads
         self._chunk_bytes = _BUDGET // self._ahead
-        self._mapped_bytes = mapped_bytes
+        self._mapped_frames = mapped_frames
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-read")
         self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
         self._opened: set[FrameSource] = set()
@@ -223,7 +223,7 @@ class _Reader:
             except (Error, OSError) as error:
                 yield self._executor.submit(file.failures, error), None
                 continue
-            tasks = file.tasks(source, self._chunk_bytes, self._mapped_bytes)
+            tasks = file.tasks(source, self._chunk_bytes, self._mapped_frames)
             if not tasks:
                 self._close(source)
             for task in tasks:
