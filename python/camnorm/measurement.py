@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import shlex
 import signal
@@ -39,9 +40,10 @@ _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 30.0
 
 # What is added in one go: bytes of frames in memory, or frames that are mapped from their files, of each of
-# which some megabytes are in memory at a time. The more, the less often the sums are read and written.
+# which some megabytes are in memory at a time: from so many up to so many, the larger they are. The more,
+# the less often the sums are read and written.
 _ADDED_BYTES = 64 * 2**20
-_MAPPED_FRAMES = 12
+_MAPPED_FRAMES = (12, 48)
 
 _NO_ROWS = np.empty(0, FRAME_DTYPE)
 
@@ -184,6 +186,9 @@ class _Run:
         self.bytes_read = 0
         self.rejected = 0
         self.shape, self.dtype = self._reference()
+        least, most = _MAPPED_FRAMES
+        frame_bytes = math.prod(self.shape) * self.dtype.itemsize
+        self.mapped_frames = min(max(least, least * frame_bytes // 2**24), most)
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
@@ -232,7 +237,7 @@ class _Run:
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
         for item in stream_frames(
-            self.files, threads=self.threads, start=self.position, mapped_frames=_MAPPED_FRAMES
+            self.files, threads=self.threads, start=self.position, mapped_frames=self.mapped_frames
         ):
             if isinstance(item, Chunk):
                 if not self._goes_with_waiting(item):
@@ -269,7 +274,7 @@ class _Run:
         """Whether one more chunk like the last would be too much."""
         last = self._waiting[-1]
         if last.mapped:
-            return sum(len(chunk.frames) for chunk in self._waiting) + len(last.frames) > _MAPPED_FRAMES
+            return sum(len(chunk.frames) for chunk in self._waiting) + len(last.frames) > self.mapped_frames
         return sum(chunk.frames.nbytes for chunk in self._waiting) + last.frames.nbytes > _ADDED_BYTES
 
     def _add_waiting(self) -> None:

@@ -44,7 +44,7 @@ SHAPE = (13, 11)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of two frames of `SHAPE` (uint16) with two threads, of four with one."""
     monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 2 * 13 * 11)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
     monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
 
 
@@ -140,7 +140,7 @@ def test_a_single_file_is_split_by_alternate_frames(
     frames[6] = 0  # screened
     path = write_mrc(tmp_path / "movie.mrc", frames)
     monkeypatch.setattr("camnorm.io.stream._BUDGET", chunk * frames[0].nbytes * 2 * threads)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
     monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
     starts = []
     stream = measurement.stream_frames
@@ -172,7 +172,7 @@ def test_threads_and_chunks_do_not_change_a_bit(
     assert len(rejected(first)) == 1
     for threads, budget in ((2, 1 << 26), (2, 100_000), (1, 1), (3, 60_000)):
         monkeypatch.setattr("camnorm.io.stream._BUDGET", budget)
-        monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+        monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
         monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
         assert_same_sensor(camnorm.measure(tmp_path, threads=threads), first)
 
@@ -370,7 +370,7 @@ def test_frames_that_are_not_finite(
     frames = frames_of(12, SHAPE, "f4")
     frames[bad, 5, 7] = value
     monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * frames[0].nbytes * 4)  # chunks of four
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
     monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
     files = [write_mrc(tmp_path / "a.mrc", frames)]
     if not single:
@@ -504,7 +504,8 @@ from camnorm import measure, measurement
 from camnorm.io import stream
 measurement._CHECKPOINT_SECONDS = measurement._CHECKPOINT_SHARE = 0.0
 stream._BUDGET = 4 * 2 * 1500  # chunks of two or three frames
-measurement._MAPPED_FRAMES = measurement._ADDED_BYTES = 0
+measurement._MAPPED_FRAMES = 0, 0
+measurement._ADDED_BYTES = 0
 def progress(report):
     print(report.stage, report.frames, flush=True)
     time.sleep(0.004)
@@ -629,7 +630,7 @@ def test_ctrl_c_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], dtype: str, call: int
 ) -> None:
     monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 3 * 500 * np.dtype(dtype).itemsize)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
     monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
     files = killable_set(tmp_path / "in", dtype)
     expected = camnorm.measure(files)
@@ -697,7 +698,7 @@ def interrupted_set(
 ) -> tuple[list[Path], Path]:
     """A run over movies of four frames that was interrupted in the third of them (or the last)."""
     monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
     monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
     files = write_movies(tmp_path / "in", count, 4, SHAPE, "u2")
     output = tmp_path / "sensor.h5"
@@ -778,7 +779,7 @@ def test_strict_minds_what_was_rejected_before_the_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", 0)
+    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
     monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
     files = write_movies(tmp_path / "in", 5, 4, SHAPE, "u2")
     cut(files[1], 1024 + 2 * 286)
