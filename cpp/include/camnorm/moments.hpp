@@ -17,8 +17,8 @@ struct FrameStatistics {
 };
 
 /// Statistics of every frame. A frame with NaN or infinite pixels gets NaN in all four.
-/// Exact sums for integer frames; for float frames two passes over each block of pixels, the blocks
-/// put together in a fixed order. Threads do not change a bit.
+/// From exact sums for integer frames; for float frames from sums over deviations from a number near the
+/// frame's mean, in a fixed order. Neither threads nor instruction sets change a bit.
 /// @throws InvalidArgument for frames without pixels.
 std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads = 0);
 
@@ -39,8 +39,9 @@ struct MomentsState {
 /// every order, batch, number of threads and instruction set, and after add and subtract. Float
 /// frames and 32-bit integers are summed in double-double arithmetic: x*x exact by an error-free
 /// product, the sums by two-sum (Dekker, Numer. Math. 18, 224 (1971); Joldes et al., ACM TOMS 44,
-/// 15 (2017)). The mean and the variance are formed once, at the end, from
-/// var = (n*sum(x^2) - sum(x)^2) / (n*(n - ddof)) without cancellation.
+/// 15 (2017)); threads and instruction sets do not change a bit, order and batches a last one at 2^-88. The
+/// mean and the variance are formed once, at the end, from var = (n*sum(x^2) - sum(x)^2) / (n*(n - ddof))
+/// without cancellation.
 ///
 /// Distinct objects may be used from distinct threads; a shared one needs the caller's lock.
 class PixelMoments {
@@ -62,7 +63,8 @@ public:
 
     /// Adds frames and returns their statistics from the same pass; none if they are not asked for.
     /// @throws InvalidArgument for another shape, WrongKind for frames of the other kind, NonFinite
-    /// for a frame with NaN or infinite pixels; nothing is added then.
+    /// for a frame with NaN or infinite pixels; nothing is added then (float frames that had been added
+    /// when the pixel was found are taken away again).
     std::vector<FrameStatistics> add(const FramesView& frames, int threads = 0, bool statistics = true);
 
     /// Takes frames back that were added before.
