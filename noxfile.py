@@ -28,7 +28,8 @@ def lint(session: nox.Session) -> None:
     session.install(".", RUFF, CLANG_FORMAT, MYPY)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    sources = [path for folder in ("bench", "cpp", "python", "tests") for path in Path(folder).rglob("*.[ch]pp")]
+    folders = ("bench", "cpp", "python", "tests")
+    sources = [path for folder in folders for path in Path(folder).rglob("*.[ch]pp")]
     session.run("clang-format", "--dry-run", "--Werror", *map(str, sources))
     session.run("mypy")
     # Classes of pybind11 have a metaclass of their own, which stubs do not tell of.
