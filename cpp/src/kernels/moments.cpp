@@ -43,19 +43,12 @@ inline void over_vectors(const Group& group, std::size_t n, const Step& step) {
 
 inline void add_to(std::uint32_t* sums, Bits a) { store(sums, add32(load(sums), a)); }
 
-inline std::uint64_t sum_of_lanes32(Bits a) {
-    std::uint32_t lanes[width / 4];
-    store(lanes, a);
-    std::uint64_t sum = 0;
-    for (const std::uint32_t lane : lanes) sum += lane;
-    return sum;
-}
-
-inline std::int64_t sum_of_signed_lanes32(Bits a) {
-    std::int32_t lanes[width / 4];
+template <class T>
+inline std::int64_t sum_of_lanes(Bits a) {
+    T lanes[width / sizeof(T)];
     store(lanes, a);
     std::int64_t sum = 0;
-    for (const std::int32_t lane : lanes) sum += lane;
+    for (const T lane : lanes) sum += static_cast<std::int64_t>(lane);
     return sum;
 }
 
@@ -191,23 +184,13 @@ IntegerStrip tell_bytes(const std::byte* x, std::size_t n, const std::byte* next
         prefetch_half(next, i);
         step(load(x + i) ^ flip);
     }
-    std::int64_t sum = 0;
+    std::int64_t sum = sum_of_lanes<std::uint64_t>(sums);
+    std::int64_t square_sum = sum_of_lanes<std::int32_t>(squares);
+#if defined(__AVX512VNNI__)
+    square_sum += 128 * sum;
+#endif
     std::uint8_t lows[width];
     std::uint8_t highs[width];
-    std::uint64_t pixel_sums[width / 8];
-    store(pixel_sums, sums);
-    for (const std::uint64_t s : pixel_sums) sum += static_cast<std::int64_t>(s);
-    std::uint64_t square_sum = 0;
-    {
-        std::int32_t lanes[width / 4];
-        store(lanes, squares);
-        std::int64_t total = 0;
-        for (const std::int32_t lane : lanes) total += lane;
-        square_sum = static_cast<std::uint64_t>(total);
-#if defined(__AVX512VNNI__)
-        square_sum += 128 * static_cast<std::uint64_t>(sum);
-#endif
-    }
     store(lows, low);
     store(highs, high);
     std::uint8_t least = 255;
@@ -219,14 +202,13 @@ IntegerStrip tell_bytes(const std::byte* x, std::size_t n, const std::byte* next
     for (; i < n; ++i) {
         const auto u = static_cast<std::uint8_t>(static_cast<int>(x[i]) ^ Flip);
         sum += u;
-        square_sum += static_cast<std::uint64_t>(u) * u;
+        square_sum += u * u;
         least = u < least ? u : least;
         most = u > most ? u : most;
     }
     const auto count = static_cast<std::int64_t>(n);
-    const std::int64_t x2 =
-        static_cast<std::int64_t>(square_sum) + 2 * Offset * sum + std::int64_t{Offset} * Offset * count;
-    return {sum + Offset * count, static_cast<std::uint64_t>(x2), least + Offset, most + Offset};
+    square_sum += 2 * Offset * sum + std::int64_t{Offset} * Offset * count;
+    return {sum + Offset * count, static_cast<std::uint64_t>(square_sum), least + Offset, most + Offset};
 }
 
 // 16-bit pixels: s = x ^ Flip lies between -32768 and 32767, and x = s + Offset. Words of two frames
@@ -293,7 +275,7 @@ IntegerStrip tell_words(const std::byte* x, std::size_t n, const std::byte* next
         low = min16(low, s);
         high = max16(high, s);
     }
-    std::int64_t sum = sum_of_signed_lanes32(sums);
+    std::int64_t sum = sum_of_lanes<std::int32_t>(sums);
     std::int64_t square_sum = 0;
     {
         std::uint32_t lows[width / 4];
