@@ -291,6 +291,8 @@ std::vector<double> find_origins(const FramesView& frames) {
         }
         std::nth_element(values, values + samples / 2, values + samples);
         origins[f] = values[samples / 2];
+        // The samples lie in as many pages, which may be large.
+        if (frames.mapped) release_pages(frames.frame(f), frames.shape.pixels() * item_size(frames.dtype));
     }
     return origins;
 }

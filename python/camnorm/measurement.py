@@ -41,9 +41,9 @@ _CHECKPOINT_SHARE = 30.0
 
 # What is added in one go: bytes of frames in memory, or frames that are mapped from their files, of each of
 # which some megabytes are in memory at a time: from so many up to so many, the larger they are. The more,
-# the less often the sums are read and written.
+# the less often the sums are read and written, which are the larger part then.
 _ADDED_BYTES = 64 * 2**20
-_MAPPED_FRAMES = (12, 48)
+_MAPPED_FRAMES = (16, 64)
 
 _NO_ROWS = np.empty(0, FRAME_DTYPE)
 
@@ -187,8 +187,7 @@ class _Run:
         self.rejected = 0
         self.shape, self.dtype = self._reference()
         least, most = _MAPPED_FRAMES
-        frame_bytes = math.prod(self.shape) * self.dtype.itemsize
-        self.mapped_frames = min(max(least, least * frame_bytes // 2**24), most)
+        self.mapped_frames = min(max(least, least * math.prod(self.shape) // 2**22), most)
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
