@@ -115,7 +115,7 @@ def measure(
     Notes
     -----
     Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), up to
-    two frames a thread or 64 MB, whichever is more (100 MB of files that can be mapped); it does not grow
+    two frames a thread or 128 MB, whichever is more (100 MB of files that can be mapped); it does not grow
     with the number of frames, but for about 100 bytes a frame in the table. The result does not depend
     on `threads`, nor on where a run was interrupted.
     """
