@@ -178,6 +178,8 @@ void prefetch_sums(const Sum* sums, std::size_t n, std::size_t frame, std::size_
         __builtin_prefetch(sums + i, 1, 2);
 }
 
+constexpr auto no_limit = [](std::size_t, std::size_t) { return std::numeric_limits<std::size_t>::max(); };
+
 /// Frames in memory, as over_blocks() takes them.
 class InMemory {
 public:
@@ -191,9 +193,9 @@ public:
     std::size_t pixels() const { return frames_.shape.pixels(); }
 
     /// Calls use(strips, first, begin, end) with strips of the pixels from `begin` to before `end` of the
-    /// frames from `first` on, until all frames have come or it returns false.
-    template <class Use>
-    void visit(std::size_t begin, std::size_t end, const Use& use) {
+    /// frames from `first` on, until all frames, or most(begin, end) of them, have come or it returns false.
+    template <class Most, class Use>
+    void visit(std::size_t begin, std::size_t end, const Most&, const Use& use) {
         Strips strips(frames_, 0);
         use(strips, std::size_t{0}, begin, end);
     }
@@ -222,19 +224,18 @@ public:
     std::size_t pixels() const { return frames_.shape.pixels(); }
 
     /// As above. Does nothing more once a frame could not be read.
-    template <class Use>
-    void visit(std::size_t begin, std::size_t end, const Use& use) {
+    template <class Most, class Use>
+    void visit(std::size_t begin, std::size_t end, const Most& most, const Use& use) {
         auto buffer = buffers_.take();
         for (; begin < end; begin += pixels_) {
             const std::size_t n = std::min(pixels_, end - begin);
-            bool go_on = true;
-            for (std::size_t first = 0; first < frames_.count && go_on; first += step_) {
-                const std::size_t count = std::min(step_, frames_.count - first);
-                go_on = read(first, count, begin, n, buffer.get());
-                if (!go_on) break;
+            const std::size_t limit = std::min(most(begin, begin + n), frames_.count);
+            for (std::size_t first = 0; first < limit; first += step_) {
+                const std::size_t count = std::min(step_, limit - first);
+                if (!read(first, count, begin, n, buffer.get())) break;
                 const auto view = FramesView::contiguous(buffer.get(), frames_.dtype, count, {1, n, 1});
                 Strips strips(view, begin);
-                go_on = use(strips, first, begin, begin + n);
+                if (!use(strips, first, begin, begin + n)) break;
             }
         }
         buffers_.give_back(std::move(buffer));
@@ -244,7 +245,8 @@ public:
     void check() {
         if (error_ == 0) return;
         const int error = error_.exchange(0);
-        throw Unreadable(unreadable_, error == file_ended ? 0 : error);
+        throw Unreadable(unreadable_,
+                         "frame " + std::to_string(unreadable_) + " cannot be read: " + reason_of(error));
     }
 
 private:
@@ -324,13 +326,14 @@ std::vector<double> find_origins(Frames& frames) {
         const double place = golden_ratio * static_cast<double>(i + 1);
         const auto pixel =
             static_cast<std::size_t>((place - std::floor(place)) * static_cast<double>(frames.pixels()));
-        frames.visit(pixel, pixel + 1, [&](Strips& strips, std::size_t first, std::size_t, std::size_t) {
-            for (std::size_t f = 0; f < strips.count(); ++f) {
-                const double value = tell(strips.read(f, pixel, 1), 1, zeros, 0.0).sum;
-                values[first + f][i] = std::isfinite(value) ? value : 0.0;
-            }
-            return true;
-        });
+        frames.visit(pixel, pixel + 1, no_limit,
+                     [&](Strips& strips, std::size_t first, std::size_t, std::size_t) {
+                         for (std::size_t f = 0; f < strips.count(); ++f) {
+                             const double value = tell(strips.read(f, pixel, 1), 1, zeros, 0.0).sum;
+                             values[first + f][i] = std::isfinite(value) ? value : 0.0;
+                         }
+                         return true;
+                     });
     }
     frames.check();
     std::vector<double> origins;
@@ -430,18 +433,18 @@ std::vector<FrameStatistics> statistics_of(Frames& frames, const Kernels& kernel
                                            const std::vector<double>& origins, int threads) {
     return over_blocks<Part>(
         frames, origins, true, threads, [&](std::size_t from, std::size_t to, Part* parts) {
-            frames.visit(
-                from, to, [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
-                    for (std::size_t f = 0; f < strips.count(); ++f) {
-                        for (std::size_t i = begin; i < end; i += Part::strip) {
-                            const std::size_t n = std::min(Part::strip, end - i);
-                            const std::byte* x = strips.read(f, i, n);
-                            parts[first + f].include(
-                                tell(kernels, x, n, x + n * strips.pixel_bytes(), origins[first + f]));
-                        }
-                    }
-                    return true;
-                });
+            frames.visit(from, to, no_limit,
+                         [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
+                             for (std::size_t f = 0; f < strips.count(); ++f) {
+                                 for (std::size_t i = begin; i < end; i += Part::strip) {
+                                     const std::size_t n = std::min(Part::strip, end - i);
+                                     const std::byte* x = strips.read(f, i, n);
+                                     parts[first + f].include(tell(
+                                         kernels, x, n, x + n * strips.pixel_bytes(), origins[first + f]));
+                                 }
+                             }
+                             return true;
+                         });
         });
 }
 
@@ -460,9 +463,14 @@ std::vector<FrameStatistics> accumulate(Frames& frames, const Kernels& kernels,
         return over_blocks<Part>(
             frames, origins, tell, threads, [&](std::size_t from, std::size_t to, Part* parts) {
                 auto open = buffers.take();
+                const auto most = [&](std::size_t begin, std::size_t end) {
+                    const auto limit = limits.begin();
+                    return *std::max_element(limit + begin / Part::strip,
+                                             limit + (end - 1) / Part::strip + 1);
+                };
                 frames.visit(
-                    from, to, [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
-                        bool more = false;
+                    from, to, most,
+                    [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
                         for (std::size_t i = begin; i < end; i += Part::strip) {
                             const std::size_t limit = limits[i / Part::strip];
                             const std::size_t count =
@@ -473,9 +481,8 @@ std::vector<FrameStatistics> accumulate(Frames& frames, const Kernels& kernels,
                                 parts == nullptr ? nullptr : parts + first,
                                 open[Frames::by_parts ? (i - from) / Part::strip : 0], done[i / Part::strip]);
                             if (!usable) return false;
-                            more = more || first + count < limit;
                         }
-                        return more;
+                        return true;
                     });
                 buffers.give_back(std::move(open));
             });

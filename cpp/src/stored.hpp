@@ -6,16 +6,14 @@
 #include <utility>
 #include <vector>
 
-#include "camnorm/frames.hpp"
+#include "camnorm/stored.hpp"
 
 namespace camnorm::detail {
 
 /// Reads pixels [begin, begin + n) of a frame.
-/// @returns 0, the system's error, or `file_ended`.
+/// @returns 0, the system's error (errno), or file_ended.
 int read_pixels(const StoredFrames& frames, std::size_t frame, std::size_t begin, std::size_t n,
                 std::byte* out) noexcept;
-
-inline constexpr int file_ended = -1;
 
 /// Arrays that are used again and again, so that they are in the cache and their pages are there.
 template <class T>

@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from camnorm import _core
 from camnorm.errors import Error, FormatError
 from camnorm.io import FrameSource, open_frames
 from camnorm.io.registry import FORMATS, is_image_name
-from camnorm.io.source import is_mapped
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
 FLOATS = ["f2", "f4", "f8"]
@@ -830,7 +830,7 @@ def test_view_maps_and_read_copies(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("bigtiff", [False, True])
-def test_tiff_frames_with_directories_between_them_are_mapped(
+def test_tiff_frames_with_directories_between_them_are_not_copied(
     tmp_path: Path, dtype: str, bigtiff: bool
 ) -> None:
     frames = pixels((5, 16, 24), dtype)
@@ -842,32 +842,54 @@ def test_tiff_frames_with_directories_between_them_are_mapped(
         view = source.view(1, 5)
         np.testing.assert_array_equal(view, frames[1:])
         np.testing.assert_array_equal(source.read(0, 5), frames)
-        assert source.mappable
-        assert is_mapped(view)
+        assert not view.flags.owndata
         assert view.strides[0] > frames[0].nbytes
 
 
-def test_what_can_be_mapped(tmp_path: Path) -> None:
+def test_where_frames_lie_in_the_file(tmp_path: Path) -> None:
     frames = pixels((3, 16, 24), "u2")
     write_mrc(tmp_path / "a.mrc", frames)
     write_mrc(tmp_path / "swapped.mrc", frames, ">")
     np.save(tmp_path / "a.npy", frames)
     np.save(tmp_path / "swapped.npy", frames.astype(">u2"))
     np.save(tmp_path / "fortran.npy", np.asfortranarray(frames))
-    tifffile.imwrite(tmp_path / "packed.tif", frames, compression="zlib", photometric="minisblack")
-    mapped = {tmp_path / "a.mrc", tmp_path / "a.npy"}
+    write = partial(tifffile.imwrite, photometric="minisblack", byteorder="<")
+    write(tmp_path / "a.tif", frames)
+    write(tmp_path / "packed.tif", frames, compression="zlib")
+    write(tmp_path / "swapped.tif", frames, byteorder=">")
+    with tifffile.TiffWriter(tmp_path / "pages.tif", byteorder="<") as writer:
+        for i, frame in enumerate(frames):  # at unequal distances
+            writer.write(frame, contiguous=False, rowsperstrip=16, metadata=None, description="x" * 9 * i)
+    found = {"a.mrc", "a.npy", "a.tif", "pages.tif"}
     for path in sorted(tmp_path.iterdir()):
         with open_frames(path) as source:
-            assert source.mappable == (path in mapped), path
-            np.testing.assert_array_equal(source.view(0, 3), frames)
+            assert (source.offsets is not None) == (path.name in found), path
+            if source.offsets is None:
+                continue
+            stored = source.stored(1, 3)
+        assert (stored.shape, stored.dtype, stored.nbytes) == ((2, 16, 24), frames.dtype, frames[1:].nbytes)
+        for frame, (file, offset) in zip(frames[1:], stored.places, strict=True):
+            assert os.pread(file, frame.nbytes, offset) == frame.tobytes(), path
 
 
-def test_mapping_that_cannot_be_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_read_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mrc(tmp_path / "a.mrc", pixels((3, 16, 24), "u2"))
-    monkeypatch.setattr(_core, "fetch_pages", lambda mapped: False)
-    message = r"a\.mrc.*cannot be read to its end"
-    with open_frames(tmp_path / "a.mrc") as source, pytest.raises(FormatError, match=message):
-        source.view(0, 3)
+    monkeypatch.setattr(_core, "fetch", lambda file, offset, bytes: "Input/output error")
+    message = r"a\.mrc.*cannot be read: Input/output error"
+    with open_frames(tmp_path / "a.mrc") as source:
+        for take in (source.view, source.stored):
+            with pytest.raises(FormatError, match=message):
+                take(0, 3)
+
+
+def test_files_that_become_shorter(tmp_path: Path) -> None:
+    frames = pixels((3, 16, 24), "u2")
+    write_mrc(tmp_path / "a.mrc", frames)
+    with open_frames(tmp_path / "a.mrc") as source:
+        os.truncate(tmp_path / "a.mrc", 1024 + 2 * frames[0].nbytes + 10)
+        assert len(source.stored(0, 2)) == 2
+        with pytest.raises(FormatError, match=r"a\.mrc.*the file ends before the frame does"):
+            source.stored(0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

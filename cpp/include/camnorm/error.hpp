@@ -32,15 +32,12 @@ private:
 /// A frame that cannot be read from its file. The object is unchanged.
 class Unreadable : public std::runtime_error {
 public:
-    Unreadable(std::size_t frame, int error);
+    Unreadable(std::size_t frame, const std::string& what) : std::runtime_error(what), frame_(frame) {}
     /// Index of the frame in the batch.
     std::size_t frame() const noexcept { return frame_; }
-    /// Number of the system's error (errno); 0 where the file ends before the frame does.
-    int error() const noexcept { return error_; }
 
 private:
     std::size_t frame_;
-    int error_;
 };
 
 }  // namespace camnorm

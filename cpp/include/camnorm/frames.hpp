@@ -81,20 +81,6 @@ struct FramesView {
     }
 };
 
-/// Frames in open files, each without gaps in (y, x, plane) order and in the machine's byte order. They
-/// are read where they are used, by blocks of pixels, so that they never take memory as a whole.
-struct StoredFrames {
-    struct Place {
-        int file;             ///< descriptor
-        std::int64_t offset;  ///< of the first pixel, in bytes
-    };
-
-    const Place* places = nullptr;
-    DType dtype = DType::uint8;
-    std::size_t count = 0;
-    FrameShape shape;
-};
-
 /// FramesView for frames that are written.
 struct MutableFramesView {
     std::byte* data = nullptr;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "camnorm/frames.hpp"
+#include "camnorm/stored.hpp"
 
 namespace camnorm {
 

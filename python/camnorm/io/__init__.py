@@ -3,8 +3,8 @@
 from .atomic import atomic_target
 from .inputs import InputFile, expand_inputs
 from .registry import is_image_name, open_frames
-from .source import FrameSource
-from .stream import Chunk, Failure, stream_frames
+from .source import FrameSource, StoredFrames
+from .stream import Chunk, Failure, StoredChunk, stream_frames, stream_stored
 from .writers import FrameWriter, create_writer, target_name
 
 __all__ = [
@@ -13,11 +13,14 @@ __all__ = [
     "FrameSource",
     "FrameWriter",
     "InputFile",
+    "StoredChunk",
+    "StoredFrames",
     "atomic_target",
     "create_writer",
     "expand_inputs",
     "is_image_name",
     "open_frames",
     "stream_frames",
+    "stream_stored",
     "target_name",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +76,11 @@ class MrcSource(FrameSource):
             file.seek(_HEADER_BYTES)
             return file.read(self._offset - _HEADER_BYTES)
 
-    @property
-    def mappable(self) -> bool:
-        """Whether the pixels are in native byte order, and aligned."""
-        return bool(self._stored.isnative) and self._offset % self._stored.itemsize == 0
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None if their byte order is foreign."""
+        frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
+        return self._offset + np.arange(self.available) * frame_bytes if self._stored.isnative else None
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize

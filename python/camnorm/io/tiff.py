@@ -91,19 +91,21 @@ class TiffSource(FrameSource):
         super().close()
 
     @cached_property
-    def mappable(self) -> bool:
-        """Whether all pages lie in the file as in memory, at equal distances."""
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None if one of them is compressed, in strips, or damaged."""
         axes, _, dtype = self._layout
         if axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
-            return False
+            return None
         if self._packed is not None:
-            return self._packed % dtype.itemsize == 0
-        if not self._page(0).is_final:
-            return False
+            return self._packed + np.arange(self.available) * math.prod(self.shape) * dtype.itemsize
+        offsets = []
         with suppress(FormatError):
-            place = self._place([self._page(index) for index in range(self.available)])
-            return place is not None and place[0] % dtype.itemsize == place[1] % dtype.itemsize == 0
-        return False
+            for index in range(self.available):
+                page = self._page(index)
+                if not page.is_final:
+                    return None
+                offsets.append(page.dataoffsets[0])
+        return np.array(offsets, np.int64) if len(offsets) == self.available else None
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         count = stop - start
