@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -42,11 +43,11 @@ _CHECKPOINT_SHARE = 30.0
 # pixels, up to so many or what comes in so many seconds. The more, the less often the sums are read and
 # written, which are the larger part else.
 _ADDED_BYTES = 64 * 2**20
-_STORED_BYTES = 4 * 2**30
+_STORED_BYTES = 16 * 2**30
 _STORED_SECONDS = 1.0
 
-# Of files that are open at a time.
-_STORED_CHUNKS = 128
+# Files that may be open at a time for it, of those that the process may open.
+_OPEN_FILES = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 _Stack = npt.NDArray[Any] | StoredFrames
 _S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
@@ -280,7 +281,7 @@ class _Run:
         if isinstance(last, Chunk):
             return size > _ADDED_BYTES
         late = time.monotonic() > self._waiting_since + _STORED_SECONDS
-        return late or size > _STORED_BYTES or len(self._waiting) >= _STORED_CHUNKS
+        return late or size > _STORED_BYTES or len(self._waiting) >= _OPEN_FILES
 
     def _add_waiting(self) -> None:
         """Add the chunks that wait, those of each half in one go."""
