@@ -71,7 +71,15 @@ class FrameError(Error):
 
 
 class NonFiniteError(FrameError, ValueError):
-    """Frames with NaN or infinite pixels, which no sum could ever take back."""
+    """Frames with NaN or infinite pixels, which no sum could ever take back.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in the user's words.
+    frame : int
+        Index of the first such frame in the batch.
+    """
 
 
 class UnreadableError(FrameError):
