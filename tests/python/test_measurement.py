@@ -22,6 +22,7 @@ import pytest
 
 import camnorm
 from camnorm import Error, FormatError, Sensor, measurement
+from camnorm.io.registry import format_names
 from camnorm.measurement import Progress
 from image_sets import (
     STATISTICS,
@@ -316,7 +317,7 @@ def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chun
     assert "truncated" in listed["4_cut.tif"][1]
     assert listed["5_empty.tif"] == (-1, "the file is empty")
     assert listed["7_pipe.mrc"] == (-1, "not a regular file")
-    assert listed["9_text.tif"] == (-1, "not an image file that camnorm reads (MRC, TIFF, NPY, PNG, JPEG)")
+    assert listed["9_text.tif"] == (-1, f"not an image file that camnorm reads ({format_names()})")
     assert len(listed) == 7
     # Also in the file, and with the halves that the files have by their place.
     stored = Sensor.load(tmp_path / "sensor.h5")

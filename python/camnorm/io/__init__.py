@@ -2,7 +2,8 @@
 
 from .atomic import atomic_target
 from .inputs import InputFile, expand_inputs
-from .registry import is_image_name, open_frames
+from .options import RawLayout, ReadOptions
+from .registry import ImageFormat, is_image_name, open_frames
 from .source import FrameSource, StoredFrames
 from .stream import Chunk, Failure, StoredChunk, stream_frames, stream_stored
 from .writers import FrameWriter, create_writer, target_name
@@ -12,7 +13,10 @@ __all__ = [
     "Failure",
     "FrameSource",
     "FrameWriter",
+    "ImageFormat",
     "InputFile",
+    "RawLayout",
+    "ReadOptions",
     "StoredChunk",
     "StoredFrames",
     "atomic_target",

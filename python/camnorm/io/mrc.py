@@ -11,6 +11,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 from .. import _core
 from ..errors import FormatError
+from .options import ReadOptions
 from .source import FrameSource, MappedFile
 from .writers import FrameWriter
 
@@ -46,7 +47,7 @@ class MrcSource(FrameSource):
 
     format = "MRC"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self.header = header = _read_header(file)
         nx, ny, nz = _size(header)
         mode, extended = int(header["mode"]), int(header["nsymbt"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FormatError
+from .options import ReadOptions
 from .source import FrameSource, MappedFile
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class NpySource(FrameSource):
 
     format = "NPY"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._offset, self._stored, self._fortran, shape = _read_header(file)
         if len(shape) not in (2, 3, 4):
             raise FormatError(file.path, f"an array of shape {shape} is neither a frame nor a stack")

@@ -93,6 +93,21 @@ class MappedFile:
         self._file.close()
 
 
+class MappedDirectory(MappedFile):
+    """A directory that holds what other formats keep in a file; its reader finds its way by the path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def size(self) -> int:
+        """Nothing that could be read here."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Descriptor:
     """Number of an open file, which is closed with the last reference."""
 

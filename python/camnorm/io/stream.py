@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import Error, FormatError
+from .options import DEFAULTS, ReadOptions
 from .registry import open_frames
 from .source import FrameSource, StoredFrames
 
@@ -81,6 +82,7 @@ def stream_frames(
     threads: int,
     start: tuple[int, int] = (0, 0),
     selection: Iterable[tuple[int, int]] | None = None,
+    options: ReadOptions = DEFAULTS,
 ) -> Generator[Chunk | Failure, None, None]:
     """Read the frames of many files.
 
@@ -95,6 +97,8 @@ def stream_frames(
         File (place in `paths`) and frame to begin with.
     selection : iterable of tuple of int, optional
         Files and frames. Only these are read, sorted, each as an item of its own.
+    options : ReadOptions
+        How the files are read.
 
     Yields
     ------
@@ -112,12 +116,16 @@ def stream_frames(
     The threads end when the generator is used up or closed, as it is when an exception leaves the loop
     over it. Mapped frames hold a file descriptor: chunks are not to be collected.
     """
-    items = _Reader(_files(paths, start, selection), threads, stored=False).items()
+    items = _Reader(_files(paths, start, selection), threads, options, stored=False).items()
     return cast(Generator[Chunk | Failure, None, None], items)
 
 
 def stream_stored(
-    paths: Sequence[str | os.PathLike[str]], *, threads: int, start: tuple[int, int] = (0, 0)
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    threads: int,
+    start: tuple[int, int] = (0, 0),
+    options: ReadOptions = DEFAULTS,
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
 
@@ -128,7 +136,7 @@ def stream_stored(
     ------
     Chunk, StoredChunk or Failure
     """
-    return _Reader(_files(paths, start, None), threads, stored=True).items()
+    return _Reader(_files(paths, start, None), threads, options, stored=True).items()
 
 
 def _files(
@@ -214,12 +222,13 @@ class _Reader:
     that already fill the memory.
     """
 
-    def __init__(self, files: Iterator[_File], threads: int, *, stored: bool) -> None:
+    def __init__(self, files: Iterator[_File], threads: int, options: ReadOptions, *, stored: bool) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._files = files
         self._ahead = 2 * threads
         self._chunk_bytes = _BUDGET // self._ahead
+        self._options = options
         self._stored = stored
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-read")
         self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
@@ -276,7 +285,7 @@ class _Reader:
         return bool(self._opening)
 
     def _open(self, path: Path) -> FrameSource:
-        source = open_frames(path)
+        source = open_frames(path, self._options)
         self._opened.add(source)
         return source
 

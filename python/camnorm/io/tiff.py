@@ -18,6 +18,7 @@ import numpy as np
 import tifffile
 
 from ..errors import FormatError
+from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding
 from .writers import FrameWriter
 
@@ -46,7 +47,7 @@ class TiffSource(FrameSource):
 
     format = "TIFF"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._lock = threading.RLock()  # all pages share one file position
         self._directories, complete = _find_directories(file)
         if not self._directories:
