@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -77,6 +78,12 @@ class ReadOptions:
         Path of the images within an HDF5, NeXus or Zarr file. By default the only one that can be meant.
     raw : RawLayout, optional
         Take the files for bare pixels of this layout.
+    gain : pathlib.Path, optional
+        Gain reference: an image by which every frame is multiplied, as RELION, MotionCor and cisTEM do.
+        Pixels where it is 0 are filled from their neighbours. Frames become float32.
+    defects : pathlib.Path, optional
+        Defects that are filled from their neighbours likewise: ``x y width height`` a line (RELION,
+        MotionCor, Warp), a defect file of SerialEM or IMOD, or an image that is not 0 where a pixel is bad.
     """
 
     mrc_mode0: Literal["auto", "signed", "unsigned"] = "auto"
@@ -84,6 +91,8 @@ class ReadOptions:
     eer_sampling: Literal[1, 2, 4] = 1
     dataset: str | None = None
     raw: RawLayout | None = None
+    gain: Path | None = None
+    defects: Path | None = None
 
     def __post_init__(self) -> None:
         if self.mrc_mode0 not in ("auto", "signed", "unsigned"):

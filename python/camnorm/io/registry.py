@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from ..errors import Error, FormatError
+from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
 from .source import FrameSource, MappedDirectory, MappedFile
 
@@ -133,7 +134,17 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
     >>> with camnorm.open_frames("movie.mrc") as source:  # doctest: +SKIP
     ...     first = source.read(0)[0]
     """
-    path = Path(path)
+    source = _open(Path(path), options)
+    if options.gain is None and options.defects is None:
+        return source
+    try:
+        return prepare(source, options)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _open(path: Path, options: ReadOptions) -> FrameSource:
     if path.is_dir():
         image_format = _format_of_directory(path)
         if image_format is None:

@@ -301,6 +301,11 @@ class FrameSource(ABC):
             self._file.fetch(offset, length)
         return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
 
+    @property
+    def origin(self) -> FrameSource:
+        """The source of the frames as the file holds them: this one, unless it changes another's."""
+        return self
+
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
         """Where the available frames begin in the file, if all lie there as in memory; else None."""
