@@ -286,23 +286,26 @@ def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:
     OSError
         They cannot be read.
     """
+    versions = [path and path.stat().st_mtime_ns for path in (options.gain, options.defects)]
+    gain = None
     if options.gain is not None:
-        _cached_gain(options.gain, source.format).check_shape(source.path, source.shape)
-    return PreparedSource(source, _preparation(options.gain, options.defects, source.format, source.shape))
+        gain = _cached_gain(options.gain, versions[0], source.format)
+        gain.check_shape(source.path, source.shape)
+    preparation = _preparation(gain, options.defects, versions[1], source.format, source.shape)
+    return PreparedSource(source, preparation)
 
 
-_cached_gain = lru_cache(maxsize=2)(read_gain)
+@lru_cache(maxsize=2)
+def _cached_gain(path: Path, version: int | None, frames_format: str) -> Gain:
+    return read_gain(path, frames_format)
 
 
 @lru_cache(maxsize=2)
 def _preparation(
-    gain: Path | None,
-    defects: Path | None,
-    frames_format: str,
-    shape: tuple[int, ...],
+    gain: Gain | None, defects: Path | None, version: int | None, frames_format: str, shape: tuple[int, ...]
 ) -> _core.Correction:
     """Multiplication by the gain as Eq. (1): a sigma of 1/gain, and a mean of 0."""
-    values = np.ones(shape) if gain is None else _cached_gain(gain, frames_format).values
+    values = np.ones(shape) if gain is None else gain.values
     bad = values == 0
     if defects is not None:
         bad |= read_defects(defects, frames_format, shape)
@@ -359,7 +362,7 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     total: NDArray[np.float64] | None = None
     for path in paths[:: max(1, len(paths) // _FILES_LOOKED_INTO)][:_FILES_LOOKED_INTO]:
         with suppress(Error, OSError), open_frames(path, plain) as source:
-            gain = _cached_gain(options.gain, source.format)
+            gain = _cached_gain(options.gain, options.gain.stat().st_mtime_ns, source.format)
             if gain.values.shape != source.shape or (total is not None and total.shape != source.shape):
                 continue
             total = np.zeros(source.shape) if total is None else total
