@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,13 @@ class NpySource(FrameSource):
         """Whether the pixels are in C order and native byte order, and aligned."""
         aligned = self._offset % self._stored.itemsize == 0
         return aligned and self._stored.isnative and not self._fortran
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None in Fortran order or if their byte order is foreign."""
+        if self._fortran or not self._stored.isnative:
+            return None
+        return self._offset + np.arange(self.available) * math.prod(self.shape) * self._stored.itemsize
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         if self._fortran:

@@ -9,6 +9,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,6 +61,16 @@ class MappedFile:
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset` on; fewer at the end of the file."""
         return os.pread(self._file.fileno(), count, offset)
+
+    def read_into(self, offset: int, out: NDArray[Any]) -> None:
+        """Fill a C-contiguous array with the bytes from `offset` on."""
+        data = out.reshape(-1).view(np.uint8).data
+        while data:
+            count = os.preadv(self._file.fileno(), [data], offset)
+            if count == 0:
+                raise FormatError(self.path, "the file has become shorter", offset=offset)
+            data = data[count:]
+            offset += count
 
     def map(
         self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, fortran: bool = False
@@ -203,6 +214,25 @@ class FrameSource(ABC):
             return frames
         return np.require(frames, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
+    def read_rows(self, frame: int, row: int, out: NDArray[Any]) -> None:
+        r"""Read rows of a frame into memory, where `offsets` tell of all frames.
+
+        Parameters
+        ----------
+        frame, row : int
+            The frame, and the first of its rows.
+        out : ndarray
+            C-contiguous array of shape (rows, \*shape[1:]) and the source's dtype to read into.
+
+        Raises
+        ------
+        FormatError, OSError
+            The rows are not in the file any more; they cannot be read.
+        """
+        assert self.offsets is not None
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._file.read_into(int(self.offsets[frame]) + row * row_bytes, out)
+
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""
         self._file.close()
@@ -211,6 +241,11 @@ class FrameSource(ABC):
     def mappable(self) -> bool:
         """Whether `view` maps any range of frames from the file, at no cost of memory."""
         return False
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where the available frames begin in the file, if all lie there as in memory; else None."""
+        return None
 
     @abstractmethod
     def _frames(self, start: int, stop: int) -> NDArray[Any]:

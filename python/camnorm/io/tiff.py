@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from ..errors import FormatError
+from .atomic import AtomicFile
 from .source import FrameSource, MappedFile, decoding
 from .writers import FrameWriter
 
@@ -104,6 +104,23 @@ class TiffSource(FrameSource):
             place = self._place([self._page(index) for index in range(self.available)])
             return place is not None and place[0] % dtype.itemsize == place[1] % dtype.itemsize == 0
         return False
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None if one of them is compressed, in strips, or damaged."""
+        axes, _, dtype = self._layout
+        if axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
+            return None
+        if self._packed is not None:
+            return self._packed + np.arange(self.available) * math.prod(self.shape) * dtype.itemsize
+        offsets = []
+        with suppress(FormatError):
+            for index in range(self.available):
+                page = self._page(index)
+                if not page.is_final:
+                    return None
+                offsets.append(page.dataoffsets[0])
+        return np.array(offsets, np.int64) if len(offsets) == self.available else None
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         count = stop - start
@@ -194,8 +211,10 @@ class TiffSource(FrameSource):
 class TiffWriter(FrameWriter):
     """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
 
-    def __init__(self, path: Path, source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> None:
-        super().__init__(source.shape, dtype, count)
+    def __init__(
+        self, target: AtomicFile, source: FrameSource, dtype: np.dtype[Any], count: int, label: str
+    ) -> None:
+        super().__init__(target, source.shape, dtype, count)
         self._tags: dict[str, Any] = {
             "photometric": "minisblack",
             "rowsperstrip": self.shape[0],
@@ -214,23 +233,28 @@ class TiffWriter(FrameWriter):
             x, y, unit = source.metadata["resolution"]
             self._tags |= {"resolution": (x, y), "resolutionunit": unit}
         size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
         self._tiff = tifffile.TiffWriter(self._file, byteorder="<", bigtiff=size >= 2**32)
+        self._offsets: list[int] = []  # of the pixels of all pages that were made
 
-    def _append(self, frames: NDArray[Any]) -> None:
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
         dtype = self.dtype.newbyteorder("<")
-        for frame in frames.astype(dtype, copy=False):
-            # As bytes: tifffile writes arrays by ndarray.tofile, which does not tell why writing failed.
-            self._tiff.write(iter([frame.tobytes()]), shape=self.shape, dtype=dtype, **self._tags)
+        self._make_pages(start + len(frames), dtype)
+        place = row * math.prod(self.shape[1:]) * dtype.itemsize
+        for index, frame in enumerate(frames.astype(dtype, copy=False), start):
+            self._write_at(self._offsets[index] + place, frame)
 
-    def finish(self) -> None:
-        """Close the file; each directory was written with its frame."""
+    def _make_pages(self, count: int, dtype: np.dtype[Any]) -> None:
+        """Write directories with room for pixels until there are so many pages."""
+        with self._lock:
+            while len(self._offsets) < count:
+                made = self._tiff.write(shape=self.shape, dtype=dtype, returnoffset=True, **self._tags)
+                assert made is not None  # as for all contiguous pixels
+                self._offsets.append(made[0])
+            # What is held back would overwrite pixels.
+            self._file.flush()
+
+    def _complete(self) -> None:
         self._tiff.close()
-        self._file.close()
-
-    def close(self) -> None:
-        """Close, finished or not."""
-        self._file.close()
 
 
 def _find_directories(file: MappedFile) -> tuple[list[int], bool]:
