@@ -11,12 +11,12 @@
 
 #include "blocks.hpp"
 #include "camnorm/error.hpp"
-#include "camnorm/pages.hpp"
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
 #include "kernels/moments.hpp"
 #include "pages.hpp"
 #include "parallel.hpp"
+#include "stored.hpp"
 
 namespace camnorm {
 namespace {
@@ -31,8 +31,17 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t pixels_per_block = 16 * strip_pixels;
 static_assert(pixels_per_block % float_strip_pixels == 0);
 
+/// Sums of a strip that are yet to be put into the state.
+struct OpenIntegers {
+    IntegerSums sums;
+    std::size_t frames;
+};
+
 /// Exact sums over the pixels of an integer frame, or of a part of it.
 struct IntegerPart {
+    static constexpr std::size_t strip = strip_pixels;
+    using Open = OpenIntegers;
+
     std::int64_t sum = 0;
     std::uint64_t sum_of_squares = 0;
     std::int32_t min = std::numeric_limits<std::int32_t>::max();
@@ -58,6 +67,9 @@ struct IntegerPart {
 
 /// Sums over the pixels of a float frame, of their deviations from the frame's origin.
 struct FloatPart {
+    static constexpr std::size_t strip = float_strip_pixels;
+    using Open = FloatSums;
+
     DoubleDouble sum{0.0, 0.0};
     DoubleDouble sum_of_squares{0.0, 0.0};
     double min = std::numeric_limits<double>::infinity();
@@ -108,10 +120,14 @@ constexpr std::array<const std::byte*, group_frames> no_more{};
 /// The pixels of frames, strip by strip, as the kernels take them: without gaps, float16 as float32.
 class Strips {
 public:
-    explicit Strips(const FramesView& frames)
+    /// Of frames that begin at pixel `origin`.
+    Strips(const FramesView& frames, std::size_t origin)
         : frames_(frames),
+          origin_(origin),
           dense_(frames.frames_contiguous()),
           in_place_(dense_ && frames.dtype != DType::float16) {}
+
+    std::size_t count() const { return frames_.count; }
 
     /// Bytes of a pixel as read() gives it.
     std::size_t pixel_bytes() const {
@@ -121,7 +137,7 @@ public:
     /// Pixels [begin, begin + n) of one frame; valid until the next call with the same slot.
     const std::byte* read(std::size_t frame, std::size_t begin, std::size_t n, std::size_t slot = 0) {
         std::byte* gathered = in_place_ ? nullptr : gathered_[slot];
-        const std::byte* x = gather(frames_, dense_, frame, begin, n, gathered);
+        const std::byte* x = gather(frames_, dense_, frame, begin - origin_, n, gathered);
         if (frames_.dtype != DType::float16) return x;
         moments_kernels().widen_float16(x, n, widened_[slot]);
         return reinterpret_cast<const std::byte*>(widened_[slot]);
@@ -137,7 +153,7 @@ public:
         for (std::size_t j = 0; j < group_frames; ++j) {
             group.x[j] = first + j < count ? read(first + j, begin, n, j) : zeros;
             group.next[j] = in_place_ && next + j < count
-                                ? frames_.frame(next + j) + next_begin * item_size(frames_.dtype)
+                                ? frames_.frame(next + j) + (next_begin - origin_) * item_size(frames_.dtype)
                                 : zeros;
         }
         return group;
@@ -145,6 +161,7 @@ public:
 
 private:
     const FramesView& frames_;
+    std::size_t origin_;
     bool dense_;
     bool in_place_;
     alignas(64) std::byte gathered_[group_frames][strip_pixels * sizeof(double)];
@@ -161,61 +178,118 @@ void prefetch_sums(const Sum* sums, std::size_t n, std::size_t frame, std::size_
         __builtin_prefetch(sums + i, 1, 2);
 }
 
-/// Gives pages of mapped frames back when all the blocks that lie in them are done, many blocks at a
-/// time since that takes the system a while.
-class Releaser {
-public:
-    explicit Releaser(const FramesView& frames)
-        : frames_(frames),
-          blocks_(frames.mapped
-                      ? std::max<std::size_t>(page_bytes / (pixels_per_block * item_size(frames.dtype)), 1)
-                      : 0),
-          done_(frames.mapped ? frames.shape.pixels() / (blocks_ * pixels_per_block) + 1 : 0) {}
+constexpr auto no_limit = [](std::size_t, std::size_t) { return std::numeric_limits<std::size_t>::max(); };
 
-    /// To be called after each block.
-    void done(std::size_t block) {
-        if (blocks_ == 0) return;
-        const std::size_t pixels = frames_.shape.pixels();
-        const std::size_t begin = block / blocks_ * blocks_ * pixels_per_block;
-        const std::size_t end = std::min(begin + blocks_ * pixels_per_block, pixels);
-        const std::size_t blocks = (end - begin + pixels_per_block - 1) / pixels_per_block;
-        if (done_[block / blocks_].fetch_add(1, std::memory_order_relaxed) + 1 < blocks) return;
-        const std::size_t size = item_size(frames_.dtype);
-        for (std::size_t f = 0; f < frames_.count; ++f)
-            release_pages(frames_.frame(f) + begin * size, (end - begin) * size);
+/// Frames in memory, as over_blocks() takes them.
+class InMemory {
+public:
+    /// Whether visit() comes with some frames after others.
+    static constexpr bool by_parts = false;
+
+    explicit InMemory(const FramesView& frames) : frames_(frames) {}
+
+    DType dtype() const { return frames_.dtype; }
+    std::size_t count() const { return frames_.count; }
+    std::size_t pixels() const { return frames_.shape.pixels(); }
+
+    /// Calls use(strips, first, begin, end) with strips of the pixels from `begin` to before `end` of the
+    /// frames from `first` on, until all frames, or most(begin, end) of them, have come or it returns false.
+    template <class Most, class Use>
+    void visit(std::size_t begin, std::size_t end, const Most&, const Use& use) {
+        Strips strips(frames_, 0);
+        use(strips, std::size_t{0}, begin, end);
+    }
+
+    void check() {}
+
+private:
+    const FramesView& frames_;
+};
+
+/// Frames in files, of which as many are read at a time as stay in the cache until they are used.
+class InFiles {
+public:
+    static constexpr bool by_parts = true;
+
+    explicit InFiles(const StoredFrames& frames)
+        : frames_(frames),
+          // Sums of floats are put into the state after each batch, those of integers after all.
+          pixels_(kind_of(frames.dtype) == Kind::integer ? pixels_per_block : pixels_per_block / 4),
+          step_(kind_of(frames.dtype) == Kind::integer ? integer_bytes / (pixels_ * item_size(frames.dtype))
+                                                       : frames_per_batch),
+          buffers_(step_ * pixels_ * item_size(frames.dtype)) {}
+
+    DType dtype() const { return frames_.dtype; }
+    std::size_t count() const { return frames_.count; }
+    std::size_t pixels() const { return frames_.shape.pixels(); }
+
+    /// As above. Does nothing more once a frame could not be read.
+    template <class Most, class Use>
+    void visit(std::size_t begin, std::size_t end, const Most& most, const Use& use) {
+        auto buffer = buffers_.take();
+        for (; begin < end; begin += pixels_) {
+            const std::size_t n = std::min(pixels_, end - begin);
+            const std::size_t limit = std::min(most(begin, begin + n), frames_.count);
+            for (std::size_t first = 0; first < limit; first += step_) {
+                const std::size_t count = std::min(step_, limit - first);
+                if (!read(first, count, begin, n, buffer.get())) break;
+                const auto view = FramesView::contiguous(buffer.get(), frames_.dtype, count, {1, n, 1});
+                Strips strips(view, begin);
+                if (!use(strips, first, begin, begin + n)) break;
+            }
+        }
+        buffers_.give_back(std::move(buffer));
+    }
+
+    /// @throws Unreadable if a frame could not be read.
+    void check() {
+        if (error_ == 0) return;
+        const int error = error_.exchange(0);
+        throw Unreadable(unreadable_,
+                         "frame " + std::to_string(unreadable_) + " cannot be read: " + reason_of(error));
     }
 
 private:
-    // Of a large page: systems map a file that is in their cache by these where they can.
-    static constexpr std::size_t page_bytes = std::size_t{2} << 20;
+    static constexpr std::size_t integer_bytes = std::size_t{1} << 20;
 
-    const FramesView& frames_;
-    std::size_t blocks_;
-    std::vector<std::atomic<std::size_t>> done_;
+    bool read(std::size_t first, std::size_t count, std::size_t begin, std::size_t n, std::byte* out) {
+        for (std::size_t j = 0; j < count; ++j) {
+            if (error_ != 0) return false;
+            const int error =
+                read_pixels(frames_, first + j, begin, n, out + j * n * item_size(frames_.dtype));
+            int none = 0;
+            if (error != 0 && error_.compare_exchange_strong(none, error)) unreadable_ = first + j;
+        }
+        return error_ == 0;
+    }
+
+    const StoredFrames& frames_;
+    std::size_t pixels_;
+    std::size_t step_;
+    Buffers<std::byte> buffers_;
+    std::atomic<int> error_{0};
+    std::size_t unreadable_ = 0;
 };
 
-/// Calls work(strips, begin, end, parts) for each block of pixels; parts[f] takes what is told of frame f.
-/// Then puts the parts together, in an order that threads do not change. `origins` has a value a frame,
-/// or none.
-template <class Part, class Work>
-std::vector<FrameStatistics> over_blocks(const FramesView& frames, const std::vector<double>& origins,
-                                         bool statistics, int threads, const Work& work) {
-    const std::size_t pixels = frames.shape.pixels();
+/// Calls work(begin, end, parts) for each block of pixels, where parts[f] takes what is told of frame f.
+/// Then puts the parts together, in an order that threads do not change. `origins` has a value a frame.
+template <class Part, class Frames, class Work>
+std::vector<FrameStatistics> over_blocks(Frames& frames, const std::vector<double>& origins, bool statistics,
+                                         int threads, const Work& work) {
+    const std::size_t pixels = frames.pixels();
     const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
-    std::vector<Part> parts(statistics ? blocks * frames.count : 0);
-    Releaser releaser(frames);
+    std::vector<Part> parts(statistics ? blocks * frames.count() : 0);
     parallel_for(blocks, threads, [&](std::size_t b) {
-        Strips strips(frames);
         const std::size_t begin = b * pixels_per_block;
-        work(strips, begin, std::min(pixels, begin + pixels_per_block),
-             statistics ? parts.data() + b * frames.count : nullptr);
-        releaser.done(b);
+        work(begin, std::min(pixels, begin + pixels_per_block),
+             statistics ? parts.data() + b * frames.count() : nullptr);
     });
-    std::vector<FrameStatistics> result(statistics ? frames.count : 0);
+    frames.check();
+    std::vector<FrameStatistics> result(statistics ? frames.count() : 0);
     parallel_for(result.size(), threads, [&](std::size_t f) {
         Part total = parts[f];
-        for (std::size_t b = 1; b < blocks; ++b) total.include(parts[b * frames.count + f]);
-        result[f] = total.statistics(pixels, origins.empty() ? 0.0 : origins[f]);
+        for (std::size_t b = 1; b < blocks; ++b) total.include(parts[b * frames.count() + f]);
+        result[f] = total.statistics(pixels, origins[f]);
     });
     return result;
 }
@@ -240,70 +314,76 @@ const FloatKernels& float_kernels(DType dtype) {
     }
 }
 
-/// Adds the frames to the exact sums, or takes them away.
-std::vector<FrameStatistics> accumulate_integers(const FramesView& frames, int threads, bool subtract,
-                                                 bool statistics, MomentsState& state) {
-    const IntegerKernels& kernels = integer_kernels(frames.dtype);
-    const auto accumulate_strip = [&](Strips& strips, std::size_t begin, std::size_t n, IntegerPart* parts) {
-        IntegerSums sums;
-        for (std::size_t first = 0; first < frames.count; first += frames_per_drain) {
-            const std::size_t last = std::min(frames.count, first + frames_per_drain);
-            kernels.clear(sums);
-            std::size_t added = 0;
-            for (std::size_t f = first; f < last; f += group_frames, added += group_frames) {
-                Group group = strips.group(f, frames.count, begin, n, strip_pixels);
-                const auto later =
-                    parts == nullptr ? no_more : spread_prefetch(group, n * item_size(frames.dtype));
-                prefetch_sums(state.sum.data() + begin + strip_pixels, n, f, frames.count);
-                prefetch_sums(state.sum_of_squares.data() + begin + strip_pixels, n, f, frames.count);
-                kernels.add(group, n, sums);
-                for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
-                    parts[j].include(kernels.tell(group.x[j - f], n, later[j - f]));
-            }
-            kernels.drain(sums, n, added, subtract, state.sum.data() + begin,
-                          state.sum_of_squares.data() + begin);
-        }
-    };
-    return over_blocks<IntegerPart>(
-        frames, {}, statistics, threads,
-        [&](Strips& strips, std::size_t begin, std::size_t end, IntegerPart* parts) {
-            for (; begin < end; begin += strip_pixels)
-                accumulate_strip(strips, begin, std::min(strip_pixels, end - begin), parts);
-        });
-}
-
 /// A number near the mean of each frame: the median of a few of its pixels. Deviations from it are as
 /// large as the standard deviation, so that their squares can be summed without cancellation.
-std::vector<double> find_origins(const FramesView& frames) {
+template <class Frames>
+std::vector<double> find_origins(Frames& frames) {
     constexpr std::size_t samples = 15;
     constexpr double golden_ratio = 0.6180339887498949;  // no period of the frame is hit again and again
-    const auto tell = float_kernels(frames.dtype).tell;
-    const auto strips = std::make_unique<Strips>(frames);
-    const auto pixels = static_cast<double>(frames.shape.pixels());
-    std::vector<double> origins(frames.count);
-    for (std::size_t f = 0; f < frames.count; ++f) {
-        double values[samples];
-        for (std::size_t i = 0; i < samples; ++i) {
-            const double place = golden_ratio * static_cast<double>(i + 1);
-            const auto pixel = static_cast<std::size_t>((place - std::floor(place)) * pixels);
-            const double value = tell(strips->read(f, pixel, 1), 1, zeros, 0.0).sum;
-            values[i] = std::isfinite(value) ? value : 0.0;
-        }
-        std::nth_element(values, values + samples / 2, values + samples);
-        origins[f] = values[samples / 2];
-        // The samples lie in as many pages, which may be large.
-        if (frames.mapped) release_pages(frames.frame(f), frames.shape.pixels() * item_size(frames.dtype));
+    const auto tell = float_kernels(frames.dtype()).tell;
+    std::vector<std::array<double, samples>> values(frames.count());
+    for (std::size_t i = 0; i < samples; ++i) {
+        const double place = golden_ratio * static_cast<double>(i + 1);
+        const auto pixel =
+            static_cast<std::size_t>((place - std::floor(place)) * static_cast<double>(frames.pixels()));
+        frames.visit(pixel, pixel + 1, no_limit,
+                     [&](Strips& strips, std::size_t first, std::size_t, std::size_t) {
+                         for (std::size_t f = 0; f < strips.count(); ++f) {
+                             const double value = tell(strips.read(f, pixel, 1), 1, zeros, 0.0).sum;
+                             values[first + f][i] = std::isfinite(value) ? value : 0.0;
+                         }
+                         return true;
+                     });
+    }
+    frames.check();
+    std::vector<double> origins;
+    for (auto& of_frame : values) {
+        std::nth_element(of_frame.begin(), of_frame.begin() + samples / 2, of_frame.end());
+        origins.push_back(of_frame[samples / 2]);
     }
     return origins;
 }
 
-/// Adds the first `count` frames to one strip of the double-double sums, or takes them away. Gives the
-/// number of frames that were, less than `count` if a pixel is not finite: frames come and go by whole
-/// batches.
-std::size_t accumulate_strip(Strips& strips, std::size_t count, std::size_t begin, std::size_t n,
-                             bool subtract, const FloatKernels& kernels, MomentsState& state,
-                             const std::vector<double>& origins, FloatPart* parts) {
-    FloatSums sums;
+/// Some frames of a call, of those that come by parts.
+struct Share {
+    std::size_t first, count;
+    bool last;  ///< whether none comes after them
+    const double* origins;
+};
+
+/// Adds frames to one strip of the exact sums, or takes them away. `added` tells how many of the call the
+/// state has; others wait in `open` until the last has come.
+bool accumulate_strip(Strips& strips, const Share& share, std::size_t begin, std::size_t n, bool subtract,
+                      const IntegerKernels& kernels, MomentsState& state, IntegerPart* parts,
+                      OpenIntegers& open, std::size_t& added) {
+    const std::size_t count = share.count;
+    if (share.first == 0) open.frames = 0;
+    for (std::size_t f = 0; f < count; f += group_frames) {
+        if (open.frames == 0) kernels.clear(open.sums);
+        Group group = strips.group(f, count, begin, n, strip_pixels);
+        const auto later = parts == nullptr ? no_more : spread_prefetch(group, n * strips.pixel_bytes());
+        prefetch_sums(state.sum.data() + begin + strip_pixels, n, f, count);
+        prefetch_sums(state.sum_of_squares.data() + begin + strip_pixels, n, f, count);
+        kernels.add(group, n, open.sums);
+        for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, count); ++j)
+            parts[j].include(kernels.tell(group.x[j - f], n, later[j - f]));
+        open.frames += group_frames;
+        const bool end = share.last && f + group_frames >= count;
+        if (!end && open.frames < frames_per_drain) continue;
+        kernels.drain(open.sums, n, open.frames, subtract, state.sum.data() + begin,
+                      state.sum_of_squares.data() + begin);
+        added = share.first + std::min(f + group_frames, count);
+        open.frames = 0;
+    }
+    return true;
+}
+
+/// The same for the double-double sums, which take frames by whole batches. False if a pixel is not
+/// finite.
+bool accumulate_strip(Strips& strips, const Share& share, std::size_t begin, std::size_t n, bool subtract,
+                      const FloatKernels& kernels, MomentsState& state, FloatPart* parts, FloatSums& sums,
+                      std::size_t& added) {
+    const std::size_t count = share.count;
     double* const places[] = {state.sum_high.data() + begin, state.sum_low.data() + begin,
                               state.sum_of_squares_high.data() + begin,
                               state.sum_of_squares_low.data() + begin};
@@ -314,13 +394,14 @@ std::size_t accumulate_strip(Strips& strips, std::size_t count, std::size_t begi
             const auto later = parts == nullptr ? no_more : spread_prefetch(group, n * strips.pixel_bytes());
             for (double* sums_of_state : places)
                 prefetch_sums(sums_of_state + float_strip_pixels, n, f, count);
-            if (!kernels.add(group, n, f == first, sums)) return first;
+            if (!kernels.add(group, n, f == first, sums)) return false;
             for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
-                parts[j].include(kernels.tell(group.x[j - f], n, later[j - f], origins[j]));
+                parts[j].include(kernels.tell(group.x[j - f], n, later[j - f], share.origins[j]));
         }
         kernels.drain(sums, n, subtract, places[0], places[1], places[2], places[3]);
+        added = share.first + last;
     }
-    return count;
+    return true;
 }
 
 /// @throws NonFinite for the first frame that cannot be added.
@@ -335,34 +416,113 @@ void check_finite(const std::vector<FrameStatistics>& statistics) {
     }
 }
 
-/// Adds the frames to the double-double sums, or takes them away.
-std::vector<FrameStatistics> accumulate_floats(const FramesView& frames, int threads, bool subtract,
-                                               bool statistics, MomentsState& state) {
-    const FloatKernels& kernels = float_kernels(frames.dtype);
-    const std::vector<double> origins = statistics ? find_origins(frames) : std::vector<double>{};
-    std::vector<std::size_t> added((frames.shape.pixels() + float_strip_pixels - 1) / float_strip_pixels);
-    if (frames.count == 0) return {};
-    std::vector<FrameStatistics> result = over_blocks<FloatPart>(
-        frames, origins, statistics, threads,
-        [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart* parts) {
-            for (; begin < end; begin += float_strip_pixels)
-                added[begin / float_strip_pixels] =
-                    accumulate_strip(strips, frames.count, begin, std::min(float_strip_pixels, end - begin),
-                                     subtract, kernels, state, origins, parts);
+IntegerStrip tell(const IntegerKernels& kernels, const std::byte* x, std::size_t n, const std::byte* next,
+                  double) {
+    return kernels.tell(x, n, next);
+}
+
+FloatStrip tell(const FloatKernels& kernels, const std::byte* x, std::size_t n, const std::byte* next,
+                double origin) {
+    return kernels.tell(x, n, next, origin);
+}
+
+/// Statistics of frames by the strips in which accumulate_strip() tells of them, so that both say the same
+/// to the bit.
+template <class Part, class Frames, class Kernels>
+std::vector<FrameStatistics> statistics_of(Frames& frames, const Kernels& kernels,
+                                           const std::vector<double>& origins, int threads) {
+    return over_blocks<Part>(
+        frames, origins, true, threads, [&](std::size_t from, std::size_t to, Part* parts) {
+            frames.visit(from, to, no_limit,
+                         [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
+                             for (std::size_t f = 0; f < strips.count(); ++f) {
+                                 for (std::size_t i = begin; i < end; i += Part::strip) {
+                                     const std::size_t n = std::min(Part::strip, end - i);
+                                     const std::byte* x = strips.read(f, i, n);
+                                     parts[first + f].include(tell(
+                                         kernels, x, n, x + n * strips.pixel_bytes(), origins[first + f]));
+                                 }
+                             }
+                             return true;
+                         });
         });
-    if (std::all_of(added.begin(), added.end(), [&](std::size_t n) { return n == frames.count; }))
-        return result;
-    // To look for pixels that are not finite beforehand would read all frames twice. So what was added
-    // is taken away.
-    over_blocks<FloatPart>(frames, {}, false, threads,
-                           [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart*) {
-                               for (; begin < end; begin += float_strip_pixels)
-                                   accumulate_strip(strips, added[begin / float_strip_pixels], begin,
-                                                    std::min(float_strip_pixels, end - begin), !subtract,
-                                                    kernels, state, {}, nullptr);
-                           });
-    check_finite(frame_statistics(frames, threads));
-    return result;
+}
+
+/// Adds the frames to the sums, or takes them away.
+template <class Part, class Frames, class Kernels>
+std::vector<FrameStatistics> accumulate(Frames& frames, const Kernels& kernels,
+                                        const std::vector<double>& origins, int threads, bool subtract,
+                                        bool statistics, MomentsState& state) {
+    // Where frames come by parts, the sums of all strips of a block are open at a time.
+    Buffers<typename Part::Open> buffers(Frames::by_parts ? pixels_per_block / Part::strip : 1);
+    const std::size_t strips_in_all = (frames.pixels() + Part::strip - 1) / Part::strip;
+
+    // Adds the first `limits` frames to each strip, or takes them away; `done` becomes what was.
+    const auto pass = [&](bool take_away, bool tell, const std::vector<std::size_t>& limits,
+                          std::vector<std::size_t>& done) {
+        return over_blocks<Part>(
+            frames, origins, tell, threads, [&](std::size_t from, std::size_t to, Part* parts) {
+                auto open = buffers.take();
+                const auto most = [&](std::size_t begin, std::size_t end) {
+                    const auto limit = limits.begin();
+                    return *std::max_element(limit + begin / Part::strip,
+                                             limit + (end - 1) / Part::strip + 1);
+                };
+                frames.visit(
+                    from, to, most,
+                    [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
+                        for (std::size_t i = begin; i < end; i += Part::strip) {
+                            const std::size_t limit = limits[i / Part::strip];
+                            const std::size_t count =
+                                std::min(strips.count(), limit - std::min(limit, first));
+                            const Share share{first, count, first + count == limit, origins.data() + first};
+                            const bool usable = accumulate_strip(
+                                strips, share, i, std::min(Part::strip, end - i), take_away, kernels, state,
+                                parts == nullptr ? nullptr : parts + first,
+                                open[Frames::by_parts ? (i - from) / Part::strip : 0], done[i / Part::strip]);
+                            if (!usable) return false;
+                        }
+                        return true;
+                    });
+                buffers.give_back(std::move(open));
+            });
+    };
+
+    // To look for frames that cannot be added beforehand would read all of them twice: what has been added
+    // until one is found is taken away again.
+    const std::vector<std::size_t> all(strips_in_all, frames.count());
+    std::vector<std::size_t> added(strips_in_all);
+    const auto take_back = [&] {
+        std::vector<std::size_t> taken(strips_in_all);
+        pass(!subtract, false, added, taken);
+    };
+    try {
+        auto result = pass(subtract, statistics, all, added);
+        if (added == all) return result;
+    } catch (const Unreadable&) {
+        try {
+            take_back();
+        } catch (const Unreadable& again) {
+            throw std::runtime_error(std::string("the moments are lost: ") + again.what());
+        }
+        throw;
+    }
+    take_back();
+    check_finite(statistics_of<Part>(frames, kernels, find_origins(frames), threads));
+    throw std::runtime_error("frames have changed while they were added");
+}
+
+template <class Frames>
+std::vector<FrameStatistics> accumulate(Frames& frames, int threads, bool subtract, bool statistics,
+                                        MomentsState& state) {
+    if (frames.count() == 0) return {};
+    if (kind_of(frames.dtype()) == Kind::integer)
+        return accumulate<IntegerPart>(frames, integer_kernels(frames.dtype()),
+                                       std::vector<double>(frames.count()), threads, subtract, statistics,
+                                       state);
+    const auto origins = statistics ? find_origins(frames) : std::vector<double>(frames.count());
+    return accumulate<FloatPart>(frames, float_kernels(frames.dtype()), origins, threads, subtract,
+                                 statistics, state);
 }
 
 DoubleDouble exact(std::uint64_t value) {
@@ -446,36 +606,11 @@ std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int thre
     if (frames.shape.pixels() == 0)
         throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
     threads = resolve_threads(threads);
-    // The strips in which accumulate_strip() tells of frames, so that both say the same to the bit.
-    const bool integer = kind_of(frames.dtype) == Kind::integer;
-    const std::size_t strip = integer ? strip_pixels : float_strip_pixels;
-    const auto tell = [&](Strips& strips, std::size_t begin, std::size_t end, const auto& tell_strip) {
-        for (std::size_t f = 0; f < frames.count; ++f) {
-            for (std::size_t i = begin; i < end; i += strip) {
-                const std::size_t n = std::min(strip, end - i);
-                tell_strip(f, strips.read(f, i, n), n);
-            }
-        }
-    };
-    if (integer) {
-        const IntegerKernels& kernels = integer_kernels(frames.dtype);
-        return over_blocks<IntegerPart>(
-            frames, {}, true, threads,
-            [&](Strips& strips, std::size_t begin, std::size_t end, IntegerPart* parts) {
-                tell(strips, begin, end, [&](std::size_t f, const std::byte* x, std::size_t n) {
-                    parts[f].include(kernels.tell(x, n, x + n * item_size(frames.dtype)));
-                });
-            });
-    }
-    const FloatKernels& kernels = float_kernels(frames.dtype);
-    const std::vector<double> origins = find_origins(frames);
-    return over_blocks<FloatPart>(
-        frames, origins, true, threads,
-        [&](Strips& strips, std::size_t begin, std::size_t end, FloatPart* parts) {
-            tell(strips, begin, end, [&](std::size_t f, const std::byte* x, std::size_t n) {
-                parts[f].include(kernels.tell(x, n, x + n * item_size(frames.dtype), origins[f]));
-            });
-        });
+    InMemory in_memory(frames);
+    if (kind_of(frames.dtype) == Kind::integer)
+        return statistics_of<IntegerPart>(in_memory, integer_kernels(frames.dtype),
+                                          std::vector<double>(frames.count), threads);
+    return statistics_of<FloatPart>(in_memory, float_kernels(frames.dtype), find_origins(in_memory), threads);
 }
 
 PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
@@ -510,12 +645,12 @@ PixelMoments::PixelMoments(MomentsState state) : state_(std::move(state)) {
                               " frames is beyond the largest count, " + std::to_string(max_count));
 }
 
-void PixelMoments::check_frames(const FramesView& frames) const {
-    if (frames.shape != state_.shape)
-        throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the moments " +
+void PixelMoments::check_frames(DType dtype, FrameShape shape) const {
+    if (shape != state_.shape)
+        throw InvalidArgument("frames have shape " + to_string(shape) + ", the moments " +
                               to_string(state_.shape));
-    if (kind_of(frames.dtype) != state_.kind) {
-        throw WrongKind(std::string(name(frames.dtype)) + " frames are of the " +
+    if (kind_of(dtype) != state_.kind) {
+        throw WrongKind(std::string(name(dtype)) + " frames are of the " +
                         (state_.kind == Kind::integer ? "float" : "integer") + " kind, the moments of the " +
                         (state_.kind == Kind::integer
                              ? "integer kind (uint8, int8, uint16, int16)"
@@ -541,29 +676,35 @@ void PixelMoments::reset_if_empty() {
         std::fill(part->begin(), part->end(), 0.0);
 }
 
-std::vector<FrameStatistics> PixelMoments::add(const FramesView& frames, int threads, bool statistics) {
-    check_frames(frames);
-    threads = resolve_threads(threads);
-    if (frames.count > max_count - state_.count)
+template <class Frames>
+std::vector<FrameStatistics> PixelMoments::add_any(Frames& frames, int threads, bool statistics) {
+    if (frames.count() > max_count - state_.count)
         throw InvalidArgument("more than " + std::to_string(max_count) + " frames");
-    auto result = state_.kind == Kind::integer
-                      ? accumulate_integers(frames, threads, false, statistics, state_)
-                      : accumulate_floats(frames, threads, false, statistics, state_);
-    state_.count += frames.count;
-    if (!statistics) result.clear();
+    auto result = accumulate(frames, resolve_threads(threads), false, statistics, state_);
+    state_.count += frames.count();
     return result;
 }
 
+std::vector<FrameStatistics> PixelMoments::add(const FramesView& frames, int threads, bool statistics) {
+    check_frames(frames.dtype, frames.shape);
+    InMemory in_memory(frames);
+    return add_any(in_memory, threads, statistics);
+}
+
+std::vector<FrameStatistics> PixelMoments::add(const StoredFrames& frames, int threads, bool statistics) {
+    check_frames(frames.dtype, frames.shape);
+    InFiles in_files(frames);
+    return add_any(in_files, threads, statistics);
+}
+
 void PixelMoments::subtract(const FramesView& frames, int threads) {
-    check_frames(frames);
+    check_frames(frames.dtype, frames.shape);
     threads = resolve_threads(threads);
     if (frames.count > state_.count)
         throw InvalidArgument("cannot subtract " + std::to_string(frames.count) + " frames from " +
                               std::to_string(state_.count));
-    if (state_.kind == Kind::integer)
-        accumulate_integers(frames, threads, true, false, state_);
-    else
-        accumulate_floats(frames, threads, true, false, state_);
+    InMemory in_memory(frames);
+    accumulate(in_memory, threads, true, false, state_);
     state_.count -= frames.count;
     reset_if_empty();
 }

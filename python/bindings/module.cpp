@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -18,6 +19,12 @@ void register_moments(py::module_& m);
 
 namespace {
 
+void set_frame_error(const char* name, const char* what, std::size_t frame) {
+    const py::object type = py::module_::import("camnorm.errors").attr(name);
+    const py::object error = type(what, frame);
+    PyErr_SetObject(type.ptr(), error.ptr());
+}
+
 void register_errors() {
     // InvalidArgument is a std::invalid_argument, which pybind11 makes a ValueError.
     py::register_exception_translator([](std::exception_ptr p) {
@@ -26,9 +33,9 @@ void register_errors() {
         } catch (const WrongKind& e) {
             PyErr_SetString(PyExc_TypeError, e.what());
         } catch (const NonFinite& e) {
-            const py::object type = py::module_::import("camnorm.errors").attr("NonFiniteError");
-            const py::object error = type(e.what(), e.frame());
-            PyErr_SetObject(type.ptr(), error.ptr());
+            set_frame_error("NonFiniteError", e.what(), e.frame());
+        } catch (const Unreadable& e) {
+            set_frame_error("UnreadableError", e.what(), e.frame());
         }
     });
 }

@@ -8,11 +8,12 @@
 #include <cstdint>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
 #include "camnorm/error.hpp"
-#include "camnorm/pages.hpp"
+#include "camnorm/stored.hpp"
 
 namespace camnorm::python {
 namespace {
@@ -99,7 +100,7 @@ void register_moments(py::module_& m) {
             py::arg("frames"), py::arg("threads"), py::arg("statistics"))
         .def(
             "add_stacks",
-            [](Moments& self, const std::vector<py::array>& stacks, bool mapped, int threads) {
+            [](Moments& self, const std::vector<py::array>& stacks, int threads) {
                 std::vector<const std::byte*> places;
                 FramesView view;
                 for (const py::array& stack : stacks) {
@@ -114,7 +115,6 @@ void register_moments(py::module_& m) {
                 }
                 view.count = places.size();
                 view.places = places.data();
-                view.mapped = mapped;
                 std::vector<FrameStatistics> told;
                 {
                     py::gil_scoped_release nogil;
@@ -122,7 +122,23 @@ void register_moments(py::module_& m) {
                 }
                 return rows(told);
             },
-            py::arg("stacks"), py::arg("mapped"), py::arg("threads"))
+            py::arg("stacks"), py::arg("threads"))
+        .def(
+            "add_stored",
+            [](Moments& self, const std::vector<std::pair<int, std::int64_t>>& places,
+               const py::object& dtype, int threads) {
+                std::vector<StoredFrames::Place> frames;
+                for (const auto& [file, offset] : places) frames.push_back({file, offset});
+                const StoredFrames stored{frames.data(), as_dtype(py::dtype::from_args(dtype), "frames"),
+                                          frames.size(), self.core.shape()};
+                std::vector<FrameStatistics> told;
+                {
+                    py::gil_scoped_release nogil;
+                    told = self.core.add(stored, threads);
+                }
+                return rows(told);
+            },
+            py::arg("places"), py::arg("dtype"), py::arg("threads"))
         .def(
             "subtract",
             [](Moments& self, const py::object& frames, int threads) {
@@ -177,14 +193,12 @@ void register_moments(py::module_& m) {
         .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
 
     m.def(
-        "fetch_pages",
-        [](const py::array& mapped) {
-            const void* data = mapped.data();
-            const auto bytes = static_cast<std::size_t>(mapped.nbytes());
-            py::gil_scoped_release nogil;
-            return fetch_pages(data, bytes);
+        "fetch",
+        [](int file, std::int64_t offset, std::size_t bytes) {
+            const int error = fetch(file, offset, bytes);
+            return error == 0 ? std::string() : reason_of(error);
         },
-        py::arg("mapped"));
+        py::arg("file"), py::arg("offset"), py::arg("bytes"), py::call_guard<py::gil_scoped_release>());
     m.def(
         "frame_statistics",
         [](const py::object& frames, std::size_t ndim, int threads) {

@@ -51,8 +51,8 @@ def _format_error(path: str, reason: str, frame: int | None, offset: int | None)
     return FormatError(path, reason, frame=frame, offset=offset)
 
 
-class NonFiniteError(Error, ValueError):
-    """Frames with NaN or infinite pixels, which no sum could ever take back.
+class FrameError(Error):
+    """One of several frames that cannot be used.
 
     Parameters
     ----------
@@ -68,3 +68,19 @@ class NonFiniteError(Error, ValueError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class NonFiniteError(FrameError, ValueError):
+    """Frames with NaN or infinite pixels, which no sum could ever take back.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in the user's words.
+    frame : int
+        Index of the first such frame in the batch.
+    """
+
+
+class UnreadableError(FrameError):
+    """Frames that cannot be read from their files."""

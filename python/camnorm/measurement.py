@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
-import math
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core, screening
-from .errors import Error, FormatError, NonFiniteError
-from .io import Chunk, expand_inputs, open_frames, stream_frames
+from .errors import Error, FormatError, FrameError
+from .io import Chunk, StoredChunk, StoredFrames, expand_inputs, open_frames, stream_frames, stream_stored
 from .io.atomic import atomic_target
 from .moments import PixelMoments, frame_statistics
 from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
@@ -39,13 +39,18 @@ _CHECKPOINT = "camnorm checkpoint"
 _CHECKPOINT_SECONDS = 5.0
 _CHECKPOINT_SHARE = 30.0
 
-# What is added in one go: bytes of frames in memory, or frames that are mapped from their files, of each of
-# which some megabytes are in memory at a time: from so many up to so many, the larger they are. The more,
-# the less often the sums are read and written, which are the larger part then.
+# What is added in one go: bytes of frames in memory; or of frames in files, which are read by blocks of
+# pixels, up to so many or what comes in so many seconds. The more, the less often the sums are read and
+# written, which are the larger part else.
 _ADDED_BYTES = 64 * 2**20
-_MAPPED_FRAMES = (16, 64)
+_STORED_BYTES = 16 * 2**30
+_STORED_SECONDS = 1.0
 
-_NO_ROWS = np.empty(0, FRAME_DTYPE)
+# Files that may be open at a time for it, of those that the process may open.
+_OPEN_FILES = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+_Stack = npt.NDArray[Any] | StoredFrames
+_S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
 
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9
@@ -115,9 +120,9 @@ def measure(
     Notes
     -----
     Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), up to
-    two frames a thread or 128 MB, whichever is more (100 MB of files that can be mapped); it does not grow
-    with the number of frames, but for about 100 bytes a frame in the table. The result does not depend
-    on `threads`, nor on where a run was interrupted.
+    two frames a thread or 128 MB, whichever is more (some MB a thread for files that hold plain pixels); it
+    does not grow with the number of frames, but for about 100 bytes a frame in the table. The result does
+    not depend on `threads`, nor on where a run was interrupted.
     """
     k = _screening_k(screen)
     files = [file.path for file in expand_inputs(inputs)]
@@ -181,13 +186,12 @@ class _Run:
         self.position = (0, 0)
         """File and frame to be read next."""
         self.rows: list[npt.NDArray[np.void]] = []
-        self._waiting: list[Chunk] = []
+        self._waiting: list[Chunk | StoredChunk] = []
+        self._waiting_since = 0.0
         self.frames_read = 0
         self.bytes_read = 0
         self.rejected = 0
         self.shape, self.dtype = self._reference()
-        least, most = _MAPPED_FRAMES
-        self.mapped_frames = min(max(least, least * math.prod(self.shape) // 2**22), most)
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
@@ -235,12 +239,12 @@ class _Run:
 
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
-        for item in stream_frames(
-            self.files, threads=self.threads, start=self.position, mapped_frames=self.mapped_frames
-        ):
-            if isinstance(item, Chunk):
+        for item in stream_stored(self.files, threads=self.threads, start=self.position):
+            if isinstance(item, (Chunk, StoredChunk)):
                 if not self._goes_with_waiting(item):
                     self._add_waiting()
+                if not self._waiting:
+                    self._waiting_since = time.monotonic()
                 self._waiting.append(item)
                 if self._enough_waits():
                     self._add_waiting()
@@ -261,20 +265,23 @@ class _Run:
         self.position = (len(self.files), 0)
         self.report("measuring")
 
-    def _goes_with_waiting(self, chunk: Chunk) -> bool:
+    def _goes_with_waiting(self, chunk: Chunk | StoredChunk) -> bool:
         """Whether a chunk can be added together with those that wait."""
         if not self._waiting:
             return True
         a, b = chunk.frames, self._waiting[0].frames
-        alike = (a.dtype, a.shape[1:], a.strides[1:]) == (b.dtype, b.shape[1:], b.strides[1:])
-        return alike and chunk.mapped == self._waiting[0].mapped
+        if isinstance(a, StoredFrames) or isinstance(b, StoredFrames):
+            return type(a) is type(b) and (a.dtype, a.shape[1:]) == (b.dtype, b.shape[1:])
+        return (a.dtype, a.shape[1:], a.strides[1:]) == (b.dtype, b.shape[1:], b.strides[1:])
 
     def _enough_waits(self) -> bool:
         """Whether one more chunk like the last would be too much."""
         last = self._waiting[-1]
-        if last.mapped:
-            return sum(len(chunk.frames) for chunk in self._waiting) + len(last.frames) > self.mapped_frames
-        return sum(chunk.frames.nbytes for chunk in self._waiting) + last.frames.nbytes > _ADDED_BYTES
+        size = sum(chunk.frames.nbytes for chunk in self._waiting) + last.frames.nbytes
+        if isinstance(last, Chunk):
+            return size > _ADDED_BYTES
+        late = time.monotonic() > self._waiting_since + _STORED_SECONDS
+        return late or size > _STORED_BYTES or len(self._waiting) >= _OPEN_FILES
 
     def _add_waiting(self) -> None:
         """Add the chunks that wait, those of each half in one go."""
@@ -294,8 +301,8 @@ class _Run:
             last = chunks[-1]
             self.position = (last.file_index, last.start + len(last.frames))
 
-    def _add(self, chunks: list[Chunk]) -> None:
-        stacks: tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]] = ([], [])
+    def _add(self, chunks: list[Chunk | StoredChunk]) -> None:
+        stacks: tuple[list[_Stack], list[_Stack]] = ([], [])
         rows: tuple[list[npt.NDArray[np.void]], list[npt.NDArray[np.void]]] = ([], [])
         for chunk in chunks:
             new = self._new_rows(chunk.file_index, chunk.start, len(chunk.frames))
@@ -306,41 +313,47 @@ class _Run:
                 stacks[half].append(chunk.frames[first::step])
                 rows[half].append(new[first::step])
         for half in (0, 1):
-            self._add_to(self.halves[half], stacks[half], rows[half], chunks[0].mapped)
+            self._add_to(self.halves[half], stacks[half], rows[half])
 
     def _add_to(
         self,
         half: PixelMoments,
-        stacks: list[npt.NDArray[Any]],
+        stacks: list[_Stack],
         rows: list[npt.NDArray[np.void]],
-        mapped: bool,
     ) -> None:
-        """Add frames to one half, leaving out those that are not finite."""
+        """Add frames to one half, leaving out those that are not finite, or can no longer be read."""
         while stacks:
-            bad: int | None = None
             try:
-                statistics = half._add_stacks(stacks, mapped, self.threads)
-            except NonFiniteError as error:
-                bad, reason = error.frame, str(error).partition(" has ")[2]
-                statistics = (
-                    half._add_stacks(_split(stacks, bad)[0], mapped, self.threads) if bad else _NO_ROWS
-                )
-            done, rest = _split(rows, len(statistics))
-            first = 0
-            for part in done:
-                for name in ("mean", "std", "min", "max"):
-                    part[name] = statistics[name][first : first + len(part)]
-                first += len(part)
-            if bad is None:
+                statistics = self._add_stacks(half, stacks)
+            except FrameError as error:
+                bad = error.frame
+                reason = str(error).removeprefix(f"frame {bad} ").removeprefix("has ")
+            else:
+                first = 0
+                for part in rows:
+                    for name in ("mean", "std", "min", "max"):
+                        part[name] = statistics[name][first : first + len(part)]
+                    first += len(part)
                 return
-            row = rest[0][:1]
+            row = _split(rows, bad)[1][0][:1]
             row["status"], row["reason"] = "rejected", reason
             self.rejected += 1
             if self.strict:
                 raise FormatError(row["file"][0], reason, frame=int(row["index"][0]))
+            self._add_to(half, _split(stacks, bad)[0], _split(rows, bad)[0])
             stacks, rows = _split(stacks, bad + 1)[1], _split(rows, bad + 1)[1]
 
-    def _misfit(self, frames: npt.NDArray[Any]) -> str | None:
+    def _add_stacks(self, half: PixelMoments, stacks: list[_Stack]) -> npt.NDArray[np.void]:
+        stored = [stack for stack in stacks if isinstance(stack, StoredFrames)]
+        if not stored:
+            return half._add_stacks(cast(list[npt.NDArray[Any]], stacks), self.threads)
+        places = [place for stack in stored for place in stack.places]
+        try:
+            return half._add_stored(places, stored[0].dtype, self.threads)
+        except RuntimeError as error:  # what had been added cannot be read again to be taken away
+            raise Error(f"{error}; nothing was written") from None
+
+    def _misfit(self, frames: _Stack) -> str | None:
         """Why frames of this shape and dtype cannot be added, or None if they can."""
         half = self.halves[0]
         if frames.shape[1:] != half.shape:
@@ -517,9 +530,7 @@ def _interrupts_wait() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _split(
-    stacks: list[npt.NDArray[Any]], count: int
-) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+def _split(stacks: list[_S], count: int) -> tuple[list[_S], list[_S]]:
     """Split a list of stacks after so many frames."""
     before, after = [], []
     for stack in stacks:

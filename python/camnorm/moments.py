@@ -140,10 +140,17 @@ class PixelMoments:
         with self._lock:
             return self._core.add(frames, n, statistics)
 
-    def _add_stacks(self, stacks: list[npt.NDArray[Any]], mapped: bool, threads: int) -> npt.NDArray[np.void]:
-        """Add stacks of one dtype and layout in one go; if `mapped`, their files' pages leave memory."""
+    def _add_stacks(self, stacks: list[npt.NDArray[Any]], threads: int) -> npt.NDArray[np.void]:
+        """Add stacks of one dtype and layout in one go."""
         with self._lock:
-            return self._core.add_stacks(stacks, mapped, threads)
+            return self._core.add_stacks(stacks, threads)
+
+    def _add_stored(
+        self, places: list[tuple[int, int]], dtype: np.dtype[Any], threads: int
+    ) -> npt.NDArray[np.void]:
+        """Add frames that lie at these places, each a file descriptor and an offset in bytes."""
+        with self._lock:
+            return self._core.add_stored(places, dtype, threads)
 
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <type_traits>
@@ -13,6 +15,7 @@
 
 #include "camnorm/error.hpp"
 #include "camnorm/moments.hpp"
+#include "camnorm/stored.hpp"
 
 using namespace camnorm;
 
@@ -359,4 +362,119 @@ TEST_CASE("no moments without pixels, and no state of another size") {
     CHECK_THROWS_AS(PixelMoments{state}, InvalidArgument);
     state.shape = {0, 2, 1};
     CHECK_THROWS_AS(PixelMoments{state}, InvalidArgument);
+}
+
+namespace {
+
+// Frames of three blocks of pixels, more of them than are read at a time.
+constexpr FrameShape stored_shape{280, 250, 1};
+constexpr std::size_t stored_count = 70;
+
+struct CloseFile {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+/// A file with a header of odd length, then frames one after another; the last `missing` bytes are not
+/// there.
+template <class T>
+class Stored {
+public:
+    explicit Stored(const std::vector<T>& x, std::size_t missing = 0) : file_(std::tmpfile()) {
+        REQUIRE(file_);
+        const std::size_t bytes = x.size() * sizeof(T) - missing;
+        std::fwrite("header", 1, 5, file_.get());
+        REQUIRE(std::fwrite(x.data(), 1, bytes, file_.get()) == bytes);
+        std::fflush(file_.get());
+        const std::size_t frame_bytes = stored_shape.pixels() * sizeof(T);
+        for (std::size_t f = 0; f < stored_count; ++f)
+            places_.push_back({fileno(file_.get()), static_cast<std::int64_t>(5 + f * frame_bytes)});
+    }
+
+    StoredFrames frames() const { return {places_.data(), dtype_of<T>(), places_.size(), stored_shape}; }
+
+private:
+    std::unique_ptr<std::FILE, CloseFile> file_;
+    std::vector<StoredFrames::Place> places_;
+};
+
+bool same_statistics(const std::vector<FrameStatistics>& a, const std::vector<FrameStatistics>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+        return x.mean == y.mean && x.std == y.std && x.min == y.min && x.max == y.max;
+    });
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("frames in files count as those in memory do", T, PIXEL_TYPES) {
+    const auto x = some_frames<T>(stored_count, stored_shape);
+    const Stored<T> stored(x);
+    PixelMoments expected(stored_shape, kind_of(dtype_of<T>()));
+    const auto rows = expected.add(view_of(x, stored_shape), 2);
+    for (const int threads : {1, 3}) {
+        PixelMoments m(stored_shape, kind_of(dtype_of<T>()));
+        CHECK(same_statistics(m.add(stored.frames(), threads), rows));
+        CHECK(same_bits(m, expected));
+        CHECK(m.add(stored.frames(), threads, false).empty());
+        m.subtract(view_of(x, stored_shape), threads);
+        CHECK(same_bits(m, expected));
+    }
+}
+
+TEST_CASE_TEMPLATE("a frame whose file ends leaves the moments as they were", T, PIXEL_TYPES) {
+    const auto x = some_frames<T>(stored_count, stored_shape);
+    PixelMoments m = moments_of(x, stored_shape);
+    for (const std::size_t missing : {1u, 20'000u}) {
+        const Stored<T> stored(x, missing);
+        for (const int threads : {1, 2}) {
+            check_refused<Unreadable>(m, "frame 69 cannot be read: the file ends before the frame does",
+                                      [&] { m.add(stored.frames(), threads); });
+        }
+    }
+}
+
+TEST_CASE("a frame in a file that is not finite leaves the moments as they were") {
+    auto x = some_frames<float>(stored_count, stored_shape);
+    PixelMoments m = moments_of(x, stored_shape);
+    x[41 * stored_shape.pixels() + 69'000] = std::numeric_limits<float>::quiet_NaN();
+    const Stored<float> stored(x);
+    check_refused<NonFinite>(m, "frame 41 has NaN or infinite pixels", [&] { m.add(stored.frames(), 2); });
+}
+
+TEST_CASE_TEMPLATE("a frame whose file ends early leaves the moments as they were", T, std::uint8_t, float) {
+    // Of the first frames that are read together, one ends within each of the blocks, and of the parts of
+    // these.
+    for (std::size_t pixels = 1; pixels < stored_shape.pixels(); pixels += 4'999) {
+        const auto x = some_frames<T>(stored_count, stored_shape);
+        PixelMoments m = moments_of(x, stored_shape);
+        const Stored<T> whole(x);
+        const Stored<T> cut(x, (stored_count * stored_shape.pixels() - pixels) * sizeof(T));
+        std::vector<StoredFrames::Place> places(whole.frames().places, whole.frames().places + stored_count);
+        places[3] = cut.frames().places[0];
+        StoredFrames frames = whole.frames();
+        frames.places = places.data();
+        check_refused<Unreadable>(m, "frame 3 cannot be read: the file ends before the frame does",
+                                  [&] { m.add(frames, 2, false); });
+    }
+}
+
+TEST_CASE("files that cannot be read") {
+    const StoredFrames::Place place{-1, 0};
+    PixelMoments m(stored_shape, Kind::integer);
+    check_refused<Unreadable>(m, "frame 0 cannot be read: Bad file descriptor",
+                              [&] { m.add(StoredFrames{&place, DType::uint8, 1, stored_shape}); });
+    PixelMoments f(stored_shape, Kind::floating);
+    check_refused<Unreadable>(f, "frame 0 cannot be read: Bad file descriptor",
+                              [&] { f.add(StoredFrames{&place, DType::float32, 1, stored_shape}); });
+    check_refused<InvalidArgument>(m, "frames have shape (1, 1), the moments (280, 250)",
+                                   [&] { m.add(StoredFrames{&place, DType::uint8, 1, {1, 1, 1}}); });
+    CHECK(reason_of(fetch(-1, 0, 1)) == "Bad file descriptor");
+}
+
+TEST_CASE("files are fetched to their end") {
+    const auto x = some_frames<std::uint8_t>(stored_count, stored_shape);
+    const Stored<std::uint8_t> stored(x);
+    const int file = stored.frames().places[0].file;
+    CHECK(fetch(file, 5, x.size()) == 0);
+    CHECK(fetch(file, 5, x.size() + 1) == file_ended);
+    CHECK(fetch(file, 0, 0) == 0);
 }

@@ -21,6 +21,7 @@ import tifffile
 
 import camnorm
 from camnorm import cli
+from camnorm.io.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
 
@@ -519,7 +520,7 @@ def test_inputs_that_are_not_there(run: Run, tmp_path: Path) -> None:
     fails(run("measure", "*.mrc", "-o", "s.h5"), "*.mrc: no file matches this pattern")
     fails(
         run("measure", "empty", "-o", "s.h5"),
-        "empty: no images in this directory (MRC, TIFF, NPY, PNG, JPEG)",
+        f"empty: no images in this directory ({format_names()})",
     )
     fails(run("show", "gone.h5"), "gone.h5: No such file or directory")
     fails(run("frc", "gone.mrc", "gone.mrc"), "gone.mrc: No such file or directory")

@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ import tifffile
 
 from camnorm import _core
 from camnorm.errors import Error, FormatError
-from camnorm.io import FrameSource, open_frames
-from camnorm.io.registry import FORMATS, is_image_name
-from camnorm.io.source import is_mapped
+from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
+from camnorm.io.registry import formats, is_image_name
+from camnorm.io.source import MappedFile
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
 FLOATS = ["f2", "f4", "f8"]
@@ -755,7 +756,7 @@ def test_nothing_but_an_image_is_opened(tmp_path: Path) -> None:
         open_frames(tmp_path / "empty.tif")
     (tmp_path / "notes.tif").write_text("notes")
     with pytest.raises(
-        FormatError, match=r"not an image file that camnorm reads \(MRC, TIFF, NPY, PNG, JPEG\)"
+        FormatError, match=r"not an image file that camnorm reads \(MRC, TIFF, NPY, PNG, JPEG.*\)"
     ):
         open_frames(tmp_path / "notes.tif")
     os.mkfifo(tmp_path / "pipe.mrc")
@@ -780,7 +781,7 @@ def test_format_error_is_of_the_package_and_a_value_error() -> None:
 
 def test_names_of_images() -> None:
     assert all(
-        is_image_name(f"x{suffix.upper()}") for image_format in FORMATS for suffix in image_format.suffixes
+        is_image_name(f"x{suffix.upper()}") for image_format in formats() for suffix in image_format.suffixes
     )
     assert not is_image_name("x.txt")
     assert not is_image_name("mrc")
@@ -830,7 +831,7 @@ def test_view_maps_and_read_copies(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("bigtiff", [False, True])
-def test_tiff_frames_with_directories_between_them_are_mapped(
+def test_tiff_frames_with_directories_between_them_are_not_copied(
     tmp_path: Path, dtype: str, bigtiff: bool
 ) -> None:
     frames = pixels((5, 16, 24), dtype)
@@ -842,32 +843,54 @@ def test_tiff_frames_with_directories_between_them_are_mapped(
         view = source.view(1, 5)
         np.testing.assert_array_equal(view, frames[1:])
         np.testing.assert_array_equal(source.read(0, 5), frames)
-        assert source.mappable
-        assert is_mapped(view)
+        assert not view.flags.owndata
         assert view.strides[0] > frames[0].nbytes
 
 
-def test_what_can_be_mapped(tmp_path: Path) -> None:
+def test_where_frames_lie_in_the_file(tmp_path: Path) -> None:
     frames = pixels((3, 16, 24), "u2")
     write_mrc(tmp_path / "a.mrc", frames)
     write_mrc(tmp_path / "swapped.mrc", frames, ">")
     np.save(tmp_path / "a.npy", frames)
     np.save(tmp_path / "swapped.npy", frames.astype(">u2"))
     np.save(tmp_path / "fortran.npy", np.asfortranarray(frames))
-    tifffile.imwrite(tmp_path / "packed.tif", frames, compression="zlib", photometric="minisblack")
-    mapped = {tmp_path / "a.mrc", tmp_path / "a.npy"}
+    write = partial(tifffile.imwrite, photometric="minisblack", byteorder="<")
+    write(tmp_path / "a.tif", frames)
+    write(tmp_path / "packed.tif", frames, compression="zlib")
+    write(tmp_path / "swapped.tif", frames, byteorder=">")
+    with tifffile.TiffWriter(tmp_path / "pages.tif", byteorder="<") as writer:
+        for i, frame in enumerate(frames):  # at unequal distances
+            writer.write(frame, contiguous=False, rowsperstrip=16, metadata=None, description="x" * 9 * i)
+    found = {"a.mrc", "a.npy", "a.tif", "pages.tif"}
     for path in sorted(tmp_path.iterdir()):
         with open_frames(path) as source:
-            assert source.mappable == (path in mapped), path
-            np.testing.assert_array_equal(source.view(0, 3), frames)
+            assert (source.offsets is not None) == (path.name in found), path
+            if source.offsets is None:
+                continue
+            stored = source.stored(1, 3)
+        assert (stored.shape, stored.dtype, stored.nbytes) == ((2, 16, 24), frames.dtype, frames[1:].nbytes)
+        for frame, (file, offset) in zip(frames[1:], stored.places, strict=True):
+            assert os.pread(file, frame.nbytes, offset) == frame.tobytes(), path
 
 
-def test_mapping_that_cannot_be_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_read_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mrc(tmp_path / "a.mrc", pixels((3, 16, 24), "u2"))
-    monkeypatch.setattr(_core, "fetch_pages", lambda mapped: False)
-    message = r"a\.mrc.*cannot be read to its end"
-    with open_frames(tmp_path / "a.mrc") as source, pytest.raises(FormatError, match=message):
-        source.view(0, 3)
+    monkeypatch.setattr(_core, "fetch", lambda file, offset, bytes: "Input/output error")
+    message = r"a\.mrc.*cannot be read: Input/output error"
+    with open_frames(tmp_path / "a.mrc") as source:
+        for take in (source.view, source.stored):
+            with pytest.raises(FormatError, match=message):
+                take(0, 3)
+
+
+def test_files_that_become_shorter(tmp_path: Path) -> None:
+    frames = pixels((3, 16, 24), "u2")
+    write_mrc(tmp_path / "a.mrc", frames)
+    with open_frames(tmp_path / "a.mrc") as source:
+        os.truncate(tmp_path / "a.mrc", 1024 + 2 * frames[0].nbytes + 10)
+        assert len(source.stored(0, 2)) == 2
+        with pytest.raises(FormatError, match=r"a\.mrc.*the file ends before the frame does"):
+            source.stored(0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -916,6 +939,98 @@ def test_plain_mrc_needs_no_codec_and_formats_are_imported_when_needed(tmp_path:
     before, after = json.loads(io.StringIO(result.stdout).read())
     assert before == []
     assert after == ["mrcfile"]
+
+
+# --- bare pixels, other packages' formats
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "dtype", "offset"),
+    [
+        ("16x24:uint16", (16, 24), "<u2", 0),
+        ("16,24:>f4:100", (16, 24), ">f4", 100),
+        ("8x6x3:u1:7", (8, 6, 3), "u1", 7),
+    ],
+)
+def test_raw_files(tmp_path: Path, text: str, shape: tuple[int, ...], dtype: str, offset: int) -> None:
+    layout = RawLayout.parse(text)
+    assert (layout.shape, layout.dtype, layout.offset) == (shape, np.dtype(dtype), offset)
+    frames = pixels((5, *shape), np.dtype(dtype).newbyteorder("=").str).astype(dtype)
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(offset) + frames.tobytes())
+    with open_frames(path, ReadOptions(raw=layout)) as source:
+        assert (source.count, source.shape, source.format) == (5, shape, "raw")
+        assert (source.offsets is None) == (dtype[0] == ">")
+        np.testing.assert_array_equal(source.read(0, 5), frames)
+    cut = path.read_bytes()[:-1]
+    path.write_bytes(cut)
+    with pytest.raises(FormatError, match=rf"{len(cut)} bytes are not {offset} and a whole number of frames"):
+        open_frames(path, ReadOptions(raw=layout))
+    path.write_bytes(cut[: offset + 3])
+    with pytest.raises(FormatError, match="truncated"):
+        open_frames(path, ReadOptions(raw=layout))
+
+
+@pytest.mark.parametrize("text", ["", "16:u2", "16x24", "16x24:nonsense", "16x24:u2:x", "16x24:u2:1:2"])
+def test_raw_layouts_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not SHAPE:DTYPE\[:OFFSET\], as in 4096x4096:uint16"):
+        RawLayout.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mrc_mode0": "bytes"}, "mrc_mode0 must be 'auto', 'signed' or 'unsigned', not 'bytes'"),
+        ({"eer_grouping": 0}, "eer_grouping must be positive, not 0"),
+        ({"eer_sampling": 3}, "eer_sampling must be 1, 2 or 4, not 3"),
+    ],
+)
+def test_options_that_are_none(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ReadOptions(**options)
+
+
+class _Lines(FrameSource):
+    """A format of somebody else's: a mark, then bytes of four pixels a frame."""
+
+    format = "lines"
+
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        count = (file.size - 5) // 4
+        super().__init__(file, shape=(2, 2), dtype=np.dtype("u1"), count=count, available=count, metadata={})
+
+    def _frames(self, start: int, stop: int) -> Any:
+        data = self._file.read(5 + 4 * start, 4 * (stop - start))
+        return np.frombuffer(data, "u1").reshape(-1, 2, 2)
+
+
+def test_formats_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ImageFormat("lines", (".lines",), f"{__name__}:_Lines", (b"LINES",))
+    needy = ImageFormat("needy", (".needy",), "no_such_module:X", (b"NEEDY",), extra="needy")
+
+    class Entry:
+        def __init__(self, value: ImageFormat) -> None:
+            self._value = value
+
+        def load(self) -> ImageFormat:
+            return self._value
+
+    def entries(*, group: str) -> list[Entry]:
+        assert group == "camnorm.formats"
+        return [Entry(lines), Entry(needy)]
+
+    monkeypatch.setattr("camnorm.io.registry.entry_points", entries)
+    formats.cache_clear()
+    try:
+        (tmp_path / "a.lines").write_bytes(b"LINES" + bytes(range(12)))
+        with open_frames(tmp_path / "a.lines") as source:
+            np.testing.assert_array_equal(source.read(1, 3), np.arange(4, 12, dtype="u1").reshape(2, 2, 2))
+        assert is_image_name("x.LINES")
+        (tmp_path / "b").write_bytes(b"NEEDY")
+        with pytest.raises(Error, match=r"no_such_module is needed: pip install 'camnorm\[needy\]'"):
+            open_frames(tmp_path / "b")
+    finally:
+        formats.cache_clear()
 
 
 # --- rows of frames that lie in the file as in memory

@@ -21,7 +21,7 @@ import pytest
 import tifffile
 
 from camnorm.errors import FormatError
-from camnorm.io import Chunk, Failure, FrameSource, open_frames, stream, stream_frames
+from camnorm.io import Chunk, Failure, FrameSource, ReadOptions, open_frames, stream, stream_frames
 
 SHAPE = (8, 12)
 
@@ -197,7 +197,7 @@ class Counting(FrameSource):
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     counts: dict[str, Any] = {"delay": 0.002}
-    monkeypatch.setattr(stream, "open_frames", lambda path: Counting(path, counts, counts["delay"]))
+    monkeypatch.setattr(stream, "open_frames", lambda path, options: Counting(path, counts, counts["delay"]))
     monkeypatch.setattr(stream, "_BUDGET", 1)  # a frame a chunk
     return counts
 
@@ -232,9 +232,9 @@ def test_chunks_do_not_wait_for_the_next_file_to_be_opened(
     paths = [write(tmp_path / "a.mrc", 0, 1), write(tmp_path / "b.mrc", 1, 1)]
     taken = threading.Event()
 
-    def open_late(path: Path) -> FrameSource:
+    def open_late(path: Path, options: ReadOptions) -> FrameSource:
         assert path == paths[0] or taken.wait(10)
-        return open_frames(path)
+        return open_frames(path, options)
 
     monkeypatch.setattr(stream, "open_frames", open_late)
     places = []

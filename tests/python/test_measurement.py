@@ -9,17 +9,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
+import mrcfile
 import numpy as np
 import pytest
 
 import camnorm
 from camnorm import Error, FormatError, Sensor, measurement
+from camnorm.io.registry import format_names
 from camnorm.measurement import Progress
 from image_sets import (
     STATISTICS,
@@ -40,12 +43,18 @@ from image_sets import (
 SHAPE = (13, 11)
 
 
+def small_steps(monkeypatch: pytest.MonkeyPatch, size: int, threads: int = 2) -> None:
+    """Chunks of so many bytes, each added by itself."""
+    monkeypatch.setattr("camnorm.io.stream._BUDGET", size * 2 * threads)
+    monkeypatch.setattr("camnorm.io.stream._STORED_BYTES", size)
+    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    monkeypatch.setattr("camnorm.measurement._STORED_BYTES", 0)
+
+
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of two frames of `SHAPE` (uint16) with two threads, of four with one."""
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 2 * 13 * 11)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    small_steps(monkeypatch, 2 * 2 * 13 * 11)
 
 
 def save(path: Path, frames: np.ndarray) -> Path:
@@ -139,18 +148,16 @@ def test_a_single_file_is_split_by_alternate_frames(
     frames = frames_of(16, SHAPE, "u2")
     frames[6] = 0  # screened
     path = write_mrc(tmp_path / "movie.mrc", frames)
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", chunk * frames[0].nbytes * 2 * threads)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    small_steps(monkeypatch, chunk * frames[0].nbytes, threads)
     starts = []
-    stream = measurement.stream_frames
 
-    def noted(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def noted(stream: Callable[..., Iterator[Any]], *args: Any, **kwargs: Any) -> Iterator[Any]:
         for item in stream(*args, **kwargs):
             starts.append(item.start)
             yield item
 
-    monkeypatch.setattr(measurement, "stream_frames", noted)
+    for name in ("stream_frames", "stream_stored"):
+        monkeypatch.setattr(measurement, name, partial(noted, getattr(measurement, name)))
     sensor = camnorm.measure(path, threads=threads)
     assert starts == [*range(0, 16, chunk), 6]
     assert_holds(sensor.halves[0], frames[[0, 2, 4, 8, 10, 12, 14]])
@@ -171,9 +178,7 @@ def test_threads_and_chunks_do_not_change_a_bit(
     first = camnorm.measure(tmp_path, threads=1)
     assert len(rejected(first)) == 1
     for threads, budget in ((2, 1 << 26), (2, 100_000), (1, 1), (3, 60_000)):
-        monkeypatch.setattr("camnorm.io.stream._BUDGET", budget)
-        monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-        monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+        small_steps(monkeypatch, budget // (2 * threads), threads)
         assert_same_sensor(camnorm.measure(tmp_path, threads=threads), first)
 
 
@@ -312,7 +317,7 @@ def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chun
     assert "truncated" in listed["4_cut.tif"][1]
     assert listed["5_empty.tif"] == (-1, "the file is empty")
     assert listed["7_pipe.mrc"] == (-1, "not a regular file")
-    assert listed["9_text.tif"] == (-1, "not an image file that camnorm reads (MRC, TIFF, NPY, PNG, JPEG)")
+    assert listed["9_text.tif"] == (-1, f"not an image file that camnorm reads ({format_names()})")
     assert len(listed) == 7
     # Also in the file, and with the halves that the files have by their place.
     stored = Sensor.load(tmp_path / "sensor.h5")
@@ -338,13 +343,13 @@ def test_strict_stops_at_a_damaged_file(tmp_path: Path, name: str, frame: int | 
 
 def test_files_that_vanish_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_movies(tmp_path, 3, 2, SHAPE, "u2")
-    stream = measurement.stream_frames
+    stream = measurement.stream_stored
 
     def after_removal(*args: Any, **kwargs: Any) -> Any:
         files[1].unlink(missing_ok=True)
         return stream(*args, **kwargs)
 
-    monkeypatch.setattr(measurement, "stream_frames", after_removal)
+    monkeypatch.setattr(measurement, "stream_stored", after_removal)
     assert rejected(camnorm.measure(files)) == [("movie_001.mrc", -1, "No such file or directory")]
 
 
@@ -369,9 +374,7 @@ def test_frames_that_are_not_finite(
 ) -> None:
     frames = frames_of(12, SHAPE, "f4")
     frames[bad, 5, 7] = value
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * frames[0].nbytes * 4)  # chunks of four
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    small_steps(monkeypatch, frames[0].nbytes * 4)  # chunks of four
     files = [write_mrc(tmp_path / "a.mrc", frames)]
     if not single:
         files.append(write_mrc(tmp_path / "b.mrc", frames_of(2, SHAPE, "f4", 1)))
@@ -496,6 +499,45 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     assert Path(sensor.frames["file"][0]).exists()
 
 
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_files_that_become_shorter_while_their_frames_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    # Frames of more than one block, so that some of a frame has been added when it ends.
+    files = write_movies(tmp_path / "in", 4, 5, (210, 200), dtype)
+    kept = [mrcfile.read(path) for path in files]
+    kept[2] = kept[2][:3]
+    content = files[2].read_bytes()
+    stream = measurement.stream_stored
+
+    def shortened(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        yield from stream(*args, **kwargs)
+        frame_bytes = 210 * 200 * np.dtype(dtype).itemsize
+        os.truncate(files[2], 1024 + 4 * frame_bytes - 100)
+
+    monkeypatch.setattr(measurement, "stream_stored", shortened)
+    sensor = camnorm.measure(files, screen="off", threads=2)
+    reason = "cannot be read: the file ends before the frame does"
+    assert rejected(sensor) == [("movie_002.mrc", 3, reason), ("movie_002.mrc", 4, reason)]
+    for half, movies in zip(sensor.halves, (kept[::2], kept[1::2]), strict=True):
+        assert_holds(half, np.concatenate(movies))
+    files[2].write_bytes(content)
+    with pytest.raises(FormatError, match=r"movie_002\.mrc, frame [34]: cannot be read"):
+        camnorm.measure(files, screen="off", strict=True)
+
+
+def test_moments_that_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_movies(tmp_path / "in", 2, 3, SHAPE, "u2")
+
+    def lost(*_: Any) -> Any:
+        raise RuntimeError("the moments are lost: frame 1 cannot be read: Input/output error")
+
+    monkeypatch.setattr(camnorm.PixelMoments, "_add_stored", lost)
+    with pytest.raises(Error, match=r"^the moments are lost: .*; nothing was written$"):
+        camnorm.measure(files, tmp_path / "sensor.h5")
+    assert not (tmp_path / "sensor.h5").exists()
+
+
 # --- interrupted and resumed
 
 _RUN = """
@@ -504,8 +546,8 @@ from camnorm import measure, measurement
 from camnorm.io import stream
 measurement._CHECKPOINT_SECONDS = measurement._CHECKPOINT_SHARE = 0.0
 stream._BUDGET = 4 * 2 * 1500  # chunks of two or three frames
-measurement._MAPPED_FRAMES = 0, 0
-measurement._ADDED_BYTES = 0
+stream._STORED_BYTES = 2 * 1500
+measurement._STORED_BYTES = measurement._ADDED_BYTES = 0
 def progress(report):
     print(report.stage, report.frames, flush=True)
     time.sleep(0.004)
@@ -583,7 +625,7 @@ class Interruption:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         self.calls = 0
-        add = camnorm.PixelMoments._add_stacks
+        add = camnorm.PixelMoments._add_stored
 
         def interrupted(moments: Any, *arguments: Any, **options: Any) -> Any:
             self.calls += 1
@@ -592,7 +634,7 @@ class Interruption:
                 signal.raise_signal(signal.SIGINT)
             return statistics
 
-        monkeypatch.setattr(camnorm.PixelMoments, "_add_stacks", interrupted)
+        monkeypatch.setattr(camnorm.PixelMoments, "_add_stored", interrupted)
 
 
 def interrupted_run(
@@ -613,14 +655,14 @@ def interrupted_run(
 def resumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Positions at which runs begin."""
     positions: list[tuple[int, int]] = []
-    stream = measurement.stream_frames
+    stream = measurement.stream_stored
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         if "start" in kwargs:
             positions.append(kwargs["start"])
         return stream(*args, **kwargs)
 
-    monkeypatch.setattr(measurement, "stream_frames", noted)
+    monkeypatch.setattr(measurement, "stream_stored", noted)
     return positions
 
 
@@ -629,9 +671,7 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_ctrl_c_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], dtype: str, call: int
 ) -> None:
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 3 * 500 * np.dtype(dtype).itemsize)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    small_steps(monkeypatch, 3 * 500 * np.dtype(dtype).itemsize)
     files = killable_set(tmp_path / "in", dtype)
     expected = camnorm.measure(files)
     output = tmp_path / "sensor.h5"
@@ -661,7 +701,7 @@ def test_ctrl_c_before_the_first_frame(tmp_path: Path, monkeypatch: pytest.Monke
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(measurement, "stream_frames", interrupt)
+        patch.setattr(measurement, "stream_stored", interrupt)
         with pytest.raises(KeyboardInterrupt):
             camnorm.measure(files, output)
     assert_same_sensor(camnorm.measure(files, output), camnorm.measure(files))
@@ -697,9 +737,7 @@ def interrupted_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int = 6
 ) -> tuple[list[Path], Path]:
     """A run over movies of four frames that was interrupted in the third of them (or the last)."""
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    small_steps(monkeypatch, 2 * 286)
     files = write_movies(tmp_path / "in", count, 4, SHAPE, "u2")
     output = tmp_path / "sensor.h5"
     interrupted_run(files, output, monkeypatch, 5 if count > 2 else 2)
@@ -778,9 +816,7 @@ def test_a_checkpoint_is_no_sensor_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_strict_minds_what_was_rejected_before_the_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)
-    monkeypatch.setattr("camnorm.measurement._MAPPED_FRAMES", (0, 0))
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
+    small_steps(monkeypatch, 2 * 286)
     files = write_movies(tmp_path / "in", 5, 4, SHAPE, "u2")
     cut(files[1], 1024 + 2 * 286)
     output = tmp_path / "sensor.h5"

@@ -29,4 +29,15 @@ private:
     std::size_t frame_;
 };
 
+/// A frame that cannot be read from its file. The object is unchanged.
+class Unreadable : public std::runtime_error {
+public:
+    Unreadable(std::size_t frame, const std::string& what) : std::runtime_error(what), frame_(frame) {}
+    /// Index of the frame in the batch.
+    std::size_t frame() const noexcept { return frame_; }
+
+private:
+    std::size_t frame_;
+};
+
 }  // namespace camnorm

@@ -69,9 +69,6 @@ struct FramesView {
     /// Where each frame begins, if they do not lie at one stride; then `data` and the first stride mean
     /// nothing.
     const std::byte* const* places = nullptr;
-    /// Whether the memory is mapped from files: then what has been read of it is given back, so that not
-    /// all frames are in memory at a time.
-    bool mapped = false;
 
     /// View of `count` frames that lie one after another without gaps.
     static FramesView contiguous(const void* data, DType dtype, std::size_t count, FrameShape shape) noexcept;
@@ -84,7 +81,7 @@ struct FramesView {
     }
 };
 
-/// The same for frames that are written.
+/// FramesView for frames that are written.
 struct MutableFramesView {
     std::byte* data = nullptr;
     DType dtype = DType::float32;

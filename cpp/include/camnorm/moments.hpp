@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "camnorm/frames.hpp"
+#include "camnorm/stored.hpp"
 
 namespace camnorm {
 
@@ -67,6 +68,11 @@ public:
     /// when the pixel was found are taken away again).
     std::vector<FrameStatistics> add(const FramesView& frames, int threads = 0, bool statistics = true);
 
+    /// Adds frames as they are read.
+    /// @throws as for frames in memory, and Unreadable; std::runtime_error if frames that had been added
+    /// until then cannot be read once more to be taken away: the moments are of no use then.
+    std::vector<FrameStatistics> add(const StoredFrames& frames, int threads = 0, bool statistics = true);
+
     /// Takes frames back that were added before.
     /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.
     void subtract(const FramesView& frames, int threads = 0);
@@ -83,7 +89,9 @@ public:
     void sum_of_squares(double* out, int threads = 0) const;
 
 private:
-    void check_frames(const FramesView& frames) const;
+    template <class Frames>
+    std::vector<FrameStatistics> add_any(Frames& frames, int threads, bool statistics);
+    void check_frames(DType dtype, FrameShape shape) const;
     void check_same(const PixelMoments& other) const;
     void combine(const PixelMoments& other, bool subtract, int threads);
     void reset_if_empty();

@@ -2,9 +2,10 @@
 
 from .atomic import atomic_target, sync_directory
 from .inputs import InputFile, expand_inputs
-from .registry import is_image_name, open_frames
-from .source import FrameSource
-from .stream import Chunk, Failure, reason_of, stream_frames
+from .options import RawLayout, ReadOptions
+from .registry import ImageFormat, is_image_name, open_frames
+from .source import FrameSource, StoredFrames
+from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
 from .writers import FrameWriter, create_writer, target_name
 
 __all__ = [
@@ -12,7 +13,12 @@ __all__ = [
     "Failure",
     "FrameSource",
     "FrameWriter",
+    "ImageFormat",
     "InputFile",
+    "RawLayout",
+    "ReadOptions",
+    "StoredChunk",
+    "StoredFrames",
     "atomic_target",
     "create_writer",
     "expand_inputs",
@@ -20,6 +26,7 @@ __all__ = [
     "open_frames",
     "reason_of",
     "stream_frames",
+    "stream_stored",
     "sync_directory",
     "target_name",
 ]

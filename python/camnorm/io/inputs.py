@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Error
-from .registry import FORMAT_NAMES, is_image_name
+from .registry import format_names, is_image_directory, is_image_name
 
 _STAR_COLUMNS = ("_rlnMicrographMovieName", "_rlnMicrographName")
 _STAR_WORD = re.compile(r"""'([^']*)'(?=\s|$)|"([^"]*)"(?=\s|$)|(\S+)""")
@@ -34,7 +34,7 @@ def expand_inputs(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[st
     inputs : path-like or iterable of path-like
         Each of them is one of
 
-        - a file. Results are written under its name;
+        - a file (a Zarr store counts as one). Results are written under its name;
         - a directory: all files in it and below whose suffix is that of an image format, sorted. Hidden
           files and directories are passed over, and links to directories are not followed. Results keep
           the path below the directory;
@@ -73,7 +73,7 @@ def _expand(name: str, folder: Path | None = None) -> Iterator[InputFile]:
         yield from _expand_list(Path(name[1:]))
         return
     path = _find(name, folder)
-    if path.is_dir():
+    if path.is_dir() and not is_image_directory(path):
         yield from _expand_directory(path)
     elif path.exists():
         yield from _expand_star(path) if path.suffix.lower() == ".star" else [_plain(path)]
@@ -95,13 +95,16 @@ def _plain(path: Path) -> InputFile:
 
 
 def _expand_directory(directory: Path) -> list[InputFile]:
-    found = []
+    found: list[Path] = []
     for parent, folders, names in os.walk(directory):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
+        stores = [folder for folder in folders if is_image_directory(Path(parent, folder))]
+        found += [Path(parent, folder) for folder in stores]
+        folders[:] = [folder for folder in folders if folder not in stores]
         paths = (Path(parent, name) for name in names if not name.startswith(".") and is_image_name(name))
         found += [path for path in paths if path.is_file()]
     if not found:
-        raise Error(f"{directory}: no images in this directory ({FORMAT_NAMES})")
+        raise Error(f"{directory}: no images in this directory ({format_names()})")
     return [InputFile(path, path.relative_to(directory)) for path in sorted(found)]
 
 

@@ -12,6 +12,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from .. import _core
 from ..errors import FormatError
 from .atomic import AtomicFile
+from .options import ReadOptions
 from .source import FrameSource, MappedFile
 from .writers import FrameWriter
 
@@ -47,7 +48,7 @@ class MrcSource(FrameSource):
 
     format = "MRC"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self.header = header = _read_header(file)
         nx, ny, nz = _size(header)
         mode, extended = int(header["mode"]), int(header["nsymbt"])
@@ -76,11 +77,6 @@ class MrcSource(FrameSource):
         with open(self.path, "rb") as file:
             file.seek(_HEADER_BYTES)
             return file.read(self._offset - _HEADER_BYTES)
-
-    @property
-    def mappable(self) -> bool:
-        """Whether the pixels are in native byte order, and aligned."""
-        return bool(self._stored.isnative) and self._offset % self._stored.itemsize == 0
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FormatError
+from .options import ReadOptions
 from .source import FrameSource, MappedFile
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class NpySource(FrameSource):
 
     format = "NPY"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._offset, self._stored, self._fortran, shape = _read_header(file)
         if len(shape) not in (2, 3, 4):
             raise FormatError(file.path, f"an array of shape {shape} is neither a frame nor a stack")
@@ -49,12 +50,6 @@ class NpySource(FrameSource):
             available=whole if not self._fortran or whole >= count else 0,
             metadata={},
         )
-
-    @property
-    def mappable(self) -> bool:
-        """Whether the pixels are in C order and native byte order, and aligned."""
-        aligned = self._offset % self._stored.itemsize == 0
-        return aligned and self._stored.isnative and not self._fortran
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:

@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 
 from ..errors import FormatError
+from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class _RasterSource(FrameSource):
     # More values than a byte of the file can stand for are damage, and not to be allocated.
     _expansion: ClassVar[int]
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         data = file.read(0, file.size)
         with decoding(file.path):
             layout = self._layout(data)

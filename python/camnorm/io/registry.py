@@ -2,55 +2,116 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import NamedTuple
 
-from ..errors import FormatError
-from .source import FrameSource, MappedFile
+from ..errors import Error, FormatError
+from .options import DEFAULTS, ReadOptions
+from .source import FrameSource, MappedDirectory, MappedFile
+
+_GROUP = "camnorm.formats"
 
 
-class ImageFormat(NamedTuple):
-    """One file format: how to know it and which class reads it."""
+@dataclass(frozen=True)
+class ImageFormat:
+    """One file format: how to know it and which class reads it.
+
+    Other packages add theirs by an entry point of the group ``camnorm.formats`` that names an object of
+    this class.
+
+    Parameters
+    ----------
+    name : str
+        As users call it.
+    suffixes : tuple of str
+        Lower case, with the dot. A directory's files of these names are images; a file without a mark of
+        any format is known by them if `marks` is empty or `suffix_suffices`.
+    marks : tuple of bytes
+        With one of these files of the format begin, at `mark_offset`.
+    mark_offset : int
+        Where a mark stands in the first 1024 bytes.
+    recognises : callable, optional
+        Told the path and the first 1024 bytes of a file, or none of a directory: whether it is of the
+        format. In place of `marks`, where these do not say enough. Of directories only this is asked.
+    suffix_suffices : bool
+        Whether a file of one of the suffixes is of the format though it bears no mark.
+    source : str
+        ``module:class`` of the `FrameSource`, called with a `MappedFile` and `ReadOptions`. A relative
+        module is one of this package. It is imported when the first such file is opened.
+    extra : str
+        Optional dependency of camnorm that the module needs, if it does.
+    """
 
     name: str
     suffixes: tuple[str, ...]
-    marks: tuple[bytes, ...]
-    mark_offset: int
-    module: str  # imported, with the library that it needs, when the first such file is opened
     source: str
+    marks: tuple[bytes, ...] = ()
+    mark_offset: int = 0
+    recognises: Callable[[Path, bytes], bool] | None = None
+    suffix_suffices: bool = False
+    extra: str = ""
 
-    def marks_file(self, head: bytes) -> bool:
+    def is_of(self, path: Path, head: bytes) -> bool:
         """Whether a file that starts with `head` is of this format."""
-        return head[self.mark_offset :].startswith(self.marks)
+        if self.recognises is not None:
+            return self.recognises(path, head)
+        return bool(self.marks) and head[self.mark_offset :].startswith(self.marks)
 
-    def open(self, file: MappedFile) -> FrameSource:
+    def open(self, file: MappedFile, options: ReadOptions) -> FrameSource:
         """Make the source of a file's frames, which owns the file from then on."""
-        module = import_module(f".{self.module}", __package__)
-        source: FrameSource = getattr(module, self.source)(file)
+        module, _, name = self.source.partition(":")
+        try:
+            source_class = getattr(import_module(module, __package__), name)
+        except ModuleNotFoundError as error:
+            if not self.extra:
+                raise
+            raise Error(
+                f"{file.path}: to read {self.name} files, {error.name} is needed: "
+                f"pip install 'camnorm[{self.extra}]'"
+            ) from None
+        source: FrameSource = source_class(file, options)
         return source
 
 
-MRC = ImageFormat("MRC", (".mrc", ".mrcs"), (b"MAP",), 208, "mrc", "MrcSource")
-FORMATS = (
-    ImageFormat("TIFF", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), 0, "tiff", "TiffSource"),
-    ImageFormat("NPY", (".npy",), (b"\x93NUMPY",), 0, "npy", "NpySource"),
-    ImageFormat("PNG", (".png",), (b"\x89PNG\r\n\x1a\n",), 0, "raster", "PngSource"),
-    ImageFormat("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), 0, "raster", "JpegSource"),
-    MRC,  # last: other formats may have anything at the place of its mark
+_RAW = ImageFormat("raw", (), ".raw:RawSource")
+_BUILT_IN = (
+    ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
+    ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
+    ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
+    ImageFormat("MRC", (".mrc", ".mrcs"), ".mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),
 )
-FORMAT_NAMES = "MRC, TIFF, NPY, PNG, JPEG"
 
 
-def open_frames(path: str | os.PathLike[str]) -> FrameSource:
+@cache
+def formats() -> tuple[ImageFormat, ...]:
+    """All formats, in the order in which they are tried: those of other packages first."""
+    return (*(entry.load() for entry in entry_points(group=_GROUP)), *_BUILT_IN)
+
+
+def format_names() -> str:
+    """Names of all formats, for messages: the most common one first."""
+    names = dict.fromkeys(image_format.name for image_format in formats())
+    return ", ".join(sorted(names, key=lambda name: name != "MRC"))
+
+
+def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -> FrameSource:
     """Open an image file to read its frames.
 
     Parameters
     ----------
     path : str or os.PathLike
-        An MRC, TIFF, BigTIFF, NPY, PNG or JPEG file with one frame or many. Its content tells the format,
-        not its name; but MRC files of before 2000 bear no mark and are known by their suffix.
+        A file with one frame or many. Its content tells the format, not its name, unless the format has no
+        mark by which it could be known.
+    options : ReadOptions
+        How to read it, where it does not tell that itself.
 
     Returns
     -------
@@ -62,6 +123,8 @@ def open_frames(path: str | os.PathLike[str]) -> FrameSource:
     FormatError
         The file has no known format, or one of a kind that is not supported, or is so damaged that not
         even the first frame is whole.
+    Error
+        A library that is needed for the format is not installed.
     OSError
         The file cannot be opened.
 
@@ -71,21 +134,41 @@ def open_frames(path: str | os.PathLike[str]) -> FrameSource:
     ...     first = source.read(0)[0]
     """
     path = Path(path)
+    if path.is_dir():
+        image_format = _format_of_directory(path)
+        if image_format is None:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        return image_format.open(MappedDirectory(path), options)
     file = MappedFile(path)
     try:
+        if options.raw is not None:
+            return _RAW.open(file, options)
         head = file.read(0, 1024)
-        for image_format in FORMATS:
-            if image_format.marks_file(head):
-                return image_format.open(file)
-        if path.suffix.lower() in MRC.suffixes:
-            return MRC.open(file)
-        raise FormatError(path, f"not an image file that camnorm reads ({FORMAT_NAMES})")
+        for image_format in formats():
+            if image_format.is_of(path, head):
+                return image_format.open(file, options)
+        for image_format in formats():
+            if image_format.suffix_suffices and path.name.lower().endswith(image_format.suffixes):
+                return image_format.open(file, options)
+        raise FormatError(path, f"not an image file that camnorm reads ({format_names()})")
     except BaseException:
         file.close()
         raise
 
 
+def _format_of_directory(path: Path) -> ImageFormat | None:
+    for image_format in formats():
+        if image_format.recognises is not None and image_format.recognises(path, b""):
+            return image_format
+    return None
+
+
+def is_image_directory(path: Path) -> bool:
+    """Whether a directory is what other formats keep in a file."""
+    return _format_of_directory(path) is not None
+
+
 def is_image_name(path: str | os.PathLike[str]) -> bool:
     """Whether a file's suffix is that of an image format."""
-    suffix = Path(path).suffix.lower()
-    return any(suffix in image_format.suffixes for image_format in FORMATS)
+    name = Path(path).name.lower()
+    return any(name.endswith(image_format.suffixes) for image_format in formats() if image_format.suffixes)

@@ -9,6 +9,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -85,14 +86,81 @@ class MappedFile:
             self._file.fileno(), offset - first + length, access=mmap.ACCESS_READ, offset=first
         )
         pixels = np.frombuffer(mapping, dtype, count, offset - first)
-        # The disk is read here, in the thread that reads, not where the pixels are used.
-        if not _core.fetch_pages(pixels):
-            raise FormatError(self.path, "cannot be read to its end", offset=offset)
+        self.fetch(offset, length)
         return pixels.reshape(shape, order="F" if fortran else "C")
+
+    def fetch(self, offset: int, length: int) -> None:
+        """Read from the disk, in the thread that reads, what will be used elsewhere."""
+        if reason := _core.fetch(self._file.fileno(), offset, length):
+            raise FormatError(self.path, f"cannot be read: {reason}", offset=offset)
+
+    def stay_open(self) -> Descriptor:
+        """Descriptor of the file that stays open when this is closed."""
+        return Descriptor(os.dup(self._file.fileno()))
 
     def close(self) -> None:
         """Close the file; arrays mapped from it stay valid."""
         self._file.close()
+
+
+class MappedDirectory(MappedFile):
+    """A directory that holds what other formats keep in a file; its reader finds its way by the path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def size(self) -> int:
+        """Nothing that could be read here."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Descriptor:
+    """Number of an open file, which is closed with the last reference."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFrames:
+    r"""Frames that lie in a file as they do in memory, in native byte order.
+
+    Like an array of shape (n, \*shape), but its pixels are read where they are used.
+    """
+
+    file: Descriptor
+    offsets: NDArray[np.int64]
+    """Of each frame in the file, in bytes."""
+    frame_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of frames, and shape of each."""
+        return (len(self), *self.frame_shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Descriptor and offset of each frame."""
+        return [(self.file.number, offset) for offset in self.offsets.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, frames: slice) -> StoredFrames:
+        return replace(self, offsets=self.offsets[frames])
 
 
 class FrameSource(ABC):
@@ -237,10 +305,30 @@ class FrameSource(ABC):
         """Close the file; arrays that were read from it stay valid."""
         self._file.close()
 
-    @property
-    def mappable(self) -> bool:
-        """Whether `view` maps any range of frames from the file, at no cost of memory."""
-        return False
+    def stored(self, start: int, stop: int) -> StoredFrames:
+        """Tell where frames lie in the file, if they lie there as in memory: unless `offsets` is None.
+
+        Parameters
+        ----------
+        start, stop : int
+            As for `read`.
+
+        Returns
+        -------
+        StoredFrames
+            They have been read from the disk, and can be used after the source was closed.
+
+        Raises
+        ------
+        IndexError, FormatError
+            As for `read`.
+        """
+        stop = self._stop(start, stop)
+        assert self.offsets is not None
+        length = math.prod(self.shape) * self.dtype.itemsize
+        for offset in self.offsets[start:stop].tolist():
+            self._file.fetch(offset, length)
+        return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
@@ -275,16 +363,6 @@ class FrameSource(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.format} {self.path}: {self.count} frames, shape {self.shape}, {self.dtype}>"
-
-
-def is_mapped(array: NDArray[Any]) -> bool:
-    """Whether an array lies in a file that is mapped into memory."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    return isinstance(base, mmap.mmap)
 
 
 @contextmanager

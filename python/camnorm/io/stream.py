@@ -12,17 +12,22 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import Error, FormatError
+from .options import DEFAULTS, ReadOptions
 from .registry import open_frames
-from .source import FrameSource, is_mapped
+from .source import FrameSource, StoredFrames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Bytes of pixels held by all chunks together, unless the frames are so large that one is more.
 _BUDGET = 64 * 2**20
+
+# What a chunk of frames comes to that take no memory.
+_STORED_BYTES = 256 * 2**20
+_STORED_FRAMES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +43,16 @@ class Chunk:
     source: FrameSource
     """The file, of which only the attributes are of use: it may be closed."""
 
-    @property
-    def mapped(self) -> bool:
-        """Whether the frames are mapped from the file."""
-        return is_mapped(self.frames)
+
+@dataclass(frozen=True, eq=False)
+class StoredChunk:
+    """Consecutive frames of one file that lie there as in memory, and are read where they are used."""
+
+    file_index: int
+    start: int
+    """As of a `Chunk`."""
+    frames: StoredFrames
+    """Also after the file was closed."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def stream_frames(
     threads: int,
     start: tuple[int, int] = (0, 0),
     selection: Iterable[tuple[int, int]] | None = None,
-    mapped_frames: int = 0,
+    options: ReadOptions = DEFAULTS,
 ) -> Generator[Chunk | Failure, None, None]:
     """Read the frames of many files.
 
@@ -91,9 +102,8 @@ def stream_frames(
         File (place in `paths`) and frame to begin with.
     selection : iterable of tuple of int, optional
         Files and frames. Only these are read, sorted, each as an item of its own.
-    mapped_frames : int
-        Number of frames up to which a chunk may go if it is mapped from its file: it takes address space
-        only, as long as the caller gives back what has been read of it.
+    options : ReadOptions
+        How the files are read.
 
     Yields
     ------
@@ -111,19 +121,43 @@ def stream_frames(
     The threads end when the generator is used up or closed, as it is when an exception leaves the loop
     over it. Mapped frames hold a file descriptor: chunks are not to be collected.
     """
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")
-    files: Iterator[_File]
+    items = _Reader(_files(paths, start, selection), threads, options, stored=False).items()
+    return cast(Generator[Chunk | Failure, None, None], items)
+
+
+def stream_stored(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    threads: int,
+    start: tuple[int, int] = (0, 0),
+    options: ReadOptions = DEFAULTS,
+) -> Generator[Chunk | StoredChunk | Failure, None, None]:
+    """Tell where frames lie in their files, if they lie there as in memory; read the others.
+
+    Parameters, order, errors and threads are those of `stream_frames`. Frames that are only told of have
+    been read from the disk. Each such chunk holds a file descriptor.
+
+    Yields
+    ------
+    Chunk, StoredChunk or Failure
+    """
+    return _Reader(_files(paths, start, None), threads, options, stored=True).items()
+
+
+def _files(
+    paths: Sequence[str | os.PathLike[str]],
+    start: tuple[int, int],
+    selection: Iterable[tuple[int, int]] | None,
+) -> Iterator[_File]:
     if selection is None:
         first, frame = start
-        files = (_File(i, Path(paths[i]), frame if i == first else 0) for i in range(first, len(paths)))
-    else:
-        groups = groupby(sorted(set(selection)), key=itemgetter(0))
-        files = (_File(i, Path(paths[i]), 0, [frame for _, frame in pairs]) for i, pairs in groups)
-    return _Reader(files, threads, mapped_frames).items()
+        return (_File(i, Path(paths[i]), frame if i == first else 0) for i in range(first, len(paths)))
+    groups = groupby(sorted(set(selection)), key=itemgetter(0))
+    return (_File(i, Path(paths[i]), 0, [frame for _, frame in pairs]) for i, pairs in groups)
 
 
-_Task = Callable[[], list[Chunk | Failure]]
+_Item = Chunk | StoredChunk | Failure
+_Task = Callable[[], list[_Item]]
 
 
 @dataclass(frozen=True)
@@ -135,41 +169,51 @@ class _File:
     start: int
     selected: list[int] | None = None
 
-    def failures(self, error: Error | OSError) -> list[Chunk | Failure]:
+    def failures(self, error: Error | OSError) -> list[_Item]:
         if self.selected is None:
             return [Failure(self.index, None, 1, error)]
         return [Failure(self.index, frame, 1, error) for frame in self.selected]
 
-    def tasks(self, source: FrameSource, chunk_bytes: int, mapped_frames: int) -> list[_Task]:
+    def tasks(self, source: FrameSource, chunk_bytes: int, stored: bool) -> list[_Task]:
         """What is to be done in turn to read the file."""
         if self.selected is not None:
             return [partial(self._read_selected, source, frame) for frame in self.selected]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
-        step = max(1, chunk_bytes // frame_bytes)
-        if mapped_frames > step and source.mappable:
-            step = mapped_frames
+        read, step = self._read, max(1, chunk_bytes // frame_bytes)
+        if stored and source.offsets is not None:
+            read, step = self._find, min(max(1, _STORED_BYTES // frame_bytes), _STORED_FRAMES)
         end = source.available
         starts = range(self.start, end, step)
-        tasks: list[_Task] = [partial(self._read, source, first, min(first + step, end)) for first in starts]
+        tasks: list[_Task] = [partial(read, source, first, min(first + step, end)) for first in starts]
         if max(self.start, end) < source.count:
             tasks.append(partial(self._read_missing, source, max(self.start, end)))
         return tasks
 
-    def _read(self, source: FrameSource, start: int, stop: int) -> list[Chunk | Failure]:
+    def _read(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
+        return self._by_frames(
+            start, stop, lambda first, last: Chunk(self.index, first, source.view(first, last), source)
+        )
+
+    def _find(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
+        return self._by_frames(
+            start, stop, lambda first, last: StoredChunk(self.index, first, source.stored(first, last))
+        )
+
+    def _by_frames(self, start: int, stop: int, make: Callable[[int, int], _Item]) -> list[_Item]:
+        """Make one item of the frames; of each its own if one is damaged, so that the others are not lost."""
         try:
-            return [Chunk(self.index, start, source.view(start, stop), source)]
+            return [make(start, stop)]
         except (Error, OSError) as error:
             if stop - start == 1:
                 return [Failure(self.index, start, 1, error)]
-        # The neighbours of a frame that is damaged are not lost.
-        return [item for frame in range(start, stop) for item in self._read(source, frame, frame + 1)]
+        return [item for frame in range(start, stop) for item in self._by_frames(frame, frame + 1, make)]
 
-    def _read_missing(self, source: FrameSource, start: int) -> list[Chunk | Failure]:
+    def _read_missing(self, source: FrameSource, start: int) -> list[_Item]:
         """Tell of all frames beyond the end of the file at once: a damaged header may claim millions."""
         (item,) = self._read(source, start, start + 1)
         return [replace(item, count=source.count - start)] if isinstance(item, Failure) else [item]
 
-    def _read_selected(self, source: FrameSource, frame: int) -> list[Chunk | Failure]:
+    def _read_selected(self, source: FrameSource, frame: int) -> list[_Item]:
         if frame >= source.count:
             reason = f"no such frame, the file has {source.count}"
             return [Failure(self.index, frame, 1, FormatError(self.path, reason, frame=frame))]
@@ -183,17 +227,20 @@ class _Reader:
     that already fill the memory.
     """
 
-    def __init__(self, files: Iterator[_File], threads: int, mapped_frames: int) -> None:
+    def __init__(self, files: Iterator[_File], threads: int, options: ReadOptions, *, stored: bool) -> None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self._files = files
         self._ahead = 2 * threads
         self._chunk_bytes = _BUDGET // self._ahead
-        self._mapped_frames = mapped_frames
+        self._options = options
+        self._stored = stored
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-read")
         self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
         self._opened: set[FrameSource] = set()
-        self._reading: deque[tuple[Future[list[Chunk | Failure]], FrameSource | None]] = deque()
+        self._reading: deque[tuple[Future[list[_Item]], FrameSource | None]] = deque()
 
-    def items(self) -> Generator[Chunk | Failure, None, None]:
+    def items(self) -> Generator[_Item, None, None]:
         submissions = self._submit()
         try:
             while True:
@@ -214,7 +261,7 @@ class _Reader:
             for source in list(self._opened):
                 self._close(source)
 
-    def _submit(self) -> Iterator[tuple[Future[list[Chunk | Failure]], FrameSource | None] | None]:
+    def _submit(self) -> Iterator[tuple[Future[list[_Item]], FrameSource | None] | None]:
         """Submit task after task, each with the source to be closed after it.
 
         None instead if the next file is still being opened while chunks are due.
@@ -228,7 +275,7 @@ class _Reader:
             except (Error, OSError) as error:
                 yield self._executor.submit(file.failures, error), None
                 continue
-            tasks = file.tasks(source, self._chunk_bytes, self._mapped_frames)
+            tasks = file.tasks(source, self._chunk_bytes, self._stored)
             if not tasks:
                 self._close(source)
             for task in tasks:
@@ -243,7 +290,7 @@ class _Reader:
         return bool(self._opening)
 
     def _open(self, path: Path) -> FrameSource:
-        source = open_frames(path)
+        source = open_frames(path, self._options)
         self._opened.add(source)
         return source
 

@@ -18,6 +18,7 @@ import tifffile
 
 from ..errors import FormatError
 from .atomic import AtomicFile
+from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding
 from .writers import FrameWriter
 
@@ -46,7 +47,7 @@ class TiffSource(FrameSource):
 
     format = "TIFF"
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._lock = threading.RLock()  # all pages share one file position
         self._directories, complete = _find_directories(file)
         if not self._directories:
@@ -89,21 +90,6 @@ class TiffSource(FrameSource):
         """Close the file; arrays that were read from it stay valid."""
         self._tiff.close()
         super().close()
-
-    @cached_property
-    def mappable(self) -> bool:
-        """Whether all pages lie in the file as in memory, at equal distances."""
-        axes, _, dtype = self._layout
-        if axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
-            return False
-        if self._packed is not None:
-            return self._packed % dtype.itemsize == 0
-        if not self._page(0).is_final:
-            return False
-        with suppress(FormatError):
-            place = self._place([self._page(index) for index in range(self.available)])
-            return place is not None and place[0] % dtype.itemsize == place[1] % dtype.itemsize == 0
-        return False
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:

@@ -1,0 +1,97 @@
+"""How files are to be read, where they do not tell it themselves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["RawLayout", "ReadOptions"]
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """What a file of bare pixels holds: frames one after another, in C order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one frame, (y, x) or (y, x, c).
+    dtype : numpy.dtype
+        Of the pixels, with their byte order.
+    offset : int
+        Bytes before the first frame.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> RawLayout:
+        """Read ``SHAPE:DTYPE[:OFFSET]``, as in ``4096x4096:uint16`` or ``512x512:>u2:1024``.
+
+        Parameters
+        ----------
+        text : str
+            SHAPE is rows x columns, or rows x columns x planes.
+
+        Returns
+        -------
+        RawLayout
+
+        Raises
+        ------
+        ValueError
+            It is no such text.
+        """
+        form = re.fullmatch(r"(\d+(?:[x,]\d+){1,2}):([^:]+)(?::(\d+))?", text)
+        try:
+            if form is None:
+                raise TypeError
+            dtype = np.dtype(form[2])
+        except TypeError:
+            raise ValueError(
+                f"{text!r} is not SHAPE:DTYPE[:OFFSET], as in 4096x4096:uint16 or 512x512:>u2:1024"
+            ) from None
+        shape = tuple(int(n) for n in re.split("[x,]", form[1]))
+        return cls(shape, dtype, int(form[3] or 0))
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are to be read, where they do not tell it themselves.
+
+    Parameters
+    ----------
+    mrc_mode0 : {"auto", "signed", "unsigned"}
+        Bytes of MRC mode 0: "auto" takes them for signed but where IMOD's stamp says otherwise.
+    eer_grouping : int, optional
+        Raw frames of an EER file that are added up to one frame. By default what the file tells of its
+        dose, or 40.
+    eer_sampling : {1, 2, 4}
+        Pixels of EER frames along one physical pixel.
+    dataset : str, optional
+        Path of the images within an HDF5, NeXus or Zarr file. By default the only one that can be meant.
+    raw : RawLayout, optional
+        Take the files for bare pixels of this layout.
+    """
+
+    mrc_mode0: Literal["auto", "signed", "unsigned"] = "auto"
+    eer_grouping: int | None = None
+    eer_sampling: Literal[1, 2, 4] = 1
+    dataset: str | None = None
+    raw: RawLayout | None = None
+
+    def __post_init__(self) -> None:
+        if self.mrc_mode0 not in ("auto", "signed", "unsigned"):
+            raise ValueError(f"mrc_mode0 must be 'auto', 'signed' or 'unsigned', not {self.mrc_mode0!r}")
+        if self.eer_grouping is not None and self.eer_grouping < 1:
+            raise ValueError(f"eer_grouping must be positive, not {self.eer_grouping}")
+        if self.eer_sampling not in (1, 2, 4):
+            raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
+
+
+DEFAULTS = ReadOptions()
