@@ -176,10 +176,11 @@ class _Block(NamedTuple):
 
 
 class _Corrector:
-    """Corrects files in threads, each a file of its own as long as there are as many.
+    """Corrects files in threads.
 
-    The last files are shared, since a system lets only one thread at a time write to a file. A thread
-    reads a few rows of a few frames, and they stay in its cache until they are written.
+    A system lets only one thread at a time write to a file: each thread has a file of its own, until there
+    are fewer files than threads. It reads a few rows of a few frames, which stay in its cache until they
+    are written.
     """
 
     def __init__(
@@ -250,7 +251,8 @@ class _Corrector:
                 overwrite=self._overwrite,
             )
             try:
-                self._correct_frames(source, writer, threads=-(-self._threads // (len(self._files) - number)))
+                left = len(self._files) - number
+                self._correct_frames(source, writer, threads=math.ceil(self._threads / left))
                 writer.finish()
             except BaseException:
                 writer.discard()
@@ -294,7 +296,7 @@ class _Corrector:
     def _blocks(self, source: FrameSource) -> Iterator[_Block]:
         height = source.shape[0]
         least = 1 if source.offsets is None or self._whole_frames else _FRAMES
-        together = max(least, _BYTES // (height * self._row_bytes(source)))
+        together = min(max(least, _BYTES // (height * self._row_bytes(source))), source.count)
         rows = height if source.offsets is None else self._rows(source, together)
         for start in range(0, source.count, together):
             for row in range(0, height, rows):
