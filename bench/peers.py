@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -375,9 +374,12 @@ def correcting(job: Job) -> list[dict[str, Any]]:
         options: dict[str, Any] = {"threads": job.threads, "repeats": job.repeats, "out_dir": out_dir}
         reference, _ = harness.work("copy", paths=files, times=growth, **options)
         inside, _ = harness.work("correct", inputs=files, sensor=sensor, **options)
-        whole = job.best_run(
-            partial(harness.camnorm, "correct", *files, "-m", sensor, "-o", out_dir, "--overwrite")
-        )
+
+        def command(inputs: list[Path] = files, sensor: Path = sensor, out_dir: Path = out_dir) -> Run:
+            shutil.rmtree(out_dir)
+            return harness.camnorm("correct", *inputs, "-m", sensor, "-o", out_dir)
+
+        whole = job.best_run(command)
         rows.append(
             {
                 "files": f"{dtype} to float32",

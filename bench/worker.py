@@ -10,12 +10,14 @@ import importlib.metadata
 import json
 import math
 import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +32,15 @@ _MRC_MODES = {"uint8": 0, "uint16": 6, "float32": 2}
 _MRC_HEADER_BYTES = 1024
 
 
-def best(call: Callable[[], Any], repeats: int) -> list[float]:
-    """Seconds of each of several calls; nothing that one returns is kept over the next."""
+def best(call: Callable[[], Any], repeats: int, before: Callable[[], Any] | None = None) -> list[float]:
+    """Seconds of each of several calls; nothing that one returns is kept over the next.
+
+    What is to be done `before` each is not timed.
+    """
     seconds = []
     for _ in range(repeats):
+        if before is not None:
+            before()
         begin = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - begin)
@@ -130,7 +137,11 @@ def correct(inputs: list[str], sensor: str, out_dir: str, threads: int, repeats:
     import camnorm
 
     loaded = camnorm.Sensor.load(sensor)
-    return best(lambda: camnorm.correct(inputs, loaded, out_dir, threads=threads, overwrite=True), repeats)
+
+    def run() -> None:
+        camnorm.correct(inputs, loaded, out_dir, threads=threads)
+
+    return best(run, repeats, before=partial(shutil.rmtree, out_dir, ignore_errors=True))
 
 
 # Peers: moments. Each leaves the images under `result`, as a user would, after the time is taken.
@@ -365,11 +376,12 @@ def copy(paths: list[str], out_dir: str, times: int, threads: int, repeats: int)
         os.close(directory)
 
     def run() -> None:
-        Path(out_dir).mkdir(exist_ok=True)
+        Path(out_dir).mkdir()
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(one, paths, [bytearray(_PIECE) for _ in paths]))
 
-    return best(run, repeats)
+    # Not to replace files: to free the memory of old ones takes as long as to write.
+    return best(run, repeats, before=partial(shutil.rmtree, out_dir, ignore_errors=True))
 
 
 def main() -> None:

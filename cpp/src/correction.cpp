@@ -222,13 +222,13 @@ void Correction::find_radii() {
     }
 }
 
-void Correction::check(const FramesView& frames, const MutableFramesView& out) const {
-    if (frames.shape != shape_)
+void Correction::check(const FramesView& frames, const MutableFramesView& out, FrameShape expected) {
+    if (frames.shape != expected)
         throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the correction " +
-                              to_string(shape_));
-    if (out.shape != shape_)
+                              to_string(expected));
+    if (out.shape != expected)
         throw InvalidArgument("out has shape " + to_string(out.shape) + ", the correction " +
-                              to_string(shape_));
+                              to_string(expected));
     if (out.count != frames.count)
         throw InvalidArgument("out holds " + std::to_string(out.count) + " frames, not " +
                               std::to_string(frames.count));
@@ -242,11 +242,13 @@ void Correction::check(const FramesView& frames, const MutableFramesView& out) c
 
 template <class Replacement>
 void Correction::process(const CorrectionDirection& direction, const FramesView& frames,
-                         const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
-                         const Replacement& replacement) const {
+                         const MutableFramesView& out, std::size_t origin, std::size_t first,
+                         std::size_t count, int threads, const Replacement& replacement) const {
     const detail::CorrectionKernels& kernels = detail::correction_kernels();
     const auto store = kernels.store[static_cast<std::size_t>(out.dtype)];
-    const std::size_t pixels = shape_.pixels();
+    const std::size_t pixels = frames.shape.pixels();
+    const double* const mean = mean_.data() + origin;
+    const double* const sigma = sigma_.data() + origin;
     const bool dense_in = frames.frames_contiguous();
     const bool dense_out = out.view().frames_contiguous();
     const std::size_t in_size = item_size(frames.dtype);
@@ -255,13 +257,13 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
     const bool large =
         dense_out && frames.data != out.data && out.count * pixels * out_size >= streamed_bytes;
     const std::size_t blocks = (pixels + block_pixels - 1) / block_pixels;
-    const std::size_t blocks_a_piece = (blocks + pieces - 1) / pieces;
+    const std::size_t blocks_a_piece = threads == 1 ? blocks : (blocks + pieces - 1) / pieces;
 
     // All frames of the block at `begin`, while the block after it, if in the same piece, is fetched.
     const auto process_block = [&](std::size_t begin, std::size_t piece_end) {
         const std::size_t end = std::min(begin + block_pixels, pixels);
         const std::size_t next_pixels = std::min(end + block_pixels, piece_end) - end;
-        const auto first_bad = std::lower_bound(bad_pixels_.begin(), bad_pixels_.end(), begin);
+        const auto first_bad = std::lower_bound(bad_pixels_.begin(), bad_pixels_.end(), origin + begin);
         double gain[block_pixels];
         double values[tile_pixels];
         std::byte scratch_in[tile_pixels * sizeof(double)];
@@ -279,13 +281,13 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
                 n = std::min(n, end - i);
                 const std::size_t fetch =
                     next_pixels * (f * block_pixels + i + n - begin) / (count * block_pixels);
-                prefetch(mean_.data() + end + fetched, (fetch - fetched) * sizeof(double));
-                prefetch(sigma_.data() + end + fetched, (fetch - fetched) * sizeof(double));
+                prefetch(mean + end + fetched, (fetch - fetched) * sizeof(double));
+                prefetch(sigma + end + fetched, (fetch - fetched) * sizeof(double));
                 fetched = fetch;
 
                 // A tile at a time, for the memory not to lie idle during all these divisions.
-                if (f == 0) direction.gain(sigma_.data() + i, n, target_sigma_, gain + (i - begin));
-                Tile tile{detail::gather(frames, dense_in, first + f, i, n, scratch_in), n, mean_.data() + i,
+                if (f == 0) direction.gain(sigma + i, n, target_sigma_, gain + (i - begin));
+                Tile tile{detail::gather(frames, dense_in, first + f, i, n, scratch_in), n, mean + i,
                           gain + (i - begin)};
                 if (dense_in && f + 1 < count) {
                     tile.next = frames.frame(first + f + 1) + i * in_size;
@@ -294,14 +296,14 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
                 }
 
                 std::byte* const place = dense_out ? target + i * out_size : scratch_out;
-                if (bad == bad_pixels_.end() || *bad >= i + n) {
+                if (bad == bad_pixels_.end() || *bad >= origin + i + n) {
                     clipped +=
                         correct(direction, frames.dtype, tile, target_mean_, out.dtype, place, streams);
                 } else {
                     correct(direction, frames.dtype, tile, target_mean_, DType::float64,
                             reinterpret_cast<std::byte*>(values));
-                    for (; bad != bad_pixels_.end() && *bad < i + n; ++bad)
-                        values[*bad - i] =
+                    for (; bad != bad_pixels_.end() && *bad < origin + i + n; ++bad)
+                        values[*bad - origin - i] =
                             replacement(f, static_cast<std::size_t>(bad - bad_pixels_.begin()));
                     clipped += store(values, n, place, streams);
                 }
@@ -352,7 +354,25 @@ std::vector<double> Correction::interpolate(const FramesView& frames, std::size_
 }
 
 void Correction::apply(const FramesView& frames, const MutableFramesView& out, int threads) const {
-    check(frames, out);
+    check(frames, out, shape_);
+    run(frames, out, 0, threads);
+}
+
+void Correction::apply_rows(const FramesView& rows, const MutableFramesView& out, std::size_t first_row,
+                            int threads) const {
+    const std::size_t height = rows.shape.height;
+    if (height == 0 || height > shape_.height || first_row > shape_.height - height)
+        throw InvalidArgument("there are no rows " + std::to_string(first_row) + " to " +
+                              std::to_string(first_row + height) + " in frames of shape " +
+                              to_string(shape_));
+    check(rows, out, {height, shape_.width, shape_.planes});
+    if (bad_policy_ == BadPolicy::interpolate && height != shape_.height)
+        throw InvalidArgument("bad_policy 'interpolate' needs whole frames, not rows of them");
+    run(rows, out, first_row * shape_.width * shape_.planes, threads);
+}
+
+void Correction::run(const FramesView& frames, const MutableFramesView& out, std::size_t origin,
+                     int threads) const {
     if (bad_policy_ == BadPolicy::nan && is_integer(out.dtype))
         throw InvalidArgument("bad_policy 'nan' needs float output, not " + std::string(name(out.dtype)));
     threads = resolve_threads(threads);
@@ -360,7 +380,7 @@ void Correction::apply(const FramesView& frames, const MutableFramesView& out, i
     if (bad_policy_ != BadPolicy::interpolate) {
         const double neutral =
             bad_policy_ == BadPolicy::nan ? std::numeric_limits<double>::quiet_NaN() : target_mean_;
-        process(direction, frames, out, 0, frames.count, threads,
+        process(direction, frames, out, origin, 0, frames.count, threads,
                 [&](std::size_t, std::size_t) { return neutral; });
         return;
     }
@@ -369,14 +389,14 @@ void Correction::apply(const FramesView& frames, const MutableFramesView& out, i
     for (std::size_t first = 0; first < frames.count; first += at_a_time) {
         const std::size_t count = std::min(at_a_time, frames.count - first);
         const std::vector<double> values = interpolate(frames, first, count, threads);
-        process(direction, frames, out, first, count, threads,
+        process(direction, frames, out, 0, first, count, threads,
                 [&](std::size_t f, std::size_t k) { return values[f * bad + k]; });
     }
 }
 
 void Correction::inverse(const FramesView& frames, const MutableFramesView& out, int threads) const {
-    check(frames, out);
-    process(detail::correction_kernels().inverse, frames, out, 0, frames.count, resolve_threads(threads),
+    check(frames, out, shape_);
+    process(detail::correction_kernels().inverse, frames, out, 0, 0, frames.count, resolve_threads(threads),
             [&](std::size_t, std::size_t k) { return mean_[bad_pixels_[k]]; });
 }
 

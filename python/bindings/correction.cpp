@@ -24,8 +24,6 @@ struct Bound {
     std::vector<py::ssize_t> shape() const { return numpy_shape(core.shape(), ndim); }
 };
 
-using Run = void (Correction::*)(const FramesView&, const MutableFramesView&, int) const;
-
 std::vector<py::ssize_t> shape_of(const py::array& array) {
     return {array.shape(), array.shape() + array.ndim()};
 }
@@ -101,15 +99,43 @@ py::array output(const py::array& frames, const py::object& out, const py::objec
     return array;
 }
 
-py::array run(const Bound& self, Run method, const py::object& frames, const py::object& out,
-              const py::object& dtype, int threads) {
+/// Calls method(from, to) with frames of the given shape and the array that they are written to.
+template <class Method>
+py::array run(const Bound& self, FrameShape shape, const py::object& frames, const py::object& out,
+              const py::object& dtype, const Method& method) {
     const py::array array = as_array(frames, "frames");
-    const FramesView from = as_frames(array, self.core.shape(), self.ndim);
+    const FramesView from = as_frames(array, shape, self.ndim);
     py::array result = output(array, out, dtype);
-    const MutableFramesView to = as_mutable_frames(result, self.core.shape(), self.ndim);
+    const MutableFramesView to = as_mutable_frames(result, shape, self.ndim);
     py::gil_scoped_release nogil;
-    (self.core.*method)(from, to, threads);
+    method(from, to);
     return result;
+}
+
+py::array apply(const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
+                int threads, std::optional<std::size_t> first_row) {
+    FrameShape shape = self.core.shape();
+    if (!first_row) {
+        return run(self, shape, frames, out, dtype, [&](const FramesView& from, const MutableFramesView& to) {
+            self.core.apply(from, to, threads);
+        });
+    }
+    const py::array array = as_array(frames, "frames");
+    const auto ndim = static_cast<std::size_t>(array.ndim());
+    // The only extent that may be another; that there are such rows is checked by the core.
+    if (ndim == self.ndim || ndim == self.ndim + 1)
+        shape.height =
+            static_cast<std::size_t>(array.shape(array.ndim() - static_cast<py::ssize_t>(self.ndim)));
+    return run(self, shape, frames, out, dtype, [&](const FramesView& from, const MutableFramesView& to) {
+        self.core.apply_rows(from, to, *first_row, threads);
+    });
+}
+
+py::array inverse(const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
+                  int threads) {
+    return run(
+        self, self.core.shape(), frames, out, dtype,
+        [&](const FramesView& from, const MutableFramesView& to) { self.core.inverse(from, to, threads); });
 }
 
 /// A read-only view of an image that `owner`, a Bound, holds.
@@ -126,16 +152,9 @@ void register_correction(py::module_& m) {
     py::class_<Bound>(m, "Correction")
         .def(py::init(&make), py::arg("mean"), py::arg("sigma"), py::arg("target_mean"),
              py::arg("target_sigma"), py::arg("bad"), py::arg("bad_policy"))
-        .def(
-            "apply",
-            [](const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
-               int threads) { return run(self, &Correction::apply, frames, out, dtype, threads); },
-            py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))
-        .def(
-            "inverse",
-            [](const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
-               int threads) { return run(self, &Correction::inverse, frames, out, dtype, threads); },
-            py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))
+        .def("apply", &apply, py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"),
+             py::arg("first_row"))
+        .def("inverse", &inverse, py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))
         .def_property_readonly("shape", [](const Bound& self) { return py::tuple(py::cast(self.shape())); })
         .def_property_readonly("target_mean", [](const Bound& self) { return self.core.target_mean(); })
         .def_property_readonly("target_sigma", [](const Bound& self) { return self.core.target_sigma(); })

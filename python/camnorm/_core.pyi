@@ -53,6 +53,7 @@ class Correction:
         out: npt.NDArray[Any] | None,
         dtype: npt.DTypeLike | None,
         threads: int,
+        first_row: int | None,
     ) -> npt.NDArray[Any]: ...
     def inverse(
         self,

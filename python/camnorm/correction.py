@@ -118,6 +118,7 @@ class Correction:
         dtype: npt.DTypeLike | None = None,
         *,
         threads: int | None = None,
+        first_row: int | None = None,
     ) -> npt.NDArray[Any]:
         """Correct one frame or a stack of frames, Eq. (2).
 
@@ -133,6 +134,9 @@ class Correction:
             Pixel type of the result. By default that of `out`, or float32.
         threads : int, optional
             Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
+        first_row : int, optional
+            The frames are only some rows of whole frames, from this one on. With
+            ``bad_policy="interpolate"`` they must be all.
 
         Returns
         -------
@@ -147,11 +151,11 @@ class Correction:
             If `frames` or `out` are no arrays, a dtype is another one, or `dtype` is not that of `out`.
         ValueError
             If a shape is another one, `out` is read-only or overlaps the frames in memory without being
-            the frames, or NaN are to be written (``bad_policy="nan"``) to integers.
+            the frames, there are no such rows, or NaN are to be written (``bad_policy="nan"``) to integers.
 
             Nothing is written in any of these cases.
         """
-        return self._core.apply(frames, out, dtype, _core.resolve_threads(threads))
+        return self._core.apply(frames, out, dtype, _core.resolve_threads(threads), first_row)
 
     def inverse(
         self,

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
-from itertools import chain, groupby
-from operator import attrgetter
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from queue import LifoQueue
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .correction import Correction
 from .errors import Error, FormatError
 from .io import (
-    Chunk,
-    Failure,
+    FrameSource,
     FrameWriter,
     InputFile,
     create_writer,
     expand_inputs,
     open_frames,
-    stream_frames,
+    reason_of,
+    sync_directory,
     target_name,
 )
 from .measurement import Progress
@@ -35,6 +39,11 @@ from .sensor import Sensor
 __all__ = ["correct"]
 
 _DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "uint8"))
+
+# Bytes of pixels, as they are read and as they are written, that a thread works on at a time: in its cache.
+_BYTES = 8 * 2**20
+# Frames of which it does so together, for the mean and the sigma image to be read once for all of them.
+_FRAMES = 8
 
 
 def correct(
@@ -111,49 +120,35 @@ def correct(
         sensor = Sensor.load(sensor)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
     label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
+    corrector = _Corrector(files, targets, correction, bad_policy, dtype, label, overwrite, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
     frames = pixels = 0
-    buffers = _Buffers(dtype)
-
-    def correct_file(items: Iterator[Chunk | Failure], path: Path, target: Path) -> None:
-        nonlocal frames, pixels
-        first = _usable(next(items), path, sensor.shape)
-        with (
-            create_writer(
-                target, first.source, dtype, count=first.source.count, label=label, overwrite=overwrite
-            ) as writer,
-            _Behind(writer) as behind,
-        ):
-            # A file with a frame missing would no longer be the movie that it was: none is written.
-            for chunk in chain([first], (_usable(item, path, sensor.shape) for item in items)):
-                out = buffers.take((len(chunk.frames), *sensor.shape))
-                correction.apply(chunk.frames, out=out, threads=workers)
-                behind.write(out)
-                frames += len(chunk.frames)
-                pixels += chunk.frames.nbytes
-
-    stream = stream_frames([file.path for file in files], threads=workers)
-    with closing(stream):
-        for number, items in groupby(stream, key=attrgetter("file_index")):
-            try:
-                correct_file(items, files[number].path, targets[number])
-            except FormatError as error:
-                if strict:
-                    raise
-                errors.append(error)
-                if on_error is not None:
-                    on_error(error)
+    try:
+        with closing(corrector.results()) as results:
+            for number, result in enumerate(results):
+                if isinstance(result, _Corrected):
+                    result.writer.commit()
+                    written.append(targets[number])
+                    frames += result.writer.count
+                    pixels += result.bytes
+                elif strict:
+                    raise result
                 else:
-                    warnings.warn(f"not corrected: {error}", stacklevel=2)
-            else:
-                written.append(targets[number])
-            if progress is not None:
-                progress(Progress("correcting", number + 1, len(files), frames, pixels, len(errors)))
+                    errors.append(result)
+                    if on_error is not None:
+                        on_error(result)
+                    else:
+                        warnings.warn(f"not corrected: {result}", stacklevel=2)
+                if progress is not None:
+                    progress(Progress("correcting", number + 1, len(files), frames, pixels, len(errors)))
+    finally:
+        for folder in {path.parent for path in written}:
+            sync_directory(folder)
     if not written:
         raise Error(f"no file could be corrected; the first: {errors[0]}")
     if correction.clipped:
-        share = correction.clipped / (frames * math.prod(sensor.shape))
+        share = correction.clipped / corrector.pixels
         warnings.warn(
             f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: choose "
             "target mean and target sigma to suit it",
@@ -162,54 +157,230 @@ def correct(
     return written
 
 
-class _Buffers:
-    """Two arrays by turns: one is filled while the other is written. New ones would cost more than that."""
+@dataclass(frozen=True)
+class _Corrected:
+    """A file that only has to be put in its place."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self._arrays = [np.empty(0, dtype), np.empty(0, dtype)]
-
-    def take(self, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """The array that was taken before the last one, in another shape."""
-        array, last = self._arrays
-        size = math.prod(shape)
-        if array.size < size:
-            array = np.empty(size, array.dtype)
-        self._arrays = [last, array]
-        return array[:size].reshape(shape)
+    writer: FrameWriter
+    bytes: int
+    """Of the pixels as they were read."""
 
 
-class _Behind:
-    """Writes frames in a thread of its own, one call at a time."""
+class _Block(NamedTuple):
+    """Rows of consecutive frames."""
 
-    def __init__(self, writer: FrameWriter) -> None:
-        self._writer = writer
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="camnorm-write")
-        self._last: Future[None] | None = None
-
-    def write(self, frames: npt.NDArray[Any]) -> None:
-        """Write when the call before is done; that one's error is raised here."""
-        self._wait()
-        self._last = self._thread.submit(self._writer.write, frames)
-
-    def _wait(self) -> None:
-        if self._last is not None:
-            self._last.result()
-
-    def __enter__(self) -> _Behind:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._thread.shutdown()
-        if kind is None:
-            self._wait()
+    start: int
+    stop: int
+    first_row: int
+    last_row: int  # exclusive, as `stop`
 
 
-def _usable(item: Chunk | Failure, path: Path, shape: tuple[int, ...]) -> Chunk:
-    if isinstance(item, Failure):
-        raise FormatError(path, item.reason, frame=item.frame)
-    if item.frames.shape[1:] != shape:
-        raise FormatError(path, f"frames of shape {item.frames.shape[1:]}, the sensor has {shape}")
-    return item
+class _Corrector:
+    """Corrects files in threads.
+
+    A system lets only one thread at a time write to a file: each thread has a file of its own, until there
+    are fewer files than threads. It reads a few rows of a few frames, which stay in its cache until they
+    are written.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[InputFile],
+        targets: Sequence[Path],
+        correction: Correction,
+        bad_policy: str,
+        dtype: np.dtype[Any],
+        label: str,
+        overwrite: bool,
+        threads: int,
+    ) -> None:
+        self.pixels = 0
+        """Number that were corrected, also in files that were then left out."""
+        self._files = files
+        self._targets = targets
+        self._correction = correction
+        self._whole_frames = bad_policy == "interpolate"
+        self._dtype = dtype
+        self._label = label
+        self._overwrite = overwrite
+        self._threads = threads
+        self._changed = threading.Condition()
+        self._stopped = False
+        # So many threads work at a time, while others wait for files to be on disk.
+        self._buffers: LifoQueue[tuple[_Buffer, _Buffer]] = LifoQueue()
+        for _ in range(threads):
+            self._buffers.put((_Buffer(), _Buffer()))
+        self._ahead = 2 * threads
+        self._pool = ThreadPoolExecutor(self._ahead + threads, thread_name_prefix="camnorm-correct")
+
+    def results(self) -> Generator[_Corrected | FormatError, None, None]:
+        """Correct all files: for each in order what is to be put in its place, or why there is nothing.
+
+        Once the generator is closed no thread is left, and nothing of what was not put in its place.
+        """
+        numbers = iter(range(len(self._files)))
+        futures: deque[Future[_Corrected]] = deque()
+        try:
+            while True:
+                for number in islice(numbers, self._ahead - len(futures)):
+                    futures.append(self._pool.submit(self._correct_file, number))
+                if not futures:
+                    return
+                try:
+                    result: _Corrected | FormatError = futures[0].result()
+                except FormatError as error:
+                    result = error
+                yield result
+                futures.popleft()
+        finally:
+            self._stopped = True
+            self._pool.shutdown(cancel_futures=True)
+            for future in futures:
+                if not future.cancelled() and future.exception() is None:
+                    future.result().writer.discard()
+
+    def _correct_file(self, number: int) -> _Corrected:
+        path = self._files[number].path
+        with _open(path, self._correction.shape) as source:
+            writer = create_writer(
+                self._targets[number],
+                source,
+                self._dtype,
+                count=source.count,
+                label=self._label,
+                overwrite=self._overwrite,
+            )
+            try:
+                left = len(self._files) - number
+                self._correct_frames(source, writer, threads=math.ceil(self._threads / left))
+                writer.finish()
+            except BaseException:
+                writer.discard()
+                raise
+        return _Corrected(writer, source.count * math.prod(source.shape) * source.dtype.itemsize)
+
+    def _correct_frames(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
+        blocks = deque(self._blocks(source))
+        failed: list[tuple[_Block, Exception]] = []
+        active = 0
+
+        def work() -> None:
+            nonlocal active
+            buffers = self._buffers.get()
+            with self._changed:
+                active += 1
+            with suppress(IndexError):
+                while not self._stopped:
+                    block = blocks.popleft()
+                    try:
+                        self._correct_block(source, writer, block, *buffers)
+                    except Exception as error:
+                        failed.append((block, error))
+                        blocks.clear()
+            with self._changed:
+                active -= 1
+                self._changed.notify_all()
+            self._buffers.put(buffers)
+
+        for _ in range(min(threads, len(blocks)) - 1):
+            self._pool.submit(work)
+        work()
+        with self._changed:
+            # Those that come to it later find nothing to do.
+            self._changed.wait_for(lambda: active == 0)
+        if failed:
+            raise min(failed)[1]
+        if self._stopped:
+            raise CancelledError
+
+    def _blocks(self, source: FrameSource) -> Iterator[_Block]:
+        height = source.shape[0]
+        least = 1 if source.offsets is None or self._whole_frames else _FRAMES
+        together = min(max(least, _BYTES // (height * self._row_bytes(source))), source.count)
+        rows = height if source.offsets is None else self._rows(source, together)
+        for start in range(0, source.count, together):
+            for row in range(0, height, rows):
+                yield _Block(start, min(start + together, source.count), row, min(row + rows, height))
+
+    def _rows(self, source: FrameSource, frames: int) -> int:
+        """Rows of so many frames to work on at a time."""
+        height = source.shape[0]
+        if self._whole_frames:
+            return height
+        return min(max(1, _BYTES // (frames * self._row_bytes(source))), height)
+
+    def _row_bytes(self, source: FrameSource) -> int:
+        """Bytes of a row, as it is read and as it is written."""
+        return math.prod(source.shape[1:]) * (source.dtype.itemsize + self._dtype.itemsize)
+
+    def _correct_block(
+        self, source: FrameSource, writer: FrameWriter, block: _Block, into: _Buffer, out: _Buffer
+    ) -> None:
+        frames = _read(source, block, into)
+        count, height = frames.shape[:2]
+        rows = self._rows(source, count)
+        for row in range(0, height, rows):
+            piece = frames[:, row : row + rows]
+            corrected = out.array(piece.shape, self._dtype)
+            first_row = block.first_row + row
+            self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
+            writer.write(corrected, block.start, first_row)
+        with self._changed:
+            self.pixels += frames.size
+
+
+class _Buffer:
+    """Memory for one array after another. New memory would cost more than what is done with it."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """An array, valid until the next one."""
+        size = math.prod(shape) * dtype.itemsize
+        if self._bytes.size < size:
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes[:size].view(dtype).reshape(shape)
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> FrameSource:
+    try:
+        source = open_frames(path)
+    except (Error, OSError) as error:
+        raise FormatError(path, reason_of(error)) from error
+    try:
+        if source.shape != shape:
+            raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
+        # A file with a frame missing would no longer be the movie that it was: none is written.
+        if source.available < source.count:
+            with _reading(path, source.available):
+                source.view(source.available)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _read(source: FrameSource, block: _Block, buffer: _Buffer) -> npt.NDArray[Any]:
+    if source.offsets is None:
+        with _reading(source.path, block.start):
+            return source.view(block.start, block.stop)  # of which all the rows are asked for
+    rows = block.last_row - block.first_row
+    frames = buffer.array((block.stop - block.start, rows, *source.shape[1:]), source.dtype)
+    for index, frame in enumerate(frames, block.start):
+        with _reading(source.path, index):
+            source.read_rows(index, block.first_row, frame)
+    return frames
+
+
+@contextmanager
+def _reading(path: Path, frame: int) -> Iterator[None]:
+    """Have errors name the frame: the given one, or another if they know."""
+    try:
+        yield
+    except (Error, OSError) as error:
+        known = error.frame if isinstance(error, FormatError) else None
+        raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
 
 def _targets(files: Sequence[InputFile], folder: Path, overwrite: bool) -> list[Path]:

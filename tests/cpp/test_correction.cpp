@@ -198,3 +198,31 @@ TEST_CASE("wrong arguments") {
     CHECK(memory == std::vector<float>(24, 7.0f));
     CHECK(message_of(c, in, at(12, DType::float32, 2, s)).empty());
 }
+
+TEST_CASE("rows are those of whole frames") {
+    const std::size_t n = shape.pixels();
+    std::vector<std::uint8_t> bad(n);
+    for (std::size_t i = 0; i < n; i += 37) bad[i] = 1;
+    const Correction c(shape, ramp(n, 100.0, 0.01), ramp(n, 2.0, 0.001), {{}, {}, bad, {}});
+    std::vector<float> frames(3 * n);
+    for (std::size_t i = 0; i < frames.size(); ++i) frames[i] = static_cast<float>(i % 251);
+    std::vector<float> whole(frames.size());
+    c.apply(FramesView::contiguous(frames.data(), DType::float32, 3, shape),
+            MutableFramesView::contiguous(whole.data(), DType::float32, 3, shape));
+    for (const std::size_t first : {0u, 1u, 59u, 31u}) {
+        const std::size_t height = std::min<std::size_t>(29, shape.height - first);
+        const FrameShape part{height, shape.width, shape.planes};
+        FramesView rows = FramesView::contiguous(frames.data(), DType::float32, 3, shape);
+        rows.data += first * shape.width * sizeof(float);
+        rows.shape = part;
+        std::vector<float> out(3 * part.pixels());
+        c.apply_rows(rows, MutableFramesView::contiguous(out.data(), DType::float32, 3, part), first, 2);
+        for (std::size_t f = 0; f < 3; ++f) {
+            const float* const expected = whole.data() + f * n + first * shape.width;
+            CHECK(std::equal(expected, expected + part.pixels(), out.data() + f * part.pixels()));
+        }
+        CHECK_THROWS_AS(c.apply_rows(rows, MutableFramesView::contiguous(out.data(), DType::float32, 3, part),
+                                     61 - height),
+                        InvalidArgument);
+    }
+}

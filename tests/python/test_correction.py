@@ -853,3 +853,48 @@ def test_memory_beside_the_frames_is_no_overlap():
     assert identity((4, 6), 1.0).apply(a[:2], out=a[2:]).base is a
     np.testing.assert_array_equal(a[2:], 1.0)
     np.testing.assert_array_equal(a[:2], 0.0)
+
+
+# --- rows of frames
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f2", "f4", "f8"])
+@pytest.mark.parametrize("out", ["f4", "u1", "f2"])
+@pytest.mark.parametrize("shape", [(61, 70), (20, 33, 3)])
+def test_rows_are_those_of_whole_frames(shape: tuple[int, ...], dtype: str, out: str) -> None:
+    rng = np.random.default_rng(3)
+    bad = rng.random(shape) < 0.1
+    correction = Correction(rng.uniform(50, 60, shape), rng.uniform(2, 4, shape), bad=bad)
+    frames = rng.uniform(30, 90, (5, *shape)).astype(dtype)
+    whole = correction.apply(frames, dtype=out)
+    height = shape[0]
+    for first, last in [(0, height), (0, 1), (height - 1, height), (7, 19), (3, height)]:
+        for threads in (1, 3):
+            rows = correction.apply(frames[:, first:last], dtype=out, threads=threads, first_row=first)
+            assert rows.tobytes() == whole[:, first:last].tobytes()
+        one = correction.apply(frames[2, first:last].copy(), dtype=out, first_row=first)
+        assert one.tobytes() == whole[2, first:last].tobytes()
+    before = correction.clipped
+    correction.apply(frames, dtype=out)
+    clipped = correction.clipped - before
+    for row in range(0, height, 9):
+        correction.apply(frames[:, row : row + 9], dtype=out, first_row=row)
+    assert correction.clipped == before + 2 * clipped
+
+
+def test_rows_that_are_not_there() -> None:
+    shape = (6, 5)
+    correction = Correction(np.ones(shape), np.ones(shape))
+    for rows, first in [(6, 1), (1, 6), (7, 0), (0, 2)]:
+        with pytest.raises(ValueError, match=f"there are no rows {first} to {first + rows} in frames of"):
+            correction.apply(np.zeros((rows, 5), "u1"), first_row=first)
+    with pytest.raises(TypeError):
+        correction.apply(np.zeros((1, 5), "u1"), first_row=-1)
+    with pytest.raises(ValueError, match=r"\(2, 4\)"):
+        correction.apply(np.zeros((2, 4), "u1"), first_row=0)
+    with pytest.raises(ValueError, match=r"\(5,\)"):
+        correction.apply(np.zeros(5, "u1"), first_row=0)
+    inner = Correction(np.ones(shape), np.ones(shape), bad_policy="interpolate")
+    with pytest.raises(ValueError, match="'interpolate' needs whole frames, not rows of them"):
+        inner.apply(np.zeros((2, 5), "u1"), first_row=0)
+    assert inner.apply(np.zeros(shape, "u1"), first_row=0).shape == shape

@@ -1031,3 +1031,52 @@ def test_formats_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             open_frames(tmp_path / "b")
     finally:
         formats.cache_clear()
+
+
+# --- rows of frames that lie in the file as in memory
+
+
+@pytest.mark.parametrize("name", ["a.mrc", "a.npy", "pages.tif", "packed.tif"])
+def test_rows(tmp_path: Path, name: str) -> None:
+    frames = np.arange(5 * 12 * 16, dtype="u2").reshape(5, 12, 16)
+    path = tmp_path / name
+    if name == "a.mrc":
+        mrcfile.write(path, frames)
+    elif name == "a.npy":
+        np.save(path, frames)
+    else:
+        with tifffile.TiffWriter(path) as tiff:
+            for frame in frames if name == "pages.tif" else [frames]:
+                tiff.write(frame, photometric="minisblack", contiguous=False)
+    with open_frames(path) as source:
+        assert source.offsets is not None
+        data = path.read_bytes()
+        for frame, offset in zip(frames, source.offsets, strict=True):
+            assert data[offset : offset + frame.nbytes] == frame.tobytes()
+        for frame, row, rows in [(0, 0, 12), (4, 11, 1), (2, 3, 5)]:
+            out = np.zeros((rows, 16), "u2")
+            source.read_rows(frame, row, out)
+            np.testing.assert_array_equal(out, frames[frame, row : row + rows])
+        os.truncate(path, int(source.offsets[3]) + 40)
+        with pytest.raises(FormatError, match="the file has become shorter"):
+            source.read_rows(3, 0, np.zeros((12, 16), "u2"))
+
+
+@pytest.mark.parametrize("name", ["big.mrc", "fortran.npy", "big.npy", "zlib.tif", "strips.tif", "big.tif"])
+def test_frames_that_do_not_lie_in_the_file_as_in_memory(tmp_path: Path, name: str) -> None:
+    frames = np.arange(5 * 12 * 16, dtype="u2").reshape(5, 12, 16)
+    path = tmp_path / name
+    if name == "big.mrc":
+        mrcfile.write(path, frames.astype(">u2"))
+    elif path.suffix == ".npy":
+        np.save(path, np.asfortranarray(frames) if name == "fortran.npy" else frames.astype(">u2"))
+    else:
+        options: dict[str, Any] = {
+            "zlib.tif": {"compression": "zlib"},
+            "strips.tif": {"rowsperstrip": 5, "compression": "zlib"},
+            "big.tif": {"byteorder": ">"},
+        }[name]
+        tifffile.imwrite(path, frames, photometric="minisblack", metadata=None, **options)
+    with open_frames(path) as source:
+        assert source.offsets is None
+        np.testing.assert_array_equal(source.read(0, 5), frames)

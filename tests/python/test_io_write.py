@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 import tifffile
 
 from camnorm.errors import Error
-from camnorm.io import FrameSource, atomic_target, create_writer, open_frames, target_name
+from camnorm.io import FrameSource, FrameWriter, atomic_target, create_writer, open_frames, target_name
 
 LABEL = "camnorm 0.1.0: a posteriori corrected with sensor.h5"
 
@@ -313,6 +314,74 @@ def test_views_of_any_layout(tmp_path: Path, movie: Path, kind: str) -> None:
         write(tmp_path / f"out.{kind}", source, wide)
     with open_frames(tmp_path / f"out.{kind}") as again:
         np.testing.assert_array_equal(again.read(0, 5), wide)
+
+
+@pytest.mark.parametrize("kind", ["mrc", "tif"])
+@pytest.mark.parametrize("dtype", ["f4", "u1"])
+def test_rows_in_any_order_make_the_same_file(tmp_path: Path, movie: Path, kind: str, dtype: str) -> None:
+    if kind == "tif":
+        np.save(tmp_path / "in.npy", np.zeros((5, 12, 16)))
+        movie = tmp_path / "in.npy"
+    frames = pixels((5, 12, 16), dtype)
+    blocks = [(start, row) for start in (0, 2, 4) for row in (0, 5, 10)]
+    names = ["ordered", "reverse", "threads"]
+    with open_frames(movie) as source:
+        for name in names:
+            path = tmp_path / f"{name}.{kind}"
+            with create_writer(path, source, frames.dtype, count=5, label=LABEL) as writer:
+
+                def write_block(
+                    block: tuple[int, int], writer: FrameWriter = writer, frames: np.ndarray = frames
+                ) -> None:
+                    start, row = block
+                    writer.write(frames[start : start + 2, row : row + 5], start, row)
+
+                if name == "threads":
+                    with ThreadPoolExecutor(4) as pool:
+                        list(pool.map(write_block, blocks))
+                else:
+                    for block in blocks[:: -1 if name == "reverse" else 1]:
+                        write_block(block)
+    results = [(tmp_path / f"{name}.{kind}").read_bytes() for name in names]
+    assert results[0] == results[1] == results[2]
+    with open_frames(path) as again:
+        np.testing.assert_array_equal(again.read(0, 5), frames)
+    if kind == "mrc":
+        with mrcfile.open(path) as mrc:
+            assert mrc.header.dmean == pytest.approx(frames.mean(dtype="f8"), rel=1e-6)
+            assert mrc.header.rms == pytest.approx(frames.std(dtype="f8"), rel=1e-6)
+
+
+def test_rows_that_do_not_fit(tmp_path: Path, movie: Path) -> None:
+    with open_frames(movie) as source, pytest.raises(Error, match=r"out\.mrc: 3 frames were written of 5$"):
+        write_top(tmp_path / "out.mrc", source)
+    assert os.listdir(tmp_path) == ["movie.mrc"]
+
+
+def write_top(path: Path, source: FrameSource) -> None:
+    with create_writer(path, source, np.float32, count=5, label=LABEL) as writer:
+        with pytest.raises(ValueError, match=r"frames have shape \(8, 16\), expected \(12, 16\)"):
+            writer.write(np.zeros((1, 8, 16), "f4"), 0, 5)
+        with pytest.raises(ValueError, match="4 \\+ 2 frames for a file of 5"):
+            writer.write(np.zeros((2, 8, 16), "f4"), 4, 0)
+        writer.write(np.zeros((3, 12, 16), "f4"))
+        writer.write(np.zeros((2, 8, 16), "f4"), 3)
+
+
+def test_finished_file_waits_for_its_turn(tmp_path: Path, movie: Path) -> None:
+    with open_frames(movie) as source:
+        writers = [
+            create_writer(tmp_path / f"{i}.mrc", source, np.int16, count=5, label=LABEL) for i in range(2)
+        ]
+        for writer in writers:
+            writer.write(source.read(0, 5))
+            writer.finish()
+    assert all(path.suffix == ".tmp" for path in tmp_path.iterdir() if path != movie)
+    writers[0].commit()
+    writers[0].discard()
+    writers[1].discard()
+    assert sorted(os.listdir(tmp_path)) == ["0.mrc", "movie.mrc"]
+    assert mrcfile.validate(tmp_path / "0.mrc")
 
 
 def test_target_that_exists(tmp_path: Path, movie: Path) -> None:

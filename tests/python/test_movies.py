@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +21,13 @@ import tifffile
 
 import camnorm
 from camnorm import Correction, Error, FormatError, Sensor
+from camnorm import movies as movies_module
 from camnorm.measurement import Progress
 from image_sets import cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)
+
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def longhand(frames: np.ndarray, reference: np.ndarray, dtype: str = "f4") -> np.ndarray:
@@ -85,7 +94,8 @@ def test_pixels_are_eq_2_longhand(
 def test_many_chunks_a_file(
     tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 4 * 2 * 286)  # chunks of two frames
+    monkeypatch.setattr(movies_module, "_FRAMES", 2)
+    monkeypatch.setattr(movies_module, "_BYTES", 2 * 3 * 66)  # three rows of two frames
     reports: list[Progress] = []
     written = camnorm.correct(files, sensor, tmp_path / "out", threads=2, progress=reports.append)
     expected = longhand(movies.reshape(15, *SHAPE), movies.reshape(15, *SHAPE))
@@ -434,24 +444,329 @@ def test_limit_of_file_size(tmp_path: Path, files: list[Path], sensor: Sensor) -
 def test_ctrl_c_leaves_whole_files_only(
     tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 1)  # chunks of one frame
+    out = tmp_path / "out"
+    one_frame_at_a_time(monkeypatch)
     apply = Correction.apply
-    calls = 0
 
-    def interrupted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 8:  # the second frame of the third movie
-            signal.raise_signal(signal.SIGINT)
-        return apply(*args, **kwargs)
+    def interrupted(self: Correction, frames: np.ndarray, **options: Any) -> Any:
+        if np.array_equal(frames[0], movies[2, 1]):
+            wait_until((out / "1.mrc").exists)
+            os.kill(os.getpid(), signal.SIGINT)
+        return apply(self, frames, **options)
 
     monkeypatch.setattr(Correction, "apply", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        camnorm.correct(files, sensor, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.mrc", "1.mrc"]
+        camnorm.correct(files, sensor, out)
+    assert sorted(path.name for path in out.iterdir()) == ["0.mrc", "1.mrc"]
     for i in range(2):
         expected = longhand(movies[i], movies.reshape(15, *SHAPE))
-        np.testing.assert_allclose(mrcfile.read(tmp_path / "out" / f"{i}.mrc"), expected, rtol=2e-7)
+        np.testing.assert_allclose(mrcfile.read(out / f"{i}.mrc"), expected, rtol=2e-7)
+    assert not workers()
+
+
+# --- several files at once
+
+
+def one_frame_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(movies_module, "_FRAMES", 1)
+    monkeypatch.setattr(movies_module, "_BYTES", 1 * 286 * 3)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("camnorm-correct")]
+
+
+@pytest.mark.parametrize("suffix", [".mrc", ".tif"])
+@pytest.mark.parametrize("policy", ["neutral", "interpolate"])
+def test_threads_do_not_change_a_bit(
+    tmp_path: Path, sensor: Sensor, monkeypatch: pytest.MonkeyPatch, suffix: str, policy: Any
+) -> None:
+    monkeypatch.setattr(movies_module, "_FRAMES", 2)
+    monkeypatch.setattr(movies_module, "_BYTES", 2 * 2 * 66)
+    frames = frames_of(60, SHAPE, "u2", seed=1)
+    folder = tmp_path / "more"
+    folder.mkdir()
+    write = write_mrc if suffix == ".mrc" else partial(write_tiff, compression="zlib")
+    for name, part in (("a", frames[:40]), ("b", frames[40:59]), ("c", frames[59:])):
+        write(folder / f"{name}{suffix}", part)
+    results = [
+        everything_in(camnorm.correct(folder, sensor, tmp_path / f"{n}", threads=n, bad_policy=policy))
+        for n in (1, 2, 7)
+    ]
+    assert results[0] == results[1] == results[2]
+    read = mrcfile.read if suffix == ".mrc" else tifffile.imread
+    pixels = np.concatenate([read(tmp_path / "1" / f"{name}{suffix}") for name in "abc"], axis=None)
+    expected = sensor.correction(bad_policy=policy).apply(frames)
+    assert np.array_equal(pixels, expected.reshape(-1))
+    if suffix == ".mrc":
+        with mrcfile.open(tmp_path / "2" / "a.mrc") as mrc:
+            wide = expected[:40].astype(float)
+            assert mrc.header.dmean == pytest.approx(wide.mean(), rel=1e-7)
+            assert mrc.header.rms == pytest.approx(wide.std(), rel=1e-6)
+            assert (mrc.header.dmin, mrc.header.dmax) == (expected[:40].min(), expected[:40].max())
+
+
+def everything_in(written: list[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in written]
+
+
+def test_each_thread_has_a_file_of_its_own(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Correction.apply
+    both = threading.Barrier(2)
+    at_work: set[int] = set()
+
+    def together(self: Correction, frames: np.ndarray, **options: Any) -> Any:
+        (movie,) = (i for i in range(5) if np.array_equal(frames, movies[i]))
+        if movie < 2:  # of the last ones only one may be left
+            at_work.add(movie)
+            both.wait(10)
+        return apply(self, frames, **options)
+
+    monkeypatch.setattr(Correction, "apply", together)
+    camnorm.correct(files, sensor, tmp_path / "out", threads=2)
+    assert at_work == {0, 1}
+
+
+def test_threads_share_a_single_file(
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_frame_at_a_time(monkeypatch)
+    apply = Correction.apply
+    all_three = threading.Barrier(3)
+
+    def together(*args: Any, **options: Any) -> Any:
+        all_three.wait(10)
+        return apply(*args, **options)
+
+    monkeypatch.setattr(Correction, "apply", together)
+    camnorm.correct(files[0], sensor, tmp_path / "out", threads=3)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_more_threads_work_than_were_asked_for(
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    one_frame_at_a_time(monkeypatch)
+    apply = Correction.apply
+    lock = threading.Lock()
+    working = most = 0
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+        time.sleep(0.002)
+        result = apply(*args, **options)
+        with lock:
+            working -= 1
+        return result
+
+    monkeypatch.setattr(Correction, "apply", counted)
+    camnorm.correct(files, sensor, tmp_path / "out", threads=threads)
+    assert most == threads
+
+
+def test_the_disk_is_waited_for_while_the_next_file_is_corrected(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, fsync = Correction.apply, os.fsync
+    next_is_done = threading.Event()
+    calls = 0
+
+    def apply_noted(self: Correction, frames: np.ndarray, **options: Any) -> Any:
+        if np.array_equal(frames, movies[1]):
+            next_is_done.set()
+        return apply(self, frames, **options)
+
+    def slow_fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            assert next_is_done.wait(10)
+        fsync(descriptor)
+
+    monkeypatch.setattr(Correction, "apply", apply_noted)
+    monkeypatch.setattr(os, "fsync", slow_fsync)
+    camnorm.correct(files, sensor, tmp_path / "out", threads=1)
+    assert calls == 6  # five files and the directory
+
+
+def test_files_appear_in_the_order_of_the_inputs(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the first takes longest, and another cannot be read."""
+    files[2].write_text("words")
+    out = tmp_path / "out"
+    apply = Correction.apply
+
+    def first_is_slow(self: Correction, frames: np.ndarray, **options: Any) -> Any:
+        if np.array_equal(frames, movies[0]):
+            wait_until(lambda: len(list(out.iterdir())) == 3)  # all temporary
+            time.sleep(0.05)
+            assert all(path.suffix == ".tmp" for path in out.iterdir())
+        return apply(self, frames, **options)
+
+    monkeypatch.setattr(Correction, "apply", first_is_slow)
+    events: list[tuple[str, int]] = []
+    written = camnorm.correct(
+        files,
+        sensor,
+        out,
+        threads=2,
+        progress=lambda report: events.append((f"{len(list(out.glob('*.mrc')))} files", report.done)),
+        on_error=lambda error: events.append((Path(error.path).name, 0)),
+    )
+    assert events == [
+        ("1 files", 1),
+        ("2 files", 2),
+        ("2.mrc", 0),
+        ("2 files", 3),
+        ("3 files", 4),
+        ("4 files", 5),
+    ]
+    assert [path.name for path in written] == ["0.mrc", "1.mrc", "3.mrc", "4.mrc"]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_strict_keeps_nothing_after_the_bad_movie(
+    tmp_path: Path, files: list[Path], sensor: Sensor, threads: int
+) -> None:
+    files[2].write_text("words")
+    with pytest.raises(FormatError, match=r"2\.mrc: not an MRC file"):
+        camnorm.correct(files, sensor, tmp_path / "out", strict=True, threads=threads)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.mrc", "1.mrc"]
+    assert not workers()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_first_bad_frame_is_told(
+    tmp_path: Path, sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    one_frame_at_a_time(monkeypatch)
+    path = write_tiff(tmp_path / "a.tif", np.concatenate(movies), compression="zstd")
+    with tifffile.TiffFile(path) as tiff:
+        offsets = [tiff.pages[index].dataoffsets[0] for index in (4, 5, 9)]
+    with open(path, "r+b") as file:
+        for offset in offsets:
+            file.seek(offset)
+            file.write(b"\xff" * 4)
+    with pytest.raises(FormatError, match=r"a\.tif, frame 4: cannot be read"):
+        camnorm.correct(path, sensor, tmp_path / "out", strict=True, threads=threads)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_movie_that_shrinks_meanwhile(
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_frame_at_a_time(monkeypatch)
+    apply = Correction.apply
+
+    def cut_first(*args: Any, **options: Any) -> Any:
+        cut(files[0], 1024 + 2 * 286 + 10)
+        return apply(*args, **options)
+
+    monkeypatch.setattr(Correction, "apply", cut_first)
+    with pytest.raises(FormatError, match=r"0\.mrc, frame 2: the file has become shorter"):
+        camnorm.correct(files[0], sensor, tmp_path / "out", strict=True, threads=1)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@reads_proc
+@pytest.mark.parametrize("threads", [1, 4])
+def test_disk_that_fails(
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    fsync = os.fsync
+
+    def fails(descriptor: int) -> None:
+        if "/.2.mrc." in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="Input/output error") as info:
+        camnorm.correct(files, sensor, tmp_path / "out", threads=threads)
+    assert info.value.filename == str(tmp_path / "out" / "2.mrc")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.mrc", "1.mrc"]
+    assert not workers()
+
+
+def test_name_that_is_taken_meanwhile(
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def take(report: Progress) -> None:
+        if report.done == 2:
+            (out / "2.mrc").write_text("of another process")
+
+    with pytest.raises(Error, match=r"out/2\.mrc: exists already; --overwrite replaces it"):
+        camnorm.correct(files, sensor, out, progress=take)
+    assert sorted(path.name for path in out.iterdir()) == ["0.mrc", "1.mrc", "2.mrc"]
+    assert (out / "2.mrc").read_text() == "of another process"
+
+
+@reads_proc
+def test_directories_are_on_disk_at_the_end(
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, replace = os.fsync, os.replace
+    calls: list[str] = []
+
+    def note_fsync(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            calls.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def note_replace(source: Path, target: Path) -> None:
+        calls.append(target.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    files[3].write_text("words")
+    with pytest.raises(FormatError):
+        camnorm.correct(files, sensor, tmp_path / "out", strict=True)
+    assert calls == ["0.mrc", "1.mrc", "2.mrc", str(tmp_path / "out")]
+
+
+_PEAK = """
+import sys
+import camnorm
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+sensor = camnorm.Sensor.load(sys.argv[1])
+camnorm.correct(sys.argv[2], sensor, sys.argv[3], threads=2)
+before = peak()
+camnorm.correct(sys.argv[4:], sensor, sys.argv[3], threads=2)
+print(peak() - before)
+"""
+
+
+@reads_proc
+@pytest.mark.parametrize("kind", ["long", "many"])
+def test_memory_does_not_grow_with_the_movies(tmp_path: Path, kind: str) -> None:
+    frames = frames_of(3, (1024, 2048), "u1")
+    small = write_mrc(tmp_path / "small.mrc", frames[:2])
+    camnorm.measure(write_mrc(tmp_path / "set.mrc", frames), screen="off").save(tmp_path / "sensor.h5")
+    if kind == "long":
+        inputs = [write_mrc(tmp_path / "long.mrc", np.tile(frames, (10, 1, 1)))]  # 240 MiB of output
+    else:
+        inputs = [write_mrc(tmp_path / f"{i}.mrc", frames) for i in range(10)]
+    done = run_script(_PEAK, tmp_path / "sensor.h5", small, tmp_path / "out", *inputs)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 24  # 8 MiB a thread, and what malloc keeps
 
 
 def test_a_sensor_of_one_frame(tmp_path: Path, files: list[Path]) -> None:

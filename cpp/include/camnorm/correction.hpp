@@ -76,23 +76,33 @@ public:
     /// output with BadPolicy::nan, or negative `threads`. Nothing is written then.
     void apply(const FramesView& frames, const MutableFramesView& out, int threads = 0) const;
 
+    /// The same for some rows of frames only, whose first is row `first_row` of the whole frame: gives the
+    /// bits that apply() gives there.
+    /// @throws InvalidArgument as apply(), if there are no such rows, and with BadPolicy::interpolate,
+    /// which needs neighbours in other rows, unless they are all.
+    void apply_rows(const FramesView& rows, const MutableFramesView& out, std::size_t first_row,
+                    int threads = 0) const;
+
     /// Undoes apply(): I = (Ic - I0) * (sigma / s0) + mean, with the same rules of arithmetic,
     /// rounding and clipping. Bad pixels become their mean, whatever the policy.
     /// @throws InvalidArgument as apply() does, but for the policy.
     void inverse(const FramesView& frames, const MutableFramesView& out, int threads = 0) const;
 
 private:
-    void check(const FramesView& frames, const MutableFramesView& out) const;
+    static void check(const FramesView& frames, const MutableFramesView& out, FrameShape expected);
     void find_bad_pixels(std::optional<double> target_mean, std::optional<double> target_sigma);
     void find_radii();
 
+    /// Eq. (2), for checked frames that begin at pixel `origin` of the whole frame.
+    void run(const FramesView& frames, const MutableFramesView& out, std::size_t origin, int threads) const;
+
     /// Runs `count` frames from the first-th on through the formula, all frames of one block of pixels
-    /// before the next block. replacement(frame, k), the frame counted from `first`, is the value of
-    /// the k-th bad pixel.
+    /// before the next block. They begin at pixel `origin` of the whole frame. replacement(frame, k), the
+    /// frame counted from `first`, is the value of the k-th bad pixel.
     template <class Replacement>
     void process(const detail::CorrectionDirection& direction, const FramesView& frames,
-                 const MutableFramesView& out, std::size_t first, std::size_t count, int threads,
-                 const Replacement& replacement) const;
+                 const MutableFramesView& out, std::size_t origin, std::size_t first, std::size_t count,
+                 int threads, const Replacement& replacement) const;
 
     /// Values of the bad pixels in `count` frames from the first-th on, those of one frame together,
     /// from the frames as they are before any is overwritten.

@@ -1,11 +1,11 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
-from .atomic import atomic_target
+from .atomic import atomic_target, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
 from .source import FrameSource, StoredFrames
-from .stream import Chunk, Failure, StoredChunk, stream_frames, stream_stored
+from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
 from .writers import FrameWriter, create_writer, target_name
 
 __all__ = [
@@ -24,7 +24,9 @@ __all__ = [
     "expand_inputs",
     "is_image_name",
     "open_frames",
+    "reason_of",
     "stream_frames",
     "stream_stored",
+    "sync_directory",
     "target_name",
 ]

@@ -11,8 +11,70 @@ from pathlib import Path
 
 from ..errors import Error
 
-# Errors of writing, which come without the name of a file.
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+class AtomicFile:
+    """A file that is written under a temporary name beside its place, and then moved there.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+    overwrite : bool
+        Whether it may replace a file.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file to be.
+    temporary : pathlib.Path
+        An empty file to write to.
+
+    Raises
+    ------
+    Error
+        The target exists and `overwrite` is false.
+    OSError
+        The target cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], overwrite: bool) -> None:
+        self.path = Path(path)
+        self._overwrite = overwrite
+        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
+        with self.writing():
+            self._check_free()
+            # Unlike a file of tempfile, readable by whom the umask lets.
+            os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Have errors of writing name the target, not the temporary file or none."""
+        try:
+            yield
+        except OSError as error:
+            unnamed = error.filename is None and error.errno is not None
+            if not unnamed and error.filename not in (self.temporary, os.fspath(self.temporary)):
+                raise
+            raise OSError(error.errno, error.strerror, os.fspath(self.path)) from error
+
+    def commit(self) -> None:
+        """Move the file, which must be on disk, to its place."""
+        with self.writing():
+            self._check_free()
+            os.replace(self.temporary, self.path)
+
+    def discard(self) -> None:
+        """Remove the file, if it was not moved."""
+        self.temporary.unlink(missing_ok=True)
+
+    def _check_free(self) -> None:
+        path = self.path
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if path.exists() and not path.is_file():
+            raise Error(f"{path}: is no regular file, and is not replaced by one")
+        if not self._overwrite and os.path.lexists(path):
+            raise Error(f"{path}: exists already; --overwrite replaces it")
 
 
 @contextmanager
@@ -38,36 +100,22 @@ def atomic_target(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Pat
     OSError
         The target cannot be written. The error names it, not the temporary file.
     """
-    path = Path(path)
-    _check_free(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    file = AtomicFile(path, overwrite)
     try:
-        # Unlike a file of tempfile, readable by whom the umask lets.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        try:
-            yield temporary
-            _sync(temporary)
-            _check_free(path, overwrite)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        with suppress(OSError):  # some file systems cannot do that for directories
-            _sync(path.parent)
-    except OSError as error:
-        of_target = error.filename in (temporary, os.fspath(temporary)) or error.errno in _CANNOT_WRITE
-        if not of_target:
-            raise
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        with file.writing():
+            yield file.temporary
+            _sync(file.temporary)
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    sync_directory(file.path.parent)
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if path.exists() and not path.is_file():
-        raise Error(f"{path}: is no regular file, and is not replaced by one")
-    if not overwrite and os.path.lexists(path):
-        raise Error(f"{path}: exists already; --overwrite replaces it")
+def sync_directory(path: Path) -> None:
+    """See the names in a directory onto the disk, where the file system can do that."""
+    with suppress(OSError):
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 from .. import _core
 from ..errors import FormatError
+from .atomic import AtomicFile
 from .options import ReadOptions
 from .source import FrameSource, MappedFile
 from .writers import FrameWriter
@@ -94,13 +95,15 @@ class MrcWriter(FrameWriter):
     The extended header is copied as it is, byte by byte.
     """
 
-    def __init__(self, path: Path, source: MrcSource, dtype: np.dtype[Any], count: int, label: str) -> None:
-        super().__init__(source.shape, dtype, count)
+    def __init__(
+        self, target: AtomicFile, source: MrcSource, dtype: np.dtype[Any], count: int, label: str
+    ) -> None:
         mode = _WRITTEN.get(dtype.str[1:])
         if mode is None:
             raise ValueError(
                 f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, and uint8 as uint16"
             )
+        super().__init__(target, source.shape, dtype, count)
         self._stored = _DTYPES[mode].newbyteorder("<")
         self._statistics = _Statistics()
         extended = source.extended_header()
@@ -116,44 +119,45 @@ class MrcWriter(FrameWriter):
         last = min(max(int(header["nlabl"]), 0), 9)
         header["label"][last] = label.encode("ascii", "replace")[:80]
         header["nlabl"] = last + 1
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._offset = _HEADER_BYTES + len(extended)
         self._file.write(bytes(_HEADER_BYTES) + extended)
 
-    def _append(self, frames: NDArray[Any]) -> None:
-        self._statistics.add(frames)
-        self._file.write(frames.astype(self._stored, copy=False).data)
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
+        self._statistics.add(frames, start, row)
+        row_bytes = math.prod(self.shape[1:]) * self._stored.itemsize
+        for index, frame in enumerate(frames.astype(self._stored, copy=False), start):
+            self._write_at(self._offset + (index * self.shape[0] + row) * row_bytes, frame)
 
-    def finish(self) -> None:
-        """Write the header with the statistics of all pixels, and close."""
+    def _complete(self) -> None:
         self._header["dmin"], self._header["dmax"], self._header["dmean"], self._header["rms"] = (
             self._statistics.summary()
         )
         self._file.seek(0)
         self._file.write(self._header.tobytes())
-        self._file.close()
-
-    def close(self) -> None:
-        """Close, finished or not."""
-        self._file.close()
 
 
 class _Statistics:
     """Minimum, maximum, mean and standard deviation of the pixels, for the header."""
 
     def __init__(self) -> None:
-        self._frames: list[NDArray[np.void]] = []
+        self._parts: dict[tuple[int, int], tuple[int, NDArray[np.void]]] = {}
 
-    def add(self, frames: NDArray[Any]) -> None:
-        self._frames.append(_core.frame_statistics(frames, frames.ndim - 1, 1))
+    def add(self, frames: NDArray[Any], start: int, row: int) -> None:
+        """Take in frames or rows of them; several threads may do so at once."""
+        pixels = math.prod(frames.shape[1:])
+        self._parts[start, row] = pixels, _core.frame_statistics(frames, frames.ndim - 1, 1)
 
     def summary(self) -> tuple[float, float, float, float]:
         """Minimum, maximum, mean and rms deviation, or the marks for unknown if not all pixels are finite."""
-        frames = np.concatenate(self._frames)
-        mean = float(frames["mean"].mean())
+        # In the order of the file, whichever thread was first: the sums do not depend on it.
+        parts = [part for _, part in sorted(self._parts.items())]
+        pixels = np.concatenate([np.full(len(frames), count) for count, frames in parts])
+        frames = np.concatenate([frames for _, frames in parts])
+        mean = float(np.average(frames["mean"], weights=pixels))
         if not np.isfinite(mean):
             return 0.0, -1.0, -2.0, -1.0
-        # Frames have as many pixels each: the variance is the mean of theirs and that of their means.
-        variance = float((frames["std"] ** 2).mean() + frames["mean"].var())
+        # The variance is the mean of theirs and that of their means.
+        variance = float(np.average(frames["std"] ** 2 + (frames["mean"] - mean) ** 2, weights=pixels))
         return float(frames["min"].min()), float(frames["max"].max()), mean, variance**0.5
 
 

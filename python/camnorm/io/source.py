@@ -63,6 +63,16 @@ class MappedFile:
         """Read `count` bytes from `offset` on; fewer at the end of the file."""
         return os.pread(self._file.fileno(), count, offset)
 
+    def read_into(self, offset: int, out: NDArray[Any]) -> None:
+        """Fill a C-contiguous array with the bytes from `offset` on."""
+        data = out.reshape(-1).view(np.uint8).data
+        while data:
+            count = os.preadv(self._file.fileno(), [data], offset)
+            if count == 0:
+                raise FormatError(self.path, "the file has become shorter", offset=offset)
+            data = data[count:]
+            offset += count
+
     def map(
         self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, fortran: bool = False
     ) -> NDArray[Any]:
@@ -271,6 +281,25 @@ class FrameSource(ABC):
         if frames.dtype == self.dtype and frames.flags.aligned and frames[0].flags.c_contiguous:
             return frames
         return np.require(frames, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+    def read_rows(self, frame: int, row: int, out: NDArray[Any]) -> None:
+        r"""Read rows of a frame into memory, where `offsets` tell of all frames.
+
+        Parameters
+        ----------
+        frame, row : int
+            The frame, and the first of its rows.
+        out : ndarray
+            C-contiguous array of shape (rows, \*shape[1:]) and the source's dtype to read into.
+
+        Raises
+        ------
+        FormatError, OSError
+            The rows are not in the file any more; they cannot be read.
+        """
+        assert self.offsets is not None
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._file.read_into(int(self.offsets[frame]) + row * row_bytes, out)
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""

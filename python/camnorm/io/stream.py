@@ -71,9 +71,14 @@ class Failure:
     @property
     def reason(self) -> str:
         """What is wrong, without the name of the file."""
-        if isinstance(self.error, FormatError):
-            return self.error.reason
-        return getattr(self.error, "strerror", None) or str(self.error)
+        return reason_of(self.error)
+
+
+def reason_of(error: Error | OSError) -> str:
+    """What is wrong with a file, without its name."""
+    if isinstance(error, FormatError):
+        return error.reason
+    return getattr(error, "strerror", None) or str(error)
 
 
 def stream_frames(

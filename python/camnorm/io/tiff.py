@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from ..errors import FormatError
+from .atomic import AtomicFile
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding
 from .writers import FrameWriter
@@ -197,8 +197,10 @@ class TiffSource(FrameSource):
 class TiffWriter(FrameWriter):
     """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
 
-    def __init__(self, path: Path, source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> None:
-        super().__init__(source.shape, dtype, count)
+    def __init__(
+        self, target: AtomicFile, source: FrameSource, dtype: np.dtype[Any], count: int, label: str
+    ) -> None:
+        super().__init__(target, source.shape, dtype, count)
         self._tags: dict[str, Any] = {
             "photometric": "minisblack",
             "rowsperstrip": self.shape[0],
@@ -217,23 +219,28 @@ class TiffWriter(FrameWriter):
             x, y, unit = source.metadata["resolution"]
             self._tags |= {"resolution": (x, y), "resolutionunit": unit}
         size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
         self._tiff = tifffile.TiffWriter(self._file, byteorder="<", bigtiff=size >= 2**32)
+        self._offsets: list[int] = []  # of the pixels of all pages that were made
 
-    def _append(self, frames: NDArray[Any]) -> None:
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
         dtype = self.dtype.newbyteorder("<")
-        for frame in frames.astype(dtype, copy=False):
-            # As bytes: tifffile writes arrays by ndarray.tofile, which does not tell why writing failed.
-            self._tiff.write(iter([frame.tobytes()]), shape=self.shape, dtype=dtype, **self._tags)
+        self._make_pages(start + len(frames), dtype)
+        place = row * math.prod(self.shape[1:]) * dtype.itemsize
+        for index, frame in enumerate(frames.astype(dtype, copy=False), start):
+            self._write_at(self._offsets[index] + place, frame)
 
-    def finish(self) -> None:
-        """Close the file; each directory was written with its frame."""
+    def _make_pages(self, count: int, dtype: np.dtype[Any]) -> None:
+        """Write directories with room for pixels until there are so many pages."""
+        with self._lock:
+            while len(self._offsets) < count:
+                made = self._tiff.write(shape=self.shape, dtype=dtype, returnoffset=True, **self._tags)
+                assert made is not None  # as for all contiguous pixels
+                self._offsets.append(made[0])
+            # What is held back would overwrite pixels.
+            self._file.flush()
+
+    def _complete(self) -> None:
         self._tiff.close()
-        self._file.close()
-
-    def close(self) -> None:
-        """Close, finished or not."""
-        self._file.close()
 
 
 def _find_directories(file: MappedFile) -> tuple[list[int], bool]:
