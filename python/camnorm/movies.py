@@ -365,6 +365,9 @@ def _read(source: FrameSource, block: _Block, buffer: _Buffer) -> npt.NDArray[An
     if source.offsets is None:
         with _reading(source.path, block.start):
             return source.view(block.start, block.stop)  # of which all the rows are asked for
+    if block.first_row == 0:
+        with _reading(source.path, block.start):
+            source.fetch(block.start, block.stop)
     rows = block.last_row - block.first_row
     frames = buffer.array((block.stop - block.start, rows, *source.shape[1:]), source.dtype)
     for index, frame in enumerate(frames, block.start):

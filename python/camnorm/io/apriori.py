@@ -257,7 +257,7 @@ class PreparedSource(FrameSource):
         return self._origin
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        return self._preparation.apply(self._origin.view(start, stop), None, np.float32, 1)
+        return self._preparation.apply(self._origin.view(start, stop), None, np.float32, 1, None)
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""

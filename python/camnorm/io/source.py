@@ -324,11 +324,16 @@ class FrameSource(ABC):
             As for `read`.
         """
         stop = self._stop(start, stop)
+        self.fetch(start, stop)
+        assert self.offsets is not None
+        return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
+
+    def fetch(self, start: int, stop: int) -> None:
+        """Read frames from the disk in one go that will then be read by parts; needs `offsets`."""
         assert self.offsets is not None
         length = math.prod(self.shape) * self.dtype.itemsize
         for offset in self.offsets[start:stop].tolist():
             self._file.fetch(offset, length)
-        return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
 
     @property
     def origin(self) -> FrameSource:
