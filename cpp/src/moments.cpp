@@ -13,6 +13,7 @@
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
+#include "kernels/finish.hpp"
 #include "kernels/moments.hpp"
 #include "pages.hpp"
 #include "parallel.hpp"
@@ -525,78 +526,84 @@ std::vector<FrameStatistics> accumulate(Frames& frames, int threads, bool subtra
                                  statistics, state);
 }
 
-DoubleDouble exact(std::uint64_t value) {
-    return two_sum(static_cast<double>(value >> 32) * 0x1p32, static_cast<double>(value & 0xFFFFFFFFu));
-}
-
-DoubleDouble exact(uint128 value) {
-    const DoubleDouble high = exact(static_cast<std::uint64_t>(value >> 64));
-    return detail::add(DoubleDouble{high.high * 0x1p64, high.low * 0x1p64},
-                       exact(static_cast<std::uint64_t>(value)));
-}
-
-/// n * sum(x^2) - sum(x)^2, exactly.
-DoubleDouble scatter_of_integers(std::uint64_t n, std::int64_t sum, std::uint64_t sum_of_squares) {
-    const std::uint64_t magnitude =
-        sum < 0 ? 0 - static_cast<std::uint64_t>(sum) : static_cast<std::uint64_t>(sum);
-    const uint128 a = static_cast<uint128>(n) * sum_of_squares;
-    const uint128 b = static_cast<uint128>(magnitude) * magnitude;
-    return a > b ? exact(a - b)
-                 : DoubleDouble{0.0, 0.0};  // a < b only if the user took away what he never added
-}
-
-/// n * sum(x^2) - sum(x)^2 of double-double sums. Each product is within 2^-102 of itself.
-DoubleDouble scatter_of_floats(double n, DoubleDouble sum, DoubleDouble squares) {
-    const DoubleDouble a = multiply(squares, {n, 0.0});
-    const DoubleDouble scatter = detail::add(a, negate(multiply(sum, sum)));
-    // The sums are rounded at 2^-105 of themselves with every frame, also with those that were taken
-    // away again: what is below that is no scatter. 2^-80 is a sigma of 1e-12 of the mean.
-    const double resolution = (0x1p-80 + n * 0x1p-104) * a.high;
-    return scatter.high > resolution ? scatter : DoubleDouble{0.0, 0.0};
-}
-
-DoubleDouble square_root(DoubleDouble a) {
-    if (a.high <= 0.0) return {0.0, 0.0};
-    const double s = std::sqrt(a.high);
-    const DoubleDouble r = detail::add(a, negate(two_product(s, s)));
-    return fast_two_sum(s, r.high / (2.0 * s));
-}
-
-template <class Value>
-void fill(double* out, std::size_t pixels, int threads, const Value& value) {
+/// Calls work(block, begin, n) for the n pixels from `begin` on of each block.
+template <class Work>
+void over_pixels(std::size_t pixels, int threads, const Work& work) {
     parallel_for(block_count(pixels), resolve_threads(threads), [&](std::size_t b) {
-        const std::size_t end = std::min(pixels, (b + 1) * block_pixels);
-        for (std::size_t i = b * block_pixels; i < end; ++i) out[i] = value(i);
+        const std::size_t begin = b * block_pixels;
+        work(b, begin, std::min(block_pixels, pixels - begin));
     });
 }
 
 template <class Value>
-void fill_from_variance(const MomentsState& state, std::uint64_t ddof, double* out, int threads,
-                        const Value& value) {
-    const std::size_t pixels = state.shape.pixels();
-    if (state.count <= ddof) {
-        std::fill_n(out, pixels, not_a_number);
-        return;
-    }
-    if (state.count == 1) {  // no scatter, whatever rounding errors other frames have left behind
-        std::fill_n(out, pixels, 0.0);
-        return;
-    }
-    const std::uint64_t n = state.count;
-    const DoubleDouble divisor = exact(static_cast<uint128>(n) * (n - ddof));
-    if (state.kind == Kind::integer) {
-        fill(out, pixels, threads, [&](std::size_t i) {
-            return value(divide(scatter_of_integers(n, state.sum[i], state.sum_of_squares[i]), divisor));
-        });
-    } else {
-        fill(out, pixels, threads, [&](std::size_t i) {
-            return value(
-                divide(scatter_of_floats(static_cast<double>(n), {state.sum_high[i], state.sum_low[i]},
-                                         {state.sum_of_squares_high[i], state.sum_of_squares_low[i]}),
-                       divisor));
-        });
-    }
+void fill(double* out, std::size_t pixels, int threads, const Value& value) {
+    over_pixels(pixels, threads, [&](std::size_t, std::size_t begin, std::size_t n) {
+        for (std::size_t i = begin; i < begin + n; ++i) out[i] = value(i);
+    });
 }
+
+DoubleDouble exact(std::uint64_t value) {
+    return two_sum(static_cast<double>(value >> 32) * 0x1p32, static_cast<double>(value & 0xFFFFFFFFu));
+}
+
+Sums sums_from(const MomentsState& state, std::size_t pixel) {
+    Sums sums;
+    if (state.kind == Kind::integer) {
+        sums.sum = state.sum.data() + pixel;
+        sums.squares = state.sum_of_squares.data() + pixel;
+    } else {
+        sums.sum_high = state.sum_high.data() + pixel;
+        sums.sum_low = state.sum_low.data() + pixel;
+        sums.squares_high = state.sum_of_squares_high.data() + pixel;
+        sums.squares_low = state.sum_of_squares_low.data() + pixel;
+    }
+    return sums;
+}
+
+/// Makes images of the sums of one state, or of two that count as one.
+class Finisher {
+public:
+    Finisher(const MomentsState& state, const PixelMoments* with, std::uint64_t ddof)
+        : state_(state),
+          with_(with == nullptr ? nullptr : &with->state()),
+          count_(state.count + (with == nullptr ? 0 : with->count())),
+          ddof_(ddof),
+          kernels_(kernels_of(state.kind)[with != nullptr]),
+          divisors_{static_cast<double>(count_), exact(count_ * (count_ - ddof))} {}
+
+    /// Writes the values of n pixels from `begin` on.
+    void finish(Finish ImageKernels::* kernel, std::size_t begin, std::size_t n, double* out) const {
+        if (count_ <= ddof_) {
+            std::fill_n(out, n, not_a_number);
+        } else if (count_ == 1 && kernel != &ImageKernels::mean) {
+            // No scatter, whatever rounding errors other frames have left behind.
+            std::fill_n(out, n, 0.0);
+        } else {
+            const Sums sums[] = {sums_from(state_, begin),
+                                 with_ == nullptr ? Sums{} : sums_from(*with_, begin)};
+            (kernels_.*kernel)(sums, n, divisors_, out);
+        }
+    }
+
+    /// Writes all pixels.
+    void finish(Finish ImageKernels::* kernel, double* out, int threads) const {
+        over_pixels(state_.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t n) {
+            finish(kernel, begin, n, out + begin);
+        });
+    }
+
+private:
+    static const ImageKernels* kernels_of(Kind kind) {
+        return kind == Kind::integer ? finish_kernels().integer : finish_kernels().floating;
+    }
+
+    const MomentsState& state_;
+    const MomentsState* with_;
+    std::uint64_t count_;
+    std::uint64_t ddof_;
+    const ImageKernels& kernels_;
+    Divisors divisors_;
+};
 
 }  // namespace
 
@@ -664,6 +671,12 @@ void PixelMoments::check_same(const PixelMoments& other) const {
                               to_string(state_.shape));
     if (other.state_.kind != state_.kind)
         throw WrongKind("moments of integer frames and of float frames cannot be put together");
+}
+
+void PixelMoments::check_addable(const PixelMoments& other) const {
+    check_same(other);
+    if (other.count() > max_count - state_.count)
+        throw InvalidArgument("more than " + std::to_string(max_count) + " frames");
 }
 
 void PixelMoments::reset_if_empty() {
@@ -736,9 +749,7 @@ void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads
 }
 
 void PixelMoments::merge(const PixelMoments& other, int threads) {
-    check_same(other);
-    if (other.count() > max_count - state_.count)
-        throw InvalidArgument("more than " + std::to_string(max_count) + " frames");
+    check_addable(other);
     const std::uint64_t count = other.count();
     combine(other, false, threads);
     state_.count += count;
@@ -755,26 +766,40 @@ void PixelMoments::unmerge(const PixelMoments& other, int threads) {
     reset_if_empty();
 }
 
-void PixelMoments::mean(double* out, int threads) const {
-    const auto n = static_cast<double>(state_.count);
-    if (state_.count == 0) {
-        std::fill_n(out, state_.shape.pixels(), not_a_number);
-    } else if (state_.kind == Kind::integer) {
-        // |sum| < 2^48, so both operands are exact and the quotient is rounded once.
-        fill(out, state_.shape.pixels(), threads,
-             [&](std::size_t i) { return static_cast<double>(state_.sum[i]) / n; });
-    } else {
-        fill(out, state_.shape.pixels(), threads,
-             [&](std::size_t i) { return divide({state_.sum_high[i], state_.sum_low[i]}, {n, 0.0}).high; });
-    }
+void PixelMoments::mean(double* out, int threads, const PixelMoments* with) const {
+    if (with != nullptr) check_addable(*with);
+    Finisher(state_, with, 0).finish(&ImageKernels::mean, out, threads);
 }
 
 void PixelMoments::variance(double* out, std::uint64_t ddof, int threads) const {
-    fill_from_variance(state_, ddof, out, threads, [](DoubleDouble v) { return v.high; });
+    Finisher(state_, nullptr, ddof).finish(&ImageKernels::variance, out, threads);
 }
 
-void PixelMoments::standard_deviation(double* out, std::uint64_t ddof, int threads) const {
-    fill_from_variance(state_, ddof, out, threads, [](DoubleDouble v) { return square_root(v).high; });
+void PixelMoments::standard_deviation(double* out, std::uint64_t ddof, int threads,
+                                      const PixelMoments* with) const {
+    if (with != nullptr) check_addable(*with);
+    Finisher(state_, with, ddof).finish(&ImageKernels::deviation, out, threads);
+}
+
+Targets PixelMoments::targets(int threads, const PixelMoments* with) const {
+    if (with != nullptr) check_addable(*with);
+    const std::size_t pixels = state_.shape.pixels();
+    const Finisher finisher(state_, with, 0);
+    std::vector<TargetSums> parts(block_count(pixels));
+    over_pixels(pixels, threads, [&](std::size_t block, std::size_t begin, std::size_t n) {
+        double means[block_pixels];
+        double sigmas[block_pixels];
+        finisher.finish(&ImageKernels::mean, begin, n, means);
+        finisher.finish(&ImageKernels::deviation, begin, n, sigmas);
+        parts[block] = finish_kernels().targets(means, sigmas, n);
+    });
+    TargetSums total;
+    for (const TargetSums& part : parts) {
+        total.mean = detail::add(total.mean, part.mean);
+        total.sigma = detail::add(total.sigma, part.sigma);
+        total.pixels += part.pixels;
+    }
+    return {total.mean.high / total.pixels, total.sigma.high / total.pixels};
 }
 
 void PixelMoments::sum(double* out, int threads) const {

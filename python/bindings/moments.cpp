@@ -42,6 +42,8 @@ py::array_t<double> image(const Moments& m, const Compute& compute) {
     return out;
 }
 
+const PixelMoments* core_of(const Moments* m) { return m == nullptr ? nullptr : &m->core; }
+
 /// Arrays that show the sums in place, writeable: how a state is read and written without a copy of
 /// it. Each keeps the moments alive.
 py::dict parts(const py::object& self) {
@@ -159,10 +161,10 @@ void register_moments(py::module_& m) {
             "copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
         .def(
             "mean",
-            [](const Moments& self, int threads) {
-                return image(self, [&](double* out) { self.core.mean(out, threads); });
+            [](const Moments& self, int threads, const Moments* with) {
+                return image(self, [&](double* out) { self.core.mean(out, threads, core_of(with)); });
             },
-            py::arg("threads"))
+            py::arg("threads"), py::arg("with_") = py::none())
         .def(
             "var",
             [](const Moments& self, std::uint64_t ddof, int threads) {
@@ -171,10 +173,23 @@ void register_moments(py::module_& m) {
             py::arg("ddof"), py::arg("threads"))
         .def(
             "std",
-            [](const Moments& self, std::uint64_t ddof, int threads) {
-                return image(self, [&](double* out) { self.core.standard_deviation(out, ddof, threads); });
+            [](const Moments& self, std::uint64_t ddof, int threads, const Moments* with) {
+                return image(self, [&](double* out) {
+                    self.core.standard_deviation(out, ddof, threads, core_of(with));
+                });
             },
-            py::arg("ddof"), py::arg("threads"))
+            py::arg("ddof"), py::arg("threads"), py::arg("with_") = py::none())
+        .def(
+            "targets",
+            [](const Moments& self, int threads, const Moments* with) {
+                Targets targets;
+                {
+                    py::gil_scoped_release nogil;
+                    targets = self.core.targets(threads, core_of(with));
+                }
+                return py::make_tuple(targets.mean, targets.sigma);
+            },
+            py::arg("threads"), py::arg("with_") = py::none())
         .def(
             "sum",
             [](const Moments& self, int threads) {

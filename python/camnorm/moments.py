@@ -214,15 +214,19 @@ class PixelMoments:
         with self._lock:
             return self._wrap(self._core.copy())
 
-    def _rows(self, rows: slice) -> PixelMoments:
-        """Moments of some rows of the frames alone."""
-        with self._lock:
-            mine = self._core.parts()
-            cut = PixelMoments(mine[next(iter(mine))][rows].shape, self.dtype)
-            for name, part in cut._core.parts().items():
-                part[...] = mine[name][rows]
-            cut._core.count = self.count
-        return cut
+    def _mean_with(self, other: PixelMoments) -> Image:
+        """Mean image of the frames of both, as if they were merged; likewise below."""
+        with _both(self, other):
+            return self._core.mean(_core.resolve_threads(None), other._core)
+
+    def _std_with(self, other: PixelMoments) -> Image:
+        with _both(self, other):
+            return self._core.std(0, _core.resolve_threads(None), other._core)
+
+    def _targets_with(self, other: PixelMoments) -> tuple[float, float]:
+        """Means over mean and sigma image, pixels that never change left out (NaN if all)."""
+        with _both(self, other):
+            return self._core.targets(_core.resolve_threads(None), other._core)
 
     def mean(self) -> Image:
         """Mean image, Σx / n.

@@ -50,9 +50,6 @@ FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
 # How Python keeps the bytes of file names that are no UTF-8.
 _NAMES = "surrogateescape"
 
-# Pixels that are finished at a time, to bound the memory for what comes between state and image.
-_STRIP_PIXELS = 1 << 20
-
 Image = npt.NDArray[np.float64]
 
 
@@ -109,23 +106,19 @@ class Sensor:
     @cached_property
     def mean(self) -> Image:
         """Mean image of the whole set: float64, shape of a frame, units of the pixels."""
-        return self._image(PixelMoments.mean)
+        a, b = self.halves
+        return _read_only(a._mean_with(b))
 
     @cached_property
     def sigma(self) -> Image:
         """Sigma image (ddof 0) of the whole set: float64, shape of a frame, units of the pixels."""
-        return self._image(PixelMoments.std)
+        a, b = self.halves
+        return _read_only(a._std_with(b))
 
     @cached_property
     def _targets(self) -> tuple[float, float]:
-        means, sigmas, pixels = 0.0, 0.0, 0
-        for _, strip in self._strips():
-            sigma = strip.std()
-            good = sigma > 0
-            means += float(np.sum(strip.mean(), where=good))
-            sigmas += float(np.sum(sigma, where=good))
-            pixels += int(np.count_nonzero(good))
-        return (means / pixels, sigmas / pixels) if pixels else (float("nan"), float("nan"))
+        a, b = self.halves
+        return a._targets_with(b)
 
     @property
     def target_mean(self) -> float:
@@ -136,23 +129,6 @@ class Sensor:
     def target_sigma(self) -> float:
         """s0 of Eq. (2): mean over the sigma image, pixels that never change left out (NaN if all)."""
         return self._targets[1]
-
-    def _strips(self) -> Iterator[tuple[slice, PixelMoments]]:
-        """Moments of the whole set, a strip of rows at a time."""
-        height, *rest = self.shape
-        step = max(1, _STRIP_PIXELS // int(np.prod(rest)))
-        for y in range(0, height, step):
-            rows = slice(y, min(y + step, height))
-            strip = self.halves[0]._rows(rows)
-            strip.merge(self.halves[1]._rows(rows))
-            yield rows, strip
-
-    def _image(self, finish: Callable[[PixelMoments], Image]) -> Image:
-        image = np.empty(self.shape, np.float64)
-        for rows, strip in self._strips():
-            image[rows] = finish(strip)
-        image.flags.writeable = False
-        return image
 
     def correction(
         self,
@@ -414,6 +390,11 @@ class Sensor:
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+def _read_only(image: Image) -> Image:
+    image.flags.writeable = False
+    return image
 
 
 def reserve(file: IO[bytes], size: int) -> None:

@@ -281,6 +281,67 @@ TEST_CASE_TEMPLATE("statistics of frames", T, PIXEL_TYPES) {
     }
 }
 
+TEST_CASE_TEMPLATE("images and targets of two moments are those of their merge", T, PIXEL_TYPES) {
+    const std::vector<T> x = some_frames<T>(9);
+    const std::size_t pixels = shape.pixels();
+    PixelMoments a(shape, kind_of(dtype_of<T>()));
+    PixelMoments b = a;
+    a.add(part(view_of(x), 0, 4));
+    b.add(part(view_of(x), 4, 9));
+    PixelMoments both = a;
+    both.merge(b);
+    std::vector<double> expected(pixels), got(pixels);
+    both.standard_deviation(expected.data(), 1);
+    a.standard_deviation(got.data(), 1, 2, &b);
+    CHECK(got == expected);
+    both.mean(expected.data());
+    a.mean(got.data(), 2, &b);
+    CHECK(got == expected);
+    const Targets targets = a.targets(2, &b);
+    const Targets same = both.targets(1);
+    CHECK(targets.mean == same.mean);
+    CHECK(targets.sigma == same.sigma);
+    // The oracle sums in long double.
+    std::vector<double> sigma(pixels);
+    both.standard_deviation(sigma.data());
+    long double sums[2] = {};
+    long double good = 0;
+    for (std::size_t i = 0; i < pixels; ++i) {
+        if (!(sigma[i] > 0)) continue;
+        sums[0] += expected[i];
+        sums[1] += sigma[i];
+        good += 1;
+    }
+    CHECK(within_one_ulp(targets.mean, sums[0] / good));
+    CHECK(within_one_ulp(targets.sigma, sums[1] / good));
+}
+
+TEST_CASE("images of states with the largest sums that there can be") {
+    // Half of the frames at each end of 16 bits: sums of squares beyond 2^53, a variance that is known.
+    for (const std::uint64_t half : {std::uint64_t{1}, std::uint64_t{12345}, std::uint64_t{0x7FFFFFFF}}) {
+        MomentsState state;
+        state.shape = {1, 3, 1};
+        state.count = 2 * half;
+        constexpr std::uint64_t top = 65535;
+        state.sum = {static_cast<std::int64_t>(half * top), static_cast<std::int64_t>(2 * half * top), -1};
+        state.sum_of_squares = {half * top * top, 2 * half * top * top, 1};
+        const PixelMoments m(state);
+        double mean[3], variance[3], std[3];
+        m.mean(mean);
+        m.variance(variance);
+        m.standard_deviation(std);
+        CHECK(mean[0] == 32767.5);
+        CHECK(variance[0] == 32767.5 * 32767.5);
+        CHECK(std[0] == 32767.5);
+        CHECK(mean[1] == 65535.0);
+        CHECK(std[1] == 0.0);
+        const auto n = static_cast<long double>(2 * half);
+        CHECK(mean[2] == static_cast<double>(-1 / n));
+        CHECK(within_one_ulp(variance[2], (n - 1) / (n * n)));
+        CHECK(within_one_ulp(std[2], std::sqrt(n - 1) / n));
+    }
+}
+
 TEST_CASE("images of too few frames are NaN") {
     constexpr FrameShape s{1, 2, 1};
     for (Kind kind : {Kind::integer, Kind::floating}) {
@@ -290,6 +351,8 @@ TEST_CASE("images of too few frames are NaN") {
         CHECK(std::isnan(out[0]));
         m.variance(out);
         CHECK(std::isnan(out[1]));
+        CHECK(std::isnan(m.targets().mean));
+        CHECK(std::isnan(m.targets().sigma));
         m.sum(out);
         CHECK(out[0] == 0.0);
         m.sum_of_squares(out);
@@ -328,6 +391,9 @@ TEST_CASE("what cannot be added is refused, and nothing is changed") {
                              [&] { one.merge(floating); });
     check_refused<InvalidArgument>(one, "moments have shape (1, 1), these (2, 3)",
                                    [&] { one.merge(PixelMoments({1, 1, 1}, Kind::integer)); });
+    double image[6];
+    check_refused<WrongKind>(one, "moments of integer frames and of float frames cannot be put together",
+                             [&] { one.mean(image, 0, &floating); });
 
     one.state().count = PixelMoments::max_count;
     check_refused<InvalidArgument>(one, "more than 4294967295 frames",

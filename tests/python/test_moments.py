@@ -527,8 +527,12 @@ for dtype in {dtypes}:
     m = camnorm.PixelMoments(frames.shape[1:], dtype)
     digest.update(m.add(frames).tobytes())
     m.subtract(frames[2:4])
-    for array in list(m.state().values())[3:] + [m.mean(), m.std(1)]:
+    half = camnorm.PixelMoments(frames.shape[1:], dtype)
+    half.add(frames[::2])
+    images = [m.mean(), m.std(1), m.var(), m._mean_with(half), m._std_with(half)]
+    for array in list(m.state().values())[3:] + images:
         digest.update(array.tobytes())
+    digest.update(repr(m._targets_with(half)).encode())
 print(camnorm.build_info()["isa"], digest.hexdigest())
 """
 

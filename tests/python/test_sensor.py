@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -134,14 +135,41 @@ def test_readable_without_camnorm(tmp_path: Path, dtype: str) -> None:
     assert started.endswith("+00:00")
 
 
-def test_strips_do_not_show(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = camnorm.measure(folder)
-    assert whole.target_sigma == pytest.approx(whole.sigma.mean(), rel=1e-14)
-    monkeypatch.setattr("camnorm.sensor._STRIP_PIXELS", 3 * SHAPE[1] + 1)
-    strips = camnorm.measure(folder)
-    assert strips.mean.tobytes() == whole.mean.tobytes() == whole.moments.mean().tobytes()
-    assert strips.sigma.tobytes() == whole.sigma.tobytes() == whole.moments.std().tobytes()
-    assert strips.target_mean == pytest.approx(whole.target_mean, rel=1e-15)
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [SHAPE, (97, 131), (61, 71, 3)])
+def test_images_are_those_of_the_merged_halves(
+    tmp_path: Path, dtype: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = frames_of(7, shape, dtype)
+    frames[:, 5:9] = frames[0, 5:9]
+    if dtype == "f8":
+        frames /= 3
+    sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames), screen="off")
+    merged = sensor.moments
+    assert sensor.count == 7
+    assert sensor.mean.tobytes() == merged.mean().tobytes()
+    assert sensor.sigma.tobytes() == merged.std().tobytes()
+    assert not sensor.mean.flags.writeable
+    assert not sensor.sigma.flags.writeable
+    targets = sensor.target_mean, sensor.target_sigma
+    good = sensor.sigma > 0
+    assert (good == (np.ptp(frames, axis=0) > 0)).all()
+    for target, image in zip(targets, (sensor.mean, sensor.sigma), strict=True):
+        assert target == pytest.approx(math.fsum(image[good]) / good.sum(), rel=2e-16)
+    for threads in "1", "2", "5":
+        monkeypatch.setenv("CAMNORM_THREADS", threads)
+        again = Sensor(sensor.halves, sensor.frames, sensor.provenance)
+        assert (again.target_mean, again.target_sigma) == targets
+        assert again.sigma.tobytes() == sensor.sigma.tobytes()
+
+
+def test_halves_that_do_not_go_together() -> None:
+    a = PixelMoments(SHAPE, "u1")
+    for b, error in (PixelMoments((13, 12), "u1"), ValueError), (PixelMoments(SHAPE, "f4"), TypeError):
+        sensor = Sensor((a, b), np.empty(0), {})
+        for name in "mean", "sigma", "target_mean":
+            with pytest.raises(error):
+                getattr(sensor, name)
 
 
 def test_pixels_that_never_change_do_not_count_in_the_targets(tmp_path: Path) -> None:

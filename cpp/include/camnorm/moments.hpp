@@ -34,6 +34,12 @@ struct MomentsState {
     std::vector<double> sum_high, sum_low, sum_of_squares_high, sum_of_squares_low;
 };
 
+/// Means over the mean and the standard deviation of all pixels that ever change; NaN if none does.
+struct Targets {
+    double mean;
+    double sigma;
+};
+
 /// Count, sum and sum of squares of every pixel vector, kept exactly.
 ///
 /// Integer frames (8 and 16 bit) are summed in 64-bit integers: the state is the same to the bit for
@@ -77,13 +83,18 @@ public:
     /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.
     void subtract(const FramesView& frames, int threads = 0);
 
+    /// @throws InvalidArgument for another shape or too many frames, WrongKind for the other kind.
     void merge(const PixelMoments& other, int threads = 0);
     void unmerge(const PixelMoments& other, int threads = 0);
 
-    /// Writes a value a pixel. NaN where count() == 0, or count() <= ddof.
-    void mean(double* out, int threads = 0) const;
+    /// Writes a value a pixel. NaN where count() == 0, or count() <= ddof. `with` gives further frames that
+    /// count as if they had been merged, without memory for that. @throws as merge().
+    void mean(double* out, int threads = 0, const PixelMoments* with = nullptr) const;
     void variance(double* out, std::uint64_t ddof = 0, int threads = 0) const;
-    void standard_deviation(double* out, std::uint64_t ddof = 0, int threads = 0) const;
+    void standard_deviation(double* out, std::uint64_t ddof = 0, int threads = 0,
+                            const PixelMoments* with = nullptr) const;
+    /// The targets that these images give, likewise; no image is kept.
+    Targets targets(int threads = 0, const PixelMoments* with = nullptr) const;
     /// The exact sums, rounded to double.
     void sum(double* out, int threads = 0) const;
     void sum_of_squares(double* out, int threads = 0) const;
@@ -93,6 +104,7 @@ private:
     std::vector<FrameStatistics> add_any(Frames& frames, int threads, bool statistics);
     void check_frames(DType dtype, FrameShape shape) const;
     void check_same(const PixelMoments& other) const;
+    void check_addable(const PixelMoments& other) const;
     void combine(const PixelMoments& other, bool subtract, int threads);
     void reset_if_empty();
 
