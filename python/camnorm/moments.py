@@ -48,7 +48,7 @@ class PixelMoments:
 
         mean = Σx / n,    var = (n·Σx² - (Σx)²) / (n·(n - ddof)),
 
-    in 128-bit integers or without rounding error that could be seen (float kind), so that nothing
+    in double-double arithmetic, exactly for integer frames up to the division, so that nothing
     cancels. One object may be used from several threads.
 
     References

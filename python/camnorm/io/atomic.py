@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,7 +39,7 @@ class AtomicFile:
     def __init__(self, path: str | os.PathLike[str], overwrite: bool) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
-        self.temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
+        self.temporary = self.path.with_name(f".{self.path.name}.{os.urandom(4).hex()}.tmp")
         with self.writing():
             self._check_free()
             # Unlike a file of tempfile, readable by whom the umask lets.
