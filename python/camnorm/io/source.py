@@ -329,7 +329,18 @@ class FrameSource(ABC):
         return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
 
     def fetch(self, start: int, stop: int) -> None:
-        """Read frames from the disk in one go that will then be read by parts; needs `offsets`."""
+        """Read frames from the disk in one go that will then be read by parts, where `offsets` tell of all.
+
+        Parameters
+        ----------
+        start, stop : int
+            As for `read`.
+
+        Raises
+        ------
+        FormatError
+            They are not in the file any more, or cannot be read.
+        """
         assert self.offsets is not None
         length = math.prod(self.shape) * self.dtype.itemsize
         for offset in self.offsets[start:stop].tolist():
