@@ -26,9 +26,12 @@ from .io import (
     FrameSource,
     FrameWriter,
     InputFile,
+    check_compression,
     create_writer,
     expand_inputs,
+    is_flipped,
     open_frames,
+    output_format,
     reason_of,
     sync_directory,
     target_name,
@@ -38,7 +41,10 @@ from .sensor import Sensor
 
 __all__ = ["correct"]
 
-_DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "uint8"))
+_DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "int8", "uint8"))
+
+# So many target sigmas below and above the target mean fit scaled integers.
+_SIGMAS = 40
 
 # Bytes of pixels, as they are read and as they are written, that a thread works on at a time: in its cache.
 _BYTES = 8 * 2**20
@@ -52,6 +58,9 @@ def correct(
     out_dir: str | os.PathLike[str],
     *,
     dtype: npt.DTypeLike = np.float32,
+    scale: Literal["auto"] | None = None,
+    format: Literal["same", "mrc", "tiff"] = "same",
+    compression: Literal["none", "lzw", "deflate", "zstd"] = "none",
     target_mean: float | None = None,
     target_sigma: float | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
@@ -63,9 +72,10 @@ def correct(
 ) -> list[Path]:
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
-    MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files. Each is
-    written under its own name in `out_dir` (files found in a directory, under their path in it), and
-    appears there whole or not at all.
+    MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files, unless `format`
+    says otherwise. Each is written under its own name in `out_dir` (files found in a directory, under their
+    path in it), and appears there whole or not at all. Neither threads nor the order in which they come to
+    it change a bit of a file.
 
     Parameters
     ----------
@@ -76,8 +86,17 @@ def correct(
     out_dir : path-like
         Directory to write to; made if it is not there.
     dtype : dtype-like
-        Pixel type of the results: float32, float16, int16, uint8, uint16. Integers are rounded half to
+        Pixel type of the results: float32, float16, int16, uint16, int8, uint8. Integers are rounded half to
         even and saturate. MRC holds uint8 as uint16 (mode 6), since its mode 0 is signed.
+    scale : {"auto"}, optional
+        Of int16: the target mean becomes 0, and 40 target sigmas to either side fit. ``camnorm_scale`` and
+        ``camnorm_offset`` in the labels of an MRC file or the description of a TIFF file tell of it:
+        value = (pixel - offset) / scale.
+    format : {"same", "mrc", "tiff"}
+        Format of the results. Rows are turned upside down between MRC and TIFF, whose programs count them
+        from opposite edges; that is told by a warning.
+    compression : {"none", "lzw", "deflate", "zstd"}
+        Of TIFF files: each frame is one strip, compressed as fast as can be.
     target_mean, target_sigma : float, optional
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1).
     bad_policy : {"neutral", "interpolate", "nan"}
@@ -104,7 +123,8 @@ def correct(
         If a target is there already or is an input, or two inputs would be written to one (nothing is
         written then), or if not a single file could be corrected.
     ValueError
-        If `dtype` cannot be written, or a target or `bad_policy` does not suit it.
+        If `dtype` cannot be written, or a target, `scale` or `bad_policy` does not suit it; if files of the
+        format are not compressed that way.
     OSError
         If a file cannot be written.
     """
@@ -113,14 +133,20 @@ def correct(
         raise ValueError(f"corrected files hold {', '.join(map(str, _DTYPES))}, not {dtype}")
     if bad_policy == "nan" and dtype.kind != "f":
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
+    if scale is not None and dtype != np.int16:
+        raise ValueError(f"pixels are scaled to int16 only, not to {dtype}")
     workers = _core.resolve_threads(threads)
     files = expand_inputs(inputs)
-    targets = _targets(files, Path(out_dir), overwrite)
+    targets = _targets(files, Path(out_dir), format, compression, overwrite)
     if not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
     label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
-    corrector = _Corrector(files, targets, correction, bad_policy, dtype, label, overwrite, workers)
+    if scale is not None:
+        correction, note = _scaled(sensor, correction, bad_policy)
+        label += "\n" + note
+    output = _Output(dtype, format, compression, label, overwrite)
+    corrector = _Corrector(files, targets, correction, bad_policy, output, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
     frames = pixels = 0
@@ -149,12 +175,31 @@ def correct(
         raise Error(f"no file could be corrected; the first: {errors[0]}")
     if correction.clipped:
         share = correction.clipped / corrector.pixels
+        advice = "choose target mean and target sigma to suit it" if scale is None else "float32 holds all"
         warnings.warn(
-            f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: choose "
-            "target mean and target sigma to suit it",
+            f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: {advice}",
             stacklevel=2,
         )
     return written
+
+
+def _scaled(sensor: Sensor, correction: Correction, bad_policy: Any) -> tuple[Correction, str]:
+    """The correction that leads to the results of another, scaled for int16; and a note on that."""
+    scale = np.iinfo(np.int16).max / (_SIGMAS * correction.target_sigma)
+    offset = -correction.target_mean * scale
+    # Other targets, so that pixels are rounded only once.
+    scaled = sensor.correction(0, scale * correction.target_sigma, bad_policy)
+    return scaled, f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
+
+
+class _Output(NamedTuple):
+    """What is written, of every file."""
+
+    dtype: np.dtype[Any]
+    format: str
+    compression: str
+    label: str
+    overwrite: bool
 
 
 @dataclass(frozen=True)
@@ -189,9 +234,7 @@ class _Corrector:
         targets: Sequence[Path],
         correction: Correction,
         bad_policy: str,
-        dtype: np.dtype[Any],
-        label: str,
-        overwrite: bool,
+        output: _Output,
         threads: int,
     ) -> None:
         self.pixels = 0
@@ -200,9 +243,7 @@ class _Corrector:
         self._targets = targets
         self._correction = correction
         self._whole_frames = bad_policy == "interpolate"
-        self._dtype = dtype
-        self._label = label
-        self._overwrite = overwrite
+        self._output = output
         self._threads = threads
         self._changed = threading.Condition()
         self._stopped = False
@@ -245,10 +286,12 @@ class _Corrector:
             writer = create_writer(
                 self._targets[number],
                 source,
-                self._dtype,
+                self._output.dtype,
                 count=source.count,
-                label=self._label,
-                overwrite=self._overwrite,
+                label=self._output.label,
+                wanted=self._output.format,
+                compression=self._output.compression,
+                overwrite=self._output.overwrite,
             )
             try:
                 left = len(self._files) - number
@@ -260,7 +303,8 @@ class _Corrector:
         return _Corrected(writer, source.count * math.prod(source.shape) * source.dtype.itemsize)
 
     def _correct_frames(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
-        blocks = deque(self._blocks(source))
+        whole_frames = self._whole_frames or writer.whole_frames
+        blocks = deque(self._blocks(source, whole_frames))
         failed: list[tuple[_Block, Exception]] = []
         active = 0
 
@@ -271,12 +315,17 @@ class _Corrector:
                 active += 1
             with suppress(IndexError):
                 while not self._stopped:
-                    block = blocks.popleft()
+                    with self._changed:
+                        # Blocks are begun in order: the thread that all others wait for is at work.
+                        self._changed.wait_for(lambda: writer.waiting < self._threads or not blocks)
+                        block = blocks.popleft()
                     try:
                         self._correct_block(source, writer, block, *buffers)
                     except Exception as error:
                         failed.append((block, error))
                         blocks.clear()
+                    with self._changed:
+                        self._changed.notify_all()
             with self._changed:
                 active -= 1
                 self._changed.notify_all()
@@ -293,35 +342,33 @@ class _Corrector:
         if self._stopped:
             raise CancelledError
 
-    def _blocks(self, source: FrameSource) -> Iterator[_Block]:
+    def _blocks(self, source: FrameSource, whole_frames: bool) -> Iterator[_Block]:
         height = source.shape[0]
-        least = 1 if source.offsets is None or self._whole_frames else _FRAMES
+        whole_frames = whole_frames or source.offsets is None
+        least = 1 if whole_frames else _FRAMES
         together = min(max(least, _BYTES // (height * self._row_bytes(source))), source.count)
-        rows = height if source.offsets is None else self._rows(source, together)
+        rows = height if whole_frames else self._rows(source, together)
         for start in range(0, source.count, together):
             for row in range(0, height, rows):
                 yield _Block(start, min(start + together, source.count), row, min(row + rows, height))
 
     def _rows(self, source: FrameSource, frames: int) -> int:
         """Rows of so many frames to work on at a time."""
-        height = source.shape[0]
-        if self._whole_frames:
-            return height
-        return min(max(1, _BYTES // (frames * self._row_bytes(source))), height)
+        return min(max(1, _BYTES // (frames * self._row_bytes(source))), source.shape[0])
 
     def _row_bytes(self, source: FrameSource) -> int:
         """Bytes of a row, as it is read and as it is written."""
-        return math.prod(source.shape[1:]) * (source.dtype.itemsize + self._dtype.itemsize)
+        return math.prod(source.shape[1:]) * (source.dtype.itemsize + self._output.dtype.itemsize)
 
     def _correct_block(
         self, source: FrameSource, writer: FrameWriter, block: _Block, into: _Buffer, out: _Buffer
     ) -> None:
         frames = _read(source, block, into)
         count, height = frames.shape[:2]
-        rows = self._rows(source, count)
+        rows = height if self._whole_frames or writer.whole_frames else self._rows(source, count)
         for row in range(0, height, rows):
             piece = frames[:, row : row + rows]
-            corrected = out.array(piece.shape, self._dtype)
+            corrected = out.array(piece.shape, self._output.dtype)
             first_row = block.first_row + row
             self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
             writer.write(corrected, block.start, first_row)
@@ -386,13 +433,19 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
         raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
 
-def _targets(files: Sequence[InputFile], folder: Path, overwrite: bool) -> list[Path]:
+def _targets(
+    files: Sequence[InputFile], folder: Path, wanted: str, compression: str, overwrite: bool
+) -> list[Path]:
     """Where each result goes; found out, and all conflicts with it, before the first frame is read."""
     targets: dict[Path, Path] = {}
+    flipped = False
     for file in files:
         name = file.relative
         with suppress(Error, OSError), open_frames(file.path) as source:
-            name = target_name(name, source.format)
+            written = output_format(source.format, wanted)
+            check_compression(written, compression)
+            flipped |= is_flipped(source.format, written)
+            name = target_name(name, source.format, wanted)
         target = folder / name
         if target in targets:
             raise Error(f"{targets[target]} and {file.path} would both be written to {target}")
@@ -405,6 +458,11 @@ def _targets(files: Sequence[InputFile], folder: Path, overwrite: bool) -> list[
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
+    if flipped:
+        warnings.warn(
+            "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",
+            stacklevel=3,
+        )
     return list(targets)
 
 

@@ -6,7 +6,14 @@ from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
 from .source import FrameSource, StoredFrames
 from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
-from .writers import FrameWriter, create_writer, target_name
+from .writers import (
+    FrameWriter,
+    check_compression,
+    create_writer,
+    is_flipped,
+    output_format,
+    target_name,
+)
 
 __all__ = [
     "Chunk",
@@ -20,10 +27,13 @@ __all__ = [
     "StoredChunk",
     "StoredFrames",
     "atomic_target",
+    "check_compression",
     "create_writer",
     "expand_inputs",
+    "is_flipped",
     "is_image_name",
     "open_frames",
+    "output_format",
     "reason_of",
     "stream_frames",
     "stream_stored",

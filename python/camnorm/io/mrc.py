@@ -13,7 +13,7 @@ from .. import _core
 from ..errors import FormatError
 from .atomic import AtomicFile
 from .options import ReadOptions
-from .source import FrameSource, MappedFile
+from .source import FrameSource, MappedFile, scaling_in
 from .writers import FrameWriter
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ _OTHER_MODES = {
     101: "4 bit integers",
 }
 _KNOWN_MODES = _DTYPES.keys() | _OTHER_MODES.keys()
-_WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "u1": 6}  # the bytes of mode 0 would be signed
+_WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "i1": 0, "u1": 6}  # the bytes of mode 0 are signed
 _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
+_STAMP_OFFSET = 152 - 112  # in the field extra2; flags follow
 
 
 class MrcSource(FrameSource):
@@ -60,7 +61,8 @@ class MrcSource(FrameSource):
         if mode == 0 and _is_unsigned(header):
             self._stored = np.dtype("u1")
         self._offset = _HEADER_BYTES + extended
-        metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
+        labels = _labels(header)
+        metadata: dict[str, Any] = {"mode": mode, "labels": labels} | scaling_in("\n".join(labels))
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])
         super().__init__(
@@ -90,24 +92,38 @@ class MrcSource(FrameSource):
 
 
 class MrcWriter(FrameWriter):
-    """An MRC file with the header of another; little-endian, whatever the other is.
+    """An MRC file, with the header of another if it is made from one; little-endian, whatever that is.
 
     The extended header is copied as it is, byte by byte.
     """
 
     def __init__(
-        self, target: AtomicFile, source: MrcSource, dtype: np.dtype[Any], count: int, label: str
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
     ) -> None:
         mode = _WRITTEN.get(dtype.str[1:])
         if mode is None:
             raise ValueError(
-                f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, and uint8 as uint16"
+                f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, int8, and uint8 as "
+                "uint16"
             )
-        super().__init__(target, source.shape, dtype, count)
+        if len(source.shape) == 3:
+            raise ValueError("an MRC file cannot hold colour frames: choose TIFF")
+        super().__init__(target, source.shape, dtype, count, flipped)
         self._stored = _DTYPES[mode].newbyteorder("<")
         self._statistics = _Statistics()
-        extended = source.extended_header()
-        self._header = header = np.array(source.header).astype(HEADER_DTYPE.newbyteorder("<"))
+        extended = b""
+        if isinstance(source, MrcSource):
+            extended = source.extended_header()
+            header = np.array(source.header).astype(HEADER_DTYPE.newbyteorder("<"))
+        else:
+            header = _new_header(source, count)
+        self._header = header
         if count != header["nz"] == header["mz"]:  # a grid as deep as the stack: keep its spacing
             header["cella"]["z"] *= count / header["nz"]
             header["mz"] = count
@@ -116,9 +132,13 @@ class MrcWriter(FrameWriter):
         header["nsymbt"] = len(extended)
         header["map"] = b"MAP "
         header["machst"] = (0x44, 0x44, 0, 0)
-        last = min(max(int(header["nlabl"]), 0), 9)
-        header["label"][last] = label.encode("ascii", "replace")[:80]
-        header["nlabl"] = last + 1
+        if mode == 0:
+            _mark_signed(header)
+        lines = label.splitlines()
+        first = min(max(int(header["nlabl"]), 0), 10 - len(lines))
+        for place, line in enumerate(lines, first):
+            header["label"][place] = line.encode("ascii", "replace")[:80]
+        header["nlabl"] = first + len(lines)
         self._offset = _HEADER_BYTES + len(extended)
         self._file.write(bytes(_HEADER_BYTES) + extended)
 
@@ -189,7 +209,28 @@ def _size(header: np.void) -> tuple[int, int, int]:
     return int(header["nx"]), int(header["ny"]), int(header["nz"])
 
 
+def _new_header(source: FrameSource, count: int) -> NDArray[np.void]:
+    """Header of a stack of images, without what depends on the pixels that are written."""
+    header: NDArray[np.void] = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    ny, nx = source.shape
+    header["nx"], header["ny"], header["nz"] = nx, ny, count
+    header["mx"], header["my"], header["mz"] = nx, ny, 1
+    pixel_size = source.metadata.get("pixel_size", 0)  # 0: unknown
+    header["cella"] = (nx * pixel_size, ny * pixel_size, pixel_size)
+    header["cellb"] = 90
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["nversion"] = 20141
+    return header
+
+
 def _is_unsigned(header: np.void) -> bool:
     """Whether IMOD wrote bytes 0 to 255: its stamp stands at byte 152, and bit 0 at byte 156 is not set."""
-    stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, 152 - 112)
+    stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, _STAMP_OFFSET)
     return bool(stamp == _IMOD_STAMP and not flags & 1)
+
+
+def _mark_signed(header: NDArray[np.void]) -> None:
+    """Say as IMOD does that bytes are signed, to readers that otherwise take them for unsigned."""
+    extra = bytearray(bytes(header["extra2"]))
+    extra[_STAMP_OFFSET : _STAMP_OFFSET + 8] = np.array([_IMOD_STAMP, 1], "<i4").tobytes()
+    header["extra2"] = np.void(bytes(extra))

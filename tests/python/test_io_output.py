@@ -1,0 +1,456 @@
+"""What `camnorm correct` writes beyond plain copies: other formats, compression, scaled pixels."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+
+import camnorm
+from camnorm import Sensor
+from camnorm.io import create_writer, open_frames, target_name
+from camnorm.io.tiff import CompressedTiffWriter
+from image_sets import frames_of, write_mrc, write_npy, write_tiff
+
+SHAPE = (13, 11)
+LABEL = "camnorm 0.1.0: a posteriori corrected, 12 frames"
+COMPRESSIONS = {"lzw": 5, "deflate": 8, "zstd": 50000}
+DTYPES = ("float32", "float16", "int16", "uint16", "int8", "uint8")
+FLIPPED = "rows are turned upside down between MRC and TIFF"
+
+flips = pytest.mark.filterwarnings(f"ignore:{FLIPPED}")
+saturates = pytest.mark.filterwarnings("ignore:.*were saturated")
+
+
+@pytest.fixture
+def frames() -> np.ndarray:
+    frames = frames_of(12, SHAPE, "u2")
+    frames[:, 2, 3] = 77
+    return frames
+
+
+@pytest.fixture
+def movie(tmp_path: Path, frames: np.ndarray) -> Path:
+    return write_mrc(tmp_path / "movie.mrc", frames)
+
+
+@pytest.fixture
+def sensor(movie: Path) -> Sensor:
+    return camnorm.measure(movie, screen="off")
+
+
+def noise(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.normal(0, 30, shape).astype(kind)
+    return rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, dtype=kind, endpoint=True)
+
+
+# --- compressed TIFF
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("dtype", [*DTYPES, "float64", "uint32", "int32"])
+@pytest.mark.parametrize("shape", [(5, 12, 17), (5, 12, 17, 3), (5, 12, 17, 2)])
+def test_compressed_tiff(tmp_path: Path, compression: str, dtype: str, shape: tuple[int, ...]) -> None:
+    frames = noise(dtype, shape)
+    with (
+        open_frames(write_npy(tmp_path / "in.npy", np.zeros(shape, "u1"))) as source,
+        create_writer(
+            tmp_path / "out.tif", source, frames.dtype, count=5, label=LABEL, compression=compression
+        ) as writer,
+    ):
+        writer.write(frames[:2])
+        writer.write(frames[2:])
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        assert len(tiff.pages) == 5
+        for page, frame in zip(tiff.pages, frames, strict=True):
+            assert page.compression == COMPRESSIONS[compression]
+            assert page.predictor == (3 if dtype == "float32" and compression != "lzw" else 1)
+            assert len(page.dataoffsets) == 1
+            assert page.description == LABEL
+            assert np.array_equal(page.asarray(), frame)
+    with open_frames(tmp_path / "out.tif") as again:
+        assert np.array_equal(again.read(0, 5), frames)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16", "uint16", "uint8"])
+@pytest.mark.parametrize("compression", ["none", *COMPRESSIONS])
+def test_libtiff_reads_it(tmp_path: Path, compression: str, dtype: str) -> None:
+    """By the predictor of libtiff, which programs of the field use."""
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    frames = noise(dtype, (3, 12, 17))
+    with (
+        open_frames(write_npy(tmp_path / "in.npy", np.zeros((3, 12, 17), "u1"))) as source,
+        create_writer(
+            tmp_path / "out.tif", source, frames.dtype, count=3, label=LABEL, compression=compression
+        ) as writer,
+    ):
+        writer.write(frames)
+    with pillow.open(tmp_path / "out.tif") as image:
+        for index, frame in enumerate(frames):
+            image.seek(index)
+            assert np.array_equal(np.asarray(image), frame)
+
+
+@pytest.mark.parametrize("order", [[2, 1, 0], [1, 0, 2], [0, 2, 1]])
+def test_compressed_frames_wait_for_those_before_them(tmp_path: Path, order: list[int]) -> None:
+    frames = noise("float32", (3, *SHAPE))
+    results = []
+    with open_frames(write_npy(tmp_path / "in.npy", frames)) as source:
+        for places in ([0, 1, 2], order):
+            path = tmp_path / f"{places}.tif"
+            with create_writer(
+                path, source, frames.dtype, count=3, label=LABEL, compression="zstd"
+            ) as writer:
+                done: set[int] = set()
+                for place in places:
+                    writer.write(frames[place : place + 1], place)
+                    done.add(place)
+                    first = next(index for index in range(4) if index not in done)
+                    assert writer.waiting == len(done) - first
+            results.append(path.read_bytes())
+    assert results[0] == results[1]
+
+
+def test_rows_cannot_be_compressed(tmp_path: Path) -> None:
+    with open_frames(write_npy(tmp_path / "in.npy", np.zeros((1, 8, 8), "f4"))) as source:
+        writer = create_writer(
+            tmp_path / "out.tif", source, np.float32, count=1, label=LABEL, compression="zstd"
+        )
+        with pytest.raises(ValueError, match="only whole frames can be compressed, not 3 rows"):
+            writer.write(np.zeros((1, 3, 8), "f4"))
+        writer.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("policy", ["neutral", "interpolate"])
+@flips
+def test_threads_do_not_change_a_bit_of_compressed_files(
+    tmp_path: Path, sensor: Sensor, compression: Any, policy: Any
+) -> None:
+    frames = frames_of(60, SHAPE, "u2", seed=1)
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for name, part in (("a", frames[:50]), ("b", frames[50:59]), ("c", frames[59:])):
+        write_mrc(folder / f"{name}.mrc", part)
+    results = [
+        [
+            path.read_bytes()
+            for path in camnorm.correct(
+                folder,
+                sensor,
+                tmp_path / f"{threads}",
+                format="tiff",
+                compression=compression,
+                bad_policy=policy,
+                threads=threads,
+            )
+        ]
+        for threads in (1, 2, 7)
+    ]
+    assert results[0] == results[1] == results[2]
+    written = np.concatenate([tifffile.imread(tmp_path / "2" / f"{n}.tif").ravel() for n in "abc"])
+    expected = sensor.correction(bad_policy=policy).apply(frames)[:, ::-1]
+    assert np.array_equal(written, expected.ravel())
+
+
+def test_frames_that_wait_are_few(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the first frame takes longer than all others."""
+    encode = CompressedTiffWriter._encode
+    most = 0
+    lock = threading.Lock()
+    first = sensor.correction().apply(frames[0])
+
+    def slow(self: CompressedTiffWriter, frame: np.ndarray) -> bytes:
+        nonlocal most
+        if np.array_equal(frame, first):
+            time.sleep(0.3)
+        with lock:
+            most = max(most, self.waiting)
+        return encode(self, frame)
+
+    monkeypatch.setattr(CompressedTiffWriter, "_encode", slow)
+    monkeypatch.setattr(camnorm.movies, "_BYTES", 1)
+    path = write_tiff(tmp_path / "a.tif", np.concatenate([frames, np.tile(frames[1:], (9, 1, 1))]))
+    (target,) = camnorm.correct(path, sensor, tmp_path / "out", compression="zstd", threads=3)
+    assert 0 < most <= 3 + 2
+    with tifffile.TiffFile(target) as tiff:
+        assert len(tiff.pages) == 111
+
+
+def test_a_frame_that_cannot_be_read_stops_those_that_wait(
+    tmp_path: Path, sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camnorm.movies, "_BYTES", 1)
+    path = write_tiff(tmp_path / "a.tif", frames_of(40, SHAPE, "u2"), compression="zstd")
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[2].dataoffsets[0]
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 4)
+    with pytest.raises(camnorm.FormatError, match=r"a\.tif, frame 2: cannot be read"):
+        camnorm.correct(path, sensor, tmp_path / "out", compression="zstd", strict=True, threads=4)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_compressed_tiff_that_might_come_to_4_gigabytes_is_big(tmp_path: Path) -> None:
+    with open_frames(write_npy(tmp_path / "in.npy", np.zeros((1, 2, 2), "u1"))) as source:
+        for count, version in ((2**31 // 1200, 42), (2**31 // 1040, 43)):
+            path = tmp_path / "out.tif"
+            writer = create_writer(path, source, np.float32, count=count, label=LABEL, compression="zstd")
+            writer.write(np.zeros((1, 2, 2), "f4"))
+            (temporary,) = tmp_path.glob(".out.tif.*")
+            writer._file.flush()
+            assert struct.unpack("<H", temporary.read_bytes()[2:4]) == (version,)
+            writer.discard()
+
+
+def test_mrc_files_are_not_compressed(tmp_path: Path, movie: Path, sensor: Sensor) -> None:
+    for options in ({}, {"format": "mrc"}):
+        with pytest.raises(ValueError, match=r"^MRC files are not compressed by zstd: only TIFF files are$"):
+            camnorm.correct(movie, sensor, tmp_path / "out", compression="zstd", **options)
+    assert not (tmp_path / "out").exists()
+
+
+# --- formats
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "wanted", "expected"),
+    [
+        ("a/b.mrcs", "MRC", "mrc", "a/b.mrcs"),
+        ("a/b.mrcs", "MRC", "tiff", "a/b.tif"),
+        ("a/b.tiff", "TIFF", "mrc", "a/b.mrc"),
+        ("a/b.c.tiff", "TIFF", "tiff", "a/b.c.tiff"),
+        ("a/b.c.npy", "NPY", "mrc", "a/b.c.mrc"),
+    ],
+)
+def test_name_of_the_target(name: str, kind: str, wanted: str, expected: str) -> None:
+    assert target_name(name, kind, wanted) == Path(expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("suffix", "wanted"), [(".mrc", "tiff"), (".tif", "mrc"), (".npy", "mrc")])
+@saturates
+@flips
+def test_other_formats(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, dtype: str, suffix: str, wanted: Any
+) -> None:
+    write = {".mrc": write_mrc, ".tif": write_tiff, ".npy": write_npy}[suffix]
+    path = write(tmp_path / f"m{suffix}", frames)
+    (target,) = camnorm.correct(path, sensor, tmp_path / "out", dtype=dtype, format=wanted)
+    pixels = tifffile.imread(target) if wanted == "tiff" else mrcfile.read(target)
+    expected = sensor.correction().apply(frames, dtype=dtype)
+    assert np.array_equal(pixels, expected if suffix == ".npy" else expected[:, ::-1])
+    if wanted == "mrc":
+        assert pixels.dtype == {"uint8": "uint16"}.get(dtype, dtype)
+        if dtype != "float16":  # of which mrcfile takes the squares in float16
+            assert mrcfile.validate(target, print_file=sys.stdout)
+
+
+def test_turned_rows_are_told_once(tmp_path: Path, sensor: Sensor, frames: np.ndarray) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_tiff(tmp_path / "in" / f"{name}.tif", frames)
+    with pytest.warns(UserWarning, match=FLIPPED) as warned:
+        camnorm.correct(tmp_path / "in", sensor, tmp_path / "out", format="mrc")
+    assert len(warned) == 1
+    # There and back they are as they were; and nothing is turned that stays what it is.
+    with pytest.warns(UserWarning, match=FLIPPED):
+        camnorm.correct(tmp_path / "out", sensor, tmp_path / "back", format="tiff")
+    camnorm.correct(tmp_path / "in", sensor, tmp_path / "same", format="tiff")
+    once = tifffile.imread(tmp_path / "same" / "a.tif")
+    assert np.array_equal(once, mrcfile.read(tmp_path / "out" / "a.mrc")[:, ::-1])
+
+
+@flips
+def test_rows_of_long_movies_are_turned_too(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camnorm.movies, "_FRAMES", 2)
+    monkeypatch.setattr(camnorm.movies, "_BYTES", 2 * 3 * 66)
+    (target,) = camnorm.correct(movie, sensor, tmp_path / "out", format="tiff", threads=2)
+    assert np.array_equal(tifffile.imread(target)[:, ::-1], sensor.correction().apply(frames))
+
+
+@flips
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("pixel_size", [1.5, 0.8351, 12345.678, 0.05])
+def test_pixel_size_crosses_formats(
+    tmp_path: Path, sensor: Sensor, movie: Path, pixel_size: float, compression: Any
+) -> None:
+    with mrcfile.open(movie, "r+") as mrc:
+        mrc.voxel_size = pixel_size
+    (tiff_path,) = camnorm.correct(movie, sensor, tmp_path / "out", format="tiff", compression=compression)
+    with tifffile.TiffFile(tiff_path) as tiff:
+        for page in tiff.pages:
+            tags = page.tags
+            assert tags["ResolutionUnit"].value.name == "CENTIMETER"
+            for name in ("XResolution", "YResolution"):
+                numerator, denominator = tags[name].value
+                assert 1e8 * denominator / numerator == pytest.approx(pixel_size, rel=1e-6)
+    with open_frames(tiff_path) as source:
+        assert source.metadata["pixel_size"] == pytest.approx(pixel_size, rel=1e-6)
+    (mrc_path,) = camnorm.correct(tiff_path, sensor, tmp_path / "back", format="mrc")
+    with mrcfile.open(mrc_path) as mrc:
+        header = mrc.header
+        assert (header.ispg, header.mx, header.my, header.mz, header.nz) == (0, 11, 13, 1, 12)
+        assert header.cella.x == pytest.approx(11 * pixel_size, rel=1e-6)
+        assert header.cella.y == pytest.approx(13 * pixel_size, rel=1e-6)
+        assert float(mrc.voxel_size.z) == pytest.approx(pixel_size, rel=1e-6)
+        assert mrc.get_labels() == [f"camnorm {camnorm.__version__}: a posteriori corrected, 12 frames"]
+
+
+@pytest.mark.parametrize("pixel_size", [0.001, 1e9])
+def test_pixel_size_beyond_the_tags_is_left_out(
+    tmp_path: Path, movie: Path, frames: np.ndarray, pixel_size: float
+) -> None:
+    with mrcfile.open(movie, "r+") as mrc:
+        mrc.voxel_size = pixel_size
+    with (
+        open_frames(movie) as source,
+        create_writer(tmp_path / "o.tif", source, np.uint16, count=12, label=LABEL, wanted="tiff") as writer,
+    ):
+        writer.write(frames)
+    with open_frames(tmp_path / "o.tif") as again:
+        assert "pixel_size" not in again.metadata
+
+
+def test_mrc_holds_no_colours(tmp_path: Path) -> None:
+    with (
+        open_frames(write_npy(tmp_path / "in.npy", np.zeros((2, 8, 8, 3), "u1"))) as source,
+        pytest.raises(ValueError, match=r"^an MRC file cannot hold colour frames: choose TIFF$"),
+    ):
+        create_writer(tmp_path / "o.mrc", source, np.float32, count=2, label=LABEL, wanted="mrc")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+# --- pixel types
+
+
+def test_bytes_of_mrc_are_marked_as_signed(tmp_path: Path, movie: Path) -> None:
+    pixels = noise("int8", (12, *SHAPE))
+    # Made from a file that says of its own bytes that they are unsigned.
+    write_mrc(movie, pixels.view("u1"))
+    with open_frames(movie) as source:
+        assert source.dtype == np.uint8
+        with create_writer(tmp_path / "o.mrc", source, np.int8, count=12, label=LABEL) as writer:
+            writer.write(pixels)
+    assert np.array_equal(mrcfile.read(tmp_path / "o.mrc"), pixels)
+    assert (tmp_path / "o.mrc").read_bytes()[152:160] == struct.pack("<ii", 1146047817, 1)
+    with open_frames(tmp_path / "o.mrc") as again:
+        assert np.array_equal(again.read(0, 12), pixels)
+
+
+@flips
+@pytest.mark.parametrize("wanted", ["mrc", "tiff"])
+@pytest.mark.parametrize("targets", [{}, {"target_mean": 3, "target_sigma": 0.25}])
+def test_scaled_int16(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, movie: Path, wanted: Any, targets: dict[str, float]
+) -> None:
+    (target,) = camnorm.correct(
+        movie, sensor, tmp_path / "out", dtype="int16", scale="auto", format=wanted, **targets
+    )
+    with open_frames(target) as source:
+        assert source.dtype == np.int16
+        scale, offset = source.metadata["scale"], source.metadata["offset"]
+        pixels = source.read(0, 12)
+    correction = sensor.correction(**targets)
+    assert scale == pytest.approx(32767 / 40 / correction.target_sigma, rel=1e-12)
+    assert offset == pytest.approx(-correction.target_mean * scale, rel=1e-12)
+    values = correction.apply(frames, dtype="float64")
+    if wanted == "tiff":
+        values = values[:, ::-1]
+    assert np.abs(pixels - (values * scale + offset)).max() <= 0.5 + 1e-9
+    text = f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
+    if wanted == "mrc":
+        with mrcfile.open(target) as mrc:
+            assert mrc.get_labels()[-1] == text
+            assert mrc.get_labels()[-2].endswith("a posteriori corrected, 12 frames")
+    else:
+        with tifffile.TiffFile(target) as tiff:
+            assert tiff.pages[0].description.splitlines()[-1] == text
+
+
+def test_scaled_pixels_that_saturate(tmp_path: Path, sensor: Sensor, frames: np.ndarray) -> None:
+    frames[0, 0, 0] = 60000
+    with pytest.warns(UserWarning, match=r"^1 pixels .* lay outside int16 and were saturated: float32 holds"):
+        (target,) = camnorm.correct(
+            write_npy(tmp_path / "a.npy", frames), sensor, tmp_path / "out", dtype="int16", scale="auto"
+        )
+    assert tifffile.imread(target)[0, 0, 0] == 32767
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "int8"])
+def test_only_int16_is_scaled(tmp_path: Path, sensor: Sensor, movie: Path, dtype: str) -> None:
+    with pytest.raises(ValueError, match=f"^pixels are scaled to int16 only, not to {dtype}$"):
+        camnorm.correct(movie, sensor, tmp_path / "out", dtype=dtype, scale="auto")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["camnorm_scale=x camnorm_offset=1", "camnorm_scale=1", "camnorm"])
+def test_notes_that_say_nothing_of_scales(tmp_path: Path, text: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise("uint8", SHAPE), description=text, metadata=None)
+    with open_frames(tmp_path / "a.tif") as source:
+        assert "scale" not in source.metadata
+
+
+def test_labels_of_a_full_header_give_way(tmp_path: Path, movie: Path, frames: np.ndarray) -> None:
+    with mrcfile.open(movie, "r+") as mrc:
+        for number in range(mrc.header.nlabl, 10):
+            mrc.add_label(f"label {number}")
+        labels = mrc.get_labels()
+    with (
+        open_frames(movie) as source,
+        create_writer(tmp_path / "o.mrc", source, np.uint16, count=12, label="one\ntwo") as writer,
+    ):
+        writer.write(frames)
+    with mrcfile.open(tmp_path / "o.mrc") as mrc:
+        assert mrc.get_labels() == [*labels[:8], "one", "two"]
+
+
+# --- other programs
+
+
+@pytest.mark.skipif(not shutil.which("relion_image_handler"), reason="RELION is not installed")
+@flips
+@saturates
+@pytest.mark.parametrize("dtype", ["float32", "int16", "uint16", "int8", "uint8"])
+@pytest.mark.parametrize(
+    ("wanted", "compression"),
+    [("mrc", "none"), ("tiff", "none"), ("tiff", "lzw"), ("tiff", "deflate"), ("tiff", "zstd")],
+)
+def test_relion_reads_it(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, movie: Path, dtype: str, wanted: Any, compression: Any
+) -> None:
+    """Whole, in this order, the right way up, and with the pixel size."""
+    (target,) = camnorm.correct(
+        movie, sensor, tmp_path / "out", dtype=dtype, format=wanted, compression=compression
+    )
+    converted = tmp_path / "converted.mrcs"
+    name = f"{target}:mrcs" if wanted == "mrc" else str(target)
+    expected = sensor.correction().apply(frames, dtype=dtype)
+    for index in (0, 11):
+        image = f"{index + 1:06d}@{name}"
+        command = ["relion_image_handler", "--i", image, "--o", str(converted), "--multiply_constant", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        with mrcfile.open(converted, permissive=True) as mrc:
+            assert np.array_equal(np.squeeze(mrc.data), expected[index])
+            assert float(mrc.voxel_size.x) == pytest.approx(1.5, rel=1e-6)
+        converted.unlink()
