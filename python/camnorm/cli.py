@@ -550,6 +550,9 @@ def correct(
             "or nan.",
         ),
     ] = _BadPolicy.neutral,
+    sum_frames: Annotated[
+        bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
     threads: _Threads = None,
@@ -572,6 +575,7 @@ def correct(
                 target_mean=target_mean,
                 target_sigma=target_sigma,
                 bad_policy=bad_policy.value,
+                sum_frames=sum_frames,
                 overwrite=overwrite,
                 strict=strict,
                 threads=threads,

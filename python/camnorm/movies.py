@@ -9,8 +9,9 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import LifoQueue
@@ -64,6 +65,7 @@ def correct(
     target_mean: float | None = None,
     target_sigma: float | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+    sum_frames: bool = False,
     overwrite: bool = False,
     strict: bool = False,
     threads: int | None = None,
@@ -101,6 +103,9 @@ def correct(
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1).
     bad_policy : {"neutral", "interpolate", "nan"}
         What pixels that never change become; see `Correction`.
+    sum_frames : bool
+        Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
+        and rounded once.
     overwrite : bool
         Replace files that are there.
     strict : bool
@@ -123,8 +128,8 @@ def correct(
         If a target is there already or is an input, or two inputs would be written to one (nothing is
         written then), or if not a single file could be corrected.
     ValueError
-        If `dtype` cannot be written, or a target, `scale` or `bad_policy` does not suit it; if files of the
-        format are not compressed that way.
+        If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if
+        files of the format are not compressed that way.
     OSError
         If a file cannot be written.
     """
@@ -135,6 +140,8 @@ def correct(
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
     if scale is not None and dtype != np.int16:
         raise ValueError(f"pixels are scaled to int16 only, not to {dtype}")
+    if sum_frames and dtype != np.float32:
+        raise ValueError(f"sums are written as float32, not {dtype}")
     workers = _core.resolve_threads(threads)
     files = expand_inputs(inputs)
     targets = _targets(files, Path(out_dir), format, compression, overwrite)
@@ -145,7 +152,7 @@ def correct(
     if scale is not None:
         correction, note = _scaled(sensor, correction, bad_policy)
         label += "\n" + note
-    output = _Output(dtype, format, compression, label, overwrite)
+    output = _Output(dtype, format, compression, label, sum_frames, overwrite)
     corrector = _Corrector(files, targets, correction, bad_policy, output, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
@@ -156,7 +163,7 @@ def correct(
                 if isinstance(result, _Corrected):
                     result.writer.commit()
                     written.append(targets[number])
-                    frames += result.writer.count
+                    frames += result.frames
                     pixels += result.bytes
                 elif strict:
                     raise result
@@ -199,7 +206,12 @@ class _Output(NamedTuple):
     format: str
     compression: str
     label: str
+    sum_frames: bool
     overwrite: bool
+
+    def label_of(self, source: FrameSource) -> str:
+        """What is noted in the file that is made from a source."""
+        return self.label + (f"\nsum of {source.count} frames" if self.sum_frames else "")
 
 
 @dataclass(frozen=True)
@@ -207,6 +219,7 @@ class _Corrected:
     """A file that only has to be put in its place."""
 
     writer: FrameWriter
+    frames: int
     bytes: int
     """Of the pixels as they were read."""
 
@@ -287,24 +300,56 @@ class _Corrector:
                 self._targets[number],
                 source,
                 self._output.dtype,
-                count=source.count,
-                label=self._output.label,
+                count=1 if self._output.sum_frames else source.count,
+                label=self._output.label_of(source),
                 wanted=self._output.format,
                 compression=self._output.compression,
                 overwrite=self._output.overwrite,
             )
             try:
-                left = len(self._files) - number
-                self._correct_frames(source, writer, threads=math.ceil(self._threads / left))
+                threads = math.ceil(self._threads / (len(self._files) - number))
+                if self._output.sum_frames:
+                    self._write_sum(source, writer, threads)
+                else:
+                    self._correct_frames(source, writer, threads)
                 writer.finish()
             except BaseException:
                 writer.discard()
                 raise
-        return _Corrected(writer, source.count * math.prod(source.shape) * source.dtype.itemsize)
+        return _Corrected(
+            writer, source.count, source.count * math.prod(source.shape) * source.dtype.itemsize
+        )
 
     def _correct_frames(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
         whole_frames = self._whole_frames or writer.whole_frames
-        blocks = deque(self._blocks(source, whole_frames))
+        self._share(
+            self._blocks(source, whole_frames),
+            partial(self._correct_block, source, writer),
+            threads,
+            # Blocks are begun in order: the thread that all others wait for is at work.
+            ready=lambda: writer.waiting < self._threads,
+        )
+
+    def _write_sum(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
+        """Write the sum of the corrected frames: by Eq. (2), their number times the corrected mean."""
+        sums = np.zeros(source.shape)
+        self._share(self._parts(source), partial(self._add_block, source, sums), threads)
+        mean = sums[np.newaxis]
+        mean /= source.count
+        self._correction.apply(mean, out=mean, threads=threads)
+        mean *= source.count
+        with np.errstate(over="ignore"):
+            writer.write(mean.astype(self._output.dtype))
+
+    def _share(
+        self,
+        blocks: Iterable[_Block],
+        do: Callable[[_Block, _Buffer, _Buffer], None],
+        threads: int,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Do all blocks of a file in several threads: the next one as soon as it is ready."""
+        blocks = deque(blocks)
         failed: list[tuple[_Block, Exception]] = []
         active = 0
 
@@ -316,11 +361,10 @@ class _Corrector:
             with suppress(IndexError):
                 while not self._stopped:
                     with self._changed:
-                        # Blocks are begun in order: the thread that all others wait for is at work.
-                        self._changed.wait_for(lambda: writer.waiting < self._threads or not blocks)
+                        self._changed.wait_for(lambda: ready() or not blocks)
                         block = blocks.popleft()
                     try:
-                        self._correct_block(source, writer, block, *buffers)
+                        do(block, *buffers)
                     except Exception as error:
                         failed.append((block, error))
                         blocks.clear()
@@ -355,6 +399,29 @@ class _Corrector:
     def _rows(self, source: FrameSource, frames: int) -> int:
         """Rows of so many frames to work on at a time."""
         return min(max(1, _BYTES // (frames * self._row_bytes(source))), source.shape[0])
+
+    def _parts(self, source: FrameSource) -> Iterator[_Block]:
+        """Blocks of which each pixel is added up in one order, so that threads do not change its sum."""
+        height = source.shape[0]
+        if source.offsets is not None:
+            rows = self._rows(source, min(_FRAMES, source.count))
+            for row in range(0, height, rows):
+                yield _Block(0, source.count, row, min(row + rows, height))
+        elif source.dtype.kind == "f":
+            yield _Block(0, source.count, 0, height)
+        else:  # whose sums are exact in any order
+            yield from self._blocks(source, whole_frames=True)
+
+    def _add_block(
+        self, source: FrameSource, sums: npt.NDArray[np.float64], block: _Block, into: _Buffer, out: _Buffer
+    ) -> None:
+        step = 1 if source.offsets is None else _FRAMES
+        for start in range(block.start, block.stop, step):
+            part = block._replace(start=start, stop=min(start + step, block.stop))
+            frames = _read(source, part, into)
+            # Blocks of frames share their sums, those of rows do not.
+            with self._changed if source.offsets is None else nullcontext():
+                _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 
     def _row_bytes(self, source: FrameSource) -> int:
         """Bytes of a row, as it is read and as it is written."""

@@ -424,6 +424,85 @@ def test_labels_of_a_full_header_give_way(tmp_path: Path, movie: Path, frames: n
         assert mrc.get_labels() == [*labels[:8], "one", "two"]
 
 
+# --- sums
+
+
+def written_as(path: Path, frames: np.ndarray, kind: str) -> Path:
+    if kind == "mrc":
+        return write_mrc(path.with_suffix(".mrc"), frames)
+    return write_tiff(path.with_suffix(".tif"), frames, compression=None if kind == "tiff" else "zlib")
+
+
+@pytest.mark.parametrize("policy", ["neutral", "interpolate", "nan"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("kind", ["mrc", "tiff", "compressed"])
+def test_sum(
+    tmp_path: Path, sensor: Sensor, kind: str, dtype: str, policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camnorm.movies, "_BYTES", 1000)
+    frames = frames_of(41, SHAPE, dtype, seed=2)
+    path = written_as(tmp_path / "a", frames, kind)
+    one = written_as(tmp_path / "b", frames[:1], kind)
+    results = []
+    for threads in (1, 2, 7):
+        written = camnorm.correct(
+            [path, one], sensor, tmp_path / f"{threads}", sum_frames=True, bad_policy=policy, threads=threads
+        )
+        results.append([path.read_bytes() for path in written])
+    assert results[0] == results[1] == results[2]
+    correction = sensor.correction(bad_policy=policy)
+    for target, part in zip(written, (frames, frames[:1]), strict=True):
+        with open_frames(target) as source:
+            assert source.count == 1
+            assert source.dtype == np.float32
+            pixels = source.read(0)[0]
+        # The corrected frames added up with more digits than they have.
+        expected = correction.apply(part, dtype="float64").astype(np.longdouble).sum(0)
+        np.testing.assert_allclose(pixels, expected.astype("f4"), rtol=6e-8)
+        note = f"sum of {len(part)} frames"
+        if kind == "mrc":
+            with mrcfile.open(target) as mrc:
+                assert mrc.get_labels()[-1] == note
+                assert float(mrc.voxel_size.x) == pytest.approx(1.5)
+                assert mrc.header.nz == mrc.header.mz == 1
+            assert mrcfile.validate(target, print_file=sys.stdout) or policy == "nan"
+        else:
+            with tifffile.TiffFile(target) as tiff:
+                assert tiff.pages[0].description.splitlines()[-1] == note
+
+
+@flips
+def test_sum_in_another_format(tmp_path: Path, sensor: Sensor, movie: Path, frames: np.ndarray) -> None:
+    (target,) = camnorm.correct(
+        movie, sensor, tmp_path / "out", sum_frames=True, format="tiff", compression="deflate"
+    )
+    expected = sensor.correction().apply(frames, dtype="float64").sum(0)
+    np.testing.assert_allclose(tifffile.imread(target)[::-1], expected, rtol=6e-8)
+
+
+def test_sum_tells_of_all_frames(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
+    reports: list[Any] = []
+    camnorm.correct(movie, sensor, tmp_path / "out", sum_frames=True, progress=reports.append)
+    assert (reports[-1].done, reports[-1].frames, reports[-1].bytes) == (1, 12, 12 * 286)
+
+
+def test_sum_of_a_movie_that_cannot_be_read(tmp_path: Path, sensor: Sensor) -> None:
+    path = write_tiff(tmp_path / "a.tif", frames_of(40, SHAPE, "u2"), compression="zstd")
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[7].dataoffsets[0]
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 4)
+    with pytest.raises(camnorm.FormatError, match=r"a\.tif, frame 7: cannot be read"):
+        camnorm.correct(path, sensor, tmp_path / "out", sum_frames=True, strict=True, threads=3)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_sums_are_float32(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
+    with pytest.raises(ValueError, match=r"^sums are written as float32, not int16$"):
+        camnorm.correct(movie, sensor, tmp_path / "out", sum_frames=True, dtype="int16")
+
+
 # --- other programs
 
 
