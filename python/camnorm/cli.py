@@ -553,6 +553,12 @@ def correct(
     sum_frames: Annotated[
         bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
     ] = False,
+    virtual: Annotated[
+        bool,
+        typer.Option(
+            "--virtual", help="Write small files, NAME.camnorm.json, that are read as the corrected frames."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
     threads: _Threads = None,
@@ -576,6 +582,7 @@ def correct(
                 target_sigma=target_sigma,
                 bad_policy=bad_policy.value,
                 sum_frames=sum_frames,
+                virtual=virtual,
                 overwrite=overwrite,
                 strict=strict,
                 threads=threads,

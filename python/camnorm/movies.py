@@ -24,9 +24,11 @@ from . import _core
 from .correction import Correction
 from .errors import Error, FormatError
 from .io import (
+    AtomicFile,
     FrameSource,
     FrameWriter,
     InputFile,
+    ReadOptions,
     check_compression,
     create_writer,
     expand_inputs,
@@ -66,6 +68,7 @@ def correct(
     target_sigma: float | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     sum_frames: bool = False,
+    virtual: bool = False,
     overwrite: bool = False,
     strict: bool = False,
     threads: int | None = None,
@@ -106,6 +109,10 @@ def correct(
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.
+    virtual : bool
+        Write no pixels, but for each file a small manifest, ``.camnorm.json``, that `open_frames` and all
+        commands read as the corrected frames, to the bit; and one file of the correction that all of them
+        name. A file that has changed since is refused.
     overwrite : bool
         Replace files that are there.
     strict : bool
@@ -140,11 +147,17 @@ def correct(
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
     if scale is not None and dtype != np.int16:
         raise ValueError(f"pixels are scaled to int16 only, not to {dtype}")
+    if virtual and (format != "same" or compression != "none" or sum_frames):
+        raise ValueError("manifests hold no pixels: they have no format, compression or sum")
     if sum_frames and dtype != np.float32:
         raise ValueError(f"sums are written as float32, not {dtype}")
     workers = _core.resolve_threads(threads)
     files = expand_inputs(inputs)
-    targets = _targets(files, Path(out_dir), format, compression, overwrite)
+    if virtual:
+        names = [file.relative.with_name(f"{file.relative.name}.camnorm.json") for file in files]
+    else:
+        names = _names(files, format, compression)
+    targets = _targets(files, names, Path(out_dir), overwrite)
     if not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
@@ -152,7 +165,12 @@ def correct(
     if scale is not None:
         correction, note = _scaled(sensor, correction, bad_policy)
         label += "\n" + note
-    output = _Output(dtype, format, compression, label, sum_frames, overwrite)
+    saved = None
+    if virtual:
+        from .io.virtual import save_correction
+
+        saved = save_correction(Path(out_dir), correction._core)
+    output = _Output(dtype, format, compression, label, sum_frames, saved, overwrite)
     corrector = _Corrector(files, targets, correction, bad_policy, output, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
@@ -207,6 +225,8 @@ class _Output(NamedTuple):
     compression: str
     label: str
     sum_frames: bool
+    correction: Path | None
+    """If only manifests are written: the file that they name."""
     overwrite: bool
 
     def label_of(self, source: FrameSource) -> str:
@@ -218,7 +238,7 @@ class _Output(NamedTuple):
 class _Corrected:
     """A file that only has to be put in its place."""
 
-    writer: FrameWriter
+    writer: FrameWriter | AtomicFile
     frames: int
     bytes: int
     """Of the pixels as they were read."""
@@ -296,6 +316,8 @@ class _Corrector:
     def _correct_file(self, number: int) -> _Corrected:
         path = self._files[number].path
         with _open(path, self._correction.shape) as source:
+            if self._output.correction is not None:
+                return self._write_manifest(source, self._targets[number], self._output.correction)
             writer = create_writer(
                 self._targets[number],
                 source,
@@ -319,6 +341,17 @@ class _Corrector:
         return _Corrected(
             writer, source.count, source.count * math.prod(source.shape) * source.dtype.itemsize
         )
+
+    def _write_manifest(self, source: FrameSource, target: Path, correction: Path) -> _Corrected:
+        from .io.virtual import write_manifest
+
+        output = self._output
+        if source.format == "camnorm manifest":
+            raise FormatError(source.path, "is a manifest of corrected frames already")
+        manifest = write_manifest(
+            target, source, ReadOptions(), output.dtype, correction, output.label, output.overwrite
+        )
+        return _Corrected(manifest, source.count, 0)
 
     def _correct_frames(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
         whole_frames = self._whole_frames or writer.whole_frames
@@ -500,11 +533,9 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
         raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
 
-def _targets(
-    files: Sequence[InputFile], folder: Path, wanted: str, compression: str, overwrite: bool
-) -> list[Path]:
-    """Where each result goes; found out, and all conflicts with it, before the first frame is read."""
-    targets: dict[Path, Path] = {}
+def _names(files: Sequence[InputFile], wanted: str, compression: str) -> list[Path]:
+    """What each result is called."""
+    names = []
     flipped = False
     for file in files:
         name = file.relative
@@ -513,6 +544,19 @@ def _targets(
             check_compression(written, compression)
             flipped |= is_flipped(source.format, written)
             name = target_name(name, source.format, wanted)
+        names.append(name)
+    if flipped:
+        warnings.warn(
+            "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",
+            stacklevel=3,
+        )
+    return names
+
+
+def _targets(files: Sequence[InputFile], names: Sequence[Path], folder: Path, overwrite: bool) -> list[Path]:
+    """Where each result goes; all conflicts with it are found before the first frame is read."""
+    targets: dict[Path, Path] = {}
+    for file, name in zip(files, names, strict=True):
         target = folder / name
         if target in targets:
             raise Error(f"{targets[target]} and {file.path} would both be written to {target}")
@@ -525,11 +569,6 @@ def _targets(
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
-    if flipped:
-        warnings.warn(
-            "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",
-            stacklevel=3,
-        )
     return list(targets)
 
 

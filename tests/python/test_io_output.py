@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import struct
 import subprocess
@@ -20,7 +22,7 @@ import camnorm
 from camnorm import Sensor
 from camnorm.io import create_writer, open_frames, target_name
 from camnorm.io.tiff import CompressedTiffWriter
-from image_sets import frames_of, write_mrc, write_npy, write_tiff
+from image_sets import cut, frames_of, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)
 LABEL = "camnorm 0.1.0: a posteriori corrected, 12 frames"
@@ -501,6 +503,217 @@ def test_sum_of_a_movie_that_cannot_be_read(tmp_path: Path, sensor: Sensor) -> N
 def test_sums_are_float32(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
     with pytest.raises(ValueError, match=r"^sums are written as float32, not int16$"):
         camnorm.correct(movie, sensor, tmp_path / "out", sum_frames=True, dtype="int16")
+
+
+# --- manifests
+
+
+def same_in_both(written: Path, manifest: Path) -> None:
+    with open_frames(written) as plain, open_frames(manifest) as virtual:
+        assert virtual.format == "camnorm manifest"
+        assert (virtual.shape, virtual.count, virtual.dtype) == (plain.shape, plain.count, plain.dtype)
+        assert virtual.read(0, 12).tobytes() == plain.read(0, 12).tobytes()
+        assert virtual.read(5).tobytes() == plain.read(5).tobytes()
+        assert virtual.metadata.get("pixel_size") == plain.metadata.get("pixel_size")
+
+
+@saturates
+@pytest.mark.parametrize("policy", ["neutral", "interpolate", "nan"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("suffix", [".mrc", ".tif"])
+def test_manifests_give_what_is_written(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, dtype: str, policy: Any, suffix: str
+) -> None:
+    if policy == "nan" and not dtype.startswith("float"):
+        pytest.skip("there are no NaN among integers")
+    path = (
+        write_mrc(tmp_path / "a.mrc", frames) if suffix == ".mrc" else write_tiff(tmp_path / "a.tif", frames)
+    )
+    if (suffix, dtype) == (".mrc", "uint8"):
+        pytest.skip("MRC holds it as uint16")
+    options: dict[str, Any] = {"dtype": dtype, "bad_policy": policy, "target_sigma": 9.25}
+    (written,) = camnorm.correct(path, sensor, tmp_path / "out", **options)
+    (manifest,) = camnorm.correct(path, sensor, tmp_path / "virtual", virtual=True, **options)
+    assert manifest == tmp_path / "virtual" / f"a{suffix}.camnorm.json"
+    same_in_both(written, manifest)
+
+
+def test_scaled_manifest(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
+    options: dict[str, Any] = {"dtype": "int16", "scale": "auto"}
+    (written,) = camnorm.correct(movie, sensor, tmp_path / "out", **options)
+    (manifest,) = camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True, **options)
+    same_in_both(written, manifest)
+    with open_frames(written) as plain, open_frames(manifest) as virtual:
+        for name in ("scale", "offset"):
+            assert virtual.metadata[name] == plain.metadata[name]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, sensor: Sensor, movie: Path) -> Path:
+    (path,) = camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
+    return path
+
+
+def correction_of(manifest: Path) -> Path:
+    (path,) = manifest.parent.glob("correction-*.camnorm")
+    return path
+
+
+def test_manifests_are_inputs(tmp_path: Path, sensor: Sensor, frames: np.ndarray) -> None:
+    movies = tmp_path / "in"
+    for name, part in (("a", frames[:5]), ("sub/b", frames[5:])):
+        (movies / name).parent.mkdir(exist_ok=True, parents=True)
+        write_mrc(movies / f"{name}.mrc", part)
+    written = camnorm.correct(movies, sensor, tmp_path / "virtual", virtual=True)
+    assert [path.relative_to(tmp_path / "virtual").as_posix() for path in written] == [
+        "a.mrc.camnorm.json",
+        "sub/b.mrc.camnorm.json",
+    ]
+    assert len(list((tmp_path / "virtual").iterdir())) == 3  # a correction, which all have in common
+    camnorm.correct(movies, sensor, tmp_path / "plain")
+    virtual, plain = (camnorm.measure(tmp_path / name, screen="off") for name in ("virtual", "plain"))
+    assert virtual.count == plain.count == 12
+    assert np.array_equal(virtual.mean, plain.mean)
+    assert np.array_equal(virtual.sigma, plain.sigma)
+    with pytest.raises(camnorm.Error, match="is a manifest of corrected frames already"):
+        camnorm.correct(tmp_path / "virtual", sensor, tmp_path / "twice", virtual=True, strict=True)
+
+
+def test_corrections_do_not_replace_each_other(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
+    (first,) = camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
+    other = write_mrc(tmp_path / "other.mrc", np.ones((12, *SHAPE), "u2"))
+    camnorm.correct(other, sensor, tmp_path / "virtual", virtual=True, target_sigma=7)
+    assert len(list((tmp_path / "virtual").glob("correction-*"))) == 2
+    camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True, overwrite=True)
+    assert len(list((tmp_path / "virtual").glob("correction-*"))) == 2
+    (written,) = camnorm.correct(movie, sensor, tmp_path / "out")
+    same_in_both(written, first)
+    with pytest.raises(camnorm.Error, match="is there already"):
+        camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
+
+
+def test_movie_and_manifest_that_are_moved_together(
+    tmp_path: Path, sensor: Sensor, movie: Path, manifest: Path
+) -> None:
+    (written,) = camnorm.correct(movie, sensor, tmp_path / "out")
+    (tmp_path / "elsewhere").mkdir()
+    movie.rename(tmp_path / "elsewhere" / movie.name)
+    manifest.parent.rename(tmp_path / "elsewhere" / "virtual")
+    same_in_both(written, tmp_path / "elsewhere" / "virtual" / manifest.name)
+
+
+def test_manifest_that_is_moved_alone(tmp_path: Path, sensor: Sensor, movie: Path, manifest: Path) -> None:
+    (written,) = camnorm.correct(movie, sensor, tmp_path / "out")
+    (tmp_path / "far").mkdir()
+    manifest.parent.rename(tmp_path / "far" / "away")
+    same_in_both(written, tmp_path / "far" / "away" / manifest.name)
+
+
+def test_movie_that_has_changed(movie: Path, manifest: Path) -> None:
+    os.utime(movie, ns=(0, 0))
+    with pytest.raises(camnorm.FormatError, match=r"movie\.mrc has changed since: correct it again$") as info:
+        open_frames(manifest)
+    assert info.value.path == str(manifest)
+
+
+def test_movie_that_is_gone(movie: Path, manifest: Path) -> None:
+    movie.unlink()
+    with pytest.raises(camnorm.FormatError, match=r"the file that it corrects is not there: .*movie"):
+        open_frames(manifest)
+
+
+def test_correction_that_is_gone_or_another(
+    tmp_path: Path, sensor: Sensor, movie: Path, manifest: Path
+) -> None:
+    (other,) = camnorm.correct(movie, sensor, tmp_path / "more", virtual=True, target_mean=3)
+    correction = correction_of(manifest)
+    shutil.copy(correction_of(other), correction)
+    with pytest.raises(camnorm.FormatError, match="damaged, or another correction than that of the"):
+        open_frames(manifest)
+    correction.unlink()
+    with pytest.raises(camnorm.FormatError, match="the correction that it names is not there"):
+        open_frames(manifest)
+
+
+def test_manifest_of_itself(manifest: Path) -> None:
+    text = json.loads(manifest.read_text())
+    text["source"]["path"] = manifest.name
+    for _ in range(9):  # until it tells its own size
+        status = manifest.stat()
+        text["source"] |= {"size": status.st_size, "mtime_ns": 10**18}
+        manifest.write_text(json.dumps(text))
+        os.utime(manifest, ns=(10**18, 10**18))
+    with pytest.raises(camnorm.FormatError, match="is a manifest itself"):
+        open_frames(manifest)
+
+
+def test_other_json_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"sensor": 1}')
+    with pytest.raises(camnorm.FormatError, match="not an image file that camnorm reads"):
+        open_frames(tmp_path / "a.json")
+    for text, message in (
+        ('{"camnorm": "sausages"}', "a manifest of sausages, not of corrected frames"),
+        ('{"camnorm": "corrected frames", "schema": 2}', "written by a newer camnorm: schema 2"),
+        ('{"camnorm": "corrected', "cannot be read"),
+        ('{"camnorm": ' + "[" * 50000, "cannot be read"),
+        ('{"camnorm": "' + "x" * 2**20 + '"}', "a manifest of more than 1048576 bytes"),
+    ):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(camnorm.FormatError, match=message):
+            open_frames(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("options", [{"format": "tiff"}, {"compression": "zstd"}, {"sum_frames": True}])
+def test_manifests_hold_no_pixels(
+    tmp_path: Path, sensor: Sensor, movie: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="manifests hold no pixels"):
+        camnorm.correct(movie, sensor, tmp_path / "out", virtual=True, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated_movie_has_no_manifest(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
+    cut(movie, 1024 + 5 * 286 + 3)
+    with pytest.raises(camnorm.FormatError, match=r"movie\.mrc, frame 5: truncated"):
+        camnorm.correct(movie, sensor, tmp_path / "out", virtual=True, strict=True)
+    assert not list((tmp_path / "out").glob("*.json"))
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """Some bytes changed, left out or doubled."""
+    damaged = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        place, length = rng.integers(0, len(damaged)), rng.integers(1, 9)
+        kind = rng.integers(0, 4)
+        if kind == 0:
+            damaged[place : place + length] = rng.bytes(length)
+        elif kind == 1:
+            damaged[place] = rng.choice(list(b'0123456789{}[]",:/.-'))
+        elif kind == 2:
+            del damaged[place : place + length]
+        else:
+            damaged[place:place] = damaged[place : place + length]
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("damaged", ["manifest", "correction"])
+def test_damage(manifest: Path, damaged: str) -> None:
+    path = manifest if damaged == "manifest" else correction_of(manifest)
+    data = path.read_bytes()
+    with open_frames(manifest) as source:
+        expected = source.read(0, 12)
+    rng = np.random.default_rng(3)
+    refused = 0
+    for _ in range(300):
+        path.unlink()
+        path.write_bytes(mutated(data, rng))
+        try:
+            with open_frames(manifest) as source:
+                # What may have changed unnoticed: the pixel type, and which of the two paths is right.
+                assert source.dtype != expected.dtype or np.array_equal(source.read(0, 12), expected)
+        except (camnorm.FormatError, OSError):
+            refused += 1
+    assert refused > 15
 
 
 # --- other programs

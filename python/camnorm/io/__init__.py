@@ -1,6 +1,6 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
-from .atomic import atomic_target, sync_directory
+from .atomic import AtomicFile, atomic_target, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
@@ -16,6 +16,7 @@ from .writers import (
 )
 
 __all__ = [
+    "AtomicFile",
     "Chunk",
     "Failure",
     "FrameSource",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -80,12 +81,18 @@ class ImageFormat:
         return source
 
 
+def is_manifest(path: Path, head: bytes) -> bool:
+    """Whether a file is a manifest of frames that are corrected when they are read."""
+    return re.match(rb'\s*\{\s*"camnorm"\s*:', head) is not None
+
+
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
     ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    ImageFormat("camnorm manifest", (".camnorm.json",), ".virtual:VirtualSource", recognises=is_manifest),
     # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
     ImageFormat("MRC", (".mrc", ".mrcs"), ".mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),
 )
