@@ -69,6 +69,9 @@ class ReadOptions:
     ----------
     mrc_mode0 : {"auto", "signed", "unsigned"}
         Bytes of MRC mode 0: "auto" takes them for signed but where IMOD's stamp says otherwise.
+    tiff_4bit : {"auto", "yes", "no"}
+        Whether bytes of TIFF files hold two pixels of 4 bits each: "auto" takes it from their size, as RELION
+        does.
     eer_grouping : int, optional
         Raw frames of an EER file that are added up to one frame. By default what the file tells of its
         dose, or 40.
@@ -87,6 +90,7 @@ class ReadOptions:
     """
 
     mrc_mode0: Literal["auto", "signed", "unsigned"] = "auto"
+    tiff_4bit: Literal["auto", "yes", "no"] = "auto"
     eer_grouping: int | None = None
     eer_sampling: Literal[1, 2, 4] = 1
     dataset: str | None = None
@@ -97,6 +101,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.mrc_mode0 not in ("auto", "signed", "unsigned"):
             raise ValueError(f"mrc_mode0 must be 'auto', 'signed' or 'unsigned', not {self.mrc_mode0!r}")
+        if self.tiff_4bit not in ("auto", "yes", "no"):
+            raise ValueError(f"tiff_4bit must be 'auto', 'yes' or 'no', not {self.tiff_4bit!r}")
         if self.eer_grouping is not None and self.eer_grouping < 1:
             raise ValueError(f"eer_grouping must be positive, not {self.eer_grouping}")
         if self.eer_sampling not in (1, 2, 4):
