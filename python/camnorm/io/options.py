@@ -73,8 +73,8 @@ class ReadOptions:
         Whether bytes of TIFF files hold two pixels of 4 bits each: "auto" takes it from their size, as RELION
         does.
     eer_grouping : int, optional
-        Raw frames of an EER file that are added up to one frame. By default what the file tells of its
-        dose, or 40.
+        Raw frames of an EER file that are added up to one frame, 65535 at most. By default the power of two
+        that is nearest to one electron a pixel by what the file tells of its dose, or else 40.
     eer_sampling : {1, 2, 4}
         Pixels of EER frames along one physical pixel.
     dataset : str, optional
@@ -105,6 +105,8 @@ class ReadOptions:
             raise ValueError(f"tiff_4bit must be 'auto', 'yes' or 'no', not {self.tiff_4bit!r}")
         if self.eer_grouping is not None and self.eer_grouping < 1:
             raise ValueError(f"eer_grouping must be positive, not {self.eer_grouping}")
+        if self.eer_grouping is not None and self.eer_grouping > 65535:
+            raise ValueError(f"eer_grouping must be at most 65535, not {self.eer_grouping}")
         if self.eer_sampling not in (1, 2, 4):
             raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
 

@@ -80,8 +80,17 @@ class ImageFormat:
         return source
 
 
+def _is_eer(path: Path, head: bytes) -> bool:
+    if not head.startswith(b"II+\0"):  # BigTIFF, for which tifffile is needed in any case
+        return False
+    from .eer import is_eer
+
+    return is_eer(path, head)
+
+
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
+    ImageFormat("EER", (".eer",), ".eer:EerSource", recognises=_is_eer),  # before TIFF, which it is too
     ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),

@@ -31,7 +31,7 @@ _EXPANSION = 2**17
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
 _DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
-# told by height and width as stored, either way round (RELION, rwTIFF.h; after IMOD, sizeCanBe4BitK2SuperRes).
+# told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
 # A frame in counting mode, such as (4092, 5760), is none of them.
 _FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
 _ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
@@ -55,7 +55,7 @@ class TiffSource(FrameSource):
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._lock = threading.RLock()  # all pages share one file position
-        self._directories, complete = _find_directories(file)
+        self._directories, complete = find_directories(file)
         if not self._directories:
             raise FormatError(file.path, "truncated, or a TIFF without images", frame=0, offset=file.size)
         with _reading(file, 0):
@@ -268,7 +268,7 @@ def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile
     return options.tiff_4bit == "yes"
 
 
-def _find_directories(file: MappedFile) -> tuple[list[int], bool]:
+def find_directories(file: MappedFile) -> tuple[list[int], bool]:
     """Offsets of all pages' directories, and whether their chain ends within the file.
 
     tifffile can do that too, but follows a circular chain nearly for ever.
