@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import imagecodecs
@@ -15,6 +16,7 @@ import tifffile
 
 from camnorm.errors import FormatError
 from camnorm.io import ReadOptions, nibbles, open_frames
+from camnorm.io.options import DEFAULTS
 from image_sets import cut
 
 
@@ -92,7 +94,9 @@ def test_mrc_of_4_bits_with_damaged_headers(tmp_path: Path) -> None:
     assert mutate(path, data, range(256), 300) > 20
 
 
-def mutate(path: Path, data: bytes, places: range, times: int) -> int:
+def mutate(
+    path: Path, data: bytes, places: Sequence[int], times: int, options: ReadOptions = DEFAULTS
+) -> int:
     """Damage a file here and there: frames or FormatErrors, nothing else. How often it could be opened."""
     random_ = random.Random(path.name)
     opened = 0
@@ -102,7 +106,7 @@ def mutate(path: Path, data: bytes, places: range, times: int) -> int:
             damaged[random_.choice(places)] = random_.choice([0, 1, 0x7F, 0x80, 0xFF, random_.randrange(256)])
         path.write_bytes(damaged)
         try:
-            with warnings.catch_warnings(), open_frames(path) as source:
+            with warnings.catch_warnings(), open_frames(path, options) as source:
                 warnings.simplefilter("ignore")
                 opened += 1
                 for index in range(min(source.count, 4)):
@@ -289,3 +293,33 @@ def test_tiff_of_4_bits_per_sample(tmp_path: Path, width: int, compression: str 
     size = path.stat().st_size
     with pytest.raises(FormatError, match=rf"a\.tif, frame 0, byte {size - 1}: truncated"):
         open_frames(cut(path, size - 1))
+
+
+def test_tiff_of_4_bits_per_sample_with_too_few_bytes(tmp_path: Path) -> None:
+    path = write_bits_per_sample_4(tmp_path / "a.tif", nibbles_of((20, 31)))
+    data = bytearray(path.read_bytes())
+    place = data.index(struct.pack("<HHI", 279, 4, 1)) + 8
+    struct.pack_into("<I", data, place, 20 * 16 - 1)
+    path.write_bytes(data)
+    with open_frames(path) as source, pytest.raises(FormatError, match=r"a\.tif, frame 0: "):
+        source.read(0)
+
+
+def test_damaged_pages_of_4_bits(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for frame in pack(nibbles_of((3, 20, 30))):
+            writer.write(frame, compression="lzw", rowsperstrip=20, metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[1].dataoffsets[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: offset + 4] + b"\xff" * 60 + whole[offset + 64 :])
+    options = ReadOptions(tiff_4bit="yes")
+    with open_frames(path, options) as source:
+        with pytest.raises(FormatError, match=r"a\.tif, frame 1: "):
+            source.read(1)
+        np.testing.assert_array_equal(source.read(2)[0], nibbles_of((3, 20, 30))[2])
+    assert mutate(path, whole, range(len(whole)), 150, options) > 20
+    sample = write_bits_per_sample_4(tmp_path / "b.tif", nibbles_of((20, 31)), "lzw")
+    data = sample.read_bytes()
+    assert mutate(sample, data, range(130), 150) > 20

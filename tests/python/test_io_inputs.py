@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from camnorm.errors import Error
 from camnorm.io import expand_inputs
+from camnorm.io.registry import format_names
 
 
 @pytest.fixture
@@ -168,7 +170,7 @@ def test_star_file_of_micrographs_beside_it(tree: Path) -> None:
         (["b.mrc", "gone/none.mrc"], "^gone/none.mrc: no such file$"),
         (["*.tif"], r"^\*\.tif: no file matches this pattern$"),
         (["gri?"], r"^gri\?: no file matches this pattern$"),  # it matches a directory
-        (["empty"], r"^empty: no images in this directory \(MRC, TIFF, NPY, PNG, JPEG.*\)$"),
+        (["empty"], rf"^empty: no images in this directory \({re.escape(format_names())}\)$"),
         ([], "^no input files were given$"),
         ([""], "^the name of an input is empty$"),
         (["@none.txt"], "^none.txt: No such file or directory$"),
