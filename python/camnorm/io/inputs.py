@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Error
-from .registry import format_names, is_image_directory, is_image_name
+from .registry import format_names, is_image_directory, is_image_name, is_result
 
 _STAR_COLUMNS = ("_rlnMicrographMovieName", "_rlnMicrographName")
 _STAR_WORD = re.compile(r"""'([^']*)'(?=\s|$)|"([^"]*)"(?=\s|$)|(\S+)""")
@@ -36,8 +36,8 @@ def expand_inputs(inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[st
 
         - a file (a Zarr store counts as one). Results are written under its name;
         - a directory: all files in it and below whose suffix is that of an image format, sorted. Hidden
-          files and directories are passed over, and links to directories are not followed. Results keep
-          the path below the directory;
+          files and directories are passed over, and so are sensor files; links to directories are not
+          followed. Results keep the path below the directory;
         - a pattern of `glob` that is not the name of a file: all files that match, sorted; ``**`` also
           matches any number of directories. Results keep the path from the first wildcard on;
         - ``@list.txt``: a text file with one input of these kinds a line. Blank lines and lines that start
@@ -102,7 +102,7 @@ def _expand_directory(directory: Path) -> list[InputFile]:
         found += [Path(parent, folder) for folder in stores]
         folders[:] = [folder for folder in folders if folder not in stores]
         paths = (Path(parent, name) for name in names if not name.startswith(".") and is_image_name(name))
-        found += [path for path in paths if path.is_file()]
+        found += [path for path in paths if path.is_file() and not is_result(path)]
     if not found:
         raise Error(f"{directory}: no images in this directory ({format_names()})")
     return [InputFile(path, path.relative_to(directory)) for path in sorted(found)]
@@ -111,7 +111,7 @@ def _expand_directory(directory: Path) -> list[InputFile]:
 def _expand_pattern(pattern: str, folder: Path | None) -> list[InputFile]:
     for root in (Path(), folder or Path()):
         found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))
-        files = [path for path in found if path.is_file()]
+        files = [path for path in found if path.is_file() or is_image_directory(path)]
         if files:
             parts = Path(pattern).parts
             fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))

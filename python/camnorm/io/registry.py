@@ -88,6 +88,15 @@ def _is_eer(path: Path, head: bytes) -> bool:
     return is_eer(path, head)
 
 
+def _is_hdf5(path: Path, head: bytes) -> bool:
+    mark = b"\x89HDF\r\n\x1a\n"
+    return head.startswith(mark) or head[512:].startswith(mark)  # behind a block of MATLAB, say
+
+
+def _is_zarr(path: Path, head: bytes) -> bool:
+    return not head and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
     ImageFormat("EER", (".eer",), ".eer:EerSource", recognises=_is_eer),  # before TIFF, which it is too
@@ -95,6 +104,12 @@ _BUILT_IN = (
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    # Not .emd: most of these have their frames along the last axis.
+    ImageFormat("HDF5", (".h5", ".hdf5", ".hdf", ".nxs", ".nx5"), ".hdf5:Hdf5Source", recognises=_is_hdf5),
+    ImageFormat("Zarr", (".zarr",), ".zarr:ZarrSource", recognises=_is_zarr, extra="zarr"),
+    ImageFormat(
+        "FITS", (".fits", ".fit", ".fts", ".fits.fz"), ".fits:FitsSource", (b"SIMPLE  =",), extra="fits"
+    ),
     # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
     ImageFormat("MRC", (".mrc", ".mrcs"), ".mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),
 )
@@ -186,6 +201,16 @@ def _format_of_directory(path: Path) -> ImageFormat | None:
 def is_image_directory(path: Path) -> bool:
     """Whether a directory is what other formats keep in a file."""
     return _format_of_directory(path) is not None
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file bears the name of an image, but is a sensor file or checkpoint of camnorm."""
+    hdf5 = next(image_format for image_format in _BUILT_IN if image_format.name == "HDF5")
+    if not path.name.lower().endswith(hdf5.suffixes):
+        return False
+    from .hdf5 import is_result as is_hdf5_result
+
+    return is_hdf5_result(path)
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-_DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
+DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
 _TRUNCATED = "truncated: the file ends before the end of the frame"
 
 
@@ -201,7 +201,7 @@ class FrameSource(ABC):
         metadata: dict[str, Any],
     ) -> None:
         dtype = dtype.newbyteorder("=")
-        if dtype not in _DTYPES:
+        if dtype not in DTYPES:
             raise FormatError(file.path, f"{self.format} with pixels of type {dtype} is not supported")
         if count < 1 or min(shape) < 1:
             raise FormatError(file.path, f"{self.format} without pixels: {count} frames of shape {shape}")
