@@ -60,6 +60,7 @@ class MrcSource(FrameSource):
         if mode == 0 and _is_unsigned(header):
             self._stored = np.dtype("u1")
         self._offset = _HEADER_BYTES + extended
+        self._frame_bytes = ny * nx * self._stored.itemsize
         metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])
@@ -68,7 +69,7 @@ class MrcSource(FrameSource):
             shape=(ny, nx),
             dtype=self._stored,
             count=nz,
-            available=max(0, file.size - self._offset) // (ny * nx * self._stored.itemsize),
+            available=max(0, file.size - self._offset) // self._frame_bytes,
             metadata=metadata,
         )
 
@@ -81,12 +82,12 @@ class MrcSource(FrameSource):
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
         """Where frames begin in the file; None if their byte order is foreign."""
-        frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
-        return self._offset + np.arange(self.available) * frame_bytes if self._stored.isnative else None
+        starts = self._offset + np.arange(self.available) * self._frame_bytes
+        return starts if self._stored.isnative else None
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
-        return self._file.map(self._offset + start * frame_bytes, (stop - start, *self.shape), self._stored)
+        offset = self._offset + start * self._frame_bytes
+        return self._file.map(offset, (stop - start, *self.shape), self._stored)
 
 
 class MrcWriter(FrameWriter):

@@ -86,6 +86,16 @@ _BUILT_IN = (
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), ".packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
+    ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), ".packed:Bzip2MrcSource", (b"BZh",)),
+    # Files of pzstd begin with a frame to be skipped, of any of 16 marks.
+    ImageFormat(
+        "MRC.zst",
+        (".mrc.zst", ".mrcs.zst"),
+        ".zstd:ZstdMrcSource",
+        (b"\x28\xb5\x2f\xfd", *(bytes((mark, 0x2A, 0x4D, 0x18)) for mark in range(0x50, 0x60))),
+        extra="zstd",
+    ),
     # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
     ImageFormat("MRC", (".mrc", ".mrcs"), ".mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),
 )
