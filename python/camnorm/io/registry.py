@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
+from .recognition import CAMERA_SUFFIXES, is_camera_raw
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -82,6 +83,10 @@ class ImageFormat:
 
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
+    # Before TIFF, which many of these are like.
+    ImageFormat(
+        "camera raw", CAMERA_SUFFIXES, ".camera:CameraRawSource", recognises=is_camera_raw, extra="raw"
+    ),
     ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
