@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -11,6 +12,8 @@ CAMERA_SUFFIXES = (
 )
 _CAMERA_MARKS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM")
 _DNG_VERSION = 50706
+_EDF_KEY = re.compile(rb"(EDF_\w+|HeaderID|ByteOrder|DataType|Dim_1)\s*=", re.IGNORECASE)
+_SMV_START = re.compile(rb"{\s*HEADER_BYTES\s*=")
 
 
 def is_camera_raw(path: Path, head: bytes) -> bool:
@@ -21,6 +24,16 @@ def is_camera_raw(path: Path, head: bytes) -> bool:
         return False
     by_name = path.name.lower().endswith(CAMERA_SUFFIXES)
     return by_name or head[8:10] == b"CR" or _DNG_VERSION in _first_tags(head)
+
+
+def is_edf(path: Path, head: bytes) -> bool:
+    """Whether a file begins with a header of EDF."""
+    return head.lstrip()[:1] == b"{" and _EDF_KEY.search(head) is not None
+
+
+def is_smv(path: Path, head: bytes) -> bool:
+    """Whether a file begins with a header of SMV."""
+    return _SMV_START.match(head) is not None
 
 
 def _first_tags(head: bytes) -> set[int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
-from .recognition import CAMERA_SUFFIXES, is_camera_raw
+from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_edf, is_smv
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -87,10 +87,15 @@ _BUILT_IN = (
     ImageFormat(
         "camera raw", CAMERA_SUFFIXES, ".camera:CameraRawSource", recognises=is_camera_raw, extra="raw"
     ),
-    ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ImageFormat(
+        "TIFF", (".tif", ".tiff", ".mccd"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    ),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    ImageFormat("SMV", (".img",), ".xray:SmvSource", recognises=is_smv),
+    ImageFormat("EDF", (".edf",), ".xray:EdfSource", recognises=is_edf),
+    ImageFormat("CBF", (".cbf",), ".cbf:CbfSource", (b"###CBF",), extra="fabio"),
     ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), ".packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
     ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), ".packed:Bzip2MrcSource", (b"BZh",)),
     # Files of pzstd begin with a frame to be skipped, of any of 16 marks.
