@@ -74,6 +74,7 @@ class MrcSource(FrameSource):
         self._packed = mode == _NIBBLES
         self._row = (nx + 1) // 2 if self._packed else nx  # as stored, where rows are whole bytes
         self._offset = _HEADER_BYTES + extended
+        self._frame_bytes = ny * self._row * self._stored.itemsize
         metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])
@@ -82,7 +83,7 @@ class MrcSource(FrameSource):
             shape=(ny, nx),
             dtype=self._stored,
             count=nz,
-            available=max(0, file.size - self._offset) // (ny * self._row * self._stored.itemsize),
+            available=max(0, file.size - self._offset) // self._frame_bytes,
             metadata=metadata,
         )
         if mode == 0 and options.mrc_mode0 == "auto" and self._stored == np.int8:
@@ -100,10 +101,6 @@ class MrcSource(FrameSource):
         if self._packed or not self._stored.isnative:
             return None
         return self._offset + np.arange(self.available) * self._frame_bytes
-
-    @property
-    def _frame_bytes(self) -> int:
-        return int(self.shape[0] * self._row * self._stored.itemsize)
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         shape = stop - start, self.shape[0], self._row

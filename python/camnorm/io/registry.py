@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
+from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_edf, is_smv
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -99,8 +100,14 @@ def _is_zarr(path: Path, head: bytes) -> bool:
 
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
-    ImageFormat("EER", (".eer",), ".eer:EerSource", recognises=_is_eer),  # before TIFF, which it is too
-    ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    # Before TIFF, which these are too.
+    ImageFormat("EER", (".eer",), ".eer:EerSource", recognises=_is_eer),
+    ImageFormat(
+        "camera raw", CAMERA_SUFFIXES, ".camera:CameraRawSource", recognises=is_camera_raw, extra="raw"
+    ),
+    ImageFormat(
+        "TIFF", (".tif", ".tiff", ".mccd"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    ),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
@@ -109,6 +116,19 @@ _BUILT_IN = (
     ImageFormat("Zarr", (".zarr",), ".zarr:ZarrSource", recognises=_is_zarr, extra="zarr"),
     ImageFormat(
         "FITS", (".fits", ".fit", ".fts", ".fits.fz"), ".fits:FitsSource", (b"SIMPLE  =",), extra="fits"
+    ),
+    ImageFormat("SMV", (".img",), ".xray:SmvSource", recognises=is_smv),
+    ImageFormat("EDF", (".edf",), ".xray:EdfSource", recognises=is_edf),
+    ImageFormat("CBF", (".cbf",), ".cbf:CbfSource", (b"###CBF",), extra="fabio"),
+    ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), ".packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
+    ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), ".packed:Bzip2MrcSource", (b"BZh",)),
+    # Files of pzstd begin with a frame to be skipped, of any of 16 marks.
+    ImageFormat(
+        "MRC.zst",
+        (".mrc.zst", ".mrcs.zst"),
+        ".zstd:ZstdMrcSource",
+        (b"\x28\xb5\x2f\xfd", *(bytes((mark, 0x2A, 0x4D, 0x18)) for mark in range(0x50, 0x60))),
+        extra="zstd",
     ),
     # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
     ImageFormat("MRC", (".mrc", ".mrcs"), ".mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),

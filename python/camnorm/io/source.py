@@ -182,13 +182,17 @@ class FrameSource(ABC):
     count : int
         Number of frames that the header tells.
     available : int
-        Number of frames up to the end of the file: `count`, or less in a truncated file.
+        Number of frames up to the end of the file: `count`, or less in a truncated file. Compressed files
+        tell of that only when they are read so far.
     metadata : dict
         What else the header tells, as plain values. ``pixel_size`` is in Angstrom, and there only if the
         file tells it.
     """
 
     format: ClassVar[str]
+
+    # Why frames from `available` on cannot be read.
+    _missing = _TRUNCATED
 
     def __init__(
         self,
@@ -368,7 +372,9 @@ class FrameSource(ABC):
         if not 0 <= start < stop <= self.count:
             raise IndexError(f"{self.path}: no frames [{start}, {stop}) among {self.count}")
         if stop > self.available:
-            raise FormatError(self.path, _TRUNCATED, frame=max(start, self.available), offset=self._file.size)
+            raise FormatError(
+                self.path, self._missing, frame=max(start, self.available), offset=self._file.size
+            )
         return stop
 
     def __enter__(self) -> Self:

@@ -191,22 +191,38 @@ class _File:
 
     def _read(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
         return self._by_frames(
-            start, stop, lambda first, last: Chunk(self.index, first, source.view(first, last), source)
+            source,
+            start,
+            stop,
+            lambda first, last: Chunk(self.index, first, source.view(first, last), source),
         )
 
     def _find(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
         return self._by_frames(
-            start, stop, lambda first, last: StoredChunk(self.index, first, source.stored(first, last))
+            source,
+            start,
+            stop,
+            lambda first, last: StoredChunk(self.index, first, source.stored(first, last)),
         )
 
-    def _by_frames(self, start: int, stop: int, make: Callable[[int, int], _Item]) -> list[_Item]:
+    def _by_frames(
+        self, source: FrameSource, start: int, stop: int, make: Callable[[int, int], _Item]
+    ) -> list[_Item]:
         """Make one item of the frames; of each its own if one is damaged, so that the others are not lost."""
         try:
             return [make(start, stop)]
         except (Error, OSError) as error:
-            if stop - start == 1:
-                return [Failure(self.index, start, 1, error)]
-        return [item for frame in range(start, stop) for item in self._by_frames(frame, frame + 1, make)]
+            if stop - start == 1 or start >= source.available:
+                return [Failure(self.index, start, stop - start, error)]
+        # Where a compressed file ends may have been found out just now.
+        there = max(start + 1, min(stop, source.available))
+        parts = [*((frame, frame + 1) for frame in range(start, there)), (there, stop)]
+        return [
+            item
+            for first, last in parts
+            if first < last
+            for item in self._by_frames(source, first, last, make)
+        ]
 
     def _read_missing(self, source: FrameSource, start: int) -> list[_Item]:
         """Tell of all frames beyond the end of the file at once: a damaged header may claim millions."""
