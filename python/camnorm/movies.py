@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import warnings
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -276,9 +277,9 @@ class _Corrector:
             if not frames:
                 raise FormatError(job.path, "no frame of it was selected")
             # A file with a frame missing would no longer be the movie that it was: none is written.
-            if frames[-1] >= source.available:
-                with _reading(job.path, source.available):
-                    source.view(source.available)
+            for frame in frames[bisect_left(frames, source.available) :][:1]:
+                with _reading(job.path, frame):
+                    source.view(frame)
             writer = create_writer(
                 job.target,
                 source,
