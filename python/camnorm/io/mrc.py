@@ -74,7 +74,7 @@ class MrcSource(FrameSource):
         self._packed = mode == _NIBBLES
         self._row = (nx + 1) // 2 if self._packed else nx  # as stored, where rows are whole bytes
         self._offset = _HEADER_BYTES + extended
-        self._frame_bytes = ny * self._row * self._stored.itemsize
+        self._frame_bytes: int = ny * self._row * self._stored.itemsize
         metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +62,10 @@ class RawLayout:
         shape = tuple(int(n) for n in re.split("[x,]", form[1]))
         return cls(shape, dtype, int(form[3] or 0))
 
+    def __str__(self) -> str:
+        """The text that `parse` reads."""
+        return f"{'x'.join(map(str, self.shape))}:{self.dtype.str}:{self.offset}"
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -109,6 +115,35 @@ class ReadOptions:
             raise ValueError(f"eer_grouping must be at most 65535, not {self.eer_grouping}")
         if self.eer_sampling not in (1, 2, 4):
             raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options, ready for JSON."""
+        paths = {
+            name: None if path is None else os.fspath(path.absolute())
+            for name, path in (("gain", self.gain), ("defects", self.defects))
+        }
+        return {**vars(self), "raw": None if self.raw is None else str(self.raw), **paths}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReadOptions:
+        """Make options of what `to_dict` returned.
+
+        Parameters
+        ----------
+        values : mapping
+            What is not in it has its default.
+
+        Returns
+        -------
+        ReadOptions
+        """
+        made: dict[str, Callable[[str], Any]] = {"raw": RawLayout.parse, "gain": Path, "defects": Path}
+        return cls(
+            **{
+                name: made[name](value) if name in made and value is not None else value
+                for name, value in values.items()
+            }
+        )
 
 
 DEFAULTS = ReadOptions()

@@ -60,13 +60,44 @@ class ImageFormat:
     extra: str = ""
 
     def is_of(self, path: Path, head: bytes) -> bool:
-        """Whether a file that starts with `head` is of this format."""
+        """Tell whether a file is of this format.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file, or a directory.
+        head : bytes
+            Its first 1024 bytes; none of a directory.
+
+        Returns
+        -------
+        bool
+        """
         if self.recognises is not None:
             return self.recognises(path, head)
         return bool(self.marks) and head[self.mark_offset :].startswith(self.marks)
 
     def open(self, file: MappedFile, options: ReadOptions) -> FrameSource:
-        """Make the source of a file's frames, which owns the file from then on."""
+        """Make the source of a file's frames, which owns the file from then on.
+
+        Parameters
+        ----------
+        file : MappedFile
+            The file.
+        options : ReadOptions
+            How to read it, where it does not tell that itself.
+
+        Returns
+        -------
+        FrameSource
+
+        Raises
+        ------
+        FormatError
+            The file is damaged, or of a kind that is not supported.
+        Error
+            A library that is needed for the format is not installed.
+        """
         module, _, name = self.source.partition(":")
         try:
             source_class = getattr(import_module(module, __package__), name)
