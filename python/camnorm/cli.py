@@ -286,7 +286,7 @@ def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
         ("rejected", len(summary["rejected"])),
         *_settings(summary, "selection", {"every": 1}),
-        *_settings(summary, "reading", {"mrc_mode0": "auto", "eer_sampling": 1}),
+        *_settings(summary, "reading", {"mrc_mode0": "auto", "tiff_4bit": "auto", "eer_sampling": 1}),
         ("screening", _screening_words(summary["screening"])),
         ("target mean", f"{summary['target_mean']:.6g}"),
         ("target sigma", f"{summary['target_sigma']:.6g}"),
@@ -354,6 +354,12 @@ class _BadPolicy(str, Enum):
     neutral = "neutral"
     interpolate = "interpolate"
     nan = "nan"
+
+
+class _FourBit(str, Enum):
+    auto = "auto"
+    yes = "yes"
+    no = "no"
 
 
 class _Mode0(str, Enum):
@@ -446,6 +452,16 @@ def _reading(
             help="Bytes of MRC mode 0: auto (signed, if not marked otherwise), signed or unsigned.",
         ),
     ] = None,
+    tiff_4bit: Annotated[
+        _FourBit | None,
+        typer.Option(
+            "--tiff-4bit",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Whether bytes of TIFF files hold two pixels: auto (by their size, as RELION), yes or no.",
+        ),
+    ] = None,
     eer_grouping: Annotated[
         int | None,
         typer.Option(
@@ -506,6 +522,7 @@ def _reading(
 
     given = {
         "mrc_mode0": mrc_mode0 and mrc_mode0.value,
+        "tiff_4bit": tiff_4bit and tiff_4bit.value,
         "eer_grouping": eer_grouping,
         "eer_sampling": eer_sampling,
         "dataset": dataset,

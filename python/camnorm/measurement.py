@@ -33,6 +33,7 @@ from .io import (
     Selection,
     StoredChunk,
     StoredFrames,
+    check_orientation,
     expand_inputs,
     open_frames,
     stream_frames,
@@ -155,6 +156,7 @@ def measure(
     selection = Selection(frames, every, max_frames)
     options = options or ReadOptions()
     files = [file.path for file in expand_inputs(inputs, options)]
+    check_orientation(files, options)
     run = _Run(files, selection, options, _core.resolve_threads(threads), strict, progress)
     if output is not None and Path(output).is_dir():
         raise Error(f"{output}: is a directory; name the sensor file to write")

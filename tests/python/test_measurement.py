@@ -1053,7 +1053,7 @@ def test_how_files_are_read(tmp_path: Path) -> None:
     "options",
     [
         ReadOptions(),
-        ReadOptions("unsigned", 12, 2, "entry/data", RawLayout((3, 4, 2), np.dtype(">f4"), 7)),
+        ReadOptions("unsigned", "no", 12, 2, "entry/data", RawLayout((3, 4, 2), np.dtype(">f4"), 7)),
         ReadOptions(gain=Path("/gain.mrc"), defects=Path("/defects.txt")),
     ],
 )
@@ -1066,3 +1066,18 @@ def test_options_of_reading_are_kept(tmp_path: Path, options: ReadOptions) -> No
     del sensor.provenance["reading"], sensor.provenance["selection"]  # as in files of before
     sensor.save(tmp_path / "sensor.h5")
     assert Sensor.load(tmp_path / "sensor.h5").options == ReadOptions()
+
+
+def test_gain_that_is_turned(tmp_path: Path) -> None:
+    shape = (96, 96)
+    rng = np.random.default_rng(2)
+    sensitivity = rng.normal(1, 0.05, shape)
+    for i in range(8):
+        frames = rng.poisson(20 * sensitivity, (4, *shape)).astype("u2")
+        write_mrc(tmp_path / f"{i}.mrc", frames)
+    gain = write_mrc(tmp_path / "gain", (1 / sensitivity.T[np.newaxis]).astype("f4"))
+    options = ReadOptions(gain=gain)
+    with pytest.warns(UserWarning, match="this gain would fit the frames far better if it were transposed"):
+        sensor = camnorm.measure(tmp_path, options=options)
+    assert sensor.dtype == np.float32
+    assert sensor.options == options

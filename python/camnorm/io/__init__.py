@@ -1,5 +1,6 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
+from .apriori import check_orientation
 from .atomic import atomic_target, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
@@ -24,6 +25,7 @@ __all__ = [
     "StoredChunk",
     "StoredFrames",
     "atomic_target",
+    "check_orientation",
     "create_writer",
     "expand_inputs",
     "is_image_name",
