@@ -36,6 +36,17 @@ def is_smv(path: Path, head: bytes) -> bool:
     return _SMV_START.match(head) is not None
 
 
+def is_dm(path: Path, head: bytes) -> bool:
+    """Whether a file begins with a header of DM3 or DM4."""
+    version, order = int.from_bytes(head[:4], "big"), {3: head[8:12], 4: head[12:16]}
+    return version in order and order[version] in (b"\0\0\0\0", b"\0\0\0\1")
+
+
+def is_tvips(path: Path, head: bytes) -> bool:
+    """Whether a file begins with a header of TVIPS; those that go on with a recording have only the name."""
+    return head[52:].startswith(b"TVIPS") or (bool(head) and path.suffix.lower() == ".tvips")
+
+
 def _first_tags(head: bytes) -> set[int]:
     """Tags in the first directory of a TIFF file, as far as it lies in these bytes."""
     order = "<" if head[:2] == b"II" else ">"

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
-from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_edf, is_smv
+from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_dm, is_edf, is_smv, is_tvips
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -151,6 +151,10 @@ _BUILT_IN = (
     ImageFormat("SMV", (".img",), ".xray:SmvSource", recognises=is_smv),
     ImageFormat("EDF", (".edf",), ".xray:EdfSource", recognises=is_edf),
     ImageFormat("CBF", (".cbf",), ".cbf:CbfSource", (b"###CBF",), extra="fabio"),
+    ImageFormat("MIB", (".mib",), ".vendor:MibSource", (b"MQ1,",)),
+    ImageFormat("SER", (".ser",), ".vendor:SerSource", (b"II\x97\x01",)),
+    ImageFormat("TVIPS", (".tvips",), ".vendor:TvipsSource", recognises=is_tvips),
+    ImageFormat("DM", (".dm3", ".dm4"), ".dm:DmSource", recognises=is_dm),
     ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), ".packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
     ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), ".packed:Bzip2MrcSource", (b"BZh",)),
     # Files of pzstd begin with a frame to be skipped, of any of 16 marks.

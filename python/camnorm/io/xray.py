@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from abc import abstractmethod
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import FormatError
+from .blocks import BlockSource
 from .options import ReadOptions
-from .source import FrameSource, MappedFile
+from .source import MappedFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,59 +69,44 @@ class _Block(NamedTuple):
     stored: np.dtype[Any]
 
 
-class _BlockSource(FrameSource):
-    """Frames at any places in the file, mapped from it; all must be like the first."""
-
-    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
-        self._blocks, complete, metadata = self._find(file)
-        if not self._blocks:
-            raise FormatError(
-                file.path, f"truncated within the {self.format} header", frame=0, offset=file.size
-            )
-        _, shape, self._stored = self._blocks[0]
-        frame_bytes = math.prod(shape) * self._stored.itemsize
-        count = len(self._blocks)
-        super().__init__(
-            file,
-            shape=shape,
-            dtype=self._stored,
-            count=count if complete else count + 1,
-            available=count - (self._blocks[-1].offset + frame_bytes > file.size),
-            metadata=metadata,
-        )
-
-    @abstractmethod
-    def _find(self, file: MappedFile) -> tuple[list[_Block], bool, dict[str, Any]]:
-        """Pixels of all frames, whether the file goes no further, and what the first header tells."""
-
-    @cached_property
-    def offsets(self) -> NDArray[np.int64] | None:
-        """Where frames begin in the file; None if their byte order is foreign, or one is of another kind."""
-        blocks = self._blocks[: self.available]
-        if not self._stored.isnative or any(block[1:] != blocks[0][1:] for block in blocks):
-            return None
-        return np.array([block.offset for block in blocks], np.int64)
-
-    def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        for index, block in enumerate(self._blocks[start:stop], start):
-            if block[1:] != self._blocks[0][1:]:
-                reason = (
-                    f"a frame of shape {block.shape} {block.stored}; the first is {self.shape} {self._stored}"
-                )
-                raise FormatError(self.path, reason, frame=index)
-        offsets = [block.offset for block in self._blocks[start:stop]]
-        frame_bytes = math.prod(self.shape) * self._stored.itemsize
-        if all(after - before == frame_bytes for before, after in pairwise(offsets)):
-            return self._file.map(offsets[0], (stop - start, *self.shape), self._stored)
-        return np.stack([self._file.map(offset, self.shape, self._stored) for offset in offsets])
-
-
-class EdfSource(_BlockSource):
+class EdfSource(BlockSource):
     """Images of an EDF file (ESRF data format), uncompressed. All must be like the first."""
 
     format = "EDF"
 
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        self._blocks, complete, metadata = self._find(file)
+        if not self._blocks:
+            reason = "damaged, or truncated within the EDF header"
+            raise FormatError(file.path, reason, frame=0, offset=file.size)
+        super().__init__(
+            file,
+            places=[block.offset for block in self._blocks],
+            stored=self._blocks[0].stored,
+            shape=self._blocks[0].shape,
+            count=len(self._blocks) + (not complete),
+            metadata=metadata,
+        )
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None if their byte order is foreign, or one is of another kind."""
+        alike = all(self._is_like_the_first(block) for block in self._blocks[: self.available])
+        return super().offsets if alike else None
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        for index, block in enumerate(self._blocks[start:stop], start):
+            if not self._is_like_the_first(block):
+                kind = f"{block.shape} {block.stored.name}"
+                reason = f"a frame of shape {kind}; the first is {self.shape} {self.dtype}"
+                raise FormatError(self.path, reason, frame=index)
+        return super()._frames(start, stop)
+
+    def _is_like_the_first(self, block: _Block) -> bool:
+        return (block.shape, block.stored) == (self.shape, self._stored)
+
     def _find(self, file: MappedFile) -> tuple[list[_Block], bool, dict[str, Any]]:
+        """Pixels of all frames, whether the file goes no further, and what the first header tells."""
         blocks: list[_Block] = []
         metadata: dict[str, Any] = {}
         general: dict[str, str] = {}  # of the block that may stand first, for all
@@ -173,19 +157,19 @@ class EdfSource(_BlockSource):
         return _Block(start, shape, stored), blob
 
 
-class SmvSource(_BlockSource):
+class SmvSource(BlockSource):
     """The image of an SMV file, as ADSC detectors and the programs of d*TREK write it."""
 
     format = "SMV"
 
-    def _find(self, file: MappedFile) -> tuple[list[_Block], bool, dict[str, Any]]:
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         head = file.read(0, _MAX_HEADER)
         told = re.match(rb"{\s*HEADER_BYTES\s*=\s*(\d{1,6})", head)
         if told is None or int(told[1]) > _MAX_HEADER:
             raise FormatError(file.path, "damaged SMV header: no HEADER_BYTES")
         start = int(told[1])
         if start > len(head):
-            return [], False, {}
+            raise FormatError(file.path, "truncated within the SMV header", frame=0, offset=file.size)
         header = _items(head[1:start].partition(b"}")[0])
         if header.get("compression", "none").lower() != "none":
             raise FormatError(file.path, f"SMV with compression {header['compression']} is not supported")
@@ -196,8 +180,14 @@ class SmvSource(_BlockSource):
             raise FormatError(file.path, f"SMV with pixels of type {name or 'unknown'} is not supported")
         order = "<" if header.get("byte_order", "little").lower().startswith("little") else ">"
         shape = _integer(file, header, "size2"), _integer(file, header, "size1")
-        stored = np.dtype(order + _SMV_TYPES[name])
-        return [_Block(start, shape, stored)], True, _pixel_size(header, "pixel_size", 1e7)
+        super().__init__(
+            file,
+            places=[start],
+            stored=np.dtype(order + _SMV_TYPES[name]),
+            shape=shape,
+            count=1,
+            metadata=_pixel_size(header, "pixel_size", 1e7),
+        )
 
 
 def _edf_header(file: MappedFile, position: int) -> tuple[dict[str, str] | None, int]:
