@@ -40,6 +40,7 @@ _WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "u1": 6}  # the bytes of mode 0
 _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
 _SIGNED, _HALF_WIDTH = 1, 16  # flags of IMOD
+_folders_looked_at: set[Path] = set()
 _LOOKED_AT = 2**20  # bytes of the first frame, to find out whether they are unsigned
 
 
@@ -108,6 +109,9 @@ class MrcSource(FrameSource):
         return nibbles.unpack(frames)[..., : self.shape[1]] if self._packed else frames
 
     def _warn_of_unsigned(self) -> None:
+        if self.path.parent in _folders_looked_at:  # files of one camera: the first says enough
+            return
+        _folders_looked_at.add(self.path.parent)
         data = self._file.map(self._offset, (min(self._frame_bytes, _LOOKED_AT),), np.dtype("u1"))
         if _look_unsigned(self.header, np.bincount(data, minlength=256)):
             warnings.warn(
