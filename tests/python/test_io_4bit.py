@@ -179,9 +179,7 @@ def test_bytes_that_look_unsigned(
         with open_frames(path) as source:
             source.read(0)
             source.read(0)
-        open_frames(
-            write_bytes(tmp_path / "b.mrc", frames, statistics)
-        ).close()  # the folder has been told of
+        open_frames(write_bytes(tmp_path / "b.mrc", frames, statistics)).close()  # of the same folder
         for mode0 in ("signed", "unsigned"):
             open_frames(path, ReadOptions(mrc_mode0=mode0)).close()  # type: ignore[arg-type]
     assert len(caught) == warned

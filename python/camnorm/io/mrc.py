@@ -19,6 +19,8 @@ from .source import FrameSource, MappedFile
 from .writers import FrameWriter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 _HEADER_BYTES = 1024
