@@ -13,6 +13,7 @@
 
 #include "arrays.hpp"
 #include "camnorm/error.hpp"
+#include "camnorm/state.hpp"
 #include "camnorm/stored.hpp"
 
 namespace camnorm::python {
@@ -71,6 +72,40 @@ void set_count(Moments& m, std::int64_t count) {
         throw InvalidArgument("a count of " + std::to_string(count) + " frames is not between 0 and " +
                               std::to_string(PixelMoments::max_count));
     m.core.state().count = static_cast<std::uint64_t>(count);
+}
+
+py::bytes to_bytes(const Moments& m) {
+    auto bytes = py::reinterpret_steal<py::bytes>(
+        PyBytes_FromStringAndSize(nullptr, static_cast<py::ssize_t>(state_size(m.core))));
+    if (!bytes) throw py::error_already_set();
+    char* data = PyBytes_AS_STRING(bytes.ptr());
+    py::gil_scoped_release nogil;
+    save_state(m.core, m.dtype, data, m.ndim == 3);
+    return bytes;
+}
+
+/// Bytes of any object that shows its memory as one stretch.
+class BytesView {
+public:
+    explicit BytesView(const py::object& object) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+    }
+    ~BytesView() { PyBuffer_Release(&view_); }
+    BytesView(const BytesView&) = delete;
+    BytesView& operator=(const BytesView&) = delete;
+
+    const void* data() const { return view_.buf; }
+    std::size_t size() const { return static_cast<std::size_t>(view_.len); }
+
+private:
+    Py_buffer view_;
+};
+
+Moments from_bytes(const py::object& object) {
+    const BytesView bytes(object);
+    py::gil_scoped_release nogil;
+    SavedMoments saved = load_state(bytes.data(), bytes.size());
+    return {std::move(saved.moments), saved.dtype, saved.plane_axis ? std::size_t{3} : std::size_t{2}};
 }
 
 }  // namespace
@@ -159,6 +194,8 @@ void register_moments(py::module_& m) {
             py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
         .def(
             "copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
+        .def("to_bytes", &to_bytes)
+        .def_static("from_bytes", &from_bytes, py::arg("data"))
         .def(
             "mean",
             [](const Moments& self, int threads, const Moments* with) {

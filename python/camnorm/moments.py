@@ -332,6 +332,42 @@ class PixelMoments:
         self._core.count = operator.index(state["count"])
         return self
 
+    def to_bytes(self) -> bytes:
+        """Return the exact state in the binary format that camnorm's C++ and C interfaces share.
+
+        Returns
+        -------
+        bytes
+            A header of 64 bytes, the sums, and checksums; ``camnorm/state.hpp`` tells every byte. A file of
+            them should appear whole or not at all: write it under a temporary name, and rename it.
+        """
+        with self._lock:
+            return self._core.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> PixelMoments:
+        """Make moments from the bytes that `to_bytes`, or the C++ or C interface, gave.
+
+        Parameters
+        ----------
+        data : bytes, or a contiguous buffer
+            Just these bytes, no more of them.
+
+        Returns
+        -------
+        PixelMoments
+            With the same bits.
+
+        Raises
+        ------
+        TypeError, BufferError
+            If `data` is no contiguous buffer.
+        ValueError
+            If it is not what `to_bytes` gives: truncated, damaged, of another version, or with sums that no
+            frames have.
+        """
+        return cls._wrap(_core.PixelMoments.from_bytes(data))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelMoments.from_state, (self.state(),)
 

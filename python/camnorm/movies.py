@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import warnings
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import LifoQueue
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,12 @@ from .correction import Correction
 from .errors import Error, FormatError
 from .io import (
     AtomicFile,
+    Chosen,
     FrameSource,
     FrameWriter,
     InputFile,
     ReadOptions,
+    Selection,
     check_compression,
     create_writer,
     expand_inputs,
@@ -36,15 +39,18 @@ from .io import (
     open_frames,
     output_format,
     reason_of,
+    runs,
     sync_directory,
     target_name,
 )
-from .measurement import Progress
+from .measurement import Progress, choose_frames
 from .sensor import Sensor
 
 __all__ = ["correct"]
 
 _DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "int8", "uint8"))
+
+_Part = TypeVar("_Part")
 
 # So many target sigmas below and above the target mean fit scaled integers.
 _SIGMAS = 40
@@ -70,6 +76,10 @@ def correct(
     sum_frames: bool = False,
     virtual: bool = False,
     overwrite: bool = False,
+    frames: str | None = None,
+    every: int = 1,
+    max_frames: int | None = None,
+    options: ReadOptions | None = None,
     strict: bool = False,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -79,13 +89,14 @@ def correct(
 
     MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files, unless `format`
     says otherwise. Each is written under its own name in `out_dir` (files found in a directory, under their
-    path in it), and appears there whole or not at all. Neither threads nor the order in which they come to
-    it change a bit of a file.
+    path in it), and appears there whole or not at all. Only selected
+    frames are written; a file with none of these is passed over. Neither threads nor the order in which they
+    come to it change a bit of a file.
 
     Parameters
     ----------
     inputs : path-like or iterable of path-like
-        Files, directories, globs, ``@list.txt``, or a STAR file of movies.
+        Files, directories, globs, ``@list.txt``, a STAR file of movies or an mdoc file.
     sensor : Sensor or path-like
         The measured set.
     out_dir : path-like
@@ -115,6 +126,10 @@ def correct(
         name. A file that has changed since is refused.
     overwrite : bool
         Replace files that are there.
+    frames, every, max_frames
+        Which of the frames are corrected, as for `measure`.
+    options : ReadOptions, optional
+        How the files are read. By default as the sensor's were.
     strict : bool
         Stop at the first file with a frame that cannot be read, instead of going on with the next.
     threads : int, optional
@@ -133,7 +148,7 @@ def correct(
     ------
     Error
         If a target is there already or is an input, or two inputs would be written to one (nothing is
-        written then), or if not a single file could be corrected.
+        written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
         If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if
         files of the format are not compressed that way.
@@ -151,37 +166,36 @@ def correct(
         raise ValueError("manifests hold no pixels: they have no format, compression or sum")
     if sum_frames and dtype != np.float32:
         raise ValueError(f"sums are written as float32, not {dtype}")
+    selection = Selection(frames, every, max_frames)
     workers = _core.resolve_threads(threads)
-    files = expand_inputs(inputs)
-    if virtual:
-        names = [file.relative.with_name(f"{file.relative.name}.camnorm.json") for file in files]
-    else:
-        names = _names(files, format, compression)
-    targets = _targets(files, names, Path(out_dir), overwrite)
     if not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
+    options = sensor.options if options is None else options
+    files = expand_inputs(inputs, options)
+    chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
     label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
     if scale is not None:
         correction, note = _scaled(sensor, correction, bad_policy)
         label += "\n" + note
+    output = _Output(dtype, format, compression, label, sum_frames, virtual, overwrite)
+    jobs = _jobs(files, Path(out_dir), chosen, options, output)
     saved = None
     if virtual:
         from .io.virtual import save_correction
 
         saved = save_correction(Path(out_dir), correction._core)
-    output = _Output(dtype, format, compression, label, sum_frames, saved, overwrite)
-    corrector = _Corrector(files, targets, correction, bad_policy, output, workers)
+    corrector = _Corrector(jobs, chosen, options, correction, bad_policy, output, saved, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
-    frames = pixels = 0
+    frames_done = pixels = 0
     try:
         with closing(corrector.results()) as results:
             for number, result in enumerate(results):
                 if isinstance(result, _Corrected):
                     result.writer.commit()
-                    written.append(targets[number])
-                    frames += result.frames
+                    written.append(jobs[number].target)
+                    frames_done += result.frames
                     pixels += result.bytes
                 elif strict:
                     raise result
@@ -192,7 +206,7 @@ def correct(
                     else:
                         warnings.warn(f"not corrected: {result}", stacklevel=2)
                 if progress is not None:
-                    progress(Progress("correcting", number + 1, len(files), frames, pixels, len(errors)))
+                    progress(Progress("correcting", number + 1, len(jobs), frames_done, pixels, len(errors)))
     finally:
         for folder in {path.parent for path in written}:
             sync_directory(folder)
@@ -225,13 +239,22 @@ class _Output(NamedTuple):
     compression: str
     label: str
     sum_frames: bool
-    correction: Path | None
-    """If only manifests are written: the file that they name."""
+    virtual: bool
     overwrite: bool
 
-    def label_of(self, source: FrameSource) -> str:
-        """What is noted in the file that is made from a source."""
-        return self.label + (f"\nsum of {source.count} frames" if self.sum_frames else "")
+    def label_of(self, frames: int) -> str:
+        """What is noted in a file that is made from so many frames."""
+        return self.label + (f"\nsum of {frames} frames" if self.sum_frames else "")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A file to be corrected."""
+
+    number: int
+    """Place among the inputs."""
+    path: Path
+    target: Path
 
 
 @dataclass(frozen=True)
@@ -251,6 +274,8 @@ class _Block(NamedTuple):
     stop: int
     first_row: int
     last_row: int  # exclusive, as `stop`
+    place: int
+    """Of the first frame in the file that is written."""
 
 
 class _Corrector:
@@ -263,20 +288,24 @@ class _Corrector:
 
     def __init__(
         self,
-        files: Sequence[InputFile],
-        targets: Sequence[Path],
+        jobs: Sequence[_Job],
+        chosen: Chosen,
+        options: ReadOptions,
         correction: Correction,
         bad_policy: str,
         output: _Output,
+        saved: Path | None,
         threads: int,
     ) -> None:
         self.pixels = 0
         """Number that were corrected, also in files that were then left out."""
-        self._files = files
-        self._targets = targets
+        self._jobs = jobs
+        self._chosen = chosen
+        self._options = options
         self._correction = correction
         self._whole_frames = bad_policy == "interpolate"
         self._output = output
+        self._saved = saved  # the correction, for manifests to name it
         self._threads = threads
         self._changed = threading.Condition()
         self._stopped = False
@@ -292,7 +321,7 @@ class _Corrector:
 
         Once the generator is closed no thread is left, and nothing of what was not put in its place.
         """
-        numbers = iter(range(len(self._files)))
+        numbers = iter(range(len(self._jobs)))
         futures: deque[Future[_Corrected]] = deque()
         try:
             while True:
@@ -314,76 +343,87 @@ class _Corrector:
                     future.result().writer.discard()
 
     def _correct_file(self, number: int) -> _Corrected:
-        path = self._files[number].path
-        with _open(path, self._correction.shape) as source:
-            if self._output.correction is not None:
-                return self._write_manifest(source, self._targets[number], self._output.correction)
+        job = self._jobs[number]
+        with _open(job.path, self._options, self._correction.shape) as source:
+            frames = self._chosen(job.number, source.count)
+            if not frames:
+                raise FormatError(job.path, "no frame of it was selected")
+            # A file with a frame missing would no longer be the movie that it was: none is written.
+            for frame in frames[bisect_left(frames, source.available) :][:1]:
+                with _reading(job.path, frame):
+                    source.view(frame)
+            if self._saved is not None:
+                return self._write_manifest(source, frames, job.target, self._saved)
             writer = create_writer(
-                self._targets[number],
+                job.target,
                 source,
                 self._output.dtype,
-                count=1 if self._output.sum_frames else source.count,
-                label=self._output.label_of(source),
+                count=1 if self._output.sum_frames else len(frames),
+                label=self._output.label_of(len(frames)),
                 wanted=self._output.format,
                 compression=self._output.compression,
                 overwrite=self._output.overwrite,
             )
             try:
-                threads = math.ceil(self._threads / (len(self._files) - number))
+                threads = math.ceil(self._threads / (len(self._jobs) - number))
                 if self._output.sum_frames:
-                    self._write_sum(source, writer, threads)
+                    self._write_sum(source, frames, writer, threads)
                 else:
-                    self._correct_frames(source, writer, threads)
+                    self._correct_frames(source, frames, writer, threads)
                 writer.finish()
             except BaseException:
                 writer.discard()
                 raise
-        return _Corrected(
-            writer, source.count, source.count * math.prod(source.shape) * source.dtype.itemsize
-        )
+        return _Corrected(writer, len(frames), len(frames) * math.prod(source.shape) * source.dtype.itemsize)
 
-    def _write_manifest(self, source: FrameSource, target: Path, correction: Path) -> _Corrected:
+    def _write_manifest(
+        self, source: FrameSource, frames: Sequence[int], target: Path, correction: Path
+    ) -> _Corrected:
         from .io.virtual import write_manifest
 
         output = self._output
         if source.format == "camnorm manifest":
             raise FormatError(source.path, "is a manifest of corrected frames already")
         manifest = write_manifest(
-            target, source, ReadOptions(), output.dtype, correction, output.label, output.overwrite
+            target, source, frames, self._options, output.dtype, correction, output.label, output.overwrite
         )
-        return _Corrected(manifest, source.count, 0)
+        return _Corrected(manifest, len(frames), 0)
 
-    def _correct_frames(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
+    def _correct_frames(
+        self, source: FrameSource, frames: Sequence[int], writer: FrameWriter, threads: int
+    ) -> None:
         whole_frames = self._whole_frames or writer.whole_frames
         self._share(
-            self._blocks(source, whole_frames),
+            self._blocks(source, frames, whole_frames),
             partial(self._correct_block, source, writer),
             threads,
             # Blocks are begun in order: the thread that all others wait for is at work.
             ready=lambda: writer.waiting < self._threads,
         )
 
-    def _write_sum(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
+    def _write_sum(
+        self, source: FrameSource, frames: Sequence[int], writer: FrameWriter, threads: int
+    ) -> None:
         """Write the sum of the corrected frames: by Eq. (2), their number times the corrected mean."""
         sums = np.zeros(source.shape)
-        self._share(self._parts(source), partial(self._add_block, source, sums), threads)
+        self._share(self._parts(source, frames), partial(self._add_blocks, source, sums), threads)
         mean = sums[np.newaxis]
-        mean /= source.count
+        mean /= len(frames)
         self._correction.apply(mean, out=mean, threads=threads)
-        mean *= source.count
+        mean *= len(frames)
         with np.errstate(over="ignore"):
             writer.write(mean.astype(self._output.dtype))
 
     def _share(
         self,
-        blocks: Iterable[_Block],
-        do: Callable[[_Block, _Buffer, _Buffer], None],
+        parts: Iterable[_Part],
+        do: Callable[[_Part, _Buffer, _Buffer], None],
         threads: int,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Do all blocks of a file in several threads: the next one as soon as it is ready."""
-        blocks = deque(blocks)
-        failed: list[tuple[_Block, Exception]] = []
+        """Do all parts of a file in several threads: the next one as soon as it is ready."""
+        left = deque(enumerate(parts))
+        failed: list[tuple[int, Exception]] = []
         active = 0
 
         def work() -> None:
@@ -394,13 +434,13 @@ class _Corrector:
             with suppress(IndexError):
                 while not self._stopped:
                     with self._changed:
-                        self._changed.wait_for(lambda: ready() or not blocks)
-                        block = blocks.popleft()
+                        self._changed.wait_for(lambda: ready() or not left)
+                        number, part = left.popleft()
                     try:
-                        do(block, *buffers)
+                        do(part, *buffers)
                     except Exception as error:
-                        failed.append((block, error))
-                        blocks.clear()
+                        failed.append((number, error))
+                        left.clear()
                     with self._changed:
                         self._changed.notify_all()
             with self._changed:
@@ -408,7 +448,7 @@ class _Corrector:
                 self._changed.notify_all()
             self._buffers.put(buffers)
 
-        for _ in range(min(threads, len(blocks)) - 1):
+        for _ in range(min(threads, len(left)) - 1):
             self._pool.submit(work)
         work()
         with self._changed:
@@ -419,40 +459,54 @@ class _Corrector:
         if self._stopped:
             raise CancelledError
 
-    def _blocks(self, source: FrameSource, whole_frames: bool) -> Iterator[_Block]:
+    def _blocks(self, source: FrameSource, frames: Sequence[int], whole_frames: bool) -> Iterator[_Block]:
         height = source.shape[0]
         whole_frames = whole_frames or source.offsets is None
         least = 1 if whole_frames else _FRAMES
-        together = min(max(least, _BYTES // (height * self._row_bytes(source))), source.count)
-        rows = height if whole_frames else self._rows(source, together)
-        for start in range(0, source.count, together):
-            for row in range(0, height, rows):
-                yield _Block(start, min(start + together, source.count), row, min(row + rows, height))
+        most = max(least, _BYTES // (height * self._row_bytes(source)))
+        place = 0
+        for first, last in runs(frames):
+            together = min(most, last - first)
+            rows = height if whole_frames else self._rows(source, together)
+            for start in range(first, last, together):
+                stop = min(start + together, last)
+                for row in range(0, height, rows):
+                    yield _Block(start, stop, row, min(row + rows, height), place)
+                place += stop - start
 
     def _rows(self, source: FrameSource, frames: int) -> int:
         """Rows of so many frames to work on at a time."""
         return min(max(1, _BYTES // (frames * self._row_bytes(source))), source.shape[0])
 
-    def _parts(self, source: FrameSource) -> Iterator[_Block]:
-        """Blocks of which each pixel is added up in one order, so that threads do not change its sum."""
+    def _parts(self, source: FrameSource, frames: Sequence[int]) -> Iterator[Sequence[_Block]]:
+        """Blocks to be added up, each part by one thread: threads do not change the order of a pixel's.
+
+        Or they do where sums are exact: of integers.
+        """
         height = source.shape[0]
         if source.offsets is not None:
-            rows = self._rows(source, min(_FRAMES, source.count))
+            rows = self._rows(source, min(_FRAMES, len(frames)))
             for row in range(0, height, rows):
-                yield _Block(0, source.count, row, min(row + rows, height))
-        elif source.dtype.kind == "f":
-            yield _Block(0, source.count, 0, height)
-        else:  # whose sums are exact in any order
-            yield from self._blocks(source, whole_frames=True)
+                yield [
+                    _Block(start, min(start + _FRAMES, stop), row, min(row + rows, height), 0)
+                    for first, stop in runs(frames)
+                    for start in range(first, stop, _FRAMES)
+                ]
+        else:
+            blocks = [_Block(frame, frame + 1, 0, height, 0) for frame in frames]
+            yield from [blocks] if source.dtype.kind == "f" else ([block] for block in blocks)
 
-    def _add_block(
-        self, source: FrameSource, sums: npt.NDArray[np.float64], block: _Block, into: _Buffer, out: _Buffer
+    def _add_blocks(
+        self,
+        source: FrameSource,
+        sums: npt.NDArray[np.float64],
+        blocks: Sequence[_Block],
+        into: _Buffer,
+        out: _Buffer,
     ) -> None:
-        step = 1 if source.offsets is None else _FRAMES
-        for start in range(block.start, block.stop, step):
-            part = block._replace(start=start, stop=min(start + step, block.stop))
-            frames = _read(source, part, into)
-            # Blocks of frames share their sums, those of rows do not.
+        for block in blocks:
+            frames = _read(source, block, into)
+            # Whole frames are added to the same pixels, parts of rows each to their own.
             with self._changed if source.offsets is None else nullcontext():
                 _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 
@@ -471,7 +525,7 @@ class _Corrector:
             corrected = out.array(piece.shape, self._output.dtype)
             first_row = block.first_row + row
             self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
-            writer.write(corrected, block.start, first_row)
+            writer.write(corrected, block.place, first_row)
         with self._changed:
             self.pixels += frames.size
 
@@ -490,21 +544,14 @@ class _Buffer:
         return self._bytes[:size].view(dtype).reshape(shape)
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> FrameSource:
+def _open(path: Path, options: ReadOptions, shape: tuple[int, ...]) -> FrameSource:
     try:
-        source = open_frames(path)
+        source = open_frames(path, options)
     except (Error, OSError) as error:
         raise FormatError(path, reason_of(error)) from error
-    try:
-        if source.shape != shape:
-            raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
-        # A file with a frame missing would no longer be the movie that it was: none is written.
-        if source.available < source.count:
-            with _reading(path, source.available):
-                source.view(source.available)
-    except BaseException:
+    if source.shape != shape:
         source.close()
-        raise
+        raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
     return source
 
 
@@ -533,43 +580,45 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
         raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
 
-def _names(files: Sequence[InputFile], wanted: str, compression: str) -> list[Path]:
-    """What each result is called."""
-    names = []
+def _jobs(
+    files: Sequence[InputFile], folder: Path, chosen: Chosen, options: ReadOptions, output: _Output
+) -> list[_Job]:
+    """Where the result of each file goes; found out, and all conflicts, before the first frame is read."""
+    jobs: dict[Path, _Job] = {}
     flipped = False
-    for file in files:
+    for number, file in enumerate(files):
+        if chosen.without(number):
+            continue
         name = file.relative
-        with suppress(Error, OSError), open_frames(file.path) as source:
-            written = output_format(source.format, wanted)
-            check_compression(written, compression)
+        with suppress(Error, OSError), open_frames(file.path, options) as source:
+            if not chosen(number, source.count):
+                continue
+            written = output_format(source.format, output.format)
+            check_compression(written, output.compression)
             flipped |= is_flipped(source.format, written)
-            name = target_name(name, source.format, wanted)
-        names.append(name)
+            name = target_name(name, source.format, output.format)
+        if output.virtual:
+            name = file.relative.with_name(f"{file.relative.name}.camnorm.json")
+        target = folder / name
+        if target in jobs:
+            raise Error(f"{jobs[target].path} and {file.path} would both be written to {target}")
+        jobs[target] = _Job(number, file.path, target)
+    if not jobs:
+        raise Error("no file could be corrected: none has frames that were selected")
+    inputs = {_identity(file.path) for file in files}
+    for target in jobs:
+        if target.exists() and _identity(target) in inputs:
+            raise Error(f"{target}: is an input; results must go elsewhere")
+    there = [target for target in jobs if os.path.lexists(target)]
+    if there and not output.overwrite:
+        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
     if flipped:
         warnings.warn(
             "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",
             stacklevel=3,
         )
-    return names
-
-
-def _targets(files: Sequence[InputFile], names: Sequence[Path], folder: Path, overwrite: bool) -> list[Path]:
-    """Where each result goes; all conflicts with it are found before the first frame is read."""
-    targets: dict[Path, Path] = {}
-    for file, name in zip(files, names, strict=True):
-        target = folder / name
-        if target in targets:
-            raise Error(f"{targets[target]} and {file.path} would both be written to {target}")
-        targets[target] = file.path
-    inputs = {_identity(file.path) for file in files}
-    for target in targets:
-        if target.exists() and _identity(target) in inputs:
-            raise Error(f"{target}: is an input; results must go elsewhere")
-    there = [target for target in targets if os.path.lexists(target)]
-    if there and not overwrite:
-        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
-        raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
-    return list(targets)
+    return list(jobs.values())
 
 
 def _identity(path: Path) -> tuple[int, int]:

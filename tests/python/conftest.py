@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 # What the user has set must not change what is tested.
@@ -17,3 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Times vary too much on shared machines for a deadline; a run in CI must be repeatable.
 settings.register_profile("camnorm", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("camnorm")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--c-library", metavar="PATH", help="the shared library whose C API is to be tested")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -714,6 +715,66 @@ def test_damage(manifest: Path, damaged: str) -> None:
         except (camnorm.FormatError, OSError):
             refused += 1
     assert refused > 15
+
+
+# --- with selections and options of reading
+
+
+@pytest.mark.parametrize("kind", ["mrc", "compressed"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("chosen", ["2:9", "::5", "-3:"])
+def test_selected_frames(tmp_path: Path, sensor: Sensor, kind: str, dtype: str, chosen: str) -> None:
+    frames = frames_of(41, SHAPE, dtype, seed=2)
+    path = written_as(tmp_path / "a", frames, kind)
+    selected = frames[slice(*(int(part) if part else None for part in chosen.split(":")))]
+    expected = sensor.correction().apply(selected)
+    (manifest,) = camnorm.correct(path, sensor, tmp_path / "virtual", virtual=True, frames=chosen)
+    with open_frames(manifest) as source:
+        assert source.count == len(selected)
+        assert np.array_equal(source.read(0, source.count), expected)
+        assert np.array_equal(source.read(1, 3), expected[1:3])
+    (target,) = camnorm.correct(path, sensor, tmp_path / "sum", sum_frames=True, frames=chosen)
+    with open_frames(target) as source:
+        np.testing.assert_allclose(source.read(0)[0], expected.sum(0, dtype="f8"), rtol=1e-6)
+    if kind == "compressed":
+        (target,) = camnorm.correct(path, sensor, tmp_path / "zstd", compression="zstd", frames=chosen)
+        assert np.array_equal(tifffile.imread(target), expected)
+
+
+def test_manifests_remember_how_the_files_are_read(tmp_path: Path, frames: np.ndarray) -> None:
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.bin"
+    path.write_bytes(b"head" + frames.astype(">u2").tobytes())
+    layout = camnorm.io.RawLayout(SHAPE, np.dtype(">u2"), 4)
+    options = camnorm.io.ReadOptions(raw=layout)
+    sensor = camnorm.measure(path, screen="off", options=options)
+    (manifest,) = camnorm.correct(path, sensor, tmp_path / "virtual", virtual=True)
+    with open_frames(manifest) as source:
+        assert np.array_equal(source.read(0, 12), sensor.correction().apply(frames))
+
+
+def test_gain_keeps_the_header_of_mrc(tmp_path: Path, movie: Path, frames: np.ndarray) -> None:
+    gain = np.linspace(0.5, 1.5, 143, dtype="f4").reshape(SHAPE)
+    options = camnorm.io.ReadOptions(gain=write_mrc(tmp_path / "gain.mrc", gain[np.newaxis]))
+    sensor = camnorm.measure(movie, screen="off", options=options)
+    (target,) = camnorm.correct(movie, sensor, tmp_path / "out")
+    expected = sensor.correction().apply(frames * gain)
+    with mrcfile.open(target) as mrc:
+        assert np.array_equal(mrc.data, expected)
+        assert float(mrc.voxel_size.x) == pytest.approx(1.5)
+    (manifest,) = camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
+    same_in_both(target, manifest)
+
+
+@flips
+@pytest.mark.parametrize(("wanted", "name"), [("same", "a.mrc"), ("tiff", "a.tif")])
+def test_packed_mrc(tmp_path: Path, sensor: Sensor, movie: Path, wanted: Any, name: str) -> None:
+    packed = tmp_path / "a.mrc.gz"
+    packed.write_bytes(gzip.compress(movie.read_bytes()))
+    (target,) = camnorm.correct(packed, sensor, tmp_path / "out", format=wanted)
+    assert target == tmp_path / "out" / name
+    (expected,) = camnorm.correct(movie, sensor, tmp_path / "plain", format=wanted)
+    assert target.read_bytes() == expected.read_bytes()
 
 
 # --- other programs

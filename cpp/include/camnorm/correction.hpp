@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
 namespace camnorm {
@@ -49,7 +50,7 @@ struct CorrectionOptions {
 /// outside of the frame counts for nothing. A NaN among them makes it NaN.
 ///
 /// All methods may be called from several threads at once.
-class Correction {
+class CAMNORM_EXPORT Correction {
 public:
     /// @param mean, sigma a value a pixel, in (y, x, plane) order.
     /// @throws InvalidArgument for a shape without pixels; for images that do not have its size; a

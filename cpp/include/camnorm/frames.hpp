@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "camnorm/export.h"
+
 namespace camnorm {
 
 /// Pixel types that camnorm reads and writes.
@@ -26,7 +28,7 @@ constexpr std::size_t item_size(DType dtype) noexcept {
     return 0;
 }
 
-const char* name(DType dtype) noexcept;
+CAMNORM_EXPORT const char* name(DType dtype) noexcept;
 
 /// Frames whose moments are exact integers (8 and 16 bit), or all the rest.
 enum class Kind : std::uint8_t { integer, floating };
@@ -55,11 +57,11 @@ struct FrameShape {
 };
 
 /// As numpy writes it: (height, width), or (height, width, planes).
-std::string to_string(FrameShape shape);
+CAMNORM_EXPORT std::string to_string(FrameShape shape);
 
 /// A stack of frames in memory that somebody else owns. Strides are in bytes, may be negative and
 /// need not be multiples of the pixel's size: nothing is assumed about alignment.
-struct FramesView {
+struct CAMNORM_EXPORT FramesView {
     const std::byte* data = nullptr;
     DType dtype = DType::uint8;
     std::size_t count = 0;
@@ -82,7 +84,7 @@ struct FramesView {
 };
 
 /// FramesView for frames that are written.
-struct MutableFramesView {
+struct CAMNORM_EXPORT MutableFramesView {
     std::byte* data = nullptr;
     DType dtype = DType::float32;
     std::size_t count = 0;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
 namespace camnorm {
@@ -24,7 +25,7 @@ enum class Binning : std::uint8_t {
 /// The radius of (ky, kx) is r = sqrt((ky/height)^2 + (kx/width)^2) * min(height, width), so ring
 /// min(height, width)/2 is Nyquist and the rings of oblong frames are circles in frequency. Its
 /// ring is found in integer arithmetic: exact, ties included. May be shared between threads.
-class RingIndex {
+class CAMNORM_EXPORT RingIndex {
 public:
     /// Rings 0 to floor(min(height, width)/2), or with `corners` to the largest one of the plane.
     /// @throws InvalidArgument for an empty plane, and if a ring's number exceeds 65535.
@@ -63,14 +64,14 @@ struct RingCorrelation {
 /// Correlates two half spectra (real-to-complex transforms), each (height, width/2 + 1) in C order.
 /// Sums in float64 over fixed bands of rows: neither threads nor the instruction set change a bit.
 /// @throws InvalidArgument if a sum is not finite.
-RingCorrelation ring_correlation(const RingIndex& index, const std::complex<float>* fa,
-                                 const std::complex<float>* fb, int threads = 0);
-RingCorrelation ring_correlation(const RingIndex& index, const std::complex<double>* fa,
-                                 const std::complex<double>* fb, int threads = 0);
+CAMNORM_EXPORT RingCorrelation ring_correlation(const RingIndex& index, const std::complex<float>* fa,
+                                                const std::complex<float>* fb, int threads = 0);
+CAMNORM_EXPORT RingCorrelation ring_correlation(const RingIndex& index, const std::complex<double>* fa,
+                                                const std::complex<double>* fb, int threads = 0);
 
 /// Ring correlation of spectra that come band by band, each right after the transforms of its columns:
 /// they need never lie in memory whole.
-class RingAccumulator {
+class CAMNORM_EXPORT RingAccumulator {
 public:
     /// Columns of a band; the last one may have fewer.
     static constexpr std::size_t band_columns = 32;
@@ -106,7 +107,7 @@ private:
 
 /// Sums a real full-plane spectrum over each ring: (height, width) in C order with the zero
 /// frequency at (height/2, width/2).
-std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, int threads = 0);
+CAMNORM_EXPORT std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, int threads = 0);
 
 /// Makes one grey frame ready for its transform: removes the mean and lays a separable window,
 /// out(y, x) = rows[y] * columns[x] * (frame(y, x) - mean), all in float64 until the result is
@@ -115,7 +116,7 @@ std::vector<double> ring_sums(const RingIndex& index, const double* spectrum, in
 ///
 /// First every band is summed, then the mean taken, then rows are written. Several threads may sum
 /// different bands, or write, at once.
-class Taper {
+class CAMNORM_EXPORT Taper {
 public:
     /// The frame's pixels must stay where they are.
     /// @param rows, columns  window of height and width values that do not sum to zero; nullptr for 1.
@@ -149,8 +150,9 @@ private:
 };
 
 /// Tapers a whole frame, to (height, width) in C order, and returns the mean that was removed.
-double taper(const FramesView& frame, const double* rows, const double* columns, float* out, int threads = 0);
-double taper(const FramesView& frame, const double* rows, const double* columns, double* out,
-             int threads = 0);
+CAMNORM_EXPORT double taper(const FramesView& frame, const double* rows, const double* columns, float* out,
+                            int threads = 0);
+CAMNORM_EXPORT double taper(const FramesView& frame, const double* rows, const double* columns, double* out,
+                            int threads = 0);
 
 }  // namespace camnorm

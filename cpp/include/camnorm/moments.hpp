@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 #include "camnorm/stored.hpp"
 
@@ -21,7 +22,7 @@ struct FrameStatistics {
 /// From exact sums for integer frames; for float frames from sums over deviations from a number near the
 /// frame's mean, in a fixed order. Neither threads nor instruction sets change a bit.
 /// @throws InvalidArgument for frames without pixels.
-std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads = 0);
+CAMNORM_EXPORT std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads = 0);
 
 /// Raw state of PixelMoments, a value a pixel in (y, x, plane) order. Integer kind: `sum` and
 /// `sum_of_squares`. Float kind: the sums as unevaluated pairs high + low with |low| <= ulp(high)/2.
@@ -51,7 +52,7 @@ struct Targets {
 /// without cancellation.
 ///
 /// Distinct objects may be used from distinct threads; a shared one needs the caller's lock.
-class PixelMoments {
+class CAMNORM_EXPORT PixelMoments {
 public:
     PixelMoments(FrameShape shape, Kind kind);
 

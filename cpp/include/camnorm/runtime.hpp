@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "camnorm/export.h"
+
 namespace camnorm {
 
 /// How this library was built and what it uses on this machine.
@@ -15,11 +17,11 @@ struct BuildInfo {
     std::vector<std::string> isas;  ///< kernels that this build and this processor have
 };
 
-BuildInfo build_info();
+CAMNORM_EXPORT BuildInfo build_info();
 
 /// Threads that a call with `requested` threads uses: `requested` itself if positive; otherwise the
 /// environment variable CAMNORM_THREADS; otherwise all the cores this process may run on.
 /// @throws InvalidArgument if `requested` is negative or CAMNORM_THREADS is no positive number.
-int resolve_threads(int requested);
+CAMNORM_EXPORT int resolve_threads(int requested);
 
 }  // namespace camnorm

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
 namespace camnorm {
@@ -25,11 +26,11 @@ struct StoredFrames {
 /// Has a part of a file in the system's cache, so that it can be read in any order without waiting for
 /// the disk.
 /// @returns 0, the system's error (errno), or file_ended.
-int fetch(int file, std::int64_t offset, std::size_t bytes) noexcept;
+CAMNORM_EXPORT int fetch(int file, std::int64_t offset, std::size_t bytes) noexcept;
 
 inline constexpr int file_ended = -1;
 
 /// In the user's words.
-std::string reason_of(int error);
+CAMNORM_EXPORT std::string reason_of(int error);
 
 }  // namespace camnorm

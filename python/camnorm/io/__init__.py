@@ -1,9 +1,11 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
+from .apriori import check_orientation
 from .atomic import AtomicFile, atomic_target, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
+from .selection import ALL, Chosen, Selection, runs
 from .source import FrameSource, StoredFrames
 from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
 from .writers import (
@@ -16,7 +18,9 @@ from .writers import (
 )
 
 __all__ = [
+    "ALL",
     "AtomicFile",
+    "Chosen",
     "Chunk",
     "Failure",
     "FrameSource",
@@ -25,10 +29,12 @@ __all__ = [
     "InputFile",
     "RawLayout",
     "ReadOptions",
+    "Selection",
     "StoredChunk",
     "StoredFrames",
     "atomic_target",
     "check_compression",
+    "check_orientation",
     "create_writer",
     "expand_inputs",
     "is_flipped",
@@ -36,6 +42,7 @@ __all__ = [
     "open_frames",
     "output_format",
     "reason_of",
+    "runs",
     "stream_frames",
     "stream_stored",
     "sync_directory",

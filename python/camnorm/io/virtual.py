@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import threading
-from dataclasses import asdict
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,9 @@ import numpy as np
 from .. import _core
 from ..errors import FormatError
 from .atomic import AtomicFile, sync_directory
-from .options import RawLayout, ReadOptions
+from .options import ReadOptions
 from .registry import is_manifest, open_frames
+from .selection import runs
 from .source import FrameSource, MappedFile, decoding, scaling_in
 
 if TYPE_CHECKING:
@@ -45,12 +48,18 @@ class VirtualSource(FrameSource):
             told = manifest["source"]
             path = _find(file.path, told)
             correction = Path(file.path.parent, manifest["correction"])
-            recorded = _as_options(manifest["options"])
+            recorded = ReadOptions.from_dict(manifest["options"])
             dtype = np.dtype(manifest["dtype"])
             metadata = scaling_in(manifest["label"])
+            chosen: Sequence[int] | None = manifest["frames"]
         self._source = source = open_frames(path, recorded)
         try:
             with decoding(file.path), _loading:
+                self._chosen = range(source.count) if chosen is None else chosen
+                if any(
+                    type(a) is not int or not 0 <= a < b for a, b in pairwise([*self._chosen, source.count])
+                ):
+                    raise FormatError(file.path, f"frames {chosen} of {source.count}")
                 if not correction.is_file():
                     raise FormatError(file.path, f"the correction that it names is not there: {correction}")
                 status = correction.stat()
@@ -60,8 +69,8 @@ class VirtualSource(FrameSource):
                 file,
                 shape=source.shape,
                 dtype=dtype,
-                count=source.count,
-                available=source.available,
+                count=len(self._chosen),
+                available=bisect_left(self._chosen, source.available),
                 metadata=source.metadata | metadata,
             )
         except BaseException:
@@ -74,14 +83,20 @@ class VirtualSource(FrameSource):
         super().close()
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        frames = self._source.view(start, stop)
-        with decoding(self.path, start):
-            return self._correction.apply(frames, None, self.dtype, 1, None)
+        frames: NDArray[Any] = np.empty((stop - start, *self.shape), self.dtype)
+        place = 0
+        for first, last in runs(self._chosen[start:stop]):
+            raw = self._source.view(first, last)
+            with decoding(self.path, start):
+                self._correction.apply(raw, frames[place : place + len(raw)], None, 1, None)
+            place += len(raw)
+        return frames
 
 
 def write_manifest(
     path: Path,
     source: FrameSource,
+    frames: Sequence[int],
     options: ReadOptions,
     dtype: np.dtype[Any],
     correction: Path,
@@ -90,9 +105,6 @@ def write_manifest(
 ) -> AtomicFile:
     """Write what makes `open_frames` correct the frames of a source: on disk, and to be put in its place."""
     status = os.stat(source.path)
-    settings = asdict(options)
-    if options.raw is not None:
-        settings["raw"]["dtype"] = options.raw.dtype.str
     manifest = {
         "camnorm": _KIND,  # first: by this it is known
         "schema": _SCHEMA,
@@ -104,7 +116,8 @@ def write_manifest(
             "size": status.st_size,
             "mtime_ns": status.st_mtime_ns,
         },
-        "options": settings,
+        "options": options.to_dict(),
+        "frames": None if frames == range(source.count) else list(frames),
         "dtype": dtype.name,
         "correction": os.path.relpath(correction, path.parent),
         "digest": correction.stem.rpartition("-")[2],
@@ -180,13 +193,6 @@ def _find(manifest: Path, told: dict[str, Any]) -> Path:
             if is_manifest(path, file.read(1024)):  # of itself, perhaps
                 raise FormatError(manifest, f"{path} is a manifest itself")
     return path
-
-
-def _as_options(settings: dict[str, Any]) -> ReadOptions:
-    raw = settings["raw"]
-    if raw is not None:
-        raw = RawLayout(tuple(raw["shape"]), np.dtype(raw["dtype"]), raw["offset"])
-    return ReadOptions(**(settings | {"raw": raw}))
 
 
 @lru_cache(maxsize=1)  # all files of a run have the same

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+_COMPRESSED = {".gz", ".bz2", ".zst"}
 _SUFFIXES = {"MRC": ".mrc", "TIFF": ".tif"}
 FORMATS = tuple(_SUFFIXES)
 COMPRESSIONS = ("none", "lzw", "deflate", "zstd")
+_COMPRESSED = {".gz", ".bz2", ".zst"}
 
 
 class FrameWriter(ABC):
@@ -209,8 +211,13 @@ def output_format(source_format: str, wanted: str = "same") -> str:
 
 
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
-    """Name of the file that is written for an input: its own, unless it changes its format."""
+    """Name of the file that is written for an input: its own, unless it changes its format.
+
+    MRC files are not compressed: ``.mrc.gz`` becomes ``.mrc``.
+    """
     path = Path(path)
+    if source_format == "MRC" and path.suffix.lower() in _COMPRESSED:
+        path = path.with_suffix("")
     written = output_format(source_format, wanted)
     return path if written == source_format else path.with_suffix(_SUFFIXES[written])
 
