@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -84,11 +83,11 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def library(request: pytest.FixtureRequest) -> Iterator[Library]:
+def library(request: pytest.FixtureRequest) -> Library:
     path = request.config.getoption("--c-library")
     if path is None:
         pytest.skip("needs the shared library: --c-library=libcamnorm.so")
-    yield Library(path)
+    return Library(path)
 
 
 def pixels(array: np.ndarray) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
