@@ -346,8 +346,22 @@ class _Dtype(str, Enum):
     float32 = "float32"
     float16 = "float16"
     int16 = "int16"
-    uint8 = "uint8"
     uint16 = "uint16"
+    int8 = "int8"
+    uint8 = "uint8"
+
+
+class _Format(str, Enum):
+    same = "same"
+    mrc = "mrc"
+    tiff = "tiff"
+
+
+class _Compression(str, Enum):
+    none = "none"
+    lzw = "lzw"
+    deflate = "deflate"
+    zstd = "zstd"
 
 
 class _BadPolicy(str, Enum):
@@ -688,6 +702,7 @@ def measure(
     help=_help(
         "Write corrected copies of image files: MRC stays MRC, with its header; all others become TIFF.",
         "camnorm correct movies/ -m sensor.h5 -o corrected",
+        "camnorm correct movies/ -m sensor.h5 -o out --format tiff --compression zstd --dtype int16 --scale",
         "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",
         "camnorm correct images/ -m sensor.h5 -o out --dtype uint16 --overwrite",
         details="Files are read as the sensor's were, unless told otherwise.",
@@ -706,8 +721,24 @@ def correct(
     selection: dict[str, Any],
     options: Any,
     dtype: Annotated[
-        _Dtype, typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint8, uint16.")
+        _Dtype,
+        typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint16, int8, uint8."),
     ] = _Dtype.float32,
+    scale: Annotated[
+        bool,
+        typer.Option("--scale", help="Scale int16 pixels such that 40 target sigmas to either side fit."),
+    ] = False,
+    format: Annotated[
+        _Format,
+        typer.Option(
+            metavar="NAME",
+            help="Files written: same (as the input, or TIFF if that cannot be written), mrc or tiff.",
+        ),
+    ] = _Format.same,
+    compression: Annotated[
+        _Compression,
+        typer.Option(metavar="NAME", help="Of TIFF files: none, lzw, deflate or zstd."),
+    ] = _Compression.none,
     target_mean: Annotated[
         float | None,
         typer.Option(metavar="I0", show_default=False, help="Mean of every pixel; by default the sensor's."),
@@ -724,6 +755,15 @@ def correct(
             "or nan.",
         ),
     ] = _BadPolicy.neutral,
+    sum_frames: Annotated[
+        bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
+    ] = False,
+    virtual: Annotated[
+        bool,
+        typer.Option(
+            "--virtual", help="Write small files, NAME.camnorm.json, that are read as the corrected frames."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
     threads: _Threads = None,
@@ -740,9 +780,14 @@ def correct(
                 sensor,
                 output,
                 dtype=dtype.value,
+                scale="auto" if scale else None,
+                format=format.value,
+                compression=compression.value,
                 target_mean=target_mean,
                 target_sigma=target_sigma,
                 bad_policy=bad_policy.value,
+                sum_frames=sum_frames,
+                virtual=virtual,
                 overwrite=overwrite,
                 **selection,
                 options=options,

@@ -10,12 +10,13 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import LifoQueue
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +25,19 @@ from . import _core
 from .correction import Correction
 from .errors import Error, FormatError
 from .io import (
+    AtomicFile,
     Chosen,
     FrameSource,
     FrameWriter,
     InputFile,
     ReadOptions,
     Selection,
+    check_compression,
     create_writer,
     expand_inputs,
+    is_flipped,
     open_frames,
+    output_format,
     reason_of,
     runs,
     sync_directory,
@@ -43,7 +48,12 @@ from .sensor import Sensor
 
 __all__ = ["correct"]
 
-_DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "uint8"))
+_DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "int8", "uint8"))
+
+_Part = TypeVar("_Part")
+
+# So many target sigmas below and above the target mean fit scaled integers.
+_SIGMAS = 40
 
 # Bytes of pixels, as they are read and as they are written, that a thread works on at a time: in its cache.
 _BYTES = 8 * 2**20
@@ -57,9 +67,14 @@ def correct(
     out_dir: str | os.PathLike[str],
     *,
     dtype: npt.DTypeLike = np.float32,
+    scale: Literal["auto"] | None = None,
+    format: Literal["same", "mrc", "tiff"] = "same",
+    compression: Literal["none", "lzw", "deflate", "zstd"] = "none",
     target_mean: float | None = None,
     target_sigma: float | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+    sum_frames: bool = False,
+    virtual: bool = False,
     overwrite: bool = False,
     frames: str | None = None,
     every: int = 1,
@@ -72,10 +87,11 @@ def correct(
 ) -> list[Path]:
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
-    MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files. Each is
-    written under its own name in `out_dir` (files found in a directory, under their path in it), and
-    appears there whole or not at all. Only selected frames are written; a file with none of these is
-    passed over.
+    MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files, unless `format`
+    says otherwise. Each is written under its own name in `out_dir` (files found in a directory, under their
+    path in it), and appears there whole or not at all. Only selected
+    frames are written; a file with none of these is passed over. Neither threads nor the order in which they
+    come to it change a bit of a file.
 
     Parameters
     ----------
@@ -86,12 +102,28 @@ def correct(
     out_dir : path-like
         Directory to write to; made if it is not there.
     dtype : dtype-like
-        Pixel type of the results: float32, float16, int16, uint8, uint16. Integers are rounded half to
+        Pixel type of the results: float32, float16, int16, uint16, int8, uint8. Integers are rounded half to
         even and saturate. MRC holds uint8 as uint16 (mode 6), since its mode 0 is signed.
+    scale : {"auto"}, optional
+        Of int16: the target mean becomes 0, and 40 target sigmas to either side fit. ``camnorm_scale`` and
+        ``camnorm_offset`` in the labels of an MRC file or the description of a TIFF file tell of it:
+        value = (pixel - offset) / scale.
+    format : {"same", "mrc", "tiff"}
+        Format of the results. Rows are turned upside down between MRC and TIFF, whose programs count them
+        from opposite edges; that is told by a warning.
+    compression : {"none", "lzw", "deflate", "zstd"}
+        Of TIFF files: each frame is one strip, compressed as fast as can be.
     target_mean, target_sigma : float, optional
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1).
     bad_policy : {"neutral", "interpolate", "nan"}
         What pixels that never change become; see `Correction`.
+    sum_frames : bool
+        Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
+        and rounded once.
+    virtual : bool
+        Write no pixels, but for each file a small manifest, ``.camnorm.json``, that `open_frames` and all
+        commands read as the corrected frames, to the bit; and one file of the correction that all of them
+        name. A file that has changed since is refused.
     overwrite : bool
         Replace files that are there.
     frames, every, max_frames
@@ -118,7 +150,8 @@ def correct(
         If a target is there already or is an input, or two inputs would be written to one (nothing is
         written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
-        If `dtype` cannot be written, or a target or `bad_policy` does not suit it.
+        If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if
+        files of the format are not compressed that way.
     OSError
         If a file cannot be written.
     """
@@ -127,6 +160,12 @@ def correct(
         raise ValueError(f"corrected files hold {', '.join(map(str, _DTYPES))}, not {dtype}")
     if bad_policy == "nan" and dtype.kind != "f":
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
+    if scale is not None and dtype != np.int16:
+        raise ValueError(f"pixels are scaled to int16 only, not to {dtype}")
+    if virtual and (format != "same" or compression != "none" or sum_frames):
+        raise ValueError("manifests hold no pixels: they have no format, compression or sum")
+    if sum_frames and dtype != np.float32:
+        raise ValueError(f"sums are written as float32, not {dtype}")
     selection = Selection(frames, every, max_frames)
     workers = _core.resolve_threads(threads)
     if not isinstance(sensor, Sensor):
@@ -134,10 +173,19 @@ def correct(
     options = sensor.options if options is None else options
     files = expand_inputs(inputs, options)
     chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
-    jobs = _jobs(files, Path(out_dir), chosen, options, overwrite)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
     label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
-    corrector = _Corrector(jobs, chosen, options, correction, bad_policy, dtype, label, overwrite, workers)
+    if scale is not None:
+        correction, note = _scaled(sensor, correction, bad_policy)
+        label += "\n" + note
+    output = _Output(dtype, format, compression, label, sum_frames, virtual, overwrite)
+    jobs = _jobs(files, Path(out_dir), chosen, options, output)
+    saved = None
+    if virtual:
+        from .io.virtual import save_correction
+
+        saved = save_correction(Path(out_dir), correction._core)
+    corrector = _Corrector(jobs, chosen, options, correction, bad_policy, output, saved, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
     frames_done = pixels = 0
@@ -147,7 +195,7 @@ def correct(
                 if isinstance(result, _Corrected):
                     result.writer.commit()
                     written.append(jobs[number].target)
-                    frames_done += result.writer.count
+                    frames_done += result.frames
                     pixels += result.bytes
                 elif strict:
                     raise result
@@ -166,12 +214,37 @@ def correct(
         raise Error(f"no file could be corrected; the first: {errors[0]}")
     if correction.clipped:
         share = correction.clipped / corrector.pixels
+        advice = "choose target mean and target sigma to suit it" if scale is None else "float32 holds all"
         warnings.warn(
-            f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: choose "
-            "target mean and target sigma to suit it",
+            f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: {advice}",
             stacklevel=2,
         )
     return written
+
+
+def _scaled(sensor: Sensor, correction: Correction, bad_policy: Any) -> tuple[Correction, str]:
+    """The correction that leads to the results of another, scaled for int16; and a note on that."""
+    scale = np.iinfo(np.int16).max / (_SIGMAS * correction.target_sigma)
+    offset = -correction.target_mean * scale
+    # Other targets, so that pixels are rounded only once.
+    scaled = sensor.correction(0, scale * correction.target_sigma, bad_policy)
+    return scaled, f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
+
+
+class _Output(NamedTuple):
+    """What is written, of every file."""
+
+    dtype: np.dtype[Any]
+    format: str
+    compression: str
+    label: str
+    sum_frames: bool
+    virtual: bool
+    overwrite: bool
+
+    def label_of(self, frames: int) -> str:
+        """What is noted in a file that is made from so many frames."""
+        return self.label + (f"\nsum of {frames} frames" if self.sum_frames else "")
 
 
 @dataclass(frozen=True)
@@ -188,7 +261,8 @@ class _Job:
 class _Corrected:
     """A file that only has to be put in its place."""
 
-    writer: FrameWriter
+    writer: FrameWriter | AtomicFile
+    frames: int
     bytes: int
     """Of the pixels as they were read."""
 
@@ -219,9 +293,8 @@ class _Corrector:
         options: ReadOptions,
         correction: Correction,
         bad_policy: str,
-        dtype: np.dtype[Any],
-        label: str,
-        overwrite: bool,
+        output: _Output,
+        saved: Path | None,
         threads: int,
     ) -> None:
         self.pixels = 0
@@ -231,9 +304,8 @@ class _Corrector:
         self._options = options
         self._correction = correction
         self._whole_frames = bad_policy == "interpolate"
-        self._dtype = dtype
-        self._label = label
-        self._overwrite = overwrite
+        self._output = output
+        self._saved = saved  # the correction, for manifests to name it
         self._threads = threads
         self._changed = threading.Condition()
         self._stopped = False
@@ -280,28 +352,78 @@ class _Corrector:
             for frame in frames[bisect_left(frames, source.available) :][:1]:
                 with _reading(job.path, frame):
                     source.view(frame)
+            if self._saved is not None:
+                return self._write_manifest(source, frames, job.target, self._saved)
             writer = create_writer(
                 job.target,
                 source,
-                self._dtype,
-                count=len(frames),
-                label=self._label,
-                overwrite=self._overwrite,
+                self._output.dtype,
+                count=1 if self._output.sum_frames else len(frames),
+                label=self._output.label_of(len(frames)),
+                wanted=self._output.format,
+                compression=self._output.compression,
+                overwrite=self._output.overwrite,
             )
             try:
-                left = len(self._jobs) - number
-                self._correct_frames(source, frames, writer, threads=math.ceil(self._threads / left))
+                threads = math.ceil(self._threads / (len(self._jobs) - number))
+                if self._output.sum_frames:
+                    self._write_sum(source, frames, writer, threads)
+                else:
+                    self._correct_frames(source, frames, writer, threads)
                 writer.finish()
             except BaseException:
                 writer.discard()
                 raise
-        return _Corrected(writer, len(frames) * math.prod(source.shape) * source.dtype.itemsize)
+        return _Corrected(writer, len(frames), len(frames) * math.prod(source.shape) * source.dtype.itemsize)
+
+    def _write_manifest(
+        self, source: FrameSource, frames: Sequence[int], target: Path, correction: Path
+    ) -> _Corrected:
+        from .io.virtual import write_manifest
+
+        output = self._output
+        if source.format == "camnorm manifest":
+            raise FormatError(source.path, "is a manifest of corrected frames already")
+        manifest = write_manifest(
+            target, source, frames, self._options, output.dtype, correction, output.label, output.overwrite
+        )
+        return _Corrected(manifest, len(frames), 0)
 
     def _correct_frames(
         self, source: FrameSource, frames: Sequence[int], writer: FrameWriter, threads: int
     ) -> None:
-        blocks = deque(self._blocks(source, frames))
-        failed: list[tuple[_Block, Exception]] = []
+        whole_frames = self._whole_frames or writer.whole_frames
+        self._share(
+            self._blocks(source, frames, whole_frames),
+            partial(self._correct_block, source, writer),
+            threads,
+            # Blocks are begun in order: the thread that all others wait for is at work.
+            ready=lambda: writer.waiting < self._threads,
+        )
+
+    def _write_sum(
+        self, source: FrameSource, frames: Sequence[int], writer: FrameWriter, threads: int
+    ) -> None:
+        """Write the sum of the corrected frames: by Eq. (2), their number times the corrected mean."""
+        sums = np.zeros(source.shape)
+        self._share(self._parts(source, frames), partial(self._add_blocks, source, sums), threads)
+        mean = sums[np.newaxis]
+        mean /= len(frames)
+        self._correction.apply(mean, out=mean, threads=threads)
+        mean *= len(frames)
+        with np.errstate(over="ignore"):
+            writer.write(mean.astype(self._output.dtype))
+
+    def _share(
+        self,
+        parts: Iterable[_Part],
+        do: Callable[[_Part, _Buffer, _Buffer], None],
+        threads: int,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Do all parts of a file in several threads: the next one as soon as it is ready."""
+        left = deque(enumerate(parts))
+        failed: list[tuple[int, Exception]] = []
         active = 0
 
         def work() -> None:
@@ -311,18 +433,22 @@ class _Corrector:
                 active += 1
             with suppress(IndexError):
                 while not self._stopped:
-                    block = blocks.popleft()
+                    with self._changed:
+                        self._changed.wait_for(lambda: ready() or not left)
+                        number, part = left.popleft()
                     try:
-                        self._correct_block(source, writer, block, *buffers)
+                        do(part, *buffers)
                     except Exception as error:
-                        failed.append((block, error))
-                        blocks.clear()
+                        failed.append((number, error))
+                        left.clear()
+                    with self._changed:
+                        self._changed.notify_all()
             with self._changed:
                 active -= 1
                 self._changed.notify_all()
             self._buffers.put(buffers)
 
-        for _ in range(min(threads, len(blocks)) - 1):
+        for _ in range(min(threads, len(left)) - 1):
             self._pool.submit(work)
         work()
         with self._changed:
@@ -333,14 +459,15 @@ class _Corrector:
         if self._stopped:
             raise CancelledError
 
-    def _blocks(self, source: FrameSource, frames: Sequence[int]) -> Iterator[_Block]:
+    def _blocks(self, source: FrameSource, frames: Sequence[int], whole_frames: bool) -> Iterator[_Block]:
         height = source.shape[0]
-        least = 1 if source.offsets is None or self._whole_frames else _FRAMES
+        whole_frames = whole_frames or source.offsets is None
+        least = 1 if whole_frames else _FRAMES
         most = max(least, _BYTES // (height * self._row_bytes(source)))
         place = 0
         for first, last in runs(frames):
             together = min(most, last - first)
-            rows = height if source.offsets is None else self._rows(source, together)
+            rows = height if whole_frames else self._rows(source, together)
             for start in range(first, last, together):
                 stop = min(start + together, last)
                 for row in range(0, height, rows):
@@ -349,24 +476,53 @@ class _Corrector:
 
     def _rows(self, source: FrameSource, frames: int) -> int:
         """Rows of so many frames to work on at a time."""
+        return min(max(1, _BYTES // (frames * self._row_bytes(source))), source.shape[0])
+
+    def _parts(self, source: FrameSource, frames: Sequence[int]) -> Iterator[Sequence[_Block]]:
+        """Blocks to be added up, each part by one thread: threads do not change the order of a pixel's.
+
+        Or they do where sums are exact: of integers.
+        """
         height = source.shape[0]
-        if self._whole_frames:
-            return height
-        return min(max(1, _BYTES // (frames * self._row_bytes(source))), height)
+        if source.offsets is not None:
+            rows = self._rows(source, min(_FRAMES, len(frames)))
+            for row in range(0, height, rows):
+                yield [
+                    _Block(start, min(start + _FRAMES, stop), row, min(row + rows, height), 0)
+                    for first, stop in runs(frames)
+                    for start in range(first, stop, _FRAMES)
+                ]
+        else:
+            blocks = [_Block(frame, frame + 1, 0, height, 0) for frame in frames]
+            yield from [blocks] if source.dtype.kind == "f" else ([block] for block in blocks)
+
+    def _add_blocks(
+        self,
+        source: FrameSource,
+        sums: npt.NDArray[np.float64],
+        blocks: Sequence[_Block],
+        into: _Buffer,
+        out: _Buffer,
+    ) -> None:
+        for block in blocks:
+            frames = _read(source, block, into)
+            # Whole frames are added to the same pixels, parts of rows each to their own.
+            with self._changed if source.offsets is None else nullcontext():
+                _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 
     def _row_bytes(self, source: FrameSource) -> int:
         """Bytes of a row, as it is read and as it is written."""
-        return math.prod(source.shape[1:]) * (source.dtype.itemsize + self._dtype.itemsize)
+        return math.prod(source.shape[1:]) * (source.dtype.itemsize + self._output.dtype.itemsize)
 
     def _correct_block(
         self, source: FrameSource, writer: FrameWriter, block: _Block, into: _Buffer, out: _Buffer
     ) -> None:
         frames = _read(source, block, into)
         count, height = frames.shape[:2]
-        rows = self._rows(source, count)
+        rows = height if self._whole_frames or writer.whole_frames else self._rows(source, count)
         for row in range(0, height, rows):
             piece = frames[:, row : row + rows]
-            corrected = out.array(piece.shape, self._dtype)
+            corrected = out.array(piece.shape, self._output.dtype)
             first_row = block.first_row + row
             self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
             writer.write(corrected, block.place, first_row)
@@ -425,10 +581,11 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
 
 
 def _jobs(
-    files: Sequence[InputFile], folder: Path, chosen: Chosen, options: ReadOptions, overwrite: bool
+    files: Sequence[InputFile], folder: Path, chosen: Chosen, options: ReadOptions, output: _Output
 ) -> list[_Job]:
     """Where the result of each file goes; found out, and all conflicts, before the first frame is read."""
     jobs: dict[Path, _Job] = {}
+    flipped = False
     for number, file in enumerate(files):
         if chosen.without(number):
             continue
@@ -436,7 +593,12 @@ def _jobs(
         with suppress(Error, OSError), open_frames(file.path, options) as source:
             if not chosen(number, source.count):
                 continue
-            name = target_name(name, source.format)
+            written = output_format(source.format, output.format)
+            check_compression(written, output.compression)
+            flipped |= is_flipped(source.format, written)
+            name = target_name(name, source.format, output.format)
+        if output.virtual:
+            name = file.relative.with_name(f"{file.relative.name}.camnorm.json")
         target = folder / name
         if target in jobs:
             raise Error(f"{jobs[target].path} and {file.path} would both be written to {target}")
@@ -448,9 +610,14 @@ def _jobs(
         if target.exists() and _identity(target) in inputs:
             raise Error(f"{target}: is an input; results must go elsewhere")
     there = [target for target in jobs if os.path.lexists(target)]
-    if there and not overwrite:
+    if there and not output.overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
+    if flipped:
+        warnings.warn(
+            "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",
+            stacklevel=3,
+        )
     return list(jobs.values())
 
 

@@ -328,6 +328,29 @@ def test_correct_passes_its_options_on(run: Run, data: Data) -> None:
     assert corrected[3, 5] != 100
 
 
+@pytest.mark.filterwarnings("default:rows are turned upside down")
+def test_correct_passes_on_what_is_to_be_written(run: Run, data: Data) -> None:
+    command = ["correct", data.files[0], "-m", data.sensor, "-o"]
+    result = run(*command, "tiff", "--format", "tiff", "--compression", "zstd", "--dtype", "int16", "--scale")
+    assert "rows are turned upside down between MRC and TIFF" in result.err
+    with tifffile.TiffFile("tiff/f00.tif") as tiff:
+        assert tiff.pages[0].compression == 50000
+        assert "camnorm_scale=" in tiff.pages[0].description
+        assert tiff.pages[0].dtype == np.int16
+    run(*command, "sum", "--sum")
+    with mrcfile.open("sum/f00.mrc", header_only=True) as mrc:
+        assert "sum of 1 frames" in mrc.get_labels()
+    written = run(*command, "virtual", "--virtual", "--json").json()["written"]
+    assert written == ["virtual/f00.mrc.camnorm.json"]
+    with camnorm.open_frames(written[0]) as source:
+        assert np.array_equal(
+            source.read(0), camnorm.Sensor.load(data.sensor).correction().apply(data.frames[:1])
+        )
+    failed = run(*command, "none", "--compression", "zstd")
+    assert failed.status == 1
+    assert "MRC files are not compressed by zstd" in failed.err
+
+
 def test_correct_replaces_files_only_if_told(run: Run, data: Data) -> None:
     command = ["correct", data.files[0], "-m", data.sensor, "-o", "out"]
     assert run(*command).status == 0

@@ -62,7 +62,7 @@ def movie(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("dtype", "mode", "stored"),
-    [("f4", 2, "f4"), ("f2", 12, "f2"), ("i2", 1, "i2"), ("u2", 6, "u2"), ("u1", 6, "u2")],
+    [("f4", 2, "f4"), ("f2", 12, "f2"), ("i2", 1, "i2"), ("u2", 6, "u2"), ("u1", 6, "u2"), ("i1", 0, "i1")],
 )
 def test_mrc_keeps_the_header(tmp_path: Path, movie: Path, dtype: str, mode: int, stored: str) -> None:
     frames = pixels((5, 12, 16), dtype)
@@ -180,9 +180,10 @@ def test_mrc_statistics_of_a_small_spread_on_a_large_mean(tmp_path: Path, movie:
         assert after.header.rms == pytest.approx(frames.astype("f8").std(), rel=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["i1", "i4", "u4", "f8"])
+@pytest.mark.parametrize("dtype", ["i4", "u4", "f8"])
 def test_mrc_cannot_hold_every_dtype(tmp_path: Path, movie: Path, dtype: str) -> None:
-    message = f"an MRC file cannot hold {np.dtype(dtype)}, only float32, float16, int16, uint16, and uint8 as"
+    kinds = "float32, float16, int16, uint16, int8, and uint8 as uint16"
+    message = f"an MRC file cannot hold {np.dtype(dtype)}, only {kinds}$"
     with open_frames(movie) as source, pytest.raises(ValueError, match=message):
         write(tmp_path / "out.mrc", source, np.zeros((5, 12, 16), dtype))
     assert os.listdir(tmp_path) == ["movie.mrc"]

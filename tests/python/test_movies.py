@@ -450,7 +450,7 @@ def test_frames_that_are_not_finite_stay_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "int32", ">f4", "complex64"])
 def test_dtypes_that_are_not_written(tmp_path: Path, files: list[Path], sensor: Sensor, dtype: str) -> None:
-    message = f"corrected files hold float32, float16, int16, uint16, uint8, not {np.dtype(dtype)}"
+    message = f"corrected files hold float32, float16, int16, uint16, int8, uint8, not {np.dtype(dtype)}"
     with pytest.raises(ValueError, match=message):
         camnorm.correct(files, sensor, tmp_path / "out", dtype=dtype)
     assert not (tmp_path / "out").exists()

@@ -1,17 +1,25 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
 from .apriori import check_orientation
-from .atomic import atomic_target, sync_directory
+from .atomic import AtomicFile, atomic_target, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
 from .selection import ALL, Chosen, Selection, runs
 from .source import FrameSource, StoredFrames
 from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
-from .writers import FrameWriter, create_writer, target_name
+from .writers import (
+    FrameWriter,
+    check_compression,
+    create_writer,
+    is_flipped,
+    output_format,
+    target_name,
+)
 
 __all__ = [
     "ALL",
+    "AtomicFile",
     "Chosen",
     "Chunk",
     "Failure",
@@ -25,11 +33,14 @@ __all__ = [
     "StoredChunk",
     "StoredFrames",
     "atomic_target",
+    "check_compression",
     "check_orientation",
     "create_writer",
     "expand_inputs",
+    "is_flipped",
     "is_image_name",
     "open_frames",
+    "output_format",
     "reason_of",
     "runs",
     "stream_frames",

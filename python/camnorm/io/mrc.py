@@ -15,7 +15,7 @@ from ..errors import FormatError
 from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
-from .source import FrameSource, MappedFile
+from .source import FrameSource, MappedFile, scaling_in
 from .writers import FrameWriter
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ _OTHER_MODES = {
     7: "not in the standard",
 }
 _KNOWN_MODES = _DTYPES.keys() | _OTHER_MODES.keys()
-_WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "u1": 6}  # the bytes of mode 0 would be signed
+_WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "i1": 0, "u1": 6}  # the bytes of mode 0 are signed
 _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
+_STAMP_OFFSET = 152 - 112  # in the field extra2; flags follow
 _SIGNED, _HALF_WIDTH = 1, 16  # flags of IMOD
 _folders_looked_at: set[Path] = set()
 _LOOKED_AT = 2**20  # bytes of the first frame, to find out whether they are unsigned
@@ -77,8 +78,9 @@ class MrcSource(FrameSource):
         self._packed = mode == _NIBBLES
         self._row = (nx + 1) // 2 if self._packed else nx  # as stored, where rows are whole bytes
         self._offset = _HEADER_BYTES + extended
+        labels = _labels(header)
+        metadata: dict[str, Any] = {"mode": mode, "labels": labels} | scaling_in("\n".join(labels))
         self._frame_bytes: int = ny * self._row * self._stored.itemsize
-        metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])
         super().__init__(
@@ -124,24 +126,39 @@ class MrcSource(FrameSource):
 
 
 class MrcWriter(FrameWriter):
-    """An MRC file with the header of another; little-endian, whatever the other is.
+    """An MRC file, with the header of another if it is made from one; little-endian, whatever that is.
 
     The extended header is copied as it is, byte by byte.
     """
 
     def __init__(
-        self, target: AtomicFile, source: MrcSource, dtype: np.dtype[Any], count: int, label: str
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
     ) -> None:
         mode = _WRITTEN.get(dtype.str[1:])
         if mode is None:
             raise ValueError(
-                f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, and uint8 as uint16"
+                f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, int8, and uint8 as "
+                "uint16"
             )
-        super().__init__(target, source.shape, dtype, count)
+        if len(source.shape) == 3:
+            raise ValueError("an MRC file cannot hold colour frames: choose TIFF")
+        super().__init__(target, source.shape, dtype, count, flipped)
         self._stored = _DTYPES[mode].newbyteorder("<")
         self._statistics = _Statistics()
-        extended = source.extended_header()
-        self._header = header = np.array(source.header).astype(HEADER_DTYPE.newbyteorder("<"))
+        extended = b""
+        origin = source.origin
+        if isinstance(origin, MrcSource):
+            extended = origin.extended_header()
+            header = np.array(origin.header).astype(HEADER_DTYPE.newbyteorder("<"))
+        else:
+            header = _new_header(source, count)
+        self._header = header
         if count != header["nz"] == header["mz"]:  # a grid as deep as the stack: keep its spacing
             header["cella"]["z"] *= count / header["nz"]
             header["mz"] = count
@@ -150,9 +167,13 @@ class MrcWriter(FrameWriter):
         header["nsymbt"] = len(extended)
         header["map"] = b"MAP "
         header["machst"] = (0x44, 0x44, 0, 0)
-        last = min(max(int(header["nlabl"]), 0), 9)
-        header["label"][last] = label.encode("ascii", "replace")[:80]
-        header["nlabl"] = last + 1
+        if mode == 0:
+            _mark_signed(header)
+        lines = label.splitlines()
+        first = min(max(int(header["nlabl"]), 0), 10 - len(lines))
+        for place, line in enumerate(lines, first):
+            header["label"][place] = line.encode("ascii", "replace")[:80]
+        header["nlabl"] = first + len(lines)
         self._offset = _HEADER_BYTES + len(extended)
         self._file.write(bytes(_HEADER_BYTES) + extended)
 
@@ -223,9 +244,23 @@ def _size(header: np.void) -> tuple[int, int, int]:
     return int(header["nx"]), int(header["ny"]), int(header["nz"])
 
 
+def _new_header(source: FrameSource, count: int) -> NDArray[np.void]:
+    """Header of a stack of images, without what depends on the pixels that are written."""
+    header: NDArray[np.void] = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    ny, nx = source.shape
+    header["nx"], header["ny"], header["nz"] = nx, ny, count
+    header["mx"], header["my"], header["mz"] = nx, ny, 1
+    pixel_size = source.metadata.get("pixel_size", 0)  # 0: unknown
+    header["cella"] = (nx * pixel_size, ny * pixel_size, pixel_size)
+    header["cellb"] = 90
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["nversion"] = 20141
+    return header
+
+
 def _imod_flags(header: np.void) -> int | None:
     """What IMOD says of the file: its stamp stands at byte 152, the flags at 156."""
-    stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, 152 - 112)
+    stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, _STAMP_OFFSET)
     return int(flags) if stamp == _IMOD_STAMP else None
 
 
@@ -252,3 +287,10 @@ def _look_unsigned(header: np.void, counts: NDArray[np.int64]) -> bool:
     negative = counts[128:].sum() / counts.sum()
     far = (negative < 0.05 and not counts[248:].any()) or (negative > 0.95 and not counts[:8].any())
     return bool(spread[0] < 0.5 * spread[1] or far)
+
+
+def _mark_signed(header: NDArray[np.void]) -> None:
+    """Say as IMOD does that bytes are signed, to readers that otherwise take them for unsigned."""
+    extra = bytearray(bytes(header["extra2"]))
+    extra[_STAMP_OFFSET : _STAMP_OFFSET + 8] = np.array([_IMOD_STAMP, _SIGNED], "<i4").tobytes()
+    header["extra2"] = np.void(bytes(extra))

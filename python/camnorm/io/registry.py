@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -112,6 +113,11 @@ class ImageFormat:
         return source
 
 
+def is_manifest(path: Path, head: bytes) -> bool:
+    """Whether a file is a manifest of frames that are corrected when they are read."""
+    return re.match(rb'\s*\{\s*"camnorm"\s*:', head) is not None
+
+
 def _is_eer(path: Path, head: bytes) -> bool:
     if not head.startswith(b"II+\0"):  # BigTIFF, for which tifffile is needed in any case
         return False
@@ -141,6 +147,7 @@ _BUILT_IN = (
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    ImageFormat("camnorm manifest", (".camnorm.json",), ".virtual:VirtualSource", recognises=is_manifest),
     # Not .emd: most of these have their frames along the last axis.
     ImageFormat("HDF5", (".h5", ".hdf5", ".hdf", ".nxs", ".nx5"), ".hdf5:Hdf5Source", recognises=_is_hdf5),
     ImageFormat("Zarr", (".zarr",), ".zarr:ZarrSource", recognises=_is_zarr, extra="zarr"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -390,6 +391,15 @@ class FrameSource(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.format} {self.path}: {self.count} frames, shape {self.shape}, {self.dtype}>"
+
+
+def scaling_in(text: str) -> dict[str, float]:
+    """Find what `camnorm correct` noted of scaled pixels: value = (pixel - ``offset``) / ``scale``."""
+    found = re.search(r"camnorm_scale=(\S+) camnorm_offset=(\S+)", text)
+    try:
+        return {"scale": float(found[1]), "offset": float(found[2])} if found else {}
+    except ValueError:
+        return {}
 
 
 @contextmanager

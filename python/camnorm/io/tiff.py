@@ -6,13 +6,15 @@ import logging
 import math
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cached_property
+from fractions import Fraction
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 
@@ -20,8 +22,8 @@ from ..errors import FormatError
 from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
-from .source import FrameSource, MappedFile, decoding
-from .writers import FrameWriter
+from .source import FrameSource, MappedFile, decoding, scaling_in
+from .writers import EncodedWriter, FrameWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,11 +32,20 @@ if TYPE_CHECKING:
 _EXPANSION = 2**17
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
 _DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
+_GROWTH = 2  # of pixels that cannot be compressed, at most: LZW codes take 12 bits for 8
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
 # told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
 # A frame in counting mode, such as (4092, 5760), is none of them.
 _FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
 _ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
+
+# How each compression is called in a TIFF file, and what does it: as fast as it can, since noise hardly
+# becomes smaller by more effort.
+_COMPRESSIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "lzw": (5, imagecodecs.lzw_encode),
+    "deflate": (8, partial(imagecodecs.deflate_encode, level=1)),
+    "zstd": (50000, partial(imagecodecs.zstd_encode, level=1)),
+}
 
 # tifffile logs damage that is raised here as an error; only these messages are dropped.
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
@@ -79,7 +90,7 @@ class TiffSource(FrameSource):
                         count = told
                         self._packed = first.dataoffsets[0]
                         available = (file.size - self._packed) // first.nbytes
-                metadata = _metadata(first)
+                metadata = _metadata(first) | scaling_in(first.description)
             y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
             if self._four_bit:
                 x *= 2
@@ -213,28 +224,17 @@ class TiffWriter(FrameWriter):
     """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
 
     def __init__(
-        self, target: AtomicFile, source: FrameSource, dtype: np.dtype[Any], count: int, label: str
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
     ) -> None:
-        super().__init__(target, source.shape, dtype, count)
-        self._tags: dict[str, Any] = {
-            "photometric": "minisblack",
-            "rowsperstrip": self.shape[0],
-            "description": label.encode("ascii", "replace"),
-            "software": "camnorm",
-            "metadata": None,
-        }
-        if len(self.shape) == 3:
-            colours = 3 if self.shape[2] in (3, 4) else 1
-            self._tags |= {
-                "photometric": "rgb" if colours == 3 else "minisblack",
-                "planarconfig": "contig",
-                "extrasamples": ["unspecified"] * (self.shape[2] - colours),
-            }
-        if "resolution" in source.metadata:
-            x, y, unit = source.metadata["resolution"]
-            self._tags |= {"resolution": (x, y), "resolutionunit": unit}
-        size = count * (math.prod(self.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
-        self._tiff = tifffile.TiffWriter(self._file, byteorder="<", bigtiff=size >= 2**32)
+        super().__init__(target, source.shape, dtype, count, flipped)
+        self._tags = _tags(source, label)
+        self._tiff = _open_writer(self._file, _size(source, dtype, count, label))
         self._offsets: list[int] = []  # of the pixels of all pages that were made
 
     def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
@@ -256,6 +256,81 @@ class TiffWriter(FrameWriter):
 
     def _complete(self) -> None:
         self._tiff.close()
+
+
+class CompressedTiffWriter(EncodedWriter):
+    """A TIFF file, BigTIFF where it might come to 4 GB: one page of one compressed strip a frame.
+
+    Of float32, deflate and zstd compress what the predictor of Adobe's Technical Note 3 makes of it, which
+    libtiff undoes. Differences of neighbours would only add up the noise of all other pixels.
+    """
+
+    def __init__(
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
+        compression: str,
+    ) -> None:
+        super().__init__(target, source.shape, dtype, count, flipped)
+        code, self._compress = _COMPRESSIONS[compression]
+        self._predicted = dtype == np.float32 and compression != "lzw"
+        self._tags = _tags(source, label) | {"compression": code, "predictor": 3 if self._predicted else None}
+        self._tiff = _open_writer(self._file, _GROWTH * _size(source, dtype, count, label))
+
+    def _encode(self, frame: NDArray[Any]) -> bytes:
+        frame = frame.astype(self.dtype.newbyteorder("<"), copy=False)
+        if self._predicted:
+            frame = imagecodecs.floatpred_encode(frame, axis=1 - frame.ndim)
+        encoded: bytes = self._compress(frame)
+        return encoded
+
+    def _append(self, encoded: bytes) -> None:
+        dtype = self.dtype.newbyteorder("<")
+        self._tiff.write(iter([encoded]), shape=self.shape, dtype=dtype, **self._tags)
+
+    def _complete(self) -> None:
+        self._tiff.close()
+
+
+def _tags(source: FrameSource, label: str) -> dict[str, Any]:
+    """Tags of every page that is made from a frame of a source, as `tifffile.TiffWriter.write` takes them."""
+    tags: dict[str, Any] = {
+        "photometric": "minisblack",
+        "rowsperstrip": source.shape[0],
+        "description": label.encode("ascii", "replace"),
+        "software": "camnorm",
+        "metadata": None,
+    }
+    if len(source.shape) == 3:
+        colours = 3 if source.shape[2] in (3, 4) else 1
+        tags |= {
+            "photometric": "rgb" if colours == 3 else "minisblack",
+            "planarconfig": "contig",
+            "extrasamples": ["unspecified"] * (source.shape[2] - colours),
+        }
+    if "resolution" in source.metadata:
+        x, y, unit = source.metadata["resolution"]
+        tags |= {"resolution": (x, y), "resolutionunit": unit}
+    elif "pixel_size" in source.metadata:
+        per_centimetre = _ANGSTROM[3] / source.metadata["pixel_size"]
+        if 1 <= per_centimetre < 2**31:  # as numbers of 32 bits tell it
+            fraction = Fraction(per_centimetre).limit_denominator(int(2**31 / per_centimetre))
+            resolution = fraction.numerator, fraction.denominator
+            tags |= {"resolution": (resolution, resolution), "resolutionunit": 3}
+    return tags
+
+
+def _size(source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> int:
+    """Bytes of a file of uncompressed frames, at most."""
+    return count * (math.prod(source.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
+
+
+def _open_writer(file: IO[bytes], size: int) -> tifffile.TiffWriter:
+    return tifffile.TiffWriter(file, byteorder="<", bigtiff=size >= 2**32)
 
 
 def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile) -> bool:

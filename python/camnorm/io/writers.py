@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+_COMPRESSED = {".gz", ".bz2", ".zst"}
+_SUFFIXES = {"MRC": ".mrc", "TIFF": ".tif"}
+FORMATS = tuple(_SUFFIXES)
+COMPRESSIONS = ("none", "lzw", "deflate", "zstd")
 _COMPRESSED = {".gz", ".bz2", ".zst"}
 
 
@@ -39,16 +43,28 @@ class FrameWriter(ABC):
         Number of frames that the file will hold.
     written : int
         Number of frames that were written, known by their last rows.
+    whole_frames : bool
+        Whether only whole frames can be written, not some rows of them.
     """
 
-    def __init__(self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> None:
+    whole_frames: ClassVar[bool] = False
+
+    def __init__(
+        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
+    ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.count = count
         self.written = 0
+        self._flipped = flipped
         self._target = target
         self._file = open(target.temporary, "wb")  # noqa: SIM115 - closed by finish() or discard()
         self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames in memory that have to be written after earlier ones, which are not there yet."""
+        return 0
 
     def write(self, frames: NDArray[Any], start: int | None = None, row: int = 0) -> None:
         r"""Write frames, or some rows of them, at their place.
@@ -78,7 +94,10 @@ class FrameWriter(ABC):
         if start + len(frames) > self.count:
             raise ValueError(f"{start} + {len(frames)} frames for a file of {self.count}")
         with self._target.writing():
-            self._write(np.ascontiguousarray(frames), start, row)
+            if self._flipped:
+                self._write(np.ascontiguousarray(frames[:, ::-1]), start, self.shape[0] - row - rows)
+            else:
+                self._write(np.ascontiguousarray(frames), start, row)
         if row + rows == self.shape[0]:
             with self._lock:
                 self.written += len(frames)
@@ -143,15 +162,64 @@ class FrameWriter(ABC):
             self.discard()
 
 
-def target_name(path: str | os.PathLike[str], source_format: str) -> Path:
-    """Name of the file that is written for an input: MRC and TIFF keep theirs, others become ``.tif``.
+class EncodedWriter(FrameWriter):
+    """A file of frames that are compressed in the threads that write them, and put in it one after another.
 
-    Nothing is compressed: ``.mrc.gz`` becomes ``.mrc``.
+    Where a frame goes is known only when all before it are compressed: until then it waits in memory.
+    """
+
+    whole_frames = True
+
+    def __init__(
+        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
+    ) -> None:
+        super().__init__(target, shape, dtype, count, flipped)
+        self._encoded: dict[int, bytes] = {}
+        self._appended = 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames in memory that have to be written after earlier ones, which are not there yet."""
+        return len(self._encoded)
+
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
+        if frames.shape[1] != self.shape[0]:
+            raise ValueError(f"only whole frames can be compressed, not {frames.shape[1]} rows")
+        for index, frame in enumerate(frames, start):
+            encoded = self._encode(frame)
+            with self._lock:
+                self._encoded[index] = encoded
+                while (following := self._encoded.pop(self._appended, None)) is not None:
+                    self._append(following)
+                    self._appended += 1
+
+    @abstractmethod
+    def _encode(self, frame: NDArray[Any]) -> bytes:
+        """Compress a frame; several threads may do so at once."""
+
+    @abstractmethod
+    def _append(self, encoded: bytes) -> None:
+        """Put the next frame in the file."""
+
+
+def output_format(source_format: str, wanted: str = "same") -> str:
+    """Name of the format that is written for an input: what is wanted, or its own, or else TIFF."""
+    names = {name.lower(): name for name in FORMATS}
+    if wanted != "same":
+        return names[wanted]
+    return source_format if source_format in FORMATS else "TIFF"
+
+
+def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
+    """Name of the file that is written for an input: its own, unless it changes its format.
+
+    MRC files are not compressed: ``.mrc.gz`` becomes ``.mrc``.
     """
     path = Path(path)
     if source_format == "MRC" and path.suffix.lower() in _COMPRESSED:
-        return path.with_suffix("")
-    return path if source_format in ("MRC", "TIFF") else path.with_suffix(".tif")
+        path = path.with_suffix("")
+    written = output_format(source_format, wanted)
+    return path if written == source_format else path.with_suffix(_SUFFIXES[written])
 
 
 def create_writer(
@@ -161,13 +229,15 @@ def create_writer(
     *,
     count: int,
     label: str,
+    wanted: str = "same",
+    compression: str = "none",
     overwrite: bool = False,
 ) -> FrameWriter:
     """Write frames that were made from those of a source.
 
-    An MRC source gives an MRC file with its header: pixel size, origin, extended header and labels are
-    kept. Any other source gives a TIFF file, uncompressed, a page of one strip for each frame; resolution
-    tags of a TIFF source are kept. Directories are made as needed.
+    An MRC file made from another keeps its header: pixel size, origin, extended header and labels. A TIFF
+    file has a page of one strip for each frame, and keeps the resolution of another. Otherwise the pixel
+    size is carried over. Rows are turned upside down between MRC and TIFF. Directories are made as needed.
 
     Parameters
     ----------
@@ -176,13 +246,17 @@ def create_writer(
     source : FrameSource
         Where the frames come from; may be closed.
     dtype : dtype
-        Of the frames. An MRC file takes float32, float16, int16, uint16, and uint8 as uint16 since its
+        Of the frames. An MRC file takes float32, float16, int16, uint16, int8, and uint8 as uint16 since its
         bytes are signed; a TIFF file any dtype of a source.
     count : int
         Number of frames.
     label : str
-        One line on what was done, added to the labels of an MRC file (its first 80 characters; the tenth
-        label gives way to it) or the description of a TIFF file.
+        Lines on what was done, added to the labels of an MRC file (80 characters of each; the last of ten
+        labels give way to them) or the description of a TIFF file.
+    wanted : {"same", "mrc", "tiff"}
+        Format; by default that of the source, or TIFF if that cannot be written.
+    compression : {"none", "lzw", "deflate", "zstd"}
+        Of the frames of a TIFF file.
     overwrite : bool
         Whether an existing file is replaced.
 
@@ -196,32 +270,55 @@ def create_writer(
     Error
         The target exists, or is the source itself.
     ValueError
-        An MRC file cannot hold `dtype`.
+        The format cannot hold `dtype` or colour frames, or is not compressed that way.
     OSError
         The target cannot be written.
     """
     path = Path(path)
     dtype = np.dtype(dtype)
+    written = output_format(source.format, wanted)
+    check_compression(written, compression)
     if path.exists() and path.samefile(source.path):
         raise Error(f"{path}: is the input itself; results must go elsewhere")
     path.parent.mkdir(parents=True, exist_ok=True)
     target = AtomicFile(path, overwrite)
     try:
         with target.writing():
-            return _make_writer(target, source, dtype, count, label)
+            return _make_writer(target, source, dtype, count, label, written, compression)
     except BaseException:
         target.discard()
         raise
 
 
+def check_compression(written: str, compression: str) -> None:
+    """Raise ValueError unless files of a format can be compressed that way."""
+    if written == "MRC" and compression != "none":
+        raise ValueError(f"MRC files are not compressed by {compression}: only TIFF files are")
+
+
+def is_flipped(source_format: str, written: str) -> bool:
+    """Whether rows are turned upside down: programs count them from the bottom in MRC, the top in TIFF."""
+    return {source_format, written} == {"MRC", "TIFF"}
+
+
 def _make_writer(
-    target: AtomicFile, source: FrameSource, dtype: np.dtype[Any], count: int, label: str
+    target: AtomicFile,
+    source: FrameSource,
+    dtype: np.dtype[Any],
+    count: int,
+    label: str,
+    written: str,
+    compression: str,
 ) -> FrameWriter:
-    if source.format == "MRC":
-        from .mrc import MrcSource, MrcWriter
+    flipped = is_flipped(source.format, written)
+    if written == "MRC":
+        from .mrc import MrcWriter
 
-        assert isinstance(source, MrcSource)
-        return MrcWriter(target, source, dtype, count, label)
-    from .tiff import TiffWriter
+        return MrcWriter(target, source, dtype, count, flipped, label)
+    if compression == "none":
+        from .tiff import TiffWriter
 
-    return TiffWriter(target, source, dtype, count, label)
+        return TiffWriter(target, source, dtype, count, flipped, label)
+    from .tiff import CompressedTiffWriter
+
+    return CompressedTiffWriter(target, source, dtype, count, flipped, label, compression)
