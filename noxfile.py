@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests"]
+nox.options.sessions = ["lint", "tests", "consume"]
 nox.options.reuse_existing_virtualenvs = False
 
 # The same versions as in .pre-commit-config.yaml.
@@ -29,7 +31,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     folders = ("bench", "cpp", "python", "tests")
-    sources = [path for folder in folders for path in Path(folder).rglob("*.[ch]pp")]
+    endings = (".c", ".h", ".cpp", ".hpp")
+    sources = [path for folder in folders for path in Path(folder).rglob("*") if path.suffix in endings]
     session.run("clang-format", "--dry-run", "--Werror", *map(str, sources))
     session.run("mypy")
     # Classes of pybind11 have a metaclass of their own, which stubs do not tell of.
@@ -40,10 +43,32 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All the tests, of the C++ library and of the Python package; arguments go to pytest."""
+    """All the tests, of the C++ library, the C API and the Python package; arguments go to pytest."""
     session.install(".[test]", *CMAKE)
-    build(session, "release")
-    session.run("pytest", *session.posargs)
+    # The library is shared here, as the C API is called from Python; the others take it in statically.
+    directory = build(session, "release", "-DBUILD_SHARED_LIBS=ON")
+    library = Path(directory, "libcamnorm.dylib" if sys.platform == "darwin" else "libcamnorm.so")
+    session.run("pytest", f"--c-library={library.resolve()}", *session.posargs)
+
+
+@nox.session
+def consume(session: nox.Session) -> None:
+    """Programs that use camnorm: installed and moved elsewhere, or built along with them; in C++ and C."""
+    session.install(*CMAKE)
+    directory = build(session, "release", "-DCAMNORM_TESTS=OFF", test=False)
+    prefix = Path(session.create_tmp(), "prefix").resolve()
+    for old in (prefix, prefix.with_name("moved")):
+        shutil.rmtree(old, ignore_errors=True)
+    session.run("cmake", "--install", directory, "--prefix", str(prefix), silent=True)
+    check_relocatable(session, prefix)
+    prefix = prefix.rename(prefix.with_name("moved"))
+
+    build_consumers(session, "installed", "Release", f"-DCMAKE_PREFIX_PATH={prefix}")
+    # Quickly compiled: what is tested is how the project is put together.
+    options = [f"-DCAMNORM_SOURCE_DIR={Path.cwd()}", "-DBUILD_SHARED_LIBS=ON"]
+    build_consumers(session, "fetched", "Debug", *options)
+    if shutil.which("pkg-config"):
+        build_by_pkg_config(session, prefix)
 
 
 @nox.session
@@ -97,6 +122,44 @@ def scaling(session: nox.Session) -> None:
     """Time and memory over frames, sizes and threads; arguments go to bench/scaling.py."""
     session.install(".")
     session.run("python", "bench/scaling.py", *session.posargs)
+
+
+def check_relocatable(session: nox.Session, prefix: Path) -> None:
+    """Look for absolute paths in the package files."""
+    for path in [*prefix.rglob("*.cmake"), *prefix.rglob("*.pc")]:
+        for line in path.read_text().splitlines():
+            if re.search(r"""(^|[\s"'=;:(])/\w""", line.split("#")[0]):
+                session.error(f"{path.name} has an absolute path: {line}")
+
+
+def build_consumers(session: nox.Session, name: str, kind: str, *options: str) -> None:
+    """Build and run the programs of tests/consume."""
+    directory = Path(session.create_tmp(), name).resolve()
+    shutil.rmtree(directory, ignore_errors=True)
+    # Configured by options of its own, not by the presets of camnorm.
+    session.run(
+        *["cmake", "-G", "Ninja", "-S", "tests/consume", "-B", str(directory)],
+        *[f"-DCMAKE_BUILD_TYPE={kind}", *options],
+    )
+    session.run("cmake", "--build", str(directory))
+    session.run("ctest", "--test-dir", str(directory), "--output-on-failure")
+
+
+def build_by_pkg_config(session: nox.Session, prefix: Path) -> None:
+    """Build and run the program in C with the flags that pkg-config tells."""
+    files = next(prefix.rglob("camnorm.pc")).parent
+    flags = session.run(
+        *["pkg-config", "--static", "--cflags", "--libs", "camnorm"],
+        env={"PKG_CONFIG_PATH": str(files)},
+        silent=True,
+        external=True,
+    )
+    program = Path(session.create_tmp(), "from_c").resolve()
+    assert isinstance(flags, str)
+    session.run(
+        *["cc", "-std=c99", "tests/consume/from_c.c", "-o", str(program), *flags.split()], external=True
+    )
+    session.run(str(program), external=True)
 
 
 def build(session: nox.Session, preset: str, *options: str, test: bool = True) -> str:

@@ -115,13 +115,20 @@ def test_previews_beside_images_are_left_out(tree: Path) -> None:
         "set/deep/b.jpeg",
         "set/deep/d.JPG",
     )
-    make(tree, "set/deep/d.npy")
+    make(tree, "set/deep/d.npy", "set/deep/e.mrc.gz", "set/deep/e.png")
     with pytest.warns(UserWarning, match="left out") as caught:
         found = expand("set")
     assert [str(warning.message) for warning in caught] == [
-        "set: 3 previews beside the images left out (a.jpg, ...)"
+        "set: 4 previews beside the images left out (a.jpg, ...)"
     ]
-    assert [name for _, name in found] == ["a.tiff", "b.mrc", "c.png", "deep/b.jpeg", "deep/d.npy"]
+    assert [name for _, name in found] == [
+        "a.tiff",
+        "b.mrc",
+        "c.png",
+        "deep/b.jpeg",
+        "deep/d.npy",
+        "deep/e.mrc.gz",
+    ]
     assert expand("set/a.jpg", "set/a.tiff") == [("set/a.jpg", "a.jpg"), ("set/a.tiff", "a.tiff")]
     assert len(expand("set/*.*")) == 5
 
@@ -131,7 +138,9 @@ EXPOSURE = "Images-Disc1/GridSquare_29352388/Data/FoilHole_29355487_Data_2935449
 SQUARE = "Images-Disc1/GridSquare_29352388"
 
 
-@pytest.mark.parametrize("ending", ["_Fractions.mrc", "_fractions.tiff", "_Fractions.tif"])
+@pytest.mark.parametrize(
+    "ending", ["_Fractions.mrc", "_fractions.tiff", "_Fractions.tif", "_EER.eer", "_Fractions.mrc.gz"]
+)
 def test_session_of_epu(tree: Path, ending: str) -> None:
     others = [
         "Atlas/Atlas_1.mrc",

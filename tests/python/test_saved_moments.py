@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from camnorm import PixelMoments
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 HEADER = 64
+DATA = Path(__file__).parents[1] / "data"
 
 
 def crc32c(data: bytes) -> int:
@@ -69,6 +71,17 @@ def test_the_bytes_are_those_of_the_format(dtype: str, shape: tuple[int, ...], c
         assert again.to_bytes() == data
         for name, part in m.state().items():
             np.testing.assert_array_equal(again.state()[name], part)
+
+
+def test_the_golden_file() -> None:
+    """A file that make_moments_golden.py wrote; of version 1, which later versions must read too."""
+    frame, y, x = np.ogrid[:9, :5, :6]
+    frames = ((7919 * frame + 104729 * y * x + 31 * x + frame * y) % 4001).astype(np.uint16)
+    m = PixelMoments((5, 6), np.uint16)
+    m.add(frames)
+    golden = (DATA / "moments_golden.bin").read_bytes()
+    assert m.to_bytes() == golden
+    np.testing.assert_array_equal(PixelMoments.from_bytes(golden).mean(), m.mean())
 
 
 def test_what_comes_out_of_bytes_goes_on() -> None:

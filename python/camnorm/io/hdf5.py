@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 _OURS = "camnorm "  # sensor files and checkpoints
 _BEING_WRITTEN = re.compile("unable to lock file|already open for|SWMR")
 _VELOX = re.compile("/?Data/Image/[^/]+/Data")
-_LZ4, _BITSHUFFLE, _ZSTD = 32004, 32008, 32015
-_BITSHUFFLE_LZ4 = 2
-# Of the HDF5 library, for datasets that are read by it: chunks of several frames are decoded once.
+_BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 32001, 32004, 32008, 32015
+_BITSHUFFLE_LZ4, _BITSHUFFLE_ZSTD = 2, 3
+# For chunks of several frames, not to decode them for each.
 _CACHE_BYTES = 2**25
+_UNWRITTEN = "this frame was never written"
 _MAX_DEFAULTS = 16  # of a chain of @default
 
 _Decoder = Callable[[Any], Any]
@@ -47,6 +48,8 @@ class Hdf5Source(FrameSource):
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._h5 = _open(file)
+        self._pixels = file
+        self._elsewhere = False
         try:
             with decoding(file.path):
                 self._dataset = dataset = _find(file.path, self._h5, options.dataset)
@@ -60,22 +63,27 @@ class Hdf5Source(FrameSource):
                 count = dataset.shape[0] if self._leading else 1
                 self._frame_bytes = math.prod(shape) * self._stored.itemsize
                 _check_parts(file.path, dataset)
-                # Where the pixels of frames lie in the file they are read without HDF5, which has one lock
-                # for all threads.
-                in_file = (
-                    Path(dataset.file.filename).samefile(file.path)
-                    and dataset.file.userblock_size == 0
-                    and dataset.id.get_type().equal(h5py.h5t.py_create(self._stored))
-                )
-                self._begin: int | None = dataset.id.get_offset() if in_file else None
-                self._decoders = _decoders(dataset, (1,) * self._leading + shape) if in_file else None
-                chunks = _chunk_counts(dataset)
-                self._complete = not chunks or dataset.id.get_num_chunks() == math.prod(chunks)
-                if self._frame_bytes > EXPANSION * max(file.size, dataset.id.get_storage_size()):
+                self._chunks: tuple[int, ...] | None = dataset.chunks
+                # Pixels that lie in the file, or in chunks of which the filters are known here, are read
+                # without HDF5: it has one lock for all threads, and gives zeros for what a chunk lacks.
+                self._begin: int | None = None
+                self._decoders: list[_Decoder] | None = None
+                if dataset.id.get_type().equal(h5py.h5t.py_create(self._stored)):
+                    self._begin = dataset.id.get_offset()
+                    self._decoders = _decoders(dataset)
+                self._elsewhere = not Path(dataset.file.filename).samefile(file.path)  # behind a link
+                if self._elsewhere:
+                    self._pixels = MappedFile(Path(dataset.file.filename))
+                if self._frame_bytes > EXPANSION * max(self._pixels.size, dataset.id.get_storage_size()):
                     raise FormatError(file.path, f"damaged: too few bytes for frames of shape {shape}")
+                if self._begin is None and self._decoders is None:
+                    _load_filters(file.path, dataset)
+            chunk_bytes = math.prod(self._chunks or ()) * self._stored.itemsize
+            several = self._leading and self._chunks is not None and self._chunks[0] > 1
+            self._piece = lru_cache(_CACHE_BYTES // max(1, chunk_bytes) if several else 0)(self._decode)
             available = count
             if self._begin is not None:
-                available = (file.size - self._begin) // max(1, self._frame_bytes)
+                available = (self._pixels.size - self._begin) // max(1, self._frame_bytes)
             super().__init__(
                 file,
                 shape=shape,
@@ -84,92 +92,110 @@ class Hdf5Source(FrameSource):
                 available=available,
                 metadata={"dataset": dataset.name},
             )
-            if self._begin is None and self._decoders is None:
-                _load_filters(file.path, dataset)
         except BaseException:
-            self._h5.close()
+            self._close()
             raise
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""
-        self._h5.close()
+        self._piece.cache_clear()
+        self._close()
         super().close()
+
+    def _close(self) -> None:
+        self._h5.close()
+        if self._elsewhere:
+            self._pixels.close()
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
         """Where frames begin in the file; None if they are compressed, cut in pieces, or in another file."""
-        if not self._stored.isnative:
+        if self._elsewhere or not self._stored.isnative:
             return None
         if self._begin is not None:
             begin: NDArray[np.int64] = self._begin + np.arange(self.available) * self._frame_bytes
             return begin
-        if self._decoders or self._decoders is None or not self._complete:
+        if self._decoders != [] or self._chunks != (1,) * self._leading + self.shape:
             return None
-        chunks = [self._chunk(frame) for frame in range(self.available)]
-        whole = all(size == self._frame_bytes for _, size, _ in chunks)
-        return np.array([offset for offset, _, _ in chunks], np.int64) if whole else None
+        information = self._dataset.id.get_chunk_info_by_coord
+        with decoding(self.path):
+            corners = ((n,) * self._leading + (0,) * len(self.shape) for n in range(self.available))
+            chunks = [information(corner) for corner in corners]
+        whole = all(chunk.byte_offset is not None and chunk.size == self._frame_bytes for chunk in chunks)
+        return np.array([chunk.byte_offset for chunk in chunks], np.int64) if whole else None
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         if self._begin is not None:
             begin = self._begin + start * self._frame_bytes
-            return self._file.map(begin, (stop - start, *self.shape), self._stored)
-        if self._decoders is None:
-            return read_frames(self._slice, start, stop)
-        if stop - start == 1:
-            return self._decode(start)[np.newaxis]
-        frames = np.empty((stop - start, *self.shape), self.dtype)
-        for index, frame in enumerate(frames, start):
-            frame[...] = self._decode(index)
-        return frames
-
-    def _decode(self, index: int) -> NDArray[Any]:
-        """Decode a frame that is one chunk."""
-        assert self._decoders is not None
-        offset, size, skipped = self._chunk(index)
-        if offset + size > self._file.size:
-            raise FormatError(self.path, "the file ends before the frame does", frame=index, offset=offset)
-        if self._frame_bytes > EXPANSION * size:
-            raise FormatError(self.path, f"damaged: {size} bytes are too few", frame=index, offset=offset)
-        with decoding(self.path, index):
-            data: Any = self._file.read(offset, size)
-            for number, decoder in reversed(list(enumerate(self._decoders))):
-                if not skipped >> number & 1:
-                    data = decoder(data)
-            frame: NDArray[Any] = np.frombuffer(data, self._stored).reshape(self.shape)
-            return frame
-
-    def _chunk(self, index: int) -> tuple[int, int, int]:
-        """Offset and size of the chunk of a frame, and which filters were not applied to it."""
-        corner = (index,) * self._leading + (0,) * len(self.shape)
-        with decoding(self.path, index):
-            chunk = self._dataset.id.get_chunk_info_by_coord(corner)
-        if chunk.byte_offset is None:
-            raise FormatError(self.path, "this frame was never written", frame=index)
-        return chunk.byte_offset, chunk.size, chunk.filter_mask
+            return self._pixels.map(begin, (stop - start, *self.shape), self._stored)
+        return read_frames(self._slice if self._decoders is None else self._assemble, start, stop)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames by the HDF5 library."""
         with decoding(self.path, start):
-            if not self._complete:
-                self._check_written(start, stop)
+            for corner in self._corners(start, stop) if self._chunks else ():
+                chunk = self._dataset.id.get_chunk_info_by_coord(corner)
+                if chunk.byte_offset is None:
+                    raise FormatError(self.path, _UNWRITTEN, frame=start)
+                if chunk.size <= 4:  # the filter of checksums would crash
+                    raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=start)
             frames: NDArray[Any] = self._dataset[start:stop] if self._leading else self._dataset[()]
-            stack: NDArray[Any] = frames.reshape(stop - start, *self.shape)
-            return stack
+            return frames.reshape(stop - start, *self.shape)
 
-    def _check_written(self, start: int, stop: int) -> None:
-        """FormatError if a part of these frames is not in the file: HDF5 would give zeros."""
-        dataset = self._dataset
-        counts = [range(n) for n in _chunk_counts(dataset)]
+    def _assemble(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames from their chunks."""
+        assert self._chunks is not None
+        ends = (stop,) * self._leading + self.shape
+        begins = (start,) * self._leading + (0,) * len(self.shape)
+        frames: NDArray[Any] | None = None
+        with decoding(self.path, start):
+            for corner in self._corners(start, stop):
+                piece = self._piece(corner)
+                if piece is None:
+                    raise FormatError(self.path, _UNWRITTEN, frame=start)
+                if (corner, self._chunks) == (
+                    begins,
+                    (1,) * self._leading + self.shape,
+                ) and stop == start + 1:
+                    return piece.reshape(1, *self.shape)
+                if frames is None:
+                    frames = np.empty((stop - start,) * self._leading + self.shape, self.dtype)
+                source, target = [], []
+                for first, length, begin, end in zip(corner, self._chunks, begins, ends, strict=True):
+                    low, high = max(first, begin), min(first + length, end)
+                    source.append(slice(low - first, high - first))
+                    target.append(slice(low - begin, high - begin))
+                frames[tuple(target)] = piece[tuple(source)]
+        assert frames is not None
+        return frames.reshape(stop - start, *self.shape)
+
+    def _corners(self, start: int, stop: int) -> Iterator[tuple[int, ...]]:
+        """Where the chunks of these frames begin."""
+        assert self._chunks is not None
+        ranges = [
+            range(0, length, size) for length, size in zip(self._dataset.shape, self._chunks, strict=True)
+        ]
         if self._leading:
-            counts[0] = range(start // dataset.chunks[0], (stop - 1) // dataset.chunks[0] + 1)
-        there = dataset.id.get_num_chunks() >= math.prod(
-            map(len, counts)
-        )  # a damaged header may tell of more
-        for place in product(*counts) if there else ():
-            corner = tuple(n * size for n, size in zip(place, dataset.chunks, strict=True))
-            there = there and dataset.id.get_chunk_info_by_coord(corner).byte_offset is not None
-        if not there:
-            raise FormatError(self.path, "this frame was never written", frame=start)
+            depth = self._chunks[0]
+            ranges[0] = range(start // depth * depth, stop, depth)
+        if math.prod(map(len, ranges)) > self._dataset.id.get_num_chunks():  # which ends, unlike the ranges
+            raise FormatError(self.path, _UNWRITTEN, frame=start)
+        return product(*ranges)
+
+    def _decode(self, corner: tuple[int, ...]) -> NDArray[Any] | None:
+        """Read a chunk; None if it was never written."""
+        assert self._chunks is not None
+        assert self._decoders is not None
+        chunk = self._dataset.id.get_chunk_info_by_coord(corner)
+        if chunk.byte_offset is None:
+            return None
+        if math.prod(self._chunks) * self._stored.itemsize > EXPANSION * chunk.size:
+            raise ValueError(f"{chunk.size} bytes are too few")
+        data: Any = self._pixels.read(chunk.byte_offset, chunk.size)
+        for number, decoder in reversed(list(enumerate(self._decoders))):
+            if not chunk.filter_mask >> number & 1:
+                data = decoder(data)
+        return np.frombuffer(data, self._stored).reshape(self._chunks)
 
 
 def is_result(path: Path) -> bool:
@@ -340,14 +366,18 @@ def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
 
 def _load_filters(path: Path, dataset: h5py.Dataset) -> None:
     """Make the filters of a dataset known to the HDF5 library."""
-    if not dataset.chunks:
-        return
-    properties = dataset.id.get_create_plist()
-    for number in range(properties.get_nfilters()):
-        code, _, _, name = properties.get_filter(number)
+    item = dataset.dtype.itemsize
+    for code, values, name in _filters(dataset):
+        # By other numbers these filters would crash.
+        damaged = (
+            (code == h5py.h5z.FILTER_SCALEOFFSET and values[2:5:2] != (math.prod(dataset.chunks), item))
+            or (code == _BITSHUFFLE and (len(values) < 4 or values[2] != item or values[3] % 8))
+            or code == h5py.h5z.FILTER_NBIT
+        )
+        if damaged:
+            raise FormatError(path, f"damaged, or not supported: HDF5 filter {name} of {values}")
         if h5py.h5z.filter_avail(code):
             continue
-        name = name.decode("latin-1").partition(";")[0] or code
         try:
             import hdf5plugin  # noqa: F401 - brings its filters
         except ModuleNotFoundError:
@@ -359,16 +389,21 @@ def _load_filters(path: Path, dataset: h5py.Dataset) -> None:
             raise FormatError(path, f"data compressed by {name} (HDF5 filter {code}) are not supported")
 
 
-def _decoders(dataset: h5py.Dataset, frame: tuple[int, ...]) -> list[_Decoder] | None:
-    """What undoes each filter of a dataset of one frame a chunk; None if the HDF5 library is to do it."""
-    if dataset.chunks != frame:
+def _filters(dataset: h5py.Dataset) -> list[tuple[int, tuple[int, ...], str]]:
+    """Code, parameters and name of each filter of a dataset."""
+    properties = dataset.id.get_create_plist()
+    found = [properties.get_filter(number) for number in range(properties.get_nfilters())]
+    return [(code, values, name.decode("latin-1").partition(";")[0]) for code, _, values, name in found]
+
+
+def _decoders(dataset: h5py.Dataset) -> list[_Decoder] | None:
+    """What undoes each filter of a chunked dataset; None if the HDF5 library is to do it."""
+    if not dataset.chunks:
         return None
     item = dataset.dtype.itemsize
-    size = math.prod(frame) * item
+    size = math.prod(dataset.chunks) * item
     decoders: list[_Decoder] = []
-    properties = dataset.id.get_create_plist()
-    for number in range(properties.get_nfilters()):
-        code, _, values, _ = properties.get_filter(number)
+    for code, values, _ in _filters(dataset):
         if code == h5py.h5z.FILTER_DEFLATE:
             decoders.append(partial(imagecodecs.deflate_decode, out=size))
         elif code == h5py.h5z.FILTER_SHUFFLE and values == (item,):
@@ -377,8 +412,12 @@ def _decoders(dataset: h5py.Dataset, frame: tuple[int, ...]) -> list[_Decoder] |
             decoders.append(partial(_lz4, size))
         elif code == _ZSTD:
             decoders.append(partial(imagecodecs.zstd_decode, out=size))
-        elif code == _BITSHUFFLE and values[2::2] == (item, _BITSHUFFLE_LZ4) and size % (8 * item) == 0:
-            decoders.append(partial(_bitshuffle_lz4, size, item))
+        elif code == _BLOSC:
+            decoders.append(partial(imagecodecs.blosc_decode, out=size))
+        elif code == _BITSHUFFLE and values[2:3] == (item,) and values[4:5] in ((), (0,)):
+            decoders.append(partial(_unbitshuffle, item, values[3] if len(values) > 3 else 0))
+        elif code == _BITSHUFFLE and values[2:3] == (item,):
+            decoders.append(partial(_bitshuffle, size, item, values[4]))
         else:
             return None
     return decoders
@@ -394,22 +433,32 @@ def _lz4(size: int, data: bytes) -> Any:
     return imagecodecs.lz4h5_decode(data, out=size)
 
 
-def _bitshuffle_lz4(size: int, item: int, data: bytes) -> Any:
-    """Undo bitshuffle with LZ4, whose form is that of LZ4 but for one thing."""
+def _unbitshuffle(item: int, block: int, data: Any) -> Any:
+    """Undo bitshuffle in blocks of so many pixels."""
+    whole = len(data) - len(data) % (8 * item)  # the rest comes as it is
+    pixels = imagecodecs.bitshuffle_decode(data[:whole], itemsize=item, blocksize=block)
+    return bytes(pixels) + data[whole:] if whole < len(data) else pixels
+
+
+def _bitshuffle(size: int, item: int, codec: int, data: bytes) -> Any:
+    """Undo bitshuffle with LZ4 or zstd."""
     total, block = struct.unpack_from(">QI", data)
     if total != size or block == 0 or block % (8 * item):
         raise ValueError(f"not {size} bytes")
+    rest = size % (8 * item)
     blocks = []
     position = 12
-    for start in range(0, size, block):
+    for start in range(0, size - rest, block):
         (length,) = struct.unpack_from(">I", data, position)
-        position += 4
-        blocks.append((position, length, min(block, size - start)))
-        position += length
-    if all(length != decoded for _, length, decoded in blocks):
-        shuffled = imagecodecs.lz4h5_decode(data, out=size)
-    else:  # by the filter LZ4 such a block would not be compressed
-        parts = [data[start : start + length] for start, length, _ in blocks]
-        decoded = [imagecodecs.lz4_decode(part, out=n) for part, (_, _, n) in zip(parts, blocks, strict=True)]
-        shuffled = b"".join(decoded)
-    return imagecodecs.bitshuffle_decode(shuffled, itemsize=item, blocksize=block // item)
+        blocks.append((position + 4, length, min(block, size - rest - start)))
+        position += 4 + length
+    if codec == _BITSHUFFLE_ZSTD:
+        parts = [imagecodecs.zstd_decode(data[at : at + length], out=n) for at, length, n in blocks]
+    elif codec != _BITSHUFFLE_LZ4:
+        raise ValueError(f"bitshuffle with codec {codec}")
+    elif rest == 0 and all(length != n for _, length, n in blocks):
+        parts = [imagecodecs.lz4h5_decode(data, out=size)]  # which would not decode a block of that length
+    else:
+        parts = [imagecodecs.lz4_decode(data[at : at + length], out=n) for at, length, n in blocks]
+    shuffled = parts[0] if len(parts) == 1 else b"".join(parts)
+    return _unbitshuffle(item, block // item, shuffled + data[position:] if rest else shuffled)

@@ -147,7 +147,7 @@ def _expand_directory(directory: Path, options: ReadOptions) -> list[InputFile]:
 def _without_companions(directory: Path, found: list[Path]) -> list[Path]:
     """Leave out images that only accompany others, and say so: exposures would count twice."""
     images = [path for path in found if path.suffix.lower() not in _PREVIEWS]
-    names = {path.parent / name for path in images for name in (path.name, path.stem)}
+    names = {path.parent / name for path in images for name in _names_of_previews(path.name)}
     epu = any(_EPU_MOVIE.match(path.name) for path in images)
 
     def kind(path: Path) -> str | None:
@@ -168,6 +168,14 @@ def _without_companions(directory: Path, found: list[Path]) -> list[Path]:
             stacklevel=2,
         )
     return [path for path in found if path not in left_out]
+
+
+def _names_of_previews(name: str) -> Iterator[str]:
+    """What previews of an image may be called, without their suffix."""
+    yield name
+    while is_image_name(name):  # twice for a.mrc.gz
+        name = Path(name).stem
+        yield name
 
 
 def _expand_pattern(pattern: str, folder: Path | None) -> list[InputFile]:

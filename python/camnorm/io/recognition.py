@@ -10,17 +10,23 @@ CAMERA_SUFFIXES = (
     *(".dng", ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
     *(".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
 )
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CAMERA_MARKS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM")
 _DNG_VERSION = 50706
 _EDF_KEY = re.compile(rb"(EDF_\w+|HeaderID|ByteOrder|DataType|Dim_1)\s*=", re.IGNORECASE)
 _SMV_START = re.compile(rb"{\s*HEADER_BYTES\s*=")
 
 
+def is_tiff(path: Path, head: bytes) -> bool:
+    """Whether a file is TIFF or BigTIFF, and no camera raw."""
+    return head[:4] in _TIFF_MARKS and not is_camera_raw(path, head)
+
+
 def is_camera_raw(path: Path, head: bytes) -> bool:
     """Whether a file is camera raw: by its mark, or if it is like TIFF by its suffix or a tag of DNG."""
     if head.startswith(_CAMERA_MARKS) or head[4:12] == b"ftypcrx " or head[6:14] == b"HEAPCCDR":
         return True
-    if head[:4] not in (b"II*\0", b"MM\0*"):
+    if head[:4] not in _TIFF_MARKS[:2]:
         return False
     by_name = path.name.lower().endswith(CAMERA_SUFFIXES)
     return by_name or head[8:10] == b"CR" or _DNG_VERSION in _first_tags(head)

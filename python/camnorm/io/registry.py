@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
-from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_dm, is_edf, is_smv, is_tvips
+from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_dm, is_edf, is_smv, is_tiff, is_tvips
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -137,14 +137,13 @@ def _is_zarr(path: Path, head: bytes) -> bool:
 
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
-    # Before TIFF, which these are too.
+    # Before TIFF, which they are too.
     ImageFormat("EER", (".eer",), ".eer:EerSource", recognises=_is_eer),
     ImageFormat(
         "camera raw", CAMERA_SUFFIXES, ".camera:CameraRawSource", recognises=is_camera_raw, extra="raw"
     ),
-    ImageFormat(
-        "TIFF", (".tif", ".tiff", ".mccd"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    ),
+    # MarCCD writes TIFF with a header of its own.
+    ImageFormat("TIFF", (".tif", ".tiff", ".mccd"), ".tiff:TiffSource", recognises=is_tiff),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),

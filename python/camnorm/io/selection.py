@@ -172,6 +172,8 @@ def _thin_out(found: list[Sequence[int] | None], most: int) -> None:
 
 def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
     """First frame of each run of consecutive frames, and the one after its last."""
+    if isinstance(frames, range) and frames.step == 1:  # as a rule, and much quicker
+        return [(frames.start, frames.stop)] if frames else []
     array = np.asarray(frames)
     parts = np.split(array, np.flatnonzero(np.diff(array) != 1) + 1)
     return [(int(part[0]), int(part[-1]) + 1) for part in parts if part.size]
