@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -161,6 +161,8 @@ def correct(
         raise ValueError(f"corrected files hold {', '.join(map(str, _DTYPES))}, not {dtype}")
     if bad_policy == "nan" and dtype.kind != "f":
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
+    if scale not in (None, "auto"):
+        raise ValueError(f"scale must be 'auto' or None, not {scale!r}")
     if scale is not None and dtype != np.int16:
         raise ValueError(f"pixels are scaled to int16 only, not to {dtype}")
     if virtual and (format != "same" or compression != "none" or sum_frames):
@@ -407,7 +409,9 @@ class _Corrector:
     ) -> None:
         """Write the sum of the corrected frames: by Eq. (2), their number times the corrected mean."""
         sums = np.zeros(source.shape)
-        self._share(self._parts(source, frames), partial(self._add_blocks, source, sums), threads)
+        # Whole frames are added to the same pixels, parts of rows each to their own.
+        adding = threading.Lock() if source.offsets is None else nullcontext()
+        self._share(self._parts(source, frames), partial(self._add_blocks, source, sums, adding), threads)
         mean = sums[np.newaxis]
         mean /= len(frames)
         self._correction.apply(mean, out=mean, threads=threads)
@@ -501,14 +505,14 @@ class _Corrector:
         self,
         source: FrameSource,
         sums: npt.NDArray[np.float64],
+        adding: AbstractContextManager[Any],
         blocks: Sequence[_Block],
         into: _Buffer,
         out: _Buffer,
     ) -> None:
         for block in blocks:
             frames = _read(source, block, into)
-            # Whole frames are added to the same pixels, parts of rows each to their own.
-            with self._changed if source.offsets is None else nullcontext():
+            with adding:
                 _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 
     def _row_bytes(self, source: FrameSource) -> int:

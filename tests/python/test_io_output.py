@@ -535,6 +535,36 @@ except OSError as error:
     assert os.listdir(tmp_path) == ["in.npy"]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "bmp"}, "format must be same, mrc, tiff, hdf5, zarr, not 'bmp'"),
+        ({"compression": "bzip2"}, "compression of MRC files is none, not bzip2"),
+        ({"scale": 2, "dtype": "int16"}, "scale must be 'auto' or None, not 2"),
+    ],
+)
+def test_options_that_are_none(
+    tmp_path: Path, sensor: Sensor, movie: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        camnorm.correct(movie, sensor, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_to_stores_are_replaced(
+    tmp_path: Path, sensor: Sensor, movie: Path, frames: np.ndarray
+) -> None:
+    (store,) = camnorm.correct(movie, sensor, tmp_path / "other", format="zarr", target_mean=5)
+    before = everything(store)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "movie.zarr").symlink_to(store)
+    (target,) = camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", overwrite=True)
+    assert not target.is_symlink()
+    assert np.array_equal(read_store(target), sensor.correction().apply(frames))
+    assert everything(store) == before
+    assert [path.name for path in target.parent.iterdir()] == ["movie.zarr"]
+
+
 def test_compressions_of_stores(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
     with pytest.raises(ValueError, match=r"^compression of HDF5 files is none or deflate, not zstd$"):
         camnorm.correct(movie, sensor, tmp_path / "out", format="hdf5", compression="zstd")

@@ -94,7 +94,10 @@ class AtomicStore(AtomicFile):
             old = self.temporary.with_suffix(".old")
             os.replace(self.path, old)
             os.replace(self.temporary, self.path)
-            shutil.rmtree(old)
+            if old.is_symlink():
+                old.unlink()
+            else:
+                shutil.rmtree(old)
 
     def discard(self) -> None:
         """Remove the store, if it was not moved."""

@@ -28,7 +28,6 @@ _COMPRESSIONS = {
     "HDF5": ("none", "deflate"),
     "Zarr": ("none", "deflate", "zstd"),
 }
-_COMPRESSED = {".gz", ".bz2", ".zst"}
 
 
 class FrameWriter(ABC):
@@ -236,10 +235,12 @@ class EncodedWriter(FileWriter):
 
 def output_format(source_format: str, wanted: str = "same") -> str:
     """Name of the format that is written for an input: what is wanted, or its own, or else TIFF."""
+    if wanted == "same":
+        return source_format if source_format in _SUFFIXES else "TIFF"
     names = {name.lower(): name for name in _SUFFIXES}
-    if wanted != "same":
-        return names[wanted]
-    return source_format if source_format in _SUFFIXES else "TIFF"
+    if wanted not in names:
+        raise ValueError(f"format must be same, {', '.join(names)}, not {wanted!r}")
+    return names[wanted]
 
 
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
