@@ -82,7 +82,7 @@ void check_pointer(const void* pointer, const char* what) {
 
 template <class T>
 T& checked(T* pointer, const char* what) {
-    check_pointer(pointer, what);
+    check_pointer(static_cast<const void*>(pointer), what);
     return *pointer;
 }
 
