@@ -118,30 +118,19 @@ std::array<const std::byte*, group_frames> spread_prefetch(Group& group, std::si
 
 constexpr std::array<const std::byte*, group_frames> no_more{};
 
-/// The pixels of frames, strip by strip, as the kernels take them: without gaps, float16 as float32.
+/// The pixels of frames, strip by strip, as the kernels take them: without gaps.
 class Strips {
 public:
     /// Of frames that begin at pixel `origin`.
     Strips(const FramesView& frames, std::size_t origin)
-        : frames_(frames),
-          origin_(origin),
-          dense_(frames.frames_contiguous()),
-          in_place_(dense_ && frames.dtype != DType::float16) {}
+        : frames_(frames), origin_(origin), dense_(frames.frames_contiguous()) {}
 
     std::size_t count() const { return frames_.count; }
-
-    /// Bytes of a pixel as read() gives it.
-    std::size_t pixel_bytes() const {
-        return frames_.dtype == DType::float16 ? sizeof(float) : item_size(frames_.dtype);
-    }
+    std::size_t pixel_bytes() const { return item_size(frames_.dtype); }
 
     /// Pixels [begin, begin + n) of one frame; valid until the next call with the same slot.
     const std::byte* read(std::size_t frame, std::size_t begin, std::size_t n, std::size_t slot = 0) {
-        std::byte* gathered = in_place_ ? nullptr : gathered_[slot];
-        const std::byte* x = gather(frames_, dense_, frame, begin - origin_, n, gathered);
-        if (frames_.dtype != DType::float16) return x;
-        moments_kernels().widen_float16(x, n, widened_[slot]);
-        return reinterpret_cast<const std::byte*>(widened_[slot]);
+        return gather(frames_, dense_, frame, begin - origin_, n, gathered_[slot]);
     }
 
     /// The same n pixels of up to group_frames frames, from the first one to before `count`; and what
@@ -153,8 +142,8 @@ public:
         const std::size_t next_begin = last ? begin + strip : begin;
         for (std::size_t j = 0; j < group_frames; ++j) {
             group.x[j] = first + j < count ? read(first + j, begin, n, j) : zeros;
-            group.next[j] = in_place_ && next + j < count
-                                ? frames_.frame(next + j) + (next_begin - origin_) * item_size(frames_.dtype)
+            group.next[j] = dense_ && next + j < count
+                                ? frames_.frame(next + j) + (next_begin - origin_) * pixel_bytes()
                                 : zeros;
         }
         return group;
@@ -164,9 +153,7 @@ private:
     const FramesView& frames_;
     std::size_t origin_;
     bool dense_;
-    bool in_place_;
     alignas(64) std::byte gathered_[group_frames][strip_pixels * sizeof(double)];
-    alignas(64) float widened_[group_frames][strip_pixels];
 };
 
 /// Fetches the share of a group of frames, the first of which is `frame` of `count`, of the next n sums,
@@ -310,6 +297,7 @@ const FloatKernels& float_kernels(DType dtype) {
     switch (dtype) {
         case DType::uint32: return k.uint32;
         case DType::int32: return k.int32;
+        case DType::float16: return k.float16;
         case DType::float64: return k.float64;
         default: return k.float32;
     }
@@ -330,8 +318,8 @@ std::vector<double> find_origins(Frames& frames) {
         frames.visit(pixel, pixel + 1, no_limit,
                      [&](Strips& strips, std::size_t first, std::size_t, std::size_t) {
                          for (std::size_t f = 0; f < strips.count(); ++f) {
-                             const double value = tell(strips.read(f, pixel, 1), 1, zeros, 0.0).sum;
-                             values[first + f][i] = std::isfinite(value) ? value : 0.0;
+                             const FloatStrip told = tell(strips.read(f, pixel, 1), 1, zeros, 0.0);
+                             values[first + f][i] = told.finite ? told.sum : 0.0;
                          }
                          return true;
                      });
@@ -391,13 +379,16 @@ bool accumulate_strip(Strips& strips, const Share& share, std::size_t begin, std
     for (std::size_t first = 0; first < count; first += frames_per_batch) {
         const std::size_t last = std::min(count, first + frames_per_batch);
         for (std::size_t f = first; f < last; f += group_frames) {
-            Group group = strips.group(f, count, begin, n, float_strip_pixels);
-            const auto later = parts == nullptr ? no_more : spread_prefetch(group, n * strips.pixel_bytes());
+            const Group group = strips.group(f, count, begin, n, float_strip_pixels);
             for (double* sums_of_state : places)
                 prefetch_sums(sums_of_state + float_strip_pixels, n, f, count);
-            if (!kernels.add(group, n, f == first, sums)) return false;
-            for (std::size_t j = f; parts != nullptr && j < std::min(f + group_frames, last); ++j)
-                parts[j].include(kernels.tell(group.x[j - f], n, later[j - f], share.origins[j]));
+            const std::size_t end = std::min(f + group_frames, last);
+            double origins[group_frames] = {};
+            std::copy(share.origins + f, share.origins + end, origins);
+            FloatStrip told[group_frames];
+            if (!kernels.add(group, n, f == first, sums, origins, parts == nullptr ? nullptr : told))
+                return false;
+            for (std::size_t j = f; parts != nullptr && j < end; ++j) parts[j].include(told[j - f]);
         }
         kernels.drain(sums, n, subtract, places[0], places[1], places[2], places[3]);
         added = share.first + last;

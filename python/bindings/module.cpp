@@ -14,6 +14,7 @@ namespace py = pybind11;
 namespace camnorm::python {
 
 void register_correction(py::module_& m);
+void register_eer(py::module_& m);
 void register_frc(py::module_& m);
 void register_moments(py::module_& m);
 
@@ -81,6 +82,7 @@ PYBIND11_MODULE(_core, m) {
     register_runtime(m);
     register_moments(m);
     register_correction(m);
+    register_eer(m);
     register_frc(m);
 }
 

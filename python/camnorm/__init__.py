@@ -18,7 +18,7 @@ from .fourier import (
     ring_average,
     ring_correlation,
 )
-from .io import FrameSource, open_frames
+from .io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
 from .measurement import measure
 from .moments import PixelMoments, frame_statistics
 from .movies import correct
@@ -30,9 +30,12 @@ __all__ = [
     "Error",
     "FormatError",
     "FrameSource",
+    "ImageFormat",
     "Independence",
     "NonFiniteError",
     "PixelMoments",
+    "RawLayout",
+    "ReadOptions",
     "RingCorrelation",
     "Sensor",
     "Verification",

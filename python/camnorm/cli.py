@@ -6,6 +6,7 @@ the verdict is negative, 130 interrupted.
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 import signal
@@ -15,7 +16,9 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import Enum
+from functools import wraps
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -270,6 +273,8 @@ def _sensor_summary(sensor: Sensor) -> dict[str, Any]:
         "target_mean": sensor.target_mean,
         "target_sigma": sensor.target_sigma,
         "screening": sensor.provenance["screening"] or None,
+        "selection": sensor.provenance.get("selection"),
+        "reading": sensor.provenance.get("reading"),
     }
 
 
@@ -280,10 +285,22 @@ def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("frames", f"{_size(summary['shape'])} {summary['dtype']}"),
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
         ("rejected", len(summary["rejected"])),
+        *_settings(summary, "selection", {"every": 1}),
+        *_settings(summary, "reading", {"mrc_mode0": "auto", "tiff_4bit": "auto", "eer_sampling": 1}),
         ("screening", _screening_words(summary["screening"])),
         ("target mean", f"{summary['target_mean']:.6g}"),
         ("target sigma", f"{summary['target_sigma']:.6g}"),
     ]
+
+
+def _settings(
+    summary: Mapping[str, Any], name: str, defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, object]]:
+    """What was set other than by default, in a line if there is such."""
+    values = (summary[name] or {}).items()
+    words = [f"{key} {value}" for key, value in values if value != defaults.get(key)]
+    if words:
+        yield name, ", ".join(words)
 
 
 def _screening_words(screening: Mapping[str, Any] | None) -> str:
@@ -339,6 +356,18 @@ class _BadPolicy(str, Enum):
     nan = "nan"
 
 
+class _FourBit(str, Enum):
+    auto = "auto"
+    yes = "yes"
+    no = "no"
+
+
+class _Mode0(str, Enum):
+    auto = "auto"
+    signed = "signed"
+    unsigned = "unsigned"
+
+
 class _WindowName(str, Enum):
     none = "none"
     hann = "hann"
@@ -355,7 +384,7 @@ _Inputs = Annotated[
     typer.Argument(
         metavar="INPUT",
         show_default=False,
-        help="Image files, directories, glob patterns, @list.txt, or a STAR file of movies.",
+        help="Image files, directories, glob patterns, @list.txt, a STAR file of movies, or an mdoc file.",
     ),
 ]
 _Threads = Annotated[
@@ -375,6 +404,167 @@ _SensorOutput = Annotated[
 _Window = Annotated[
     _WindowName, typer.Option(metavar="NAME", help="Window against the frames' edges: none, hann or tukey.")
 ]
+
+
+def _selection(
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="START:STOP",
+            show_default=False,
+            rich_help_panel="Frames",
+            help="Take only these frames of every file, as Python slices do: 3:20, 1:, :-2, ::4.",
+        ),
+    ] = None,
+    every: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            rich_help_panel="Frames",
+            help="Take every Nth of these, counted through all files: of single images every Nth file.",
+        ),
+    ] = 1,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            rich_help_panel="Frames",
+            help="Take at most N of these, at random (but always the same), spread over the files.",
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Which frames are taken, as keywords of the library."""
+    from .io import Selection
+
+    with _wrong_use():
+        return asdict(Selection(frames, every, max_frames))
+
+
+def _reading(
+    mrc_mode0: Annotated[
+        _Mode0 | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Bytes of MRC mode 0: auto (signed, if not marked otherwise), signed or unsigned.",
+        ),
+    ] = None,
+    tiff_4bit: Annotated[
+        _FourBit | None,
+        typer.Option(
+            "--tiff-4bit",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Whether bytes of TIFF files hold two pixels: auto (by their size, as RELION), yes or no.",
+        ),
+    ] = None,
+    eer_grouping: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Raw frames of EER files in one frame.",
+        ),
+    ] = None,
+    eer_sampling: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1|2|4",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Pixels of EER frames along a physical one.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Where the images are within HDF5, NeXus and Zarr files.",
+        ),
+    ] = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHAPE:DTYPE:OFFSET",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Files are bare pixels: 4096x4096:uint16, or 512x512:>u2:1024 behind 1024 bytes.",
+        ),
+    ] = None,
+    gain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Gain reference by which frames are multiplied.",
+        ),
+    ] = None,
+    defects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel="Reading",
+            help="Defects that are filled from their neighbours: text or image.",
+        ),
+    ] = None,
+) -> Any:
+    """How files are read, as `ReadOptions`; None if nothing was said of it."""
+    from .io import ReadOptions
+
+    given = {
+        "mrc_mode0": mrc_mode0 and mrc_mode0.value,
+        "tiff_4bit": tiff_4bit and tiff_4bit.value,
+        "eer_grouping": eer_grouping,
+        "eer_sampling": eer_sampling,
+        "dataset": dataset,
+        "raw": raw,
+        "gain": gain,
+        "defects": defects,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    with _wrong_use():
+        return ReadOptions.from_dict(given) if given else None
+
+
+@contextmanager
+def _wrong_use() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _sharing(
+    **makers: Callable[..., object],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Have arguments of a verb made from options that it shares with others."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        shared = {name: inspect.signature(maker, eval_str=True).parameters for name, maker in makers.items()}
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(verb, eval_str=True).parameters.values():
+            parameters += shared.get(parameter.name, {parameter.name: parameter}).values()
+
+        @wraps(verb)
+        def run(**values: object) -> None:
+            for name, maker in makers.items():
+                values[name] = maker(**{option: values.pop(option) for option in shared[name]})
+            verb(**values)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
 @app.callback(
@@ -436,13 +626,17 @@ def demo(
         "camnorm measure movies/ -o sensor.h5",
         "camnorm measure 'run1/*.tif' @more.txt -o sensor.h5 --screen 4",
         "camnorm measure movies.star -o sensor.h5 --json > summary.json",
+        "camnorm measure Images-Disc1/ -o sensor.h5 --frames 3: --max-frames 10000",
         details="Frames that cannot be used are listed and left out. After an interruption, even a kill, the "
         "same command goes on from its checkpoint.",
     )
 )
+@_sharing(selection=_selection, options=_reading)
 def measure(
     inputs: _Inputs,
     output: _SensorOutput,
+    selection: dict[str, Any],
+    options: Any,
     screen: Annotated[
         str,
         typer.Option(
@@ -463,7 +657,14 @@ def measure(
         try:
             with _ProgressBar(quiet) as bar, _PoliteInterrupt(bar) as report:
                 sensor = camnorm.measure(
-                    inputs, output, screen=k, strict=strict, threads=threads, progress=report
+                    inputs,
+                    output,
+                    screen=k,
+                    **selection,
+                    options=options,
+                    strict=strict,
+                    threads=threads,
+                    progress=report,
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
@@ -489,8 +690,10 @@ def measure(
         "camnorm correct movies/ -m sensor.h5 -o corrected",
         "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",
         "camnorm correct images/ -m sensor.h5 -o out --dtype uint16 --overwrite",
+        details="Files are read as the sensor's were, unless told otherwise.",
     )
 )
+@_sharing(selection=_selection, options=_reading)
 def correct(
     inputs: _Inputs,
     sensor: Annotated[
@@ -500,6 +703,8 @@ def correct(
         Path,
         typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Directory to write to."),
     ],
+    selection: dict[str, Any],
+    options: Any,
     dtype: Annotated[
         _Dtype, typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint8, uint16.")
     ] = _Dtype.float32,
@@ -539,6 +744,8 @@ def correct(
                 target_sigma=target_sigma,
                 bad_policy=bad_policy.value,
                 overwrite=overwrite,
+                **selection,
+                options=options,
                 strict=strict,
                 threads=threads,
                 progress=bar,
@@ -578,11 +785,15 @@ def correct(
         "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
         "camnorm verify images/ --json",
         details="Test frames are left out of the statistics. Writes a figure, numbers and curves. Exit "
-        "status 3: the corrected frames are not independent.",
+        "status 3: the corrected frames are not independent. Files are read as the sensor's were, unless "
+        "told otherwise.",
     )
 )
+@_sharing(selection=_selection, options=_reading)
 def verify(
     inputs: _Inputs,
+    selection: dict[str, Any],
+    options: Any,
     sensor: Annotated[
         Path | None,
         typer.Option(
@@ -616,6 +827,8 @@ def verify(
                 seed=seed,
                 same_statistics=same_statistics,
                 window=_window(window),
+                **selection,
+                options=options,
                 threads=threads,
                 progress=bar,
             )
@@ -659,9 +872,11 @@ def verify(
         "camnorm frc a.tif b.tif --csv curve.csv --plot curve.png",
     )
 )
+@_sharing(options=_reading)
 def frc(
     a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="Image file.")],
     b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="Image file, or the same.")],
+    options: Any,
     frame_a: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of A, from 0.")] = 0,
     frame_b: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of B, from 0.")] = 0,
     window: _Window = _WindowName.none,
@@ -685,8 +900,8 @@ def frc(
         from .verification import Assessment
 
         found = camnorm.frc(
-            _read_frame(a, frame_a),
-            _read_frame(b, frame_b),
+            _read_frame(a, frame_a, options),
+            _read_frame(b, frame_b, options),
             binning=binning.value,
             window=_window(window),
             corners=corners,
@@ -828,8 +1043,8 @@ def _window(name: _WindowName) -> str | None:
     return None if name is _WindowName.none else name.value
 
 
-def _read_frame(path: Path, index: int) -> Any:
-    with camnorm.open_frames(path) as source:
+def _read_frame(path: Path, index: int, options: Any) -> Any:
+    with camnorm.open_frames(path, options or camnorm.ReadOptions()) as source:
         if index >= source.count:
             raise camnorm.Error(f"{path}: no frame {index}, the last is {source.count - 1}")
         return source.read(index)[0]

@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,19 @@ import numpy.typing as npt
 
 from . import _core, screening
 from .errors import Error, FormatError, FrameError
-from .io import Chunk, StoredChunk, StoredFrames, expand_inputs, open_frames, stream_frames, stream_stored
+from .io import (
+    Chosen,
+    Chunk,
+    ReadOptions,
+    Selection,
+    StoredChunk,
+    StoredFrames,
+    check_orientation,
+    expand_inputs,
+    open_frames,
+    stream_frames,
+    stream_stored,
+)
 from .io.atomic import atomic_target
 from .moments import PixelMoments, frame_statistics
 from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
@@ -61,9 +73,9 @@ class Progress:
     """How far a run has come."""
 
     stage: str
-    """What is being done: "measuring", "screening", "correcting"."""
+    """What is being done: "counting", "measuring", "screening", "correcting"."""
     done: float
-    """Files (measuring, correcting; with the part of one that is done) or frames (screening) done."""
+    """Files (with the part of one that is done) or frames (screening) done."""
     total: int
     """Files or frames in all."""
     frames: int
@@ -79,6 +91,10 @@ def measure(
     output: str | os.PathLike[str] | None = None,
     *,
     screen: str | float = "auto",
+    frames: str | None = None,
+    every: int = 1,
+    max_frames: int | None = None,
+    options: ReadOptions | None = None,
     strict: bool = False,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -86,18 +102,30 @@ def measure(
     """Measure a sensor from the images that it took: moments of both halves, frame table, screening.
 
     Files alternate between half A and half B in the order given (frames of one movie share a specimen,
-    so they stay together); a single file is split by alternate frames. Every frame is read once.
+    so they stay together); a single file is split by alternate frames. Every frame is read once. Files of
+    which no frame is selected take no part in this.
 
     Parameters
     ----------
     inputs : path-like or iterable of path-like
-        Files, directories, globs, ``@list.txt``, or a STAR file of movies.
+        Files, directories, globs, ``@list.txt``, a STAR file of movies or an mdoc file.
     output : path-like, optional
         Sensor file to write. While the measurement runs, a checkpoint is kept beside it, from which the
         same call goes on after the process was killed.
     screen : {"auto", "off"} or float
         Frames whose mean or standard deviation lies outside median ± k·MAD over the set are taken out
         again, exactly, by reading just these once more. "auto" is k = 6; a number is another k.
+    frames : str, optional
+        START:STOP or START:STOP:STEP, a slice of the frames of every file as in Python: ``"3:20"``,
+        ``"1:"``, ``":-2"``, ``"::4"``. By default all.
+    every : int
+        Take every so manieth of these frames, from the first on and counted through all files in their
+        order: of files that hold one frame, every so manieth file.
+    max_frames : int, optional
+        Take at most so many of these, chosen at random and spread over the files: as many of each as of
+        any other, as far as they go. The choice is the same for the same files in the same order.
+    options : ReadOptions, optional
+        How the files are read, where they do not tell it themselves.
     strict : bool
         Stop at the first frame that cannot be used, instead of listing it and going on.
     threads : int, optional
@@ -125,8 +153,11 @@ def measure(
     not depend on `threads`, nor on where a run was interrupted.
     """
     k = _screening_k(screen)
-    files = [file.path for file in expand_inputs(inputs)]
-    run = _Run(files, _core.resolve_threads(threads), strict, progress)
+    selection = Selection(frames, every, max_frames)
+    options = options or ReadOptions()
+    files = [file.path for file in expand_inputs(inputs, options)]
+    check_orientation(files, options)
+    run = _Run(files, selection, options, _core.resolve_threads(threads), strict, progress)
     if output is not None and Path(output).is_dir():
         raise Error(f"{output}: is a directory; name the sensor file to write")
     checkpoint = None if output is None else _Checkpoint(Path(output))
@@ -149,6 +180,22 @@ def measure(
     return sensor
 
 
+def choose_frames(
+    files: Sequence[Path],
+    selection: Selection,
+    options: ReadOptions,
+    threads: int,
+    progress: Callable[[Progress], None] | None,
+) -> Chosen:
+    """Choose frames of files, and report how many of these have been opened for it."""
+
+    def counted(done: int) -> None:
+        if progress is not None:
+            progress(Progress("counting", done, len(files), 0, 0, 0))
+
+    return selection.choose(files, options=options, threads=threads, counted=counted)
+
+
 def _screening_k(screen: str | float) -> float | None:
     if screen == "auto":
         return screening.DEFAULT_K
@@ -161,7 +208,7 @@ def _screening_k(screen: str | float) -> float | None:
 
 def _nothing_left(frames: npt.NDArray[np.void]) -> str:
     if frames.size == 0:
-        return "no frame could be used: the files hold none"
+        return "no frame could be used: none of the files has frames that were selected"
     first = frames[0]
     where = first["file"] if first["index"] < 0 else f"{first['file']}, frame {first['index']}"
     return f"no frame could be used, {frames.size} rejected; the first: {where}: {first['reason']}"
@@ -173,11 +220,15 @@ class _Run:
     def __init__(
         self,
         files: Sequence[Path],
+        selection: Selection,
+        options: ReadOptions,
         threads: int,
         strict: bool,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self.files = [path.absolute() for path in files]
+        self.selection = selection
+        self.options = options
         self.threads = threads
         self.strict = strict
         self._progress = progress
@@ -186,11 +237,14 @@ class _Run:
         self.position = (0, 0)
         """File and frame to be read next."""
         self.rows: list[npt.NDArray[np.void]] = []
+        self._last_file: int | None = None
+        self._last_half = 1
         self._waiting: list[Chunk | StoredChunk] = []
         self._waiting_since = 0.0
         self.frames_read = 0
         self.bytes_read = 0
         self.rejected = 0
+        self._chosen = choose_frames(self.files, selection, options, threads, progress)
         self.shape, self.dtype = self._reference()
 
     @cached_property
@@ -208,7 +262,7 @@ class _Run:
         def look(path: Path) -> None:
             nonlocal first_error
             try:
-                with open_frames(path) as source:
+                with open_frames(path, self.options) as source:
                     key = source.shape, kind_of(source.dtype)
                     seen[key] += 1
                     dtypes.setdefault(key, source.dtype)
@@ -234,12 +288,12 @@ class _Run:
             total = len(self.files) if total is None else total
             self._progress(Progress(stage, done, total, self.frames_read, self.bytes_read, self.rejected))
 
-    def half_of(self, file: int, frame: int) -> int:
-        return (frame if len(self.files) == 1 else file) % 2
-
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
-        for item in stream_stored(self.files, threads=self.threads, start=self.position):
+        items = stream_stored(
+            self.files, threads=self.threads, start=self.position, chosen=self._chosen, options=self.options
+        )
+        for item in items:
             if isinstance(item, (Chunk, StoredChunk)):
                 if not self._goes_with_waiting(item):
                     self._add_waiting()
@@ -253,10 +307,11 @@ class _Run:
                 with _interrupts_wait():
                     more = f" (and {item.count - 1} more after it)" if item.count > 1 else ""
                     self._reject(item.file_index, item.frame, item.reason + more)
+                    # Several are the end of their file.
                     self.position = (
                         (item.file_index + 1, 0)
-                        if item.frame is None
-                        else (item.file_index, item.frame + item.count)
+                        if item.frame is None or item.count > 1
+                        else (item.file_index, item.frame + 1)
                     )
             self.report("measuring")
             if checkpoint is not None:
@@ -309,7 +364,7 @@ class _Run:
             # Every frame of the chunk, or those of each half if a single file is split.
             step = 2 if len(self.files) == 1 else 1
             for first in range(min(step, len(chunk.frames))):
-                half = self.half_of(chunk.file_index, chunk.start + first)
+                half = "AB".index(new["half"][first])
                 stacks[half].append(chunk.frames[first::step])
                 rows[half].append(new[first::step])
         for half in (0, 1):
@@ -371,11 +426,26 @@ class _Run:
         rows["index"] = np.arange(start, start + count)
         for name in ("mean", "std", "min", "max"):
             rows[name] = np.nan
-        rows["half"] = ["AB"[self.half_of(file, frame)] for frame in range(start, start + count)]
+        rows["half"] = [self._next_half(file) for _ in range(count)]
         rows["status"] = "accepted"
         rows["reason"] = ""
         self.rows.append(rows)
         return rows
+
+    def _next_half(self, file: int) -> str:
+        """Half of the next frame that is looked at, one of this file."""
+        if file != self._last_file or len(self.files) == 1:
+            self._last_half = 1 - self._last_half
+        self._last_file = file
+        return "AB"[self._last_half]
+
+    def resume(self, rows: npt.NDArray[np.void], position: tuple[int, int]) -> None:
+        """Go on behind frames that were looked at before."""
+        self.rows, self.position = [rows], position
+        file, frame = position
+        self._last_file = file if frame else None
+        if rows.size:
+            self._last_half = "AB".index(rows["half"][-1])
 
     def _reject(self, file: int, frame: int | None, reason: str) -> None:
         if self.strict:
@@ -399,7 +469,9 @@ class _Run:
         rows_of: dict[tuple[int, int], list[int]] = {}  # more than one if a file is listed twice
         for row in sorted(reasons):
             rows_of.setdefault((number[frames["file"][row]], int(frames["index"][row])), []).append(row)
-        selected = stream_frames(self.files, threads=self.threads, selection=list(rows_of))
+        selected = stream_frames(
+            self.files, threads=self.threads, selection=list(rows_of), options=self.options
+        )
         for done, item in enumerate(selected, start=1):
             frame = item.start if isinstance(item, Chunk) else item.frame or 0
             for row in rows_of[item.file_index, frame]:
@@ -423,6 +495,8 @@ class _Run:
             "started": self.started,
             "ended": _now(),
             "screening": screened,
+            "selection": asdict(self.selection),
+            "reading": self.options.to_dict(),
             "files": self.table,
         }
         return Sensor(self.halves, self.frames(), provenance)
@@ -462,13 +536,24 @@ class _Checkpoint:
             return
         file, frame = int(attributes["file"]), int(attributes["frame"])
         # What was read must be what would be read now; files that came after it do not matter, but
-        # for a single file that has got company, since its halves would be others.
-        read = slice(0, file + (frame > 0))
+        # for a single file that has got company, since its halves would be others, and for a choice of
+        # frames of all files.
+        read = slice(None if run.selection.max_frames else file + (frame > 0))
+        provenance = sensor.provenance
+        if (
+            provenance.get("selection", asdict(Selection())) != asdict(run.selection)
+            or provenance.get("reading", ReadOptions().to_dict()) != run.options.to_dict()
+        ):
+            warnings.warn(
+                f"starting anew: {self.path} is of another selection of frames or other read options",
+                stacklevel=3,
+            )
+            return
         same = (
             sensor.shape == run.shape
             and sensor.dtype == run.dtype
-            and np.array_equal(sensor.provenance["files"][read], run.table[read])
-            and (len(sensor.provenance["files"]) == 1) == (len(run.files) == 1)
+            and np.array_equal(provenance["files"][read], run.table[read])
+            and (len(provenance["files"]) == 1) == (len(run.files) == 1)
         )
         if not same:
             warnings.warn(f"starting anew: {self.path} belongs to another set of files", stacklevel=3)
@@ -478,9 +563,8 @@ class _Checkpoint:
             index = int(rejected["index"][0])
             raise FormatError(rejected["file"][0], rejected["reason"][0], frame=None if index < 0 else index)
         run.halves = sensor.halves
-        run.rows = [sensor.frames]
-        run.position = (file, frame)
-        run.started = sensor.provenance["started"]
+        run.resume(sensor.frames, (file, frame))
+        run.started = provenance["started"]
         run.frames_read = int(attributes["frames_read"])
         run.bytes_read = int(attributes["bytes_read"])
         run.rejected = rejected.size

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import warnings
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -23,17 +24,21 @@ from . import _core
 from .correction import Correction
 from .errors import Error, FormatError
 from .io import (
+    Chosen,
     FrameSource,
     FrameWriter,
     InputFile,
+    ReadOptions,
+    Selection,
     create_writer,
     expand_inputs,
     open_frames,
     reason_of,
+    runs,
     sync_directory,
     target_name,
 )
-from .measurement import Progress
+from .measurement import Progress, choose_frames
 from .sensor import Sensor
 
 __all__ = ["correct"]
@@ -56,6 +61,10 @@ def correct(
     target_sigma: float | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     overwrite: bool = False,
+    frames: str | None = None,
+    every: int = 1,
+    max_frames: int | None = None,
+    options: ReadOptions | None = None,
     strict: bool = False,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -65,12 +74,13 @@ def correct(
 
     MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files. Each is
     written under its own name in `out_dir` (files found in a directory, under their path in it), and
-    appears there whole or not at all.
+    appears there whole or not at all. Only selected frames are written; a file with none of these is
+    passed over.
 
     Parameters
     ----------
     inputs : path-like or iterable of path-like
-        Files, directories, globs, ``@list.txt``, or a STAR file of movies.
+        Files, directories, globs, ``@list.txt``, a STAR file of movies or an mdoc file.
     sensor : Sensor or path-like
         The measured set.
     out_dir : path-like
@@ -84,6 +94,10 @@ def correct(
         What pixels that never change become; see `Correction`.
     overwrite : bool
         Replace files that are there.
+    frames, every, max_frames
+        Which of the frames are corrected, as for `measure`.
+    options : ReadOptions, optional
+        How the files are read. By default as the sensor's were.
     strict : bool
         Stop at the first file with a frame that cannot be read, instead of going on with the next.
     threads : int, optional
@@ -102,7 +116,7 @@ def correct(
     ------
     Error
         If a target is there already or is an input, or two inputs would be written to one (nothing is
-        written then), or if not a single file could be corrected.
+        written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
         If `dtype` cannot be written, or a target or `bad_policy` does not suit it.
     OSError
@@ -113,24 +127,27 @@ def correct(
         raise ValueError(f"corrected files hold {', '.join(map(str, _DTYPES))}, not {dtype}")
     if bad_policy == "nan" and dtype.kind != "f":
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
+    selection = Selection(frames, every, max_frames)
     workers = _core.resolve_threads(threads)
-    files = expand_inputs(inputs)
-    targets = _targets(files, Path(out_dir), overwrite)
     if not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
+    options = sensor.options if options is None else options
+    files = expand_inputs(inputs, options)
+    chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
+    jobs = _jobs(files, Path(out_dir), chosen, options, overwrite)
     correction = sensor.correction(target_mean, target_sigma, bad_policy)
     label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
-    corrector = _Corrector(files, targets, correction, bad_policy, dtype, label, overwrite, workers)
+    corrector = _Corrector(jobs, chosen, options, correction, bad_policy, dtype, label, overwrite, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
-    frames = pixels = 0
+    frames_done = pixels = 0
     try:
         with closing(corrector.results()) as results:
             for number, result in enumerate(results):
                 if isinstance(result, _Corrected):
                     result.writer.commit()
-                    written.append(targets[number])
-                    frames += result.writer.count
+                    written.append(jobs[number].target)
+                    frames_done += result.writer.count
                     pixels += result.bytes
                 elif strict:
                     raise result
@@ -141,7 +158,7 @@ def correct(
                     else:
                         warnings.warn(f"not corrected: {result}", stacklevel=2)
                 if progress is not None:
-                    progress(Progress("correcting", number + 1, len(files), frames, pixels, len(errors)))
+                    progress(Progress("correcting", number + 1, len(jobs), frames_done, pixels, len(errors)))
     finally:
         for folder in {path.parent for path in written}:
             sync_directory(folder)
@@ -155,6 +172,16 @@ def correct(
             stacklevel=2,
         )
     return written
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A file to be corrected."""
+
+    number: int
+    """Place among the inputs."""
+    path: Path
+    target: Path
 
 
 @dataclass(frozen=True)
@@ -173,6 +200,8 @@ class _Block(NamedTuple):
     stop: int
     first_row: int
     last_row: int  # exclusive, as `stop`
+    place: int
+    """Of the first frame in the file that is written."""
 
 
 class _Corrector:
@@ -185,8 +214,9 @@ class _Corrector:
 
     def __init__(
         self,
-        files: Sequence[InputFile],
-        targets: Sequence[Path],
+        jobs: Sequence[_Job],
+        chosen: Chosen,
+        options: ReadOptions,
         correction: Correction,
         bad_policy: str,
         dtype: np.dtype[Any],
@@ -196,8 +226,9 @@ class _Corrector:
     ) -> None:
         self.pixels = 0
         """Number that were corrected, also in files that were then left out."""
-        self._files = files
-        self._targets = targets
+        self._jobs = jobs
+        self._chosen = chosen
+        self._options = options
         self._correction = correction
         self._whole_frames = bad_policy == "interpolate"
         self._dtype = dtype
@@ -218,7 +249,7 @@ class _Corrector:
 
         Once the generator is closed no thread is left, and nothing of what was not put in its place.
         """
-        numbers = iter(range(len(self._files)))
+        numbers = iter(range(len(self._jobs)))
         futures: deque[Future[_Corrected]] = deque()
         try:
             while True:
@@ -240,27 +271,36 @@ class _Corrector:
                     future.result().writer.discard()
 
     def _correct_file(self, number: int) -> _Corrected:
-        path = self._files[number].path
-        with _open(path, self._correction.shape) as source:
+        job = self._jobs[number]
+        with _open(job.path, self._options, self._correction.shape) as source:
+            frames = self._chosen(job.number, source.count)
+            if not frames:
+                raise FormatError(job.path, "no frame of it was selected")
+            # A file with a frame missing would no longer be the movie that it was: none is written.
+            for frame in frames[bisect_left(frames, source.available) :][:1]:
+                with _reading(job.path, frame):
+                    source.view(frame)
             writer = create_writer(
-                self._targets[number],
+                job.target,
                 source,
                 self._dtype,
-                count=source.count,
+                count=len(frames),
                 label=self._label,
                 overwrite=self._overwrite,
             )
             try:
-                left = len(self._files) - number
-                self._correct_frames(source, writer, threads=math.ceil(self._threads / left))
+                left = len(self._jobs) - number
+                self._correct_frames(source, frames, writer, threads=math.ceil(self._threads / left))
                 writer.finish()
             except BaseException:
                 writer.discard()
                 raise
-        return _Corrected(writer, source.count * math.prod(source.shape) * source.dtype.itemsize)
+        return _Corrected(writer, len(frames) * math.prod(source.shape) * source.dtype.itemsize)
 
-    def _correct_frames(self, source: FrameSource, writer: FrameWriter, threads: int) -> None:
-        blocks = deque(self._blocks(source))
+    def _correct_frames(
+        self, source: FrameSource, frames: Sequence[int], writer: FrameWriter, threads: int
+    ) -> None:
+        blocks = deque(self._blocks(source, frames))
         failed: list[tuple[_Block, Exception]] = []
         active = 0
 
@@ -293,14 +333,19 @@ class _Corrector:
         if self._stopped:
             raise CancelledError
 
-    def _blocks(self, source: FrameSource) -> Iterator[_Block]:
+    def _blocks(self, source: FrameSource, frames: Sequence[int]) -> Iterator[_Block]:
         height = source.shape[0]
         least = 1 if source.offsets is None or self._whole_frames else _FRAMES
-        together = min(max(least, _BYTES // (height * self._row_bytes(source))), source.count)
-        rows = height if source.offsets is None else self._rows(source, together)
-        for start in range(0, source.count, together):
-            for row in range(0, height, rows):
-                yield _Block(start, min(start + together, source.count), row, min(row + rows, height))
+        most = max(least, _BYTES // (height * self._row_bytes(source)))
+        place = 0
+        for first, last in runs(frames):
+            together = min(most, last - first)
+            rows = height if source.offsets is None else self._rows(source, together)
+            for start in range(first, last, together):
+                stop = min(start + together, last)
+                for row in range(0, height, rows):
+                    yield _Block(start, stop, row, min(row + rows, height), place)
+                place += stop - start
 
     def _rows(self, source: FrameSource, frames: int) -> int:
         """Rows of so many frames to work on at a time."""
@@ -324,7 +369,7 @@ class _Corrector:
             corrected = out.array(piece.shape, self._dtype)
             first_row = block.first_row + row
             self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
-            writer.write(corrected, block.start, first_row)
+            writer.write(corrected, block.place, first_row)
         with self._changed:
             self.pixels += frames.size
 
@@ -343,21 +388,14 @@ class _Buffer:
         return self._bytes[:size].view(dtype).reshape(shape)
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> FrameSource:
+def _open(path: Path, options: ReadOptions, shape: tuple[int, ...]) -> FrameSource:
     try:
-        source = open_frames(path)
+        source = open_frames(path, options)
     except (Error, OSError) as error:
         raise FormatError(path, reason_of(error)) from error
-    try:
-        if source.shape != shape:
-            raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
-        # A file with a frame missing would no longer be the movie that it was: none is written.
-        if source.available < source.count:
-            with _reading(path, source.available):
-                source.view(source.available)
-    except BaseException:
+    if source.shape != shape:
         source.close()
-        raise
+        raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
     return source
 
 
@@ -386,26 +424,34 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
         raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
 
-def _targets(files: Sequence[InputFile], folder: Path, overwrite: bool) -> list[Path]:
-    """Where each result goes; found out, and all conflicts with it, before the first frame is read."""
-    targets: dict[Path, Path] = {}
-    for file in files:
+def _jobs(
+    files: Sequence[InputFile], folder: Path, chosen: Chosen, options: ReadOptions, overwrite: bool
+) -> list[_Job]:
+    """Where the result of each file goes; found out, and all conflicts, before the first frame is read."""
+    jobs: dict[Path, _Job] = {}
+    for number, file in enumerate(files):
+        if chosen.without(number):
+            continue
         name = file.relative
-        with suppress(Error, OSError), open_frames(file.path) as source:
+        with suppress(Error, OSError), open_frames(file.path, options) as source:
+            if not chosen(number, source.count):
+                continue
             name = target_name(name, source.format)
         target = folder / name
-        if target in targets:
-            raise Error(f"{targets[target]} and {file.path} would both be written to {target}")
-        targets[target] = file.path
+        if target in jobs:
+            raise Error(f"{jobs[target].path} and {file.path} would both be written to {target}")
+        jobs[target] = _Job(number, file.path, target)
+    if not jobs:
+        raise Error("no file could be corrected: none has frames that were selected")
     inputs = {_identity(file.path) for file in files}
-    for target in targets:
+    for target in jobs:
         if target.exists() and _identity(target) in inputs:
             raise Error(f"{target}: is an input; results must go elsewhere")
-    there = [target for target in targets if os.path.lexists(target)]
+    there = [target for target in jobs if os.path.lexists(target)]
     if there and not overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
-    return list(targets)
+    return list(jobs.values())
 
 
 def _identity(path: Path) -> tuple[int, int]:

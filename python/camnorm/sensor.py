@@ -18,6 +18,7 @@ import numpy.typing as npt
 from .correction import Correction
 from .errors import Error, FormatError
 from .io.atomic import atomic_target
+from .io.options import ReadOptions
 from .moments import PixelMoments
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class Sensor:
         Frame table of dtype `FRAME_DTYPE`.
     provenance : mapping
         ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k and
-        the limits of mean and std, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path,
-        size in bytes, mtime in seconds).
+        the limits of mean and std, or empty), ``selection`` (dict: frames, every and max_frames of
+        `measure`), ``reading`` (dict: its options), ``files`` (structured array of dtype `FILE_DTYPE`:
+        path, size in bytes, mtime in seconds). Files of before there were such have neither selection nor
+        reading.
 
     Attributes
     ----------
@@ -97,6 +100,11 @@ class Sensor:
     def dtype(self) -> np.dtype[Any]:
         """Pixel type of the frames (of the first of them, if they differ within their kind)."""
         return self.halves[0].dtype
+
+    @property
+    def options(self) -> ReadOptions:
+        """How the files were read."""
+        return ReadOptions.from_dict(self.provenance.get("reading", {}))
 
     @property
     def moments(self) -> PixelMoments:
@@ -357,7 +365,8 @@ class Sensor:
         shape = tuple(int(n) for n in group.attrs["shape"])
         dtype = np.dtype(group.attrs["dtype"])
         provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
-        provenance["screening"] = json.loads(provenance["screening"])
+        for key in ("screening", *({"selection", "reading"} & provenance.keys())):
+            provenance[key] = json.loads(provenance[key])
         provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
 
         def half(name: str) -> PixelMoments:

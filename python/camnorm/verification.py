@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,9 +18,9 @@ from . import _core, jsontext
 from .correction import Correction
 from .errors import Error, FormatError
 from .fourier import Independence, RingCorrelation, frc
-from .io import expand_inputs, open_frames
+from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from .io.atomic import atomic_target
-from .measurement import Progress, kind_of, measure
+from .measurement import Progress, choose_frames, kind_of, measure
 from .moments import PixelMoments, frame_statistics
 from .sensor import Sensor
 
@@ -252,6 +252,10 @@ def verify(
     seed: int = 0,
     same_statistics: bool = False,
     window: str | None = "hann",
+    frames: str | None = None,
+    every: int = 1,
+    max_frames: int | None = None,
+    options: ReadOptions | None = None,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Verification:
@@ -265,8 +269,8 @@ def verify(
     Parameters
     ----------
     inputs : path-like or iterable of path-like
-        Files, directories, globs, ``@list.txt``, or a STAR file of movies: where test frames are taken
-        from.
+        Files, directories, globs, ``@list.txt``, a STAR file of movies or an mdoc file: where test frames
+        are taken from.
     sensor : Sensor or path-like, optional
         The measured set. By default `inputs` are measured first.
     group : int
@@ -282,6 +286,11 @@ def verify(
         falsely. Hann's holds for all scenes, but leaves only half of the coefficients independent, so that
         by chance one ring or two lie outside the paper's ±3σ. Tukey's leaves four fifths, and suits scenes
         without strong low frequencies.
+    frames, every, max_frames
+        Which of the frames test frames are chosen from; as for `measure`, to which they are handed on if
+        there is no sensor.
+    options : ReadOptions, optional
+        How the files are read. By default as the sensor's were.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
@@ -305,14 +314,19 @@ def verify(
     if group < 1:
         raise ValueError(f"group must be positive, got {group}")
     workers = _core.resolve_threads(threads)
-    paths = [file.path.absolute() for file in expand_inputs(inputs)]
-    if sensor is None:
-        sensor = measure(paths, threads=threads, progress=progress)
-    elif not isinstance(sensor, Sensor):
+    selection = Selection(frames, every, max_frames)
+    if sensor is not None and not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
-    pool, size, notes = _test_pool(paths, sensor, group)
+    if options is None:
+        options = ReadOptions() if sensor is None else sensor.options
+    paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
+    if sensor is None:
+        sensor = measure(paths, **asdict(selection), options=options, threads=threads, progress=progress)
+        selection = Selection()  # it has no other frames
+    chosen = choose_frames(paths, selection, options, workers, progress)
+    pool, size, notes = _test_pool(paths, sensor, group, chosen, options)
     order = np.random.default_rng(seed).permutation(len(pool))
-    groups, halves = _take_out([pool[i] for i in order], size, sensor, workers)
+    groups, halves = _take_out([pool[i] for i in order], size, sensor, options, workers)
     if same_statistics:
         whole = halves[0] + halves[1]
         halves = (whole, whole)
@@ -365,10 +379,13 @@ class _Group:
         return np.asarray(self._sum / len(self.names))
 
 
-def _test_pool(paths: Sequence[Path], sensor: Sensor, group: int) -> tuple[list[_TestFrame], int, list[str]]:
+def _test_pool(
+    paths: Sequence[Path], sensor: Sensor, group: int, chosen: Chosen, options: ReadOptions
+) -> tuple[list[_TestFrame], int, list[str]]:
     """Frames to choose from, how many of them a group takes, and what the user should know of that.
 
-    These are the first good frame of each file, or all good frames if there are too few files.
+    These are the first good frame of each file, or all good frames if there are too few files; only chosen
+    ones.
     """
     measured: dict[str, dict[int, str]] = {}
     for file, index, half, status in sensor.frames[["file", "index", "half", "status"]].tolist():
@@ -379,22 +396,26 @@ def _test_pool(paths: Sequence[Path], sensor: Sensor, group: int) -> tuple[list[
     names = Counter(os.path.basename(file) for file in measured)
     moved = {os.path.basename(file): file for file in measured if names[os.path.basename(file)] == 1}
 
-    def frames_of(file: str, known: dict[int, str] | None) -> list[_TestFrame]:
-        if known is not None:
+    def frames_of(number: int, file: str, known: dict[int, str] | None) -> list[_TestFrame]:
+        if known is not None and chosen.everything:
             return [(file, index, half) for index, half in known.items()]
-        with suppress(Error, OSError), open_frames(file) as source:
-            return [(file, index, "") for index in range(source.count)]
+        with suppress(Error, OSError), open_frames(file, options) as source:
+            indices = chosen(number, source.count)
+            if known is None:
+                return [(file, index, "") for index in indices]
+            return [(file, index, known[index]) for index in indices if index in known]
         return []
 
     files = {}
-    for path in map(str, paths):
-        files[path] = measured.get(path, measured.get(moved.get(os.path.basename(path), "")))
+    for number, path in enumerate(map(str, paths)):
+        files[path] = number, path, measured.get(path, measured.get(moved.get(os.path.basename(path), "")))
     pool: list[_TestFrame] = []
-    for file, known in files.items():
-        pool += [(file, 0, "")] if known is None else frames_of(file, known)[:1]
+    for number, file, known in files.values():
+        unknown = known is None and chosen.everything
+        pool += [(file, 0, "")] if unknown else frames_of(number, file, known)[:1]
     if len(pool) >= _SMALLEST_SHARE * group:
         return pool, group, []
-    every = [frame for file, known in files.items() for frame in frames_of(file, known)]
+    every = [frame for file in files.values() for frame in frames_of(*file)]
     size = min(group, len(every) // _SMALLEST_SHARE)
     if size < min(group, 2):
         fewest = _SMALLEST_SHARE * min(group, 2)
@@ -411,7 +432,7 @@ def _test_pool(paths: Sequence[Path], sensor: Sensor, group: int) -> tuple[list[
 
 
 def _take_out(
-    pool: Sequence[_TestFrame], size: int, sensor: Sensor, threads: int
+    pool: Sequence[_TestFrame], size: int, sensor: Sensor, options: ReadOptions, threads: int
 ) -> tuple[tuple[_Group, _Group], tuple[PixelMoments, PixelMoments]]:
     """Read two groups of test frames, and form the moments of both halves without them.
 
@@ -427,7 +448,7 @@ def _take_out(
     seen: set[tuple[float, ...]] = set()
 
     def take(group: _Group, file: str, index: int) -> None:
-        frame = _read(file, index, sensor)
+        frame = _read(file, index, sensor, options)
         if frame is None:
             return
         row = frame_statistics(frame[None], threads=threads)[0]
@@ -437,7 +458,7 @@ def _take_out(
         seen.add(statistics)
         group.add(file, index, frame)
         for row_file, row_index, half in rows_of.get(statistics, ()):
-            if (row_file, row_index) == (file, index) or _may_show(row_file, row_index, frame):
+            if (row_file, row_index) == (file, index) or _may_show(row_file, row_index, frame, options):
                 halves["AB".index(half)].subtract(frame, threads=threads)
 
     for group, half in zip(groups, "AB", strict=True):
@@ -451,10 +472,10 @@ def _take_out(
     return groups, halves
 
 
-def _read(file: str, index: int, sensor: Sensor) -> npt.NDArray[Any] | None:
+def _read(file: str, index: int, sensor: Sensor, options: ReadOptions) -> npt.NDArray[Any] | None:
     """Read one frame; None if that is not possible."""
     try:
-        with open_frames(file) as source:
+        with open_frames(file, options) as source:
             if source.shape != sensor.shape or kind_of(source.dtype) != kind_of(sensor.dtype):
                 raise Error(
                     f"{file} has {source.dtype} frames of shape {source.shape}, "
@@ -466,10 +487,10 @@ def _read(file: str, index: int, sensor: Sensor) -> npt.NDArray[Any] | None:
         return None
 
 
-def _may_show(file: str, index: int, frame: npt.NDArray[Any]) -> bool:
+def _may_show(file: str, index: int, frame: npt.NDArray[Any], options: ReadOptions) -> bool:
     """Whether a measured frame, which has the same statistics, is this one; True if it is not there now."""
     try:
-        with open_frames(file) as source:
+        with open_frames(file, options) as source:
             return np.array_equal(source.read(index)[0], frame)
     except (Error, OSError, IndexError):
         return True

@@ -23,7 +23,8 @@ def frames_of(count: int, shape: tuple[int, ...], dtype: str, seed: int = 0) -> 
     """Frames of varying brightness, none of them an outlier."""
     rng = np.random.default_rng(seed)
     level = rng.uniform(90, 110, (count, *[1] * len(shape)))
-    return (level + rng.normal(0, 12, (count, *shape))).astype(dtype)
+    frames = level + rng.normal(0, 12, (count, *shape))
+    return (frames.clip(max=127) if dtype == "i1" else frames).astype(dtype)
 
 
 def write_mrc(path: Path, frames: np.ndarray) -> Path:

@@ -136,9 +136,97 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
         "rejected": [],
         "shape": [64, 64],
         "dtype": "uint16",
+        "selection": {"frames": None, "every": 1, "max_frames": None},
+        "reading": camnorm.ReadOptions().to_dict(),
         "bytes": data.frames.nbytes,
         "output": "s.h5",
     }
+
+
+@pytest.mark.parametrize("verb", ["measure", "correct", "verify"])
+def test_selection_of_frames(run: Run, data: Data, tmp_path: Path, verb: str) -> None:
+    movies = tmp_path / "movies"
+    movies.mkdir()
+    for i in range(20):
+        mrcfile.write(movies / f"m{i:02}.mrc", data.frames[3 * i : 3 * i + 3])
+    places = {
+        "measure": ["-o", "s.h5"],
+        "correct": ["-m", data.sensor, "-o", "out"],
+        "verify": ["-m", data.sensor],
+    }[verb]
+    options = ["--frames", "-2:", "--every", "2", "--max-frames", "16"]
+    result = run(verb, movies, *places, *options, "--json").json()
+    if verb == "measure":
+        assert result["selection"] == {"frames": "-2:", "every": 2, "max_frames": 16}
+        assert (result["frames"], result["halves"]) == (16, [8, 8])
+        assert "selection       frames -2:, every 2, max_frames 16" in run("show", "s.h5").out
+    elif verb == "correct":
+        assert result["files"] == 16
+        assert [mrcfile.read(path).size for path in result["written"]] == [64 * 64] * 16
+    else:
+        assert {place["index"] for group in result["files"] for place in group} == {1}
+
+
+def test_how_files_are_read(run: Run, data: Data, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for i, frame in enumerate(data.frames):
+        (raw / f"{i:02}").write_bytes(bytes(10) + frame.tobytes())
+    result = run("measure", raw, "-o", "s.h5", "--screen", "off", "--raw", "64x64:<u2:10", "--json").json()
+    assert result["accepted"] == FRAMES
+    assert result["reading"]["raw"] == "64x64:<u2:10"
+    assert "reading         raw 64x64:<u2:10" in run("show", "s.h5").out
+    assert run("correct", raw, "-m", "s.h5", "-o", "out", "--json").json()["files"] == FRAMES
+    assert run("verify", raw, "-m", "s.h5", "--json").json()["independent"]
+    curve = run("frc", raw / "00", raw / "01", "--raw", "64x64:<u2:10", "--json").json()
+    assert curve["curves"] == run("frc", *data.files[:2], "--json").json()["curves"]
+    # What is said comes before what the sensor file says.
+    failed = run("correct", raw, "-m", "s.h5", "-o", "more", "--raw", "64x64:<u4:10", "--json")
+    assert failed.status == 1
+    assert "truncated: the file ends before the end of the frame" in failed.err
+
+
+@pytest.mark.parametrize("verb", ["measure", "correct", "verify", "frc"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--raw", "64:u2"], "'64:u2' is not SHAPE:DTYPE[:OFFSET], as in"),
+        (["--eer-sampling", "3"], "eer_sampling must be 1, 2 or 4, not 3"),
+        (["--eer-grouping", "0"], "eer_grouping must be positive, not 0"),
+        (["--mrc-mode0", "odd"], "Invalid value for '--mrc-mode0'"),
+        (["--frames", "3"], "frames must be START:STOP or START:STOP:STEP, as in 3:20, not '3'"),
+        (["--every", "0"], "every must be at least 1, not 0"),
+        (["--max-frames", "0"], "max_frames must be at least 1, not 0"),
+    ],
+)
+def test_wrong_selection_and_reading(
+    run: Run, data: Data, verb: str, options: list[str], message: str
+) -> None:
+    places = {
+        "measure": [data.folder, "-o", "s.h5"],
+        "correct": [data.folder, "-m", data.sensor, "-o", "out"],
+        "verify": [data.folder, "-m", data.sensor],
+        "frc": data.files[:2],
+    }[verb]
+    result = run(verb, *places, *options)
+    assert result.status == 2
+    selects = options[0] in ("--frames", "--every", "--max-frames")
+    assert (f"No such option: {options[0]}" if verb == "frc" and selects else message) in result.err
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_is_left_out_beside_movies_is_said(run: Run, data: Data, tmp_path: Path) -> None:
+    folder = tmp_path / "epu"
+    folder.mkdir()
+    for i, frame in enumerate(data.frames[:8]):
+        mrcfile.write(folder / f"FoilHole_{i}_Data_1_2_20230404_122813_Fractions.mrc", frame[None])
+        mrcfile.write(folder / f"FoilHole_{i}_Data_1_2_20230404_122813.mrc", frame)
+    result = run("measure", folder, "-o", "s.h5", "--json")
+    assert result.json()["frames"] == 8
+    assert result.err == (
+        f"camnorm: warning: {folder}: 8 summed exposures beside the movies left out "
+        "(FoilHole_0_Data_1_2_20230404_122813.mrc, ...)\n"
+    )
 
 
 def test_measure_lists_what_it_left_out(run: Run, data: Data, words: Path, tmp_path: Path) -> None:

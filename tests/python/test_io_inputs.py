@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from camnorm.errors import Error
-from camnorm.io import expand_inputs
+from camnorm.io import RawLayout, ReadOptions, expand_inputs
+from camnorm.io.registry import format_names
 
 
 @pytest.fixture
@@ -75,6 +77,102 @@ def test_directory_with_links(tree: Path) -> None:
     (tree / "links/gone.mrc").symlink_to(tree / "gone.mrc")
     (tree / "links/loop").symlink_to(tree / "links")
     assert expand("links") == [("links/x.mrc", "x.mrc")]
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_directory_of_bare_pixels(tree: Path) -> None:
+    make(
+        tree,
+        "raw/a.raw",
+        "raw/deep/b",
+        "raw/c.mrc",
+        "raw/c.png",
+        "raw/.d.raw",
+        "raw/s.zarr/.zgroup",
+        "raw/s.zarr/0",
+    )
+    options = ReadOptions(raw=RawLayout.parse("4x4:uint8"))
+    found = [str(file.relative) for file in expand_inputs("raw", options)]
+    assert found == ["a.raw", "c.mrc", "c.png", "deep/b", "s.zarr/0"]
+    (tree / "hollow").mkdir()
+    with pytest.raises(Error, match=r"^hollow: no files$"):
+        expand_inputs("hollow", options)
+
+
+def test_previews_beside_images_are_left_out(tree: Path) -> None:
+    make(
+        tree,
+        "set/a.tiff",
+        "set/a.jpg",
+        "set/b.mrc",
+        "set/b.mrc.PNG",
+        "set/c.png",
+        "set/deep/b.jpeg",
+        "set/deep/d.JPG",
+    )
+    make(tree, "set/deep/d.npy", "set/deep/e.mrc.gz", "set/deep/e.png")
+    with pytest.warns(UserWarning, match="left out") as caught:
+        found = expand("set")
+    assert [str(warning.message) for warning in caught] == [
+        "set: 4 previews beside the images left out (a.jpg, ...)"
+    ]
+    assert [name for _, name in found] == [
+        "a.tiff",
+        "b.mrc",
+        "c.png",
+        "deep/b.jpeg",
+        "deep/d.npy",
+        "deep/e.mrc.gz",
+    ]
+    assert expand("set/a.jpg", "set/a.tiff") == [("set/a.jpg", "a.jpg"), ("set/a.tiff", "a.tiff")]
+    assert len(expand("set/*.*")) == 5
+
+
+# A session of EPU with a Falcon 4, as it lies on the disk; formats that camnorm does not read are there too.
+EXPOSURE = "Images-Disc1/GridSquare_29352388/Data/FoilHole_29355487_Data_29354492_29354494_20230404_122813"
+SQUARE = "Images-Disc1/GridSquare_29352388"
+
+
+@pytest.mark.parametrize(
+    "ending", ["_Fractions.mrc", "_fractions.tiff", "_Fractions.tif", "_EER.eer", "_Fractions.mrc.gz"]
+)
+def test_session_of_epu(tree: Path, ending: str) -> None:
+    others = [
+        "Atlas/Atlas_1.mrc",
+        "Atlas/Tile_29349345_0_1.mrc",
+        f"{SQUARE}/Data/Data_29354492_29354494_20230404.mrc",
+        f"{EXPOSURE}.mrc",
+        f"{EXPOSURE}.jpg",
+        f"{EXPOSURE}_Fractions-gain-ref.MRC",
+        f"{EXPOSURE}_Fractions.png",
+        f"{SQUARE}/FoilHoles/FoilHole_29355487_20230404_122806.mrc",
+        f"{SQUARE}/GridSquare_20230404_111213.mrc",
+        "20230403_gain.mrc",
+        "20230404_103012_GainReference.tiff",
+    ]
+    make(tree / "epu", *others, "EpuSession.dm", f"{EXPOSURE}.xml", f"{EXPOSURE}{ending}", "mine.mrc")
+    with pytest.warns(UserWarning, match="^epu: .* left out ") as caught:
+        found = expand("epu")
+    assert [name for _, name in found] == [f"{EXPOSURE}{ending}", "mine.mrc"]
+    assert [str(warning.message) for warning in caught] == [
+        "epu: 3 gain references, 4 overviews, 2 summed exposures, 2 previews beside the movies left out "
+        "(20230403_gain.mrc, ...)"
+    ]
+    assert [name for _, name in expand(*(tree / "epu" / name for name in others))] == [
+        Path(name).name for name in others
+    ]
+
+
+def test_summed_exposures_alone_are_images(tree: Path) -> None:
+    make(tree / "epu", f"{EXPOSURE}.mrc", f"{SQUARE}/GridSquare_1.mrc")
+    assert [name for _, name in expand("epu")] == [f"{EXPOSURE}.mrc", f"{SQUARE}/GridSquare_1.mrc"]
+    make(tree / "epu", f"{EXPOSURE}_Fractions.jpg")  # no movie either
+    assert len(expand("epu")) == 3
 
 
 def test_patterns(tree: Path) -> None:
@@ -161,6 +259,190 @@ def test_star_file_of_micrographs_beside_it(tree: Path) -> None:
     assert expand("one.star") == [("b.mrc", "b.mrc")]
 
 
+# Files as RELION 3.1 to 5 write them, and as people do; starfile 0.5.13 reads the same names from them.
+SHAPES = {
+    "RELION 3.1": """
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnMtfFileName #3
+_rlnMicrographOriginalPixelSize #4
+_rlnVoltage #5
+_rlnSphericalAberration #6
+_rlnAmplitudeContrast #7
+opticsGroup1            1 mtf_k2_200kV.star     0.885000   200.000000     1.400000     0.100000
+
+
+# version 30001
+
+data_movies
+
+loop_
+_rlnMicrographMovieName #1
+_rlnOpticsGroup #2
+Movies/1.tiff            1
+Movies/2.tiff            1
+ """,
+    "corrected micrographs": """
+# version 40001
+
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+opticsGroup1            1
+
+
+# version 40001
+
+data_micrographs
+
+loop_
+_rlnCtfPowerSpectrum #1
+_rlnMicrographName #2
+_rlnMicrographMetadata #3
+_rlnOpticsGroup #4
+_rlnAccumMotionTotal #5
+MotionCorr/job002/1_PS.mrc Movies/1.tiff MotionCorr/job002/1.star            1    16.420495
+MotionCorr/job002/2_PS.mrc Movies/2.tiff MotionCorr/job002/2.star            1    19.551677
+
+""",
+    "particles": """data_particles
+
+loop_
+_rlnCoordinateX #1
+_rlnMicrographName #2
+  10.0 Movies/1.tiff
+  20.0 Movies/1.tiff
+  30.0 Movies/2.tiff
+  40.0 Movies/1.tiff
+""",
+    "one movie, no loop": """
+data_general
+
+_rlnImageSizeX                                     3710
+_rlnMicrographMovieName           Movies/1.tiff
+_rlnMicrographGainName            ""
+_rlnMicrographBinning                          1.000000
+
+data_global_shift
+
+loop_
+_rlnMicrographFrameNumber #1
+_rlnMicrographShiftX #2
+           1     0.000000
+           2     0.310915
+
+data_images
+
+_rlnMicrographMovieName 'Movies/2.tiff'
+""",
+    "quotes, comments, DOS": (
+        "data_\r\n# made by hand\r\nloop_\r\n_rlnOpticsGroupName # what\r\n_rlnMicrographMovieName\r\n"
+        '\'a group\' "Movies/1.tiff"\r\n\r\n# half time\r\n""\tMovies/2.tiff # the last\r\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("text", SHAPES.values(), ids=SHAPES)
+def test_star_files_of_relion(tree: Path, text: str) -> None:
+    make(tree, "Movies/1.tiff", "Movies/2.tiff")
+    if "version 40001" in text:  # which ends lines with a space
+        text = text.replace("\n", " \n")
+    (tree / "a.star").write_bytes(text.encode())
+    assert expand("a.star") == [("Movies/1.tiff", "Movies/1.tiff"), ("Movies/2.tiff", "Movies/2.tiff")]
+
+
+def test_star_file_with_names_like_its_own_words(tree: Path) -> None:
+    make(tree, "data_1/a.mrc", "_b.mrc", "data_1/c #1.mrc", "O'Neil#1.mrc")
+    (tree / "a.star").write_text(
+        "data_\nloop_\n_rlnMicrographMovieName #1\ndata_1/a.mrc\n_b.mrc\n'data_1/c #1.mrc'\nO'Neil#1.mrc\n"
+        "data_end\n_rlnX 1\n"
+    )
+    names = ["data_1/a.mrc", "_b.mrc", "data_1/c #1.mrc", "O'Neil#1.mrc"]
+    assert [name for _, name in expand("a.star")] == names
+
+
+def test_star_file_in_a_project_that_is_elsewhere(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tree, "project/Movies/1.tiff", "project/Import/job001/x")
+    star = tree / "project/Import/job001/movies.star"
+    star.write_text("data_movies\nloop_\n_rlnMicrographMovieName #1\nMovies/1.tiff\n")
+    expected = (str(tree / "project/Movies/1.tiff"), "Movies/1.tiff")
+    assert expand("project/Import/job001/movies.star") == [expected]
+    monkeypatch.chdir(tree / "grid")
+    assert expand(star) == [expected]
+
+
+def test_star_file_of_tilt_series(tree: Path) -> None:
+    make(tree, "Movies/TS_1_0.tif", "Movies/TS_1_1.tif", "Movies/TS_2_0.tif", "Import/job001/tilt_series/x")
+    folder = tree / "Import/job001"
+    (folder / "tilt_series.star").write_text(
+        "\n# version 50001\n\ndata_global\n\nloop_ \n_rlnTomoName #1 \n_rlnTomoTiltSeriesStarFile #2 \n"
+        "TS_1 Import/job001/tilt_series/TS_1.star \nTS_2 Import/job001/tilt_series/TS_2.star \n \n"
+    )
+    for number, tilts in ((1, 2), (2, 1)):
+        rows = "".join(f"Movies/TS_{number}_{tilt}.tif {3.0 * tilt} \n" for tilt in range(tilts))
+        (folder / f"tilt_series/TS_{number}.star").write_text(
+            f"\n# version 50001\n\ndata_TS_{number}\n\nloop_ \n_rlnMicrographMovieName #1 \n"
+            f"_rlnTomoNominalStageTiltAngle #2 \n{rows} \n"
+        )
+    names = [name for _, name in expand("Import/job001/tilt_series.star")]
+    assert names == ["Movies/TS_1_0.tif", "Movies/TS_1_1.tif", "Movies/TS_2_0.tif"]
+    (folder / "tilt_series/TS_2.star").unlink()
+    with pytest.raises(
+        Error, match=r"^Import/.*/TS_2.star: no such file, named by Import/.*/tilt_series.star$"
+    ):
+        expand("Import/job001/tilt_series.star")
+
+
+MDOC = """\
+PixelSpacing = 2.7
+Voltage = 300
+ImageFile = TS_01.mrc
+ImageSize = 5760 4092
+DataMode = 1
+
+[T = SerialEM: Digitized on EMBL Krios                       30-Nov-15  15:14:20    ]
+
+[ZValue = 0]
+TiltAngle = 0.0
+StagePosition = 0.25 -0.25
+SubFramePath = D:\\DATA\\session 1\\frames\\TS_01_000_0.0.tif
+NumSubFrames = 8
+
+[ZValue = 1]
+TiltAngle = 3.0
+SubFramePath = \\\\server\\share\\TS_01_001_3.0.tif
+NumSubFrames = 8
+
+[ZValue = 2]
+SubFramePath = /images/deep/TS_01_002_-3.0.tif
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_mdoc(tree: Path, end: str) -> None:
+    make(tree / "tilts", "frames/TS_01_000_0.0.tif", "TS_01_001_3.0.tif", "images/deep/TS_01_002_-3.0.tif")
+    make(tree / "tilts", "deep/TS_01_001_3.0.tif", "TS_01.mrc")
+    (tree / "tilts/TS_01.mrc.mdoc").write_bytes(MDOC.replace("\n", end).encode("latin-1"))
+    names = ["frames/TS_01_000_0.0.tif", "TS_01_001_3.0.tif", "images/deep/TS_01_002_-3.0.tif"]
+    assert expand("tilts/TS_01.mrc.mdoc") == [(f"tilts/{name}", name) for name in names]
+    (tree / "@list.txt").write_text("tilts/TS_01.mrc.mdoc\n")
+    assert len(expand("@@list.txt")) == 3
+
+
+def test_mdoc_of_one_movie(tree: Path) -> None:
+    make(tree, "movie 1.tif")
+    text = "[T = 25 °C, Ünal]\r\n[FrameSet = 0]\r\nTiltAngle = 0\r\nSubFramePath = X:\\run\\movie 1.tif\r\n"
+    (tree / "movie 1.tif.mdoc").write_bytes(text.encode("cp1252"))
+    assert expand("movie 1.tif.mdoc") == [("movie 1.tif", "movie 1.tif")]
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -168,7 +450,7 @@ def test_star_file_of_micrographs_beside_it(tree: Path) -> None:
         (["b.mrc", "gone/none.mrc"], "^gone/none.mrc: no such file$"),
         (["*.tif"], r"^\*\.tif: no file matches this pattern$"),
         (["gri?"], r"^gri\?: no file matches this pattern$"),  # it matches a directory
-        (["empty"], r"^empty: no images in this directory \(MRC, TIFF, NPY, PNG, JPEG.*\)$"),
+        (["empty"], rf"^empty: no images in this directory \({re.escape(format_names())}\)$"),
         ([], "^no input files were given$"),
         ([""], "^the name of an input is empty$"),
         (["@none.txt"], "^none.txt: No such file or directory$"),
@@ -183,6 +465,8 @@ def test_star_file_of_micrographs_beside_it(tree: Path) -> None:
         ),
         (["short.star"], "^short.star, line 5: 1 values for 2 columns$"),
         (["gone.star"], "^gone.mrc: no such file, named by gone.star$"),
+        (["hollow.mdoc"], r"^hollow.mdoc: this mdoc file names no frames \(SubFramePath\)$"),
+        (["gone.mdoc"], r"^gone.tif: no such file beside gone.mdoc, which names it D:\\a\\gone.tif$"),
     ],
 )
 def test_errors(tree: Path, inputs: list[str], message: str) -> None:
@@ -192,6 +476,8 @@ def test_errors(tree: Path, inputs: list[str], message: str) -> None:
     (tree / "binary.txt").write_bytes(b"\xff\xfe\0\1")
     (tree / "no_column.star").write_text("data_\nloop_\n_rlnImageName #1\n1@a.mrcs\n")
     (tree / "short.star").write_text("data_\nloop_\n_rlnMicrographName #1\n_rlnOpticsGroup #2\nb.mrc\n")
+    (tree / "hollow.mdoc").write_text("[ZValue = 0]\nTiltAngle = 0\n")
+    (tree / "gone.mdoc").write_text("[ZValue = 0]\nSubFramePath = D:\\a\\gone.tif\n")
     (tree / "gone.star").write_text("data_\nloop_\n_rlnMicrographName #1\ngone.mrc\n")
     with pytest.raises(Error, match=message):
         expand_inputs(inputs)

@@ -27,7 +27,7 @@ import tifffile
 from camnorm import _core
 from camnorm.errors import Error, FormatError
 from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from camnorm.io.registry import formats, is_image_name
+from camnorm.io.registry import format_names, formats, is_image_name
 from camnorm.io.source import MappedFile
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
@@ -152,7 +152,6 @@ def test_mrc_with_the_wrong_machine_stamp(tmp_path: Path) -> None:
     [
         (3, r"MRC mode 3 \(complex 16 bit integers\) is not supported"),
         (4, r"MRC mode 4 \(complex 32 bit floats\) is not supported"),
-        (101, r"MRC mode 101 \(4 bit integers\) is not supported"),
         (17, r"damaged MRC header: nx, ny, nz = \(6, 4, 2\), mode 17"),
     ],
 )
@@ -755,10 +754,10 @@ def test_nothing_but_an_image_is_opened(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"empty\.tif, byte 0: the file is empty"):
         open_frames(tmp_path / "empty.tif")
     (tmp_path / "notes.tif").write_text("notes")
-    with pytest.raises(
-        FormatError, match=r"not an image file that camnorm reads \(MRC, TIFF, NPY, PNG, JPEG.*\)"
-    ):
+    with pytest.raises(FormatError) as info:
         open_frames(tmp_path / "notes.tif")
+    assert info.value.reason == f"not an image file that camnorm reads ({format_names()})"
+    assert format_names().startswith("MRC, ")
     os.mkfifo(tmp_path / "pipe.mrc")
     with pytest.raises(FormatError, match="not a regular file"):
         open_frames(tmp_path / "pipe.mrc")

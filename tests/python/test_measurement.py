@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -15,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import imagecodecs
 import mrcfile
 import numpy as np
 import pytest
 
 import camnorm
-from camnorm import Error, FormatError, Sensor, measurement
+from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor, measurement
 from camnorm.io.registry import format_names
 from camnorm.measurement import Progress
 from image_sets import (
@@ -876,3 +878,206 @@ def test_memory_does_not_grow_with_the_number_of_frames(
     # The short run may not have filled all the buffers of the readers.
     assert peaks[1] <= peaks[0] + 64 * 2**20
     print(f"state {state / 1e6:.0f} MB, peak {peaks[0] / 1e6:.0f}, {peaks[1] / 1e6:.0f} MB")
+
+
+# --- only some of the frames, and how files are read
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"frames": "1:6:2"}, [(0, 1), (0, 3), (0, 5), (1, 1), (3, 1), (3, 3), (4, 1), (4, 3), (4, 5)]),
+        ({"frames": "-2:"}, [(0, 5), (0, 6), (1, 0), (1, 1), (2, 0), (3, 2), (3, 3), (4, 4), (4, 5)]),
+        ({"every": 4}, [(0, 0), (0, 4), (1, 1), (3, 2), (4, 2)]),
+        ({"frames": "1:", "every": 3}, [(0, 1), (0, 4), (1, 1), (3, 3), (4, 3)]),
+    ],
+)
+def test_selected_frames(
+    tmp_path: Path, small_chunks: None, options: dict[str, Any], expected: list[tuple[int, int]]
+) -> None:
+    movies = np.split(frames_of(20, SHAPE, "u2"), [7, 9, 10, 14])
+    files = [write_mrc(tmp_path / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
+    sensor = camnorm.measure(files, screen="off", **options)
+    rows = [(int(Path(file).stem), index) for file, index in sensor.frames[["file", "index"]].tolist()]
+    assert rows == expected
+    # Halves alternate among the files that are used.
+    used = list(dict.fromkeys(file for file, _ in expected))
+    halves = ["AB"[used.index(file) % 2] for file, _ in expected]
+    assert sensor.frames["half"].tolist() == halves
+    for name, half in zip("AB", sensor.halves, strict=True):
+        places = [place for place, its in zip(expected, halves, strict=True) if its == name]
+        assert_holds(half, np.stack([movies[file][frame] for file, frame in places]))
+    assert sensor.provenance["selection"] == {"frames": None, "every": 1, "max_frames": None, **options}
+
+
+@pytest.mark.parametrize("write", [write_mrc, partial(write_tiff, compression="zstd")])
+def test_random_frames(tmp_path: Path, write: Callable[[Path, np.ndarray], Path]) -> None:
+    movies = frames_of(60, SHAPE, "u2").reshape(12, 5, *SHAPE)
+    files = [write(tmp_path / f"{i:02d}.x", movie) for i, movie in enumerate(movies)]
+    for most, a, b in ((7, 4, 3), (30, 15, 15), (59, 30, 29), (100, 30, 30)):
+        sensor = camnorm.measure(files, max_frames=most, screen="off")
+        assert sorted(half.count for half in sensor.halves) == sorted((a, b))
+        places = [(int(Path(file).stem), index) for file, index in sensor.frames[["file", "index"]].tolist()]
+        assert len(set(places)) == a + b
+        assert_holds(sensor.moments, np.stack([movies[place] for place in places]))
+        assert_same_sensor(sensor, camnorm.measure(files, max_frames=most, screen="off", threads=1))
+
+
+@pytest.mark.parametrize("options", [{"every": 2}, {"frames": "::4"}, {"max_frames": 10}])
+def test_halves_of_single_images_and_of_a_single_file(tmp_path: Path, options: dict[str, Any]) -> None:
+    frames = frames_of(40, SHAPE, "u2")
+    for inputs in (
+        [write_mrc(tmp_path / f"{i}.mrc", frame[None]) for i, frame in enumerate(frames)],
+        write_mrc(tmp_path / "all.mrc", frames),
+    ):
+        if "frames" in options and isinstance(inputs, list):
+            continue  # of single images these are all
+        sensor = camnorm.measure(inputs, screen="off", **options)
+        half = 10 if "every" in options else 5
+        assert [half.count for half in sensor.halves] == [half, half]
+        assert sensor.frames["half"].tolist() == ["A", "B"] * half
+
+
+def test_screening_of_selected_frames(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 10, 8, SHAPE, "u2")
+    write_mrc(files[4], np.concatenate([frames_of(3, SHAPE, "u2"), np.zeros((5, *SHAPE), "u2")]))
+    sensor = camnorm.measure(files, frames="::3")
+    assert [(name, index) for name, index, _ in rejected(sensor)] == [
+        ("movie_004.mrc", 3),
+        ("movie_004.mrc", 6),
+    ]
+    assert sensor.count == 28
+
+
+def test_no_frame_that_was_selected(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 3, 4, SHAPE, "u2")
+    with pytest.raises(
+        Error, match=r"^no frame could be used: none of the files has frames that were selected$"
+    ):
+        camnorm.measure(files, tmp_path / "sensor.h5", frames="4:")
+    assert temporary_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("options", [{"frames": "1::2"}, {"every": 3}, {"max_frames": 17}])
+@pytest.mark.parametrize("call", [1, 3])
+@pytest.mark.parametrize("count", [1, 6])
+def test_interrupted_in_selected_frames(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    resumed: list[tuple[int, int]],
+    options: dict[str, Any],
+    call: int,
+    count: int,
+) -> None:
+    small_steps(monkeypatch, 2 * 286)
+    files = write_movies(tmp_path / "in", count, 24 // count, SHAPE, "u2")
+    cut(files[-1], files[-1].stat().st_size - 2 * 286)
+    expected = camnorm.measure(files, **options)
+    output = tmp_path / "sensor.h5"
+    interrupted_run(files, output, monkeypatch, call, **options)
+    sensor = camnorm.measure(files, output, **options)
+    assert resumed[-1] > (0, 0)
+    assert_same_sensor(sensor, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frames": "0:"},
+        {"every": 2},
+        {"max_frames": 5},
+        {"options": ReadOptions(mrc_mode0="unsigned")},
+        {"options": ReadOptions(dataset="entry")},
+    ],
+)
+def test_a_checkpoint_of_other_options_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], options: dict[str, Any]
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch)
+    with pytest.warns(
+        UserWarning, match=r"^starting anew: .*checkpoint is of another selection of frames or"
+    ):
+        sensor = camnorm.measure(files, output, **options)
+    assert resumed[-1] == (0, 0)
+    assert_same_sensor(sensor, camnorm.measure(files, **options))
+
+
+def test_more_files_to_choose_from_start_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+) -> None:
+    small_steps(monkeypatch, 2 * 286)
+    files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
+    output = tmp_path / "sensor.h5"
+    interrupted_run(files, output, monkeypatch, 3, max_frames=12)
+    files.append(write_mrc(tmp_path / "new.mrc", frames_of(3, SHAPE, "u2", 9)))
+    with pytest.warns(UserWarning, match="belongs to another set"):
+        sensor = camnorm.measure(files, output, max_frames=12)
+    assert_same_sensor(sensor, camnorm.measure(files, max_frames=12))
+
+
+def test_checkpoint_of_a_version_without_selection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch)
+    with h5py.File(tmp_path / "sensor.h5.checkpoint", "r+") as f:
+        del f["provenance"].attrs["selection"], f["provenance"].attrs["reading"]
+    sensor = camnorm.measure(files, output)
+    assert resumed == [(0, 0), (2, 2)]
+    assert_same_sensor(sensor, camnorm.measure(files))
+
+
+def test_counting_is_reported(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
+    reports: list[Progress] = []
+    camnorm.measure(files, max_frames=3, progress=reports.append)
+    counting = [report for report in reports if report.stage == "counting"]
+    assert [(report.done, report.total) for report in counting] == [(i, 6) for i in range(1, 7)]
+    assert reports[: len(counting)] == counting
+
+
+def test_how_files_are_read(tmp_path: Path) -> None:
+    frames = frames_of(20, SHAPE, "u1").reshape(10, 2, *SHAPE)
+    (tmp_path / "raw").mkdir()
+    for i, movie in enumerate(frames):
+        (tmp_path / f"raw/{i}").write_bytes(b"head" + movie.tobytes())
+    options = ReadOptions(raw=RawLayout(SHAPE, np.dtype("u1"), 4))
+    sensor = camnorm.measure(tmp_path / "raw", tmp_path / "sensor.h5", options=options)
+    assert_holds(sensor.halves[0], frames[::2].reshape(10, *SHAPE))
+    assert_holds(sensor.halves[1], frames[1::2].reshape(10, *SHAPE))
+    assert Sensor.load(tmp_path / "sensor.h5").options == options
+    with h5py.File(tmp_path / "sensor.h5") as f:
+        assert json.loads(f["provenance"].attrs["reading"])["raw"] == "13x11:|u1:4"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ReadOptions(),
+        ReadOptions("unsigned", "no", 12, 2, "entry/data", RawLayout((3, 4, 2), np.dtype(">f4"), 7)),
+        ReadOptions(gain=Path("/gain.mrc"), defects=Path("/defects.txt")),
+    ],
+)
+def test_options_of_reading_are_kept(tmp_path: Path, options: ReadOptions) -> None:
+    sensor = camnorm.measure(write_movies(tmp_path / "in", 3, 4, SHAPE, "u2"))
+    assert sensor.options == ReadOptions()
+    sensor.provenance["reading"] = options.to_dict()
+    sensor.save(tmp_path / "sensor.h5")
+    assert Sensor.load(tmp_path / "sensor.h5").options == options
+    del sensor.provenance["reading"], sensor.provenance["selection"]  # as in files of before
+    sensor.save(tmp_path / "sensor.h5")
+    assert Sensor.load(tmp_path / "sensor.h5").options == ReadOptions()
+
+
+def test_gain_that_is_turned(tmp_path: Path) -> None:
+    shape = (96, 96)
+    rng = np.random.default_rng(2)
+    sensitivity = rng.normal(1, 0.05, shape)
+    for i in range(8):
+        frames = rng.poisson(20 * sensitivity, (4, *shape)).astype("u2")
+        write_mrc(tmp_path / f"{i}.mrc", frames)
+    gain = write_mrc(tmp_path / "gain", (1 / sensitivity.T[np.newaxis]).astype("f4"))
+    options = ReadOptions(gain=gain)
+    with pytest.warns(UserWarning, match="this gain would fit the frames far better if it were transposed"):
+        sensor = camnorm.measure(tmp_path, options=options)
+    assert sensor.dtype == np.float32
+    assert sensor.options == options

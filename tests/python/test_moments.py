@@ -527,6 +527,9 @@ for dtype in {dtypes}:
     m = camnorm.PixelMoments(frames.shape[1:], dtype)
     digest.update(m.add(frames).tobytes())
     m.subtract(frames[2:4])
+    if frames.dtype.kind == "f":  # of either sign, zero, or small beside others
+        wide = rng.choice([-1, 0, 1], frames.shape) * 8.0 ** rng.integers(-8, 5, frames.shape)
+        digest.update(m.add((wide * rng.random(frames.shape)).astype(dtype)).tobytes())
     half = camnorm.PixelMoments(frames.shape[1:], dtype)
     half.add(frames[::2])
     images = [m.mean(), m.std(1), m.var(), m._mean_with(half), m._std_with(half)]
@@ -862,6 +865,52 @@ def test_pixels_that_outgrow_those_before_them(dtype: str) -> None:
             assert abs(squares - exact) <= exact / 2**88
             total = Fraction(m.state()["sum_high"][y, x]) + Fraction(m.state()["sum_low"][y, x])
             assert abs(total - sum(pixels)) <= max(map(abs, pixels)) / 2**88
+
+
+@pytest.mark.parametrize("smallest", [2.0**-16, 2.0**-20, 2.0**-40])
+def test_float32_pixels_that_are_small_beside_others(smallest: float) -> None:
+    """The sums are exact in one number, or take two; zeros, here and there, are no small pixels."""
+    rng = np.random.default_rng(12)
+    frames = (rng.uniform(1, 2, (37, 5, 111)) * rng.choice([-1, 1], (37, 5, 111))).astype(np.float32)
+    frames *= rng.choice(np.array([0, smallest, 1], np.float32), frames.shape, p=[0.2, 0.001, 0.799])
+    frames[:, 2] = rng.choice(np.array([0, 1], np.float32), (37, 111))
+    state = moments_of(frames).state()
+    for (y, x), high in np.ndenumerate(state["sum_high"]):
+        pixels = [Fraction(float(value)) for value in frames[:, y, x]]
+        assert Fraction(high) + Fraction(state["sum_low"][y, x]) == sum(pixels)
+        squares = Fraction(state["sum_of_squares_high"][y, x]) + Fraction(state["sum_of_squares_low"][y, x])
+        exact = sum(value**2 for value in pixels)
+        assert abs(squares - exact) <= exact / 2**88
+
+
+def test_every_finite_float16() -> None:
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    values = values[np.isfinite(values)]
+    frames = np.stack([np.roll(values, 1019 * i) for i in range(33)])[:, None]
+    state = moments_of(frames).state()
+    x = (frames.astype(np.float64) * 2.0**24).astype(np.int64).astype(object)
+    for part, exact, unit in (("sum", x.sum(axis=0), 2**24), ("sum_of_squares", (x * x).sum(axis=0), 2**48)):
+        high, low = state[part + "_high"], state[part + "_low"]
+        for index, value in np.ndenumerate(exact):
+            assert Fraction(high[index]) + Fraction(low[index]) == Fraction(value, unit)
+    rows = frame_statistics(frames)
+    np.testing.assert_array_equal(rows["min"], np.full(33, -65504.0))
+    np.testing.assert_array_equal(rows["max"], np.full(33, 65504.0))
+
+
+@every_dtype
+@pytest.mark.parametrize("pixels", [1, 15, 33, 100])
+def test_extremes_in_every_place(dtype: str, pixels: int) -> None:
+    """In the middle of a vector, or in the rest that does not fill one."""
+    line = np.arange(pixels).astype(dtype) + np.array(3, dtype)
+    frames = np.stack([np.roll(line, place) for place in range(pixels)])[:, None]
+    rows = PixelMoments(frames.shape[1:], dtype).add(frames)
+    x = line.astype(np.float64)
+    np.testing.assert_array_equal(rows["min"], np.full(pixels, x.min()))
+    np.testing.assert_array_equal(rows["max"], np.full(pixels, x.max()))
+    np.testing.assert_allclose(rows["mean"], x.mean(), rtol=1e-15)
+    np.testing.assert_allclose(rows["std"], x.std(), rtol=1e-14)
+    np.testing.assert_array_equal(frame_statistics(frames), rows)
 
 
 @every_dtype

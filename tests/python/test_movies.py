@@ -91,6 +91,66 @@ def test_pixels_are_eq_2_longhand(
     np.testing.assert_allclose(all_pixels.std(0)[changing], sensor.target_sigma, rtol=1e-5)
 
 
+@pytest.mark.parametrize("selected", ["1:", "::2", "-1:", ":2"])
+@pytest.mark.parametrize("write", [write_mrc, partial(write_tiff, compression="zstd"), write_npy])
+def test_selected_frames(
+    tmp_path: Path, selected: str, write: Callable[[Path, np.ndarray], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(movies_module, "_FRAMES", 2)
+    monkeypatch.setattr(movies_module, "_BYTES", 2 * 3 * 66)
+    movies = frames_of(48, SHAPE, "u2").reshape(6, 8, *SHAPE)
+    suffix = {write_mrc: ".mrc", write_npy: ".npy"}.get(write, ".tif")  # type: ignore[arg-type]
+    files = [write(tmp_path / f"{i}{suffix}", movie) for i, movie in enumerate(movies)]
+    sensor = camnorm.measure(files, screen="off")
+    written = camnorm.correct(files, sensor, tmp_path / "out", frames=selected)
+    start, stop, step = (int(part) if part else None for part in f"{selected}::".split(":")[:3])
+    for path, movie in zip(written, movies, strict=True):
+        expected = longhand(movie[start:stop:step], movies.reshape(48, *SHAPE))
+        with camnorm.open_frames(path) as source:
+            assert source.count == len(expected)
+            np.testing.assert_allclose(source.read(0, source.count), expected, rtol=2e-7)
+
+
+def test_files_without_a_selected_frame_are_passed_over(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    write_mrc(files[1], movies[1, :1])
+    reports: list[Progress] = []
+    written = camnorm.correct(files, sensor, tmp_path / "out", frames="1:", progress=reports.append)
+    assert [path.name for path in written] == ["0.mrc", "2.mrc", "3.mrc", "4.mrc"]
+    assert (reports[-1].done, reports[-1].total, reports[-1].frames) == (4, 4, 8)
+    written = camnorm.correct(files, sensor, tmp_path / "some", max_frames=2)
+    assert [mrcfile.read(path).shape for path in written] == [SHAPE] * 2
+    with pytest.raises(Error, match=r"^no file could be corrected: none has frames that were selected$"):
+        camnorm.correct(files, sensor, tmp_path / "none", frames="3:")
+    assert not (tmp_path / "none").exists()
+
+
+def test_only_selected_frames_need_be_there(
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray
+) -> None:
+    cut(files[2], 1024 + 2 * 286 + 10)
+    written = camnorm.correct(files[2], sensor, tmp_path / "out", frames=":2")
+    expected = longhand(movies[2, :2], movies.reshape(15, *SHAPE))
+    np.testing.assert_allclose(mrcfile.read(written[0]), expected, rtol=2e-7)
+    with pytest.raises(FormatError, match=r"2\.mrc, frame 2: truncated"):
+        camnorm.correct(files[2], sensor, tmp_path / "more", frames="::2", strict=True)
+
+
+def test_files_are_read_as_those_of_the_sensor(tmp_path: Path, movies: np.ndarray) -> None:
+    files = [tmp_path / f"{i}.bin" for i in range(5)]
+    for path, movie in zip(files, movies, strict=True):
+        path.write_bytes(b"head" + movie.astype(">u2").tobytes())
+    options = camnorm.ReadOptions(raw=camnorm.RawLayout.parse("13x11:>u2:4"))
+    camnorm.measure(files, tmp_path / "sensor.h5", screen="off", options=options)
+    written = camnorm.correct(files, tmp_path / "sensor.h5", tmp_path / "out")
+    expected = longhand(movies[0], movies.reshape(15, *SHAPE))
+    np.testing.assert_allclose(tifffile.imread(written[0]), expected, rtol=2e-7)
+    mrc = write_mrc(tmp_path / "a.mrc", movies[0])
+    (path,) = camnorm.correct(mrc, tmp_path / "sensor.h5", tmp_path / "out", options=camnorm.ReadOptions())
+    np.testing.assert_allclose(mrcfile.read(path), expected, rtol=2e-7)
+
+
 def test_many_chunks_a_file(
     tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,58 @@ def test_movies_give_their_first_good_frames(tmp_path: Path, corrected_with: lis
     assert_same_moments(corrected_with[0], moments_of(rest))
 
 
+@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"frames": "2:"}, lambda file, frame: frame >= 2),
+        ({"every": 3}, lambda file, frame: (4 * file + frame) % 3 == 0),
+        ({"frames": "1:3", "max_frames": 70}, lambda file, frame: 1 <= frame < 3),
+    ],
+)
+def test_only_selected_frames_are_test_frames(
+    tmp_path: Path,
+    corrected_with: list[PixelMoments],
+    options: dict[str, Any],
+    allowed: Callable[[int, int], bool],
+    measured: bool,
+) -> None:
+    files = Sets().files(tmp_path / "in", 60, 4)
+    result = verify(files, camnorm.measure(files) if measured else None, **options)
+    assert [len(names) for names in result.files] == [12, 12]
+    for path, frame in (name for names in result.files for name in names):
+        assert allowed(int(Path(path).stem), frame)
+    sensor = camnorm.measure(files, **({} if measured else options))
+    assert sum(half.count for half in corrected_with) == sensor.count - 24
+
+
+def test_selected_frames_of_files_that_were_not_measured(tmp_path: Path) -> None:
+    sets = Sets()
+    sensor = camnorm.measure(sets.files(tmp_path / "in", 30, 2))
+    result = verify(sets.files(tmp_path / "new", 100, 3), sensor, frames="1:", every=2)
+    frames = [index for names in result.files for _, index in names]
+    assert set(frames) == {1}
+
+
+def test_too_few_selected_frames(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path / "in", 40, 3)
+    with pytest.raises(Error, match=r"^verification needs at least 8 frames to choose from, got 5$"):
+        verify(files, camnorm.measure(files), max_frames=5)
+
+
+def test_files_are_read_as_those_of_the_sensor(tmp_path: Path) -> None:
+    paths = Sets().files(tmp_path / "in", 100)
+    for path in paths:
+        path.with_suffix(".raw").write_bytes(np.load(path).tobytes())
+    options = camnorm.ReadOptions(raw=camnorm.RawLayout.parse("64x64:u1"))
+    files = [path.with_suffix(".raw") for path in paths]
+    camnorm.measure(files, tmp_path / "sensor.h5", options=options)
+    expected = verify(paths).to_dict()
+    for sensor, given in ((tmp_path / "sensor.h5", None), (None, options)):
+        result = verify(files, sensor, options=given).to_dict()
+        assert (result["pairs"], result["groups"]) == (expected["pairs"], expected["groups"])
+
+
 def test_from_a_sensor_file(tmp_path: Path) -> None:
     files = Sets().files(tmp_path / "in", 60)
     sensor = camnorm.measure(files, tmp_path / "sensor.h5")

@@ -319,125 +319,219 @@ using HalfIntegers __attribute__((vector_size(width / 2))) = std::int32_t;
 
 inline Doubles every(double x) { return Doubles{} + x; }
 
-inline Doubles widen(HalfFloats v) {
+// The compiler's own way goes by halves where vectors are wide.
 #if defined(__AVX512BW__)
-    return _mm512_maskz_cvtps_pd(0xFF, v);  // the compiler's own way goes by halves
+inline Doubles widen(HalfFloats v) { return _mm512_maskz_cvtps_pd(0xFF, v); }
+inline Doubles widen(HalfIntegers v) { return _mm512_maskz_cvtepi32_pd(0xFF, (__m256i)v); }
+#elif defined(__AVX2__)
+inline Doubles widen(HalfFloats v) { return _mm256_cvtps_pd(v); }
+inline Doubles widen(HalfIntegers v) { return _mm256_cvtepi32_pd((__m128i)v); }
 #else
-    return __builtin_convertvector(v, Doubles);
-#endif
-}
-
+inline Doubles widen(HalfFloats v) { return __builtin_convertvector(v, Doubles); }
 inline Doubles widen(HalfIntegers v) { return __builtin_convertvector(v, Doubles); }
+#endif
 
-/// What is particular to a type of pixels: how `lanes` of them become float64; whether squares are exact
-/// there; magnitudes as integers, in vectors of Bound.
+struct Float16 {
+    std::int16_t bits;
+};
+
+/// What is particular to a type of pixels: how `lanes` of them become float64; whole vectors of them, in
+/// which numbers are in order; and a mask of those that may not be added, or told of. Of types with a
+/// `limit`, which no pixel exceeds, the sums of a batch are exact.
 template <class T>
 struct Pixel;
 
 template <>
 struct Pixel<double> {
-    static constexpr bool exact_square = false;
-    using Vector = Doubles;
-    using Bound = Bits;
-    static constexpr long long magnitude = 0x7FFFFFFFFFFFFFFF;
-    static constexpr double highest = largest_pixel;
+    using Lane = double;
+    static constexpr double limit = 0.0;
     static Doubles load(const std::byte* x) { return load_as<Doubles>(x); }
+    static Doubles ordered(const std::byte* x) { return load_as<Doubles>(x); }
+    static double value(double x) { return x; }
+    template <bool Add>
+    static Bits refused(const std::byte* x) {
+        const auto magnitude = (Doubles)(detail::CAMNORM_ISA::load(x) & 0x7FFFFFFFFFFFFFFF);
+        return ~(Bits)(magnitude <= every(Add ? largest_pixel : __DBL_MAX__));
+    }
 };
 
 template <>
 struct Pixel<float> {
-    static constexpr bool exact_square = true;  // 24 bits, 48 in the square
-    using Vector = Floats;
-    using Bound = Integers;
-    static constexpr std::int32_t magnitude = 0x7FFFFFFF;
-    static constexpr float highest = __FLT_MAX__;
+    using Lane = float;
+    static constexpr double limit = 0.0;
     static Doubles load(const std::byte* x) { return widen(load_as<HalfFloats>(x)); }
+    static Floats ordered(const std::byte* x) { return load_as<Floats>(x); }
+    static double value(float x) { return static_cast<double>(x); }
+    static Integers magnitude(const std::byte* x) { return load_as<Integers>(x) & 0x7FFFFFFF; }
+    template <bool Add>
+    static Bits refused(const std::byte* x) {
+        return (Bits)(magnitude(x) >= 0x7F800000);
+    }
+};
+
+template <>
+struct Pixel<Float16> {
+    using Lane = std::int16_t;
+    static constexpr double limit = 0x1p16;
+    static Doubles load(const std::byte* x) {
+#if defined(__AVX512BW__)
+        return widen((HalfFloats)_mm256_cvtph_ps(load_as<__m128i>(x)));
+#elif defined(__F16C__)
+        return widen((HalfFloats)_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))));
+#else
+        static_assert(lanes == 2);
+        std::uint32_t two;
+        __builtin_memcpy(&two, x, sizeof two);
+        const Bits top = low16(Bits{}, low16(Bits{}, Bits{two, 0}));     // at the upper end of 64 bits each
+        const Bits bits = (Bits)((Integers)top >> 6) & ~(0x3Fll << 57);  // sign, exponent, fraction
+        // The exponent's bias is 15 there and 1023 here. Multiplying puts it right for subnormals too.
+        return (Doubles)bits * 0x1p1008;
+#endif
+    }
+    static Words ordered(const std::byte* x) {
+        const auto bits = load_as<Words>(x);
+        return bits ^ ((bits >> 15) & 0x7FFF);
+    }
+    static double value(std::int16_t x) {
+        const Float16 pixel[lanes] = {{static_cast<std::int16_t>(x < 0 ? x ^ 0x7FFF : x)}};
+        return load(reinterpret_cast<const std::byte*>(pixel))[0];
+    }
+    template <bool Add>
+    static Bits refused(const std::byte* x) {
+        return (Bits)((load_as<Words>(x) & 0x7FFF) >= 0x7C00);
+    }
 };
 
 template <>
 struct Pixel<std::int32_t> {
-    static constexpr bool exact_square = false;
-    using Vector = Integers;
+    using Lane = std::int32_t;
+    static constexpr double limit = 0x1p32;
     static Doubles load(const std::byte* x) { return widen(load_as<HalfIntegers>(x)); }
+    static Integers ordered(const std::byte* x) { return load_as<Integers>(x); }
+    static double value(std::int32_t x) { return static_cast<double>(x); }
 };
 
 template <>
 struct Pixel<std::uint32_t> {
-    static constexpr bool exact_square = false;
-    using Vector = UnsignedIntegers;
-    // Only AVX-512 converts unsigned integers.
+    using Lane = std::uint32_t;
+    static constexpr double limit = 0x1p32;
     static Doubles load(const std::byte* x) {
+#if defined(__AVX512BW__)
+        return _mm512_maskz_cvtepu32_pd(0xFF, load_as<__m256i>(x));
+#else
         constexpr std::int32_t sign_bit = -2147483647 - 1;
         return widen(load_as<HalfIntegers>(x) ^ sign_bit) + 2147483648.0;
+#endif
     }
+    static UnsignedIntegers ordered(const std::byte* x) { return load_as<UnsignedIntegers>(x); }
+    static double value(std::uint32_t x) { return static_cast<double>(x); }
 };
 
 template <class T>
-constexpr bool is_integer = static_cast<T>(0.5) == static_cast<T>(0);
+using Ordered = decltype(Pixel<T>::ordered(nullptr));
 
-/// The limits from the i-th pixel on.
+template <class T, class U>
+constexpr bool same = false;
 template <class T>
-inline Doubles limit_of(const FloatSums& sums, std::size_t i) {
-    if constexpr (is_integer<T>) return every(0x1p32);
-    return Pixel<T>::load(reinterpret_cast<const std::byte*>(sums.limit) + i * sizeof(T));
-}
+constexpr bool same<T, T> = true;
+
+template <class T>
+constexpr bool bounded = Pixel<T>::limit > 0.0;
+
+template <class T>
+constexpr bool is_integer = same<T, std::int32_t> || same<T, std::uint32_t>;
 
 /// Where high begins: at 1.5 * 2^k, in the middle between powers of two, such that a batch of numbers up
-/// to `limit` neither adds nor takes away more than 2^(k-1). At 0 for float64, whose squares have too
-/// many bits to lose any.
-template <class T>
+/// to `limit` neither adds nor takes away more than 2^(k-1).
 inline Doubles origin_of(Doubles limit) {
     static_assert(frames_per_batch <= 32);
     constexpr long long exponent = 0x7FF0000000000000;
     constexpr long long step = 1ll << 52;
-    if constexpr (sizeof(T) == sizeof(double)) return Doubles{};
     return (Doubles)((((Bits)limit & exponent) + 7 * step) | (step >> 1));
 }
 
-/// a + b and a - b in the units that multiply and add, since those that only add are all in use.
-inline Doubles other_add(Doubles a, Doubles b) {
-#if defined(__AVX512BW__)
-    return _mm512_fmadd_pd(a, every(1.0), b);
-#elif defined(__AVX2__)
-    return _mm256_fmadd_pd(a, every(1.0), b);
-#else
-    return a + b;
-#endif
-}
-inline Doubles other_subtract(Doubles a, Doubles b) {
-#if defined(__AVX512BW__)
-    return _mm512_fmsub_pd(a, every(1.0), b);
-#elif defined(__AVX2__)
-    return _mm256_fmsub_pd(a, every(1.0), b);
-#else
-    return a - b;
-#endif
+/// 2^22 as a difference of the bits of two float32: pixels down to limit / 2^22 are whole multiples of the
+/// last bit of high, and so are their sums.
+constexpr std::uint32_t exact_range = 22u << 23;
+
+inline Doubles limit_of(const FloatSums& sums, std::size_t i) {
+    return Pixel<float>::load(reinterpret_cast<const std::byte*>(sums.limit + i));
 }
 
-/// high + low += x, where high outweighs x unless they are float64.
+struct Origins {
+    Doubles sum, squares;
+};
+
+/// Where the sums began from the i-th pixel on. At 0 those of float64, whose squares have too many bits
+/// to lose any.
 template <class T>
-inline void add_into(Doubles& high, Doubles& low, Doubles x) {
-    const Doubles s = high + x;
-    const Doubles t = other_subtract(s, high);
-    if constexpr (sizeof(T) == sizeof(double)) {
-        low += (high - other_subtract(s, t)) + (x - t);
-    } else {
-        low = other_add(x - t, low);
-    }
-    high = s;
+inline Origins origins_of([[maybe_unused]] const FloatSums& sums, [[maybe_unused]] std::size_t i) {
+    if constexpr (same<T, double>) return {Doubles{}, Doubles{}};
+    Doubles limit = every(Pixel<T>::limit);
+    if constexpr (same<T, float>) limit = limit_of(sums, i);
+    return {origin_of(limit), origin_of(limit * limit)};
 }
+
+/// v * v + a and v * v - a, rounded once: no other bits than without, where v * v is exact. And a + b in the
+/// units that multiply, since those that only add have more to do.
+#if defined(__AVX512BW__)
+#define CAMNORM_FMA
+inline Doubles add_to_square(Doubles v, Doubles a) { return _mm512_fmadd_pd(v, v, a); }
+inline Doubles take_from_square(Doubles v, Doubles a) { return _mm512_fmsub_pd(v, v, a); }
+inline Doubles other_add(Doubles a, Doubles b) { return _mm512_fmadd_pd(a, every(1.0), b); }
+#elif defined(__AVX2__)
+#define CAMNORM_FMA
+inline Doubles add_to_square(Doubles v, Doubles a) { return _mm256_fmadd_pd(v, v, a); }
+inline Doubles take_from_square(Doubles v, Doubles a) { return _mm256_fmsub_pd(v, v, a); }
+inline Doubles other_add(Doubles a, Doubles b) { return _mm256_fmadd_pd(a, every(1.0), b); }
+#endif
 
 /// v * v - p, exactly, where p is v * v rounded.
 inline Doubles square_residue(Doubles v, [[maybe_unused]] Doubles p) {
-#if defined(__AVX512BW__)
-    return _mm512_fmsub_pd(v, v, p);
-#elif defined(__AVX2__)
-    return _mm256_fmsub_pd(v, v, p);
+#if defined(CAMNORM_FMA)
+    return take_from_square(v, p);
 #else
-    Doubles residue;
+    Doubles residue{};
     for (std::size_t j = 0; j < lanes; ++j) residue[j] = two_product(v[j], v[j]).low;
     return residue;
 #endif
+}
+
+/// high + low += v. Exact says that the sum fits high alone.
+template <class T, bool Exact>
+inline void add_pixels(Doubles& high, [[maybe_unused]] Doubles& low, Doubles v) {
+    if constexpr (same<T, double>) {
+        const Unevaluated<Doubles> s = two_sum(high, v);
+        high = s.high;
+        low += s.low;
+    } else {
+        const Doubles s = high + v;
+        if constexpr (!Exact) low += v - (s - high);
+        high = s;
+    }
+}
+
+/// high + low += v * v.
+template <class T>
+inline void add_squares(Doubles& high, Doubles& low, Doubles v) {
+    if constexpr (same<T, double>) {
+        const Doubles p = v * v;
+        const Unevaluated<Doubles> s = two_sum(high, p);
+        high = s.high;
+        low += s.low;
+        low += square_residue(v, p);
+    } else {
+#if defined(CAMNORM_FMA)
+        const Doubles s = add_to_square(v, high);
+        low = other_add(take_from_square(v, s - high), low);
+#else
+        const Doubles p = v * v;
+        const Doubles s = high + p;
+        low += p - (s - high);
+        if constexpr (is_integer<T>) low += square_residue(v, p);
+#endif
+        high = s;
+    }
 }
 
 /// Moves high from what outweighed its terms to what outweighs larger ones.
@@ -448,81 +542,319 @@ inline void raise(double* high, double* low, Doubles from, Doubles to) {
     store(low, load_as<Doubles>(low) + raised.low);
 }
 
-/// Raises the limits of one vector of pixels, at the i-th, above `largest`. False if one of these is
-/// not finite, or too large.
-template <class T>
-inline bool raise_limits(typename Pixel<T>::Vector largest, std::size_t i, bool first, FloatSums& sums) {
-    using Vector = typename Pixel<T>::Vector;
-    constexpr T margin = 8;  // to raise them seldom
-    constexpr std::size_t parts = width / sizeof(T) / lanes;
-    const Vector highest = Vector{} + Pixel<T>::highest;
-    T* const place = reinterpret_cast<T*>(sums.limit) + i;
-    const auto before = load_as<Vector>(place);
-    const Vector limit = largest < highest / margin ? largest * margin : highest;
-    Doubles from[parts];
-    for (std::size_t k = 0; k < parts; ++k) from[k] = limit_of<T>(sums, i + k * lanes);
-    const Vector raised = largest > before ? limit : before;
-    store(place, first ? limit : raised);
-    for (std::size_t k = 0; k < parts; ++k) {
+/// Raises the limits of one vector of float32 pixels, at the i-th, above `largest`. False if one of these
+/// is not finite.
+inline bool raise_limits(Floats largest, std::size_t i, bool first, FloatSums& sums) {
+    constexpr float margin = 8;  // to raise them seldom
+    const Floats highest = Floats{} + __FLT_MAX__;
+    const Floats limit = largest < highest / margin ? largest * margin : highest;
+    const auto before = load_as<Floats>(sums.limit + i);
+    Origins from[2];
+    for (std::size_t k = 0; k < 2; ++k) from[k] = origins_of<float>(sums, i + k * lanes);
+    const Floats raised = largest > before ? limit : before;
+    store(sums.limit + i, first ? limit : raised);
+    for (std::size_t k = 0; k < 2; ++k) {
         const std::size_t j = i + k * lanes;
-        const Doubles to = limit_of<T>(sums, j);
+        const Origins to = origins_of<float>(sums, j);
         if (first) {
-            store(sums.sum_high + j, origin_of<T>(to));
+            store(sums.sum_high + j, to.sum);
             store(sums.sum_low + j, Doubles{});
-            store(sums.squares_high + j, origin_of<T>(to * to));
+            store(sums.squares_high + j, to.squares);
             store(sums.squares_low + j, Doubles{});
         } else {
-            raise(sums.sum_high + j, sums.sum_low + j, origin_of<T>(from[k]), origin_of<T>(to));
-            raise(sums.squares_high + j, sums.squares_low + j, origin_of<T>(from[k] * from[k]),
-                  origin_of<T>(to * to));
+            raise(sums.sum_high + j, sums.sum_low + j, from[k].sum, to.sum);
+            raise(sums.squares_high + j, sums.squares_low + j, from[k].squares, to.squares);
         }
     }
     return !any(~(Bits)(largest <= highest));
 }
 
-template <class T>
-bool add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept {
-    bool usable = true;
-    if constexpr (is_integer<T>) {  // of 32 bits: one limit for all
-        for (std::size_t i = 0; first && i < float_strip_pixels; ++i) {
-            sums.sum_high[i] = origin_of<T>(every(0x1p32))[0];
-            sums.squares_high[i] = origin_of<T>(every(0x1p64))[0];
-            sums.sum_low[i] = sums.squares_low[i] = 0.0;
+/// Sums of one frame by pixel number modulo `partials`: the same lanes, so the same bits, whatever the
+/// width of the vectors.
+constexpr std::size_t partials = 16;
+struct Partials {
+    Doubles sum[partials / lanes];
+    Doubles square[partials / lanes];
+};
+
+/// Pixels of which all vectors, of any type, hold a divisor.
+constexpr std::size_t granule = 32;
+
+/// Adds up n pixels of each frame, a multiple of `granule`: their sums over frames, those over pixels, or
+/// both. One part of the partial sums at a time, since the registers do not hold more, and two vectors
+/// together, so that there is always something to do for the processor.
+template <class T, std::size_t Frames, bool Add, bool Tell, bool Exact>
+inline void add_up(const std::byte* const* frames, const std::byte* const* next, std::size_t n,
+                   [[maybe_unused]] std::size_t begin, [[maybe_unused]] FloatSums* sums,
+                   [[maybe_unused]] const double* origins, [[maybe_unused]] Partials* partial) {
+    constexpr std::size_t parts = partials / lanes;
+    constexpr std::size_t together = granule / partials;
+    const std::byte* x[Frames];
+    Doubles origin[Frames];
+    for (std::size_t f = 0; f < Frames; ++f) {
+        x[f] = frames[f];
+        if constexpr (Tell) origin[f] = every(origins[f]);
+    }
+    for (std::size_t part = 0; part < parts; ++part) {
+        Doubles sum[Frames];
+        Doubles square[Frames];
+        for (std::size_t f = 0; Tell && f < Frames; ++f) {
+            sum[f] = partial[f].sum[part];
+            square[f] = partial[f].square[part];
+        }
+        for (std::size_t first = 0; first < n; first += granule) {
+            for (std::size_t f = 0; f < Frames; ++f) {
+                if (f * parts / Frames != part) continue;
+                for (std::size_t k = 0; k < granule * sizeof(T); k += cache_line)
+                    __builtin_prefetch(next[f] + first * sizeof(T) + k, 0, 3);
+            }
+            const std::size_t i = first + part * lanes;
+            Doubles sum_high[together], sum_low[together], squares_high[together], squares_low[together];
+            for (std::size_t k = 0; Add && k < together; ++k) {
+                const std::size_t place = begin + i + k * partials;
+                sum_high[k] = load_as<Doubles>(sums->sum_high + place);
+                if constexpr (!Exact) sum_low[k] = load_as<Doubles>(sums->sum_low + place);
+                squares_high[k] = load_as<Doubles>(sums->squares_high + place);
+                squares_low[k] = load_as<Doubles>(sums->squares_low + place);
+            }
+            for (std::size_t f = 0; f < Frames; ++f) {
+                for (std::size_t k = 0; k < together; ++k) {
+                    const Doubles v = Pixel<T>::load(x[f] + (i + k * partials) * sizeof(T));
+                    if constexpr (Add) {
+                        add_pixels<T, Exact>(sum_high[k], sum_low[k], v);
+                        add_squares<T>(squares_high[k], squares_low[k], v);
+                    }
+                    if constexpr (Tell) {
+                        const Doubles d = v - origin[f];
+                        sum[f] += d;
+                        square[f] += d * d;
+                    }
+                }
+            }
+            for (std::size_t k = 0; Add && k < together; ++k) {
+                const std::size_t place = begin + i + k * partials;
+                store(sums->sum_high + place, sum_high[k]);
+                if constexpr (!Exact) store(sums->sum_low + place, sum_low[k]);
+                store(sums->squares_high + place, squares_high[k]);
+                store(sums->squares_low + place, squares_low[k]);
+            }
+        }
+        for (std::size_t f = 0; Tell && f < Frames; ++f) {
+            partial[f].sum[part] = sum[f];
+            partial[f].square[part] = square[f];
         }
     }
-    over_vectors<width / sizeof(T)>(group, n, [&](const std::byte* const* x, std::size_t begin) {
-        if constexpr (!is_integer<T>) {
-            // The bits of positive floats are ordered as integers, infinity and NaN above all.
-            using Bound = typename Pixel<T>::Bound;
-            Bound largest{};
-            for (std::size_t f = 0; f < group_frames; ++f) {
-                const Bound magnitude = load_as<Bound>(x[f]) & Pixel<T>::magnitude;
-                largest = magnitude > largest ? magnitude : largest;
-            }
-            const auto limit = load_as<Bound>(reinterpret_cast<const T*>(sums.limit) + begin);
-            if (first || any((Bits)(largest > limit)))
-                usable = raise_limits<T>((typename Pixel<T>::Vector)largest, begin, first, sums) && usable;
-        }
-        for (std::size_t k = 0; k < width / sizeof(T); k += lanes) {
-            const std::size_t i = begin + k;
-            auto sum_high = load_as<Doubles>(sums.sum_high + i);
-            auto sum_low = load_as<Doubles>(sums.sum_low + i);
-            auto squares_high = load_as<Doubles>(sums.squares_high + i);
-            auto squares_low = load_as<Doubles>(sums.squares_low + i);
-            for (std::size_t f = 0; f < group_frames; ++f) {
-                const Doubles v = Pixel<T>::load(x[f] + k * sizeof(T));
-                const Doubles p = v * v;
-                add_into<T>(sum_high, sum_low, v);
-                add_into<T>(squares_high, squares_low, p);
-                if constexpr (!Pixel<T>::exact_square) squares_low += square_residue(v, p);
-            }
-            store(sums.sum_high + i, sum_high);
-            store(sums.sum_low + i, sum_low);
-            store(sums.squares_high + i, squares_high);
-            store(sums.squares_low + i, squares_low);
-        }
-    });
+}
+
+/// Puts the lanes of `Size` bytes together: the upper half to the lower half, and so on.
+template <class Lane, std::size_t Size, class Operation>
+inline Lane fold(const void* values, const Operation& operation) {
+    if constexpr (Size == sizeof(Lane)) {
+        Lane value;
+        __builtin_memcpy(&value, values, sizeof value);
+        return value;
+    } else if constexpr (Size == 2 * sizeof(Lane)) {
+        Lane value[2];
+        __builtin_memcpy(value, values, sizeof value);
+        return operation(value[0], value[1]);
+    } else {
+        using Half __attribute__((vector_size(Size / 2))) = Lane;
+        const Half folded =
+            operation(load_as<Half>(values), load_as<Half>(static_cast<const std::byte*>(values) + Size / 2));
+        return fold<Lane, Size / 2>(&folded, operation);
+    }
+}
+
+inline double total(const Doubles* partial) {
+    constexpr std::size_t parts = partials / lanes;
+    Doubles sums[parts];
+    __builtin_memcpy(sums, partial, sizeof sums);
+    for (std::size_t half = parts / 2; half > 0; half /= 2)
+        for (std::size_t j = 0; j < half; ++j) sums[j] += sums[j + half];
+    return fold<double, width>(sums, [](auto a, auto b) { return a + b; });
+}
+
+template <class A>
+inline A lesser(A a, A b) {
+    return b < a ? b : a;
+}
+template <class A>
+inline A greater(A a, A b) {
+    return b > a ? b : a;
+}
+
+/// Raises the limits of n float32 pixels where one of them is larger. False if one is not finite.
+template <std::size_t Frames>
+inline bool raise_limits(const std::byte* const* x, std::size_t n, std::size_t begin, bool first,
+                         FloatSums& sums) {
+    bool usable = true;
+    for (std::size_t i = 0; i < n; i += width / sizeof(float)) {
+        Integers largest{};
+        for (std::size_t f = 0; f < Frames; ++f)
+            largest = greater(largest, Pixel<float>::magnitude(x[f] + i * sizeof(float)));
+        if (first || any((Bits)(largest > load_as<Integers>(sums.limit + begin + i))))
+            usable = raise_limits((Floats)largest, begin + i, first, sums) && usable;
+    }
     return usable;
+}
+
+/// What is seen of the pixels before they are added up.
+template <class T, std::size_t Frames>
+struct Seen {
+    Ordered<T> low[Frames], high[Frames];  ///< of each frame, if it is told of
+    bool usable = true;
+};
+
+/// Looks at n pixels of each frame, a multiple of those of a vector. Of float32 to be added, it raises
+/// the limits, and tells whether the sums of pixels are exact in their high parts alone.
+template <class T, std::size_t Frames, bool Add, bool Tell>
+inline bool look(const std::byte* const* frames, std::size_t n, [[maybe_unused]] std::size_t begin,
+                 [[maybe_unused]] bool first, [[maybe_unused]] FloatSums* sums, Seen<T, Frames>& seen) {
+    const std::byte* x[Frames];
+    Ordered<T> low[Frames], high[Frames];
+    for (std::size_t f = 0; f < Frames; ++f) {
+        x[f] = frames[f];
+        if constexpr (Tell) low[f] = seen.low[f];
+        if constexpr (Tell) high[f] = seen.high[f];
+    }
+    if constexpr (Add && same<T, float>)
+        if (first) seen.usable = raise_limits<Frames>(x, n, begin, true, *sums) && seen.usable;
+    Bits refused{};
+    Integers beyond{};
+    Integers inexact{};
+    for (std::size_t i = 0; i < n; i += width / sizeof(T)) {
+        for (std::size_t f = 0; Tell && f < Frames; ++f) {
+            const Ordered<T> v = Pixel<T>::ordered(x[f] + i * sizeof(T));
+            low[f] = lesser(low[f], v);
+            high[f] = greater(high[f], v);
+        }
+        if constexpr (Add && same<T, float>) {
+            constexpr std::int32_t top = 0x7FFFFFFF;
+            Integers largest{};
+            Integers least = Integers{} + top;  // of magnitudes + top, which leaves zeros at the top
+            for (std::size_t f = 0; f < Frames; ++f) {
+                const Integers magnitude = Pixel<T>::magnitude(x[f] + i * sizeof(T));
+                largest = greater(largest, magnitude);
+                least = lesser(least, (Integers)((UnsignedIntegers)magnitude + top));
+            }
+            const auto limit = load_as<UnsignedIntegers>(sums->limit + begin + i);
+            beyond |= largest > (Integers)limit;
+            inexact |= least < (Integers)(limit - exact_range + top);
+        } else if constexpr (!is_integer<T>) {
+            for (std::size_t f = 0; f < Frames; ++f)
+                refused |= Pixel<T>::template refused<Add>(x[f] + i * sizeof(T));
+        }
+    }
+    for (std::size_t f = 0; Tell && f < Frames; ++f) {
+        seen.low[f] = low[f];
+        seen.high[f] = high[f];
+    }
+    seen.usable = seen.usable && !any(refused);
+    if constexpr (Add && same<T, float>) {
+        if (any((Bits)beyond)) {
+            seen.usable = raise_limits<Frames>(x, n, begin, false, *sums) && seen.usable;
+            return false;
+        }
+    }
+    return !any((Bits)inexact);
+}
+
+template <class T>
+inline void clear_floats(FloatSums& sums) {
+    const Origins origins = origins_of<T>(sums, 0);
+    for (std::size_t i = 0; i < float_strip_pixels; i += lanes) {
+        store(sums.sum_high + i, origins.sum);
+        store(sums.sum_low + i, Doubles{});
+        store(sums.squares_high + i, origins.squares);
+        store(sums.squares_low + i, Doubles{});
+    }
+}
+
+/// Pixels after which the least and largest, and then sums, get their turn: they come from the first-level
+/// cache the second time, and are few enough that memory is read all the while.
+constexpr std::size_t piece_pixels = 128;
+
+/// Adds n pixels of each frame to the sums, tells of them, or both. False if not all are finite, or fit
+/// for the sums.
+template <class T, std::size_t Frames, bool Add, bool Tell>
+bool pass(const std::byte* const* frames, const std::byte* const* next, std::size_t n, bool first,
+          FloatSums* sums, const double* origins, FloatStrip* told) noexcept {
+    Partials partial[Frames];
+    Seen<T, Frames> seen;
+    for (std::size_t f = 0; Tell && f < Frames; ++f) {
+        T pixel[width / sizeof(T)];
+        for (T& p : pixel) __builtin_memcpy(&p, frames[f], sizeof p);
+        seen.low[f] = seen.high[f] = Pixel<T>::ordered(reinterpret_cast<const std::byte*>(pixel));
+        partial[f] = {};
+    }
+    if constexpr (Add && !same<T, float>)
+        if (first) clear_floats<T>(*sums);
+
+    const std::size_t whole = n / granule * granule;
+    for (std::size_t begin = 0; begin < whole; begin += piece_pixels) {
+        const std::size_t count = whole - begin < piece_pixels ? whole - begin : piece_pixels;
+        const std::byte* x[Frames];
+        const std::byte* later[Frames];
+        for (std::size_t f = 0; f < Frames; ++f) {
+            x[f] = frames[f] + begin * sizeof(T);
+            later[f] = next[f] + begin * sizeof(T);
+        }
+        const bool exact = look<T, Frames, Add, Tell>(x, count, begin, first, sums, seen);
+        if (bounded<T> || (same<T, float> && exact))
+            add_up<T, Frames, Add, Tell, true>(x, later, count, begin, sums, origins, partial);
+        else
+            add_up<T, Frames, Add, Tell, false>(x, later, count, begin, sums, origins, partial);
+    }
+    if (whole < n) {
+        // Filled up with a pixel that is there, which changes no extremes. Beyond n nobody looks at sums
+        // of pixels; those of frames take origins there, which add nothing.
+        std::byte padded[Frames][granule * sizeof(T)];
+        double wide[Frames][granule];
+        const std::byte* x[Frames];
+        const std::byte* d[Frames];
+        const std::byte* nothing[Frames];
+        for (std::size_t f = 0; f < Frames; ++f) {
+            x[f] = padded[f];
+            d[f] = reinterpret_cast<const std::byte*>(wide[f]);
+            nothing[f] = zeros;
+            for (std::size_t i = 0; i < granule; ++i)
+                __builtin_memcpy(padded[f] + i * sizeof(T),
+                                 frames[f] + (whole + i < n ? whole + i : whole) * sizeof(T), sizeof(T));
+            for (std::size_t i = 0; Tell && i < granule; i += lanes)
+                store(wide[f] + i, Pixel<T>::load(padded[f] + i * sizeof(T)));
+            for (std::size_t i = n - whole; Tell && i < granule; ++i) wide[f][i] = origins[f];
+        }
+        look<T, Frames, Add, Tell>(x, granule, whole, first, sums, seen);
+        if constexpr (Add)
+            add_up<T, Frames, true, false, bounded<T>>(x, nothing, granule, whole, sums, nullptr, nullptr);
+        if constexpr (Tell)
+            add_up<double, Frames, false, true, true>(d, nothing, granule, 0, nullptr, origins, partial);
+    }
+    for (std::size_t f = 0; Tell && f < Frames; ++f) {
+        const auto low =
+            fold<typename Pixel<T>::Lane, width>(&seen.low[f], [](auto a, auto b) { return lesser(a, b); });
+        const auto high =
+            fold<typename Pixel<T>::Lane, width>(&seen.high[f], [](auto a, auto b) { return greater(a, b); });
+        // Which zero comes first depends on the width of the vectors: a positive one it shall be.
+        told[f] = {total(partial[f].sum), total(partial[f].square), Pixel<T>::value(low) + 0.0,
+                   Pixel<T>::value(high) + 0.0, seen.usable};
+    }
+    return seen.usable;
+}
+
+template <class T>
+bool add_floats(const Group& group, std::size_t n, bool first, FloatSums& sums, const double* origins,
+                FloatStrip* told) noexcept {
+    if (told == nullptr)
+        return pass<T, group_frames, true, false>(group.x, group.next, n, first, &sums, nullptr, nullptr);
+    return pass<T, group_frames, true, true>(group.x, group.next, n, first, &sums, origins, told);
+}
+
+template <class T>
+FloatStrip tell_floats(const std::byte* x, std::size_t n, const std::byte* next, double origin) noexcept {
+    FloatStrip told;
+    pass<T, 1, false, true>(&x, &next, n, false, nullptr, &origin, &told);
+    return told;
 }
 
 /// Adds a batch's sum high + low, of which high began at `origin`, to a sum of the state.
@@ -542,11 +874,11 @@ void drain_floats(const FloatSums& sums, std::size_t n, bool subtract, double* s
     const double sign = subtract ? -1.0 : 1.0;
     double* const state[] = {sum_high, sum_low, squares_high, squares_low};
     const auto drain_lanes = [&](std::size_t i, double* const* place) {
-        const Doubles limit = limit_of<T>(sums, i);
+        const Origins origins = origins_of<T>(sums, i);
         drain_into(place[0], place[1], load_as<Doubles>(sums.sum_high + i),
-                   load_as<Doubles>(sums.sum_low + i), origin_of<T>(limit), sign);
+                   load_as<Doubles>(sums.sum_low + i), origins.sum, sign);
         drain_into(place[2], place[3], load_as<Doubles>(sums.squares_high + i),
-                   load_as<Doubles>(sums.squares_low + i), origin_of<T>(limit * limit), sign);
+                   load_as<Doubles>(sums.squares_low + i), origins.squares, sign);
     };
     std::size_t i = 0;
     for (; i + lanes <= n; i += lanes) {
@@ -566,78 +898,6 @@ void drain_floats(const FloatSums& sums, std::size_t n, bool subtract, double* s
     drain_lanes(i, place);
     for (std::size_t part = 0; part < 4; ++part)
         __builtin_memcpy(state[part] + i, place[part], (n - i) * sizeof(double));
-}
-
-/// Partial results by pixel number modulo 32: the same lanes, so the same bits, whatever the width
-/// of the vectors.
-constexpr std::size_t partials = 32;
-
-inline double total(double* partial) {
-    for (std::size_t half = partials / 2; half > 0; half /= 2)
-        for (std::size_t j = 0; j < half; ++j) partial[j] += partial[j + half];
-    return partial[0];
-}
-
-template <class T>
-FloatStrip tell_floats(const std::byte* x, std::size_t n, const std::byte* next, double origin) noexcept {
-    using Vector = typename Pixel<T>::Vector;
-    constexpr std::size_t vectors = partials / lanes;
-    constexpr std::size_t whole_vectors = partials * sizeof(T) / width;
-    Doubles sums[vectors] = {};
-    Doubles squares[vectors] = {};
-    Doubles residue[vectors] = {};  // stays 0 as long as all pixels are finite
-    Vector low[whole_vectors];
-    Vector high[whole_vectors];
-    T first;
-    __builtin_memcpy(&first, x, sizeof first);
-    for (std::size_t j = 0; j < whole_vectors; ++j) low[j] = high[j] = Vector{} + first;
-    std::size_t i = 0;
-    for (; i + partials <= n; i += partials) {
-        for (std::size_t k = 0; k < partials * sizeof(T); k += cache_line)
-            prefetch_half(next, i * sizeof(T) + k);
-        for (std::size_t j = 0; j < vectors; ++j) {
-            const Doubles v = Pixel<T>::load(x + (i + j * lanes) * sizeof(T));
-            const Doubles d = v - origin;
-            sums[j] = other_add(d, sums[j]);
-            squares[j] += d * d;
-            if constexpr (sizeof(T) == sizeof(double)) residue[j] += v - v;
-        }
-        for (std::size_t j = 0; j < whole_vectors; ++j) {
-            const auto v = load_as<Vector>(x + i * sizeof(T) + j * width);
-            low[j] = v < low[j] ? v : low[j];
-            high[j] = v > high[j] ? v : high[j];
-        }
-    }
-    double sum[partials];
-    double square[partials];
-    double rest[partials];
-    T lows[partials];
-    T highs[partials];
-    __builtin_memcpy(sum, sums, sizeof sum);
-    __builtin_memcpy(square, squares, sizeof square);
-    __builtin_memcpy(rest, residue, sizeof rest);
-    __builtin_memcpy(lows, low, sizeof lows);
-    __builtin_memcpy(highs, high, sizeof highs);
-    for (std::size_t j = 0; i + j < n; ++j) {
-        T pixel;
-        __builtin_memcpy(&pixel, x + (i + j) * sizeof(T), sizeof pixel);
-        const auto v = static_cast<double>(pixel);
-        const double d = v - origin;
-        sum[j] += d;
-        square[j] += d * d;
-        rest[j] += sizeof(T) == sizeof(double) ? v - v : 0.0;
-        lows[j] = pixel < lows[j] ? pixel : lows[j];
-        highs[j] = pixel > highs[j] ? pixel : highs[j];
-    }
-    for (std::size_t j = 1; j < partials; ++j) {
-        lows[0] = lows[j] < lows[0] ? lows[j] : lows[0];
-        highs[0] = highs[j] > highs[0] ? highs[j] : highs[0];
-    }
-    FloatStrip strip{total(sum), total(square), static_cast<double>(lows[0]), static_cast<double>(highs[0]),
-                     total(rest) == 0.0};
-    // The squares of finite float32 pixels cannot overflow.
-    if (sizeof(T) != sizeof(double)) strip.finite = strip.sum_of_squares - strip.sum_of_squares == 0.0;
-    return strip;
 }
 
 void widen_float16(const std::byte* x, std::size_t n, float* out) noexcept {
@@ -677,6 +937,7 @@ const MomentsKernels moments_kernels = {
     {clear_words, add_words<0>, drain_words<0>, tell_words<0, 0>},
     {add_floats<std::uint32_t>, drain_floats<std::uint32_t>, tell_floats<std::uint32_t>},
     {add_floats<std::int32_t>, drain_floats<std::int32_t>, tell_floats<std::int32_t>},
+    {add_floats<Float16>, drain_floats<Float16>, tell_floats<Float16>},
     {add_floats<float>, drain_floats<float>, tell_floats<float>},
     {add_floats<double>, drain_floats<double>, tell_floats<double>},
     widen_float16,

@@ -71,10 +71,10 @@ struct IntegerKernels {
 /// types but float64, high began not at 0 but at a number so large that it outweighs all that is added to
 /// it: then the rounding error of an addition takes two operations (Dekker's fast two-sum), not five.
 /// That number follows from `limit`, pixel by pixel; where a pixel exceeds it, both are raised. Nothing
-/// is lost then of 32-bit integers, nor of float32 pixels within a factor of 2^20, and 2^-89 of the sum
-/// at most of others.
+/// is lost then of 32-bit integers and float16, nor of float32 pixels within a factor of 2^20, and 2^-89 of
+/// the sum at most of others. Sums of pixels are often exact in high alone, and low is left as it is.
 struct FloatSums {
-    alignas(64) double limit[float_strip_pixels];  ///< of |x|, as the type of the pixels
+    alignas(64) float limit[float_strip_pixels];  ///< of |x|, if they are float32
     alignas(64) double sum_high[float_strip_pixels];
     alignas(64) double sum_low[float_strip_pixels];
     alignas(64) double squares_high[float_strip_pixels];
@@ -86,20 +86,22 @@ inline constexpr std::size_t frames_per_batch = 32;
 /// Kernels of one float type, or of 32-bit integers, for n pixels of a strip.
 struct FloatKernels {
     /// Adds to the sums, or makes them if the group is the first. False if a pixel is not finite, or its
-    /// square cannot be summed: the sums are of no use then.
-    bool (*add)(const Group& group, std::size_t n, bool first, FloatSums& sums) noexcept;
+    /// square cannot be summed: the sums are of no use then. Tells of each frame, in deviations from its
+    /// origin, unless `told` is null.
+    bool (*add)(const Group& group, std::size_t n, bool first, FloatSums& sums, const double* origins,
+                FloatStrip* told) noexcept;
 
     /// Adds the sums to the double-double ones of the state, or subtracts them.
     void (*drain)(const FloatSums& sums, std::size_t n, bool subtract, double* sum_high, double* sum_low,
                   double* squares_high, double* squares_low) noexcept;
 
-    /// Statistics of n pixels; prefetches half as many from `next` on.
+    /// Statistics of n pixels, the same as add() tells; prefetches as many from `next` on.
     FloatStrip (*tell)(const std::byte* x, std::size_t n, const std::byte* next, double origin) noexcept;
 };
 
 struct MomentsKernels {
     IntegerKernels uint8, int8, uint16, int16;
-    FloatKernels uint32, int32, float32, float64;
+    FloatKernels uint32, int32, float16, float32, float64;
 
     /// float16 to float32, exactly.
     void (*widen_float16)(const std::byte* x, std::size_t n, float* out) noexcept;

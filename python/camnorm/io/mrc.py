@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,34 +12,44 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 from .. import _core
 from ..errors import FormatError
+from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
 from .source import FrameSource, MappedFile
 from .writers import FrameWriter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 _HEADER_BYTES = 1024
-_DTYPES = {mode: np.dtype(code) for mode, code in {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}.items()}
+_NIBBLES = 101  # the mode of pixels of 4 bits, an extension by IMOD and SerialEM
+# As the pixels are stored: two in a byte in mode 101.
+_DTYPES = {
+    mode: np.dtype(code)
+    for mode, code in {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", _NIBBLES: "u1"}.items()
+}
 # Modes of the standard or of detector software that hold no plain real pixels.
 _OTHER_MODES = {
     3: "complex 16 bit integers",
     4: "complex 32 bit floats",
     5: "not in the standard",
     7: "not in the standard",
-    101: "4 bit integers",
 }
 _KNOWN_MODES = _DTYPES.keys() | _OTHER_MODES.keys()
 _WRITTEN = {"f4": 2, "f2": 12, "i2": 1, "u2": 6, "u1": 6}  # the bytes of mode 0 would be signed
 _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
+_SIGNED, _HALF_WIDTH = 1, 16  # flags of IMOD
+_folders_looked_at: set[Path] = set()
+_LOOKED_AT = 2**20  # bytes of the first frame, to find out whether they are unsigned
 
 
 class MrcSource(FrameSource):
     """Sections of an MRC file as frames, mapped from the file.
 
-    Mode 0 is signed, but unsigned where IMOD's stamp says so.
+    Mode 0 is signed, but unsigned where IMOD's stamp or the options say so. Mode 101 is unpacked to bytes.
 
     Attributes
     ----------
@@ -57,9 +68,16 @@ class MrcSource(FrameSource):
         if extended < 0:
             raise FormatError(file.path, f"damaged MRC header: extended header of {extended} bytes")
         self._stored = _DTYPES[mode].newbyteorder(header.dtype["mode"].byteorder)
-        if mode == 0 and _is_unsigned(header):
+        flags = _imod_flags(header)
+        if mode == 0 and flags is not None and flags & _HALF_WIDTH:
+            raise FormatError(file.path, "MRC mode 0 with two pixels of 4 bits in a byte is not supported")
+        stamped = flags is not None and not flags & _SIGNED
+        if mode == 0 and (options.mrc_mode0 == "unsigned" or (options.mrc_mode0 == "auto" and stamped)):
             self._stored = np.dtype("u1")
+        self._packed = mode == _NIBBLES
+        self._row = (nx + 1) // 2 if self._packed else nx  # as stored, where rows are whole bytes
         self._offset = _HEADER_BYTES + extended
+        self._frame_bytes: int = ny * self._row * self._stored.itemsize
         metadata: dict[str, Any] = {"mode": mode, "labels": _labels(header)}
         if header["mx"] > 0 and header["cella"]["x"] > 0:
             metadata["pixel_size"] = float(header["cella"]["x"]) / int(header["mx"])
@@ -68,9 +86,11 @@ class MrcSource(FrameSource):
             shape=(ny, nx),
             dtype=self._stored,
             count=nz,
-            available=max(0, file.size - self._offset) // (ny * nx * self._stored.itemsize),
+            available=max(0, file.size - self._offset) // self._frame_bytes,
             metadata=metadata,
         )
+        if mode == 0 and options.mrc_mode0 == "auto" and self._stored == np.int8:
+            self._warn_of_unsigned()
 
     def extended_header(self) -> bytes:
         """Read the extended header from the file, which may be closed by now."""
@@ -80,13 +100,27 @@ class MrcSource(FrameSource):
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
-        """Where frames begin in the file; None if their byte order is foreign."""
-        frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
-        return self._offset + np.arange(self.available) * frame_bytes if self._stored.isnative else None
+        """Where frames begin in the file; None if their byte order is foreign, or they have 4 bits."""
+        if self._packed or not self._stored.isnative:
+            return None
+        return self._offset + np.arange(self.available) * self._frame_bytes
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        frame_bytes = self.shape[0] * self.shape[1] * self._stored.itemsize
-        return self._file.map(self._offset + start * frame_bytes, (stop - start, *self.shape), self._stored)
+        shape = stop - start, self.shape[0], self._row
+        frames = self._file.map(self._offset + start * self._frame_bytes, shape, self._stored)
+        return nibbles.unpack(frames)[..., : self.shape[1]] if self._packed else frames
+
+    def _warn_of_unsigned(self) -> None:
+        if self.path.parent in _folders_looked_at:  # files of one camera: the first says enough
+            return
+        _folders_looked_at.add(self.path.parent)
+        data = self._file.map(self._offset, (min(self._frame_bytes, _LOOKED_AT),), np.dtype("u1"))
+        if _look_unsigned(self.header, np.bincount(data, minlength=256)):
+            warnings.warn(
+                f"{self.path}: bytes of MRC mode 0 are read as signed, but look like counts of 0 to 255; "
+                "if they are, read them with mrc_mode0='unsigned'",
+                stacklevel=2,
+            )
 
 
 class MrcWriter(FrameWriter):
@@ -189,7 +223,32 @@ def _size(header: np.void) -> tuple[int, int, int]:
     return int(header["nx"]), int(header["ny"]), int(header["nz"])
 
 
-def _is_unsigned(header: np.void) -> bool:
-    """Whether IMOD wrote bytes 0 to 255: its stamp stands at byte 152, and bit 0 at byte 156 is not set."""
+def _imod_flags(header: np.void) -> int | None:
+    """What IMOD says of the file: its stamp stands at byte 152, the flags at 156."""
     stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, 152 - 112)
-    return bool(stamp == _IMOD_STAMP and not flags & 1)
+    return int(flags) if stamp == _IMOD_STAMP else None
+
+
+def _look_unsigned(header: np.void, counts: NDArray[np.int64]) -> bool:
+    """Whether bytes that nothing says to be unsigned seem to be.
+
+    `counts` tells how often 0 to 255 occur.
+    """
+    dmin, dmax = float(header["dmin"]), float(header["dmax"])
+    known = dmin < dmax
+    if known and dmax > 127:
+        return True
+    if not counts[128:].any():
+        return False
+    if known and dmin >= 0:
+        return True
+    value = np.arange(256)
+    spread = [
+        np.average(x**2, weights=counts) - np.average(x, weights=counts) ** 2
+        for x in (value, value - value // 128 * 256)
+    ]
+    # Counts around 128 lie close together only as unsigned. A few on the other side of 128 than most would be
+    # far from 0 as signed, while values that cross 0 are found next to it.
+    negative = counts[128:].sum() / counts.sum()
+    far = (negative < 0.05 and not counts[248:].any()) or (negative > 0.95 and not counts[:8].any())
+    return bool(spread[0] < 0.5 * spread[1] or far)

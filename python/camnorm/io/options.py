@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +62,10 @@ class RawLayout:
         shape = tuple(int(n) for n in re.split("[x,]", form[1]))
         return cls(shape, dtype, int(form[3] or 0))
 
+    def __str__(self) -> str:
+        """The text that `parse` reads."""
+        return f"{'x'.join(map(str, self.shape))}:{self.dtype.str}:{self.offset}"
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -69,9 +75,12 @@ class ReadOptions:
     ----------
     mrc_mode0 : {"auto", "signed", "unsigned"}
         Bytes of MRC mode 0: "auto" takes them for signed but where IMOD's stamp says otherwise.
+    tiff_4bit : {"auto", "yes", "no"}
+        Whether bytes of TIFF files hold two pixels of 4 bits each: "auto" takes it from their size, as RELION
+        does.
     eer_grouping : int, optional
-        Raw frames of an EER file that are added up to one frame. By default what the file tells of its
-        dose, or 40.
+        Raw frames of an EER file that are added up to one frame, 65535 at most. By default the power of two
+        that is nearest to one electron a pixel by what the file tells of its dose, or else 40.
     eer_sampling : {1, 2, 4}
         Pixels of EER frames along one physical pixel.
     dataset : str, optional
@@ -87,6 +96,7 @@ class ReadOptions:
     """
 
     mrc_mode0: Literal["auto", "signed", "unsigned"] = "auto"
+    tiff_4bit: Literal["auto", "yes", "no"] = "auto"
     eer_grouping: int | None = None
     eer_sampling: Literal[1, 2, 4] = 1
     dataset: str | None = None
@@ -97,10 +107,43 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.mrc_mode0 not in ("auto", "signed", "unsigned"):
             raise ValueError(f"mrc_mode0 must be 'auto', 'signed' or 'unsigned', not {self.mrc_mode0!r}")
+        if self.tiff_4bit not in ("auto", "yes", "no"):
+            raise ValueError(f"tiff_4bit must be 'auto', 'yes' or 'no', not {self.tiff_4bit!r}")
         if self.eer_grouping is not None and self.eer_grouping < 1:
             raise ValueError(f"eer_grouping must be positive, not {self.eer_grouping}")
+        if self.eer_grouping is not None and self.eer_grouping > 65535:
+            raise ValueError(f"eer_grouping must be at most 65535, not {self.eer_grouping}")
         if self.eer_sampling not in (1, 2, 4):
             raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options, ready for JSON."""
+        paths = {
+            name: None if path is None else os.fspath(path.absolute())
+            for name, path in (("gain", self.gain), ("defects", self.defects))
+        }
+        return {**vars(self), "raw": None if self.raw is None else str(self.raw), **paths}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReadOptions:
+        """Make options of what `to_dict` returned.
+
+        Parameters
+        ----------
+        values : mapping
+            What is not in it has its default.
+
+        Returns
+        -------
+        ReadOptions
+        """
+        made: dict[str, Callable[[str], Any]] = {"raw": RawLayout.parse, "gain": Path, "defects": Path}
+        return cls(
+            **{
+                name: made[name](value) if name in made and value is not None else value
+                for name, value in values.items()
+            }
+        )
 
 
 DEFAULTS = ReadOptions()

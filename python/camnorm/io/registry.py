@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
+from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_dm, is_edf, is_smv, is_tiff, is_tvips
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -59,13 +60,44 @@ class ImageFormat:
     extra: str = ""
 
     def is_of(self, path: Path, head: bytes) -> bool:
-        """Whether a file that starts with `head` is of this format."""
+        """Tell whether a file is of this format.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file, or a directory.
+        head : bytes
+            Its first 1024 bytes; none of a directory.
+
+        Returns
+        -------
+        bool
+        """
         if self.recognises is not None:
             return self.recognises(path, head)
         return bool(self.marks) and head[self.mark_offset :].startswith(self.marks)
 
     def open(self, file: MappedFile, options: ReadOptions) -> FrameSource:
-        """Make the source of a file's frames, which owns the file from then on."""
+        """Make the source of a file's frames, which owns the file from then on.
+
+        Parameters
+        ----------
+        file : MappedFile
+            The file.
+        options : ReadOptions
+            How to read it, where it does not tell that itself.
+
+        Returns
+        -------
+        FrameSource
+
+        Raises
+        ------
+        FormatError
+            The file is damaged, or of a kind that is not supported.
+        Error
+            A library that is needed for the format is not installed.
+        """
         module, _, name = self.source.partition(":")
         try:
             source_class = getattr(import_module(module, __package__), name)
@@ -80,12 +112,58 @@ class ImageFormat:
         return source
 
 
+def _is_eer(path: Path, head: bytes) -> bool:
+    if not head.startswith(b"II+\0"):  # BigTIFF, for which tifffile is needed in any case
+        return False
+    from .eer import is_eer
+
+    return is_eer(path, head)
+
+
+def _is_hdf5(path: Path, head: bytes) -> bool:
+    mark = b"\x89HDF\r\n\x1a\n"
+    return head.startswith(mark) or head[512:].startswith(mark)  # behind a block of MATLAB, say
+
+
+def _is_zarr(path: Path, head: bytes) -> bool:
+    return not head and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
 _BUILT_IN = (
-    ImageFormat("TIFF", (".tif", ".tiff"), ".tiff:TiffSource", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    # Before TIFF, which they are too.
+    ImageFormat("EER", (".eer",), ".eer:EerSource", recognises=_is_eer),
+    ImageFormat(
+        "camera raw", CAMERA_SUFFIXES, ".camera:CameraRawSource", recognises=is_camera_raw, extra="raw"
+    ),
+    # MarCCD writes TIFF with a header of its own.
+    ImageFormat("TIFF", (".tif", ".tiff", ".mccd"), ".tiff:TiffSource", recognises=is_tiff),
     ImageFormat("NPY", (".npy",), ".npy:NpySource", (b"\x93NUMPY",)),
     ImageFormat("PNG", (".png",), ".raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
     ImageFormat("JPEG", (".jpg", ".jpeg"), ".raster:JpegSource", (b"\xff\xd8\xff",)),
+    # Not .emd: most of these have their frames along the last axis.
+    ImageFormat("HDF5", (".h5", ".hdf5", ".hdf", ".nxs", ".nx5"), ".hdf5:Hdf5Source", recognises=_is_hdf5),
+    ImageFormat("Zarr", (".zarr",), ".zarr:ZarrSource", recognises=_is_zarr, extra="zarr"),
+    ImageFormat(
+        "FITS", (".fits", ".fit", ".fts", ".fits.fz"), ".fits:FitsSource", (b"SIMPLE  =",), extra="fits"
+    ),
+    ImageFormat("SMV", (".img",), ".xray:SmvSource", recognises=is_smv),
+    ImageFormat("EDF", (".edf",), ".xray:EdfSource", recognises=is_edf),
+    ImageFormat("CBF", (".cbf",), ".cbf:CbfSource", (b"###CBF",), extra="fabio"),
+    ImageFormat("MIB", (".mib",), ".vendor:MibSource", (b"MQ1,",)),
+    ImageFormat("SER", (".ser",), ".vendor:SerSource", (b"II\x97\x01",)),
+    ImageFormat("TVIPS", (".tvips",), ".vendor:TvipsSource", recognises=is_tvips),
+    ImageFormat("DM", (".dm3", ".dm4"), ".dm:DmSource", recognises=is_dm),
+    ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), ".packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
+    ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), ".packed:Bzip2MrcSource", (b"BZh",)),
+    # Files of pzstd begin with a frame to be skipped, of any of 16 marks.
+    ImageFormat(
+        "MRC.zst",
+        (".mrc.zst", ".mrcs.zst"),
+        ".zstd:ZstdMrcSource",
+        (b"\x28\xb5\x2f\xfd", *(bytes((mark, 0x2A, 0x4D, 0x18)) for mark in range(0x50, 0x60))),
+        extra="zstd",
+    ),
     # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
     ImageFormat("MRC", (".mrc", ".mrcs"), ".mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),
 )
@@ -177,6 +255,16 @@ def _format_of_directory(path: Path) -> ImageFormat | None:
 def is_image_directory(path: Path) -> bool:
     """Whether a directory is what other formats keep in a file."""
     return _format_of_directory(path) is not None
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file bears the name of an image, but is a sensor file or checkpoint of camnorm."""
+    hdf5 = next(image_format for image_format in _BUILT_IN if image_format.name == "HDF5")
+    if not path.name.lower().endswith(hdf5.suffixes):
+        return False
+    from .hdf5 import is_result as is_hdf5_result
+
+    return is_hdf5_result(path)
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:

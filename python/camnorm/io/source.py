@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-_DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
+DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
 _TRUNCATED = "truncated: the file ends before the end of the frame"
 
 
@@ -182,13 +182,17 @@ class FrameSource(ABC):
     count : int
         Number of frames that the header tells.
     available : int
-        Number of frames up to the end of the file: `count`, or less in a truncated file.
+        Number of frames up to the end of the file: `count`, or less in a truncated file. Compressed files
+        tell of that only when they are read so far.
     metadata : dict
         What else the header tells, as plain values. ``pixel_size`` is in Angstrom, and there only if the
         file tells it.
     """
 
     format: ClassVar[str]
+
+    # Why frames from `available` on cannot be read.
+    _missing = _TRUNCATED
 
     def __init__(
         self,
@@ -201,7 +205,7 @@ class FrameSource(ABC):
         metadata: dict[str, Any],
     ) -> None:
         dtype = dtype.newbyteorder("=")
-        if dtype not in _DTYPES:
+        if dtype not in DTYPES:
             raise FormatError(file.path, f"{self.format} with pixels of type {dtype} is not supported")
         if count < 1 or min(shape) < 1:
             raise FormatError(file.path, f"{self.format} without pixels: {count} frames of shape {shape}")
@@ -368,7 +372,9 @@ class FrameSource(ABC):
         if not 0 <= start < stop <= self.count:
             raise IndexError(f"{self.path}: no frames [{start}, {stop}) among {self.count}")
         if stop > self.available:
-            raise FormatError(self.path, _TRUNCATED, frame=max(start, self.available), offset=self._file.size)
+            raise FormatError(
+                self.path, self._missing, frame=max(start, self.available), offset=self._file.size
+            )
         return stop
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..errors import Error, FormatError
 from .options import DEFAULTS, ReadOptions
 from .registry import open_frames
+from .selection import ALL, Chosen, runs
 from .source import FrameSource, StoredFrames
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def stream_frames(
     The threads end when the generator is used up or closed, as it is when an exception leaves the loop
     over it. Mapped frames hold a file descriptor: chunks are not to be collected.
     """
-    items = _Reader(_files(paths, start, selection), threads, options, stored=False).items()
+    items = _Reader(_files(paths, start, ALL, selection), threads, options, stored=False).items()
     return cast(Generator[Chunk | Failure, None, None], items)
 
 
@@ -130,30 +132,34 @@ def stream_stored(
     *,
     threads: int,
     start: tuple[int, int] = (0, 0),
+    chosen: Chosen = ALL,
     options: ReadOptions = DEFAULTS,
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
 
-    Parameters, order, errors and threads are those of `stream_frames`. Frames that are only told of have
-    been read from the disk. Each such chunk holds a file descriptor.
+    Parameters, order, errors and threads are those of `stream_frames`, but that of each file only the
+    `chosen` frames are looked at. Frames that are only told of have been read from the disk. Each such
+    chunk holds a file descriptor.
 
     Yields
     ------
     Chunk, StoredChunk or Failure
     """
-    return _Reader(_files(paths, start, None), threads, options, stored=True).items()
+    return _Reader(_files(paths, start, chosen, None), threads, options, stored=True).items()
 
 
 def _files(
     paths: Sequence[str | os.PathLike[str]],
     start: tuple[int, int],
+    chosen: Chosen,
     selection: Iterable[tuple[int, int]] | None,
 ) -> Iterator[_File]:
     if selection is None:
         first, frame = start
-        return (_File(i, Path(paths[i]), frame if i == first else 0) for i in range(first, len(paths)))
+        files = (i for i in range(first, len(paths)) if not chosen.without(i))
+        return (_File(i, Path(paths[i]), frame if i == first else 0, chosen) for i in files)
     groups = groupby(sorted(set(selection)), key=itemgetter(0))
-    return (_File(i, Path(paths[i]), 0, [frame for _, frame in pairs]) for i, pairs in groups)
+    return (_File(i, Path(paths[i]), 0, chosen, [frame for _, frame in pairs]) for i, pairs in groups)
 
 
 _Item = Chunk | StoredChunk | Failure
@@ -162,11 +168,12 @@ _Task = Callable[[], list[_Item]]
 
 @dataclass(frozen=True)
 class _File:
-    """A file to be read, from its frame `start` on or only the frames `selected`."""
+    """A file to be read: the `chosen` frames from frame `start` on, or each of those `selected`."""
 
     index: int
     path: Path
     start: int
+    chosen: Chosen
     selected: list[int] | None = None
 
     def failures(self, error: Error | OSError) -> list[_Item]:
@@ -182,36 +189,57 @@ class _File:
         read, step = self._read, max(1, chunk_bytes // frame_bytes)
         if stored and source.offsets is not None:
             read, step = self._find, min(max(1, _STORED_BYTES // frame_bytes), _STORED_FRAMES)
-        end = source.available
-        starts = range(self.start, end, step)
-        tasks: list[_Task] = [partial(read, source, first, min(first + step, end)) for first in starts]
-        if max(self.start, end) < source.count:
-            tasks.append(partial(self._read_missing, source, max(self.start, end)))
+        frames = self.chosen(self.index, source.count)
+        frames = frames[bisect_left(frames, self.start) :]
+        there = bisect_left(frames, source.available)
+        tasks: list[_Task] = [
+            partial(read, source, first, min(first + step, stop))
+            for start, stop in runs(frames[:there])
+            for first in range(start, stop, step)
+        ]
+        if there < len(frames):
+            tasks.append(partial(self._read_missing, source, frames[there], len(frames) - there))
         return tasks
 
     def _read(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
         return self._by_frames(
-            start, stop, lambda first, last: Chunk(self.index, first, source.view(first, last), source)
+            source,
+            start,
+            stop,
+            lambda first, last: Chunk(self.index, first, source.view(first, last), source),
         )
 
     def _find(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
         return self._by_frames(
-            start, stop, lambda first, last: StoredChunk(self.index, first, source.stored(first, last))
+            source,
+            start,
+            stop,
+            lambda first, last: StoredChunk(self.index, first, source.stored(first, last)),
         )
 
-    def _by_frames(self, start: int, stop: int, make: Callable[[int, int], _Item]) -> list[_Item]:
+    def _by_frames(
+        self, source: FrameSource, start: int, stop: int, make: Callable[[int, int], _Item]
+    ) -> list[_Item]:
         """Make one item of the frames; of each its own if one is damaged, so that the others are not lost."""
         try:
             return [make(start, stop)]
         except (Error, OSError) as error:
-            if stop - start == 1:
-                return [Failure(self.index, start, 1, error)]
-        return [item for frame in range(start, stop) for item in self._by_frames(frame, frame + 1, make)]
+            if stop - start == 1 or start >= source.available:
+                return [Failure(self.index, start, stop - start, error)]
+        # Where a compressed file ends may have been found out just now.
+        there = max(start + 1, min(stop, source.available))
+        parts = [*((frame, frame + 1) for frame in range(start, there)), (there, stop)]
+        return [
+            item
+            for first, last in parts
+            if first < last
+            for item in self._by_frames(source, first, last, make)
+        ]
 
-    def _read_missing(self, source: FrameSource, start: int) -> list[_Item]:
+    def _read_missing(self, source: FrameSource, start: int, count: int) -> list[_Item]:
         """Tell of all frames beyond the end of the file at once: a damaged header may claim millions."""
         (item,) = self._read(source, start, start + 1)
-        return [replace(item, count=source.count - start)] if isinstance(item, Failure) else [item]
+        return [replace(item, count=count)] if isinstance(item, Failure) else [item]
 
     def _read_selected(self, source: FrameSource, frame: int) -> list[_Item]:
         if frame >= source.count:

@@ -17,6 +17,7 @@ import numpy as np
 import tifffile
 
 from ..errors import FormatError
+from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 _EXPANSION = 2**17
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
 _DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
+# Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
+# told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
+# A frame in counting mode, such as (4092, 5760), is none of them.
+_FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
 _ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
 
 # tifffile logs damage that is raised here as an error; only these messages are dropped.
@@ -42,14 +47,15 @@ class TiffSource(FrameSource):
 
     All pages must have the shape and dtype of the first. Colour planes stored apart are put together as
     (y, x, c); a palette is not applied. One directory for many uncompressed frames, as ImageJ and tifffile
-    write it, gives them all.
+    write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the low bits, are
+    unpacked; no tag tells of that, but the size does, or the options.
     """
 
     format = "TIFF"
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._lock = threading.RLock()  # all pages share one file position
-        self._directories, complete = _find_directories(file)
+        self._directories, complete = find_directories(file)
         if not self._directories:
             raise FormatError(file.path, "truncated, or a TIFF without images", frame=0, offset=file.size)
         with _reading(file, 0):
@@ -63,6 +69,7 @@ class TiffSource(FrameSource):
                     bits = first.bitspersample
                     raise FormatError(file.path, f"TIFF with pixels of {bits} bits is not supported")
                 self._layout = first.axes, first.shape, first.dtype
+                self._four_bit = _is_four_bit(first, options, file)
                 available = len(self._directories)
                 count = available if complete else available + 1
                 self._packed: int | None = None  # offset of frames that have no directories of their own
@@ -74,10 +81,12 @@ class TiffSource(FrameSource):
                         available = (file.size - self._packed) // first.nbytes
                 metadata = _metadata(first)
             y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
+            if self._four_bit:
+                x *= 2
             super().__init__(
                 file,
                 shape=(y, x, *planes),
-                dtype=first.dtype,
+                dtype=np.dtype("u1") if self._four_bit else first.dtype,
                 count=count,
                 available=available,
                 metadata=metadata,
@@ -93,12 +102,12 @@ class TiffSource(FrameSource):
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
-        """Where frames begin in the file; None if one of them is compressed, in strips, or damaged."""
+        """Where frames begin in the file; None if one of them is packed, in strips, or damaged."""
         axes, _, dtype = self._layout
-        if axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
+        if self._four_bit or axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
             return None
         if self._packed is not None:
-            return self._packed + np.arange(self.available) * math.prod(self.shape) * dtype.itemsize
+            return self._packed + np.arange(self.available) * self._page_bytes
         offsets = []
         with suppress(FormatError):
             for index in range(self.available):
@@ -110,9 +119,8 @@ class TiffSource(FrameSource):
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         count = stop - start
-        frame_bytes = math.prod(self.shape) * self.dtype.itemsize
         if self._packed is not None:
-            return self._map(self._packed + start * frame_bytes, count, frame_bytes)
+            return self._map(self._packed + start * self._page_bytes, count, self._page_bytes)
         pages = [self._page(index) for index in range(start, stop)]
         place = self._place(pages)
         if place is not None:
@@ -124,11 +132,16 @@ class TiffSource(FrameSource):
             frame[...] = self._decode(page, index)
         return frames
 
+    @property
+    def _page_bytes(self) -> int:
+        _, shape, dtype = self._layout
+        return math.prod(shape) * dtype.itemsize
+
     def _place(self, pages: list[tifffile.TiffPage]) -> tuple[int, int] | None:
         """Offset of the first of these pages and distance of each from the next, if they can be mapped."""
         if not all(page.is_final for page in pages):
             return None
-        frame_bytes = math.prod(self.shape) * self.dtype.itemsize
+        frame_bytes = self._page_bytes
         offsets = [page.dataoffsets[0] for page in pages]
         distances = {after - before for before, after in pairwise(offsets)} or {frame_bytes}
         step = distances.pop()
@@ -145,7 +158,7 @@ class TiffSource(FrameSource):
         frames: NDArray[Any] = np.ndarray((count, *shape), dtype, buffer=raw, strides=(step, *layout.strides))
         if axes == "SYX":
             frames = np.moveaxis(frames, 1, -1)
-        return frames
+        return nibbles.unpack(frames) if self._four_bit else frames
 
     def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
         frame: NDArray[Any]
@@ -160,6 +173,8 @@ class TiffSource(FrameSource):
                 frame = segment.reshape(page.shape)
             else:
                 frame = page.asarray(lock=self._lock, maxworkers=1)
+        if self._four_bit:
+            return nibbles.unpack(frame)
         return np.moveaxis(frame, 0, -1) if page.axes == "SYX" else frame
 
     def _page(self, index: int) -> tifffile.TiffPage:
@@ -243,7 +258,17 @@ class TiffWriter(FrameWriter):
         self._tiff.close()
 
 
-def _find_directories(file: MappedFile) -> tuple[list[int], bool]:
+def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile) -> bool:
+    """Whether the bytes of a page hold two pixels each."""
+    bytes_ = page.axes == "YX" and page.bitspersample == 8
+    if options.tiff_4bit == "auto":
+        return bytes_ and frozenset(page.shape) in _FOUR_BIT_SIZES
+    if options.tiff_4bit == "yes" and not bytes_:
+        raise FormatError(file.path, f"not bytes with two pixels each: pages of {page.shape} {page.dtype}")
+    return options.tiff_4bit == "yes"
+
+
+def find_directories(file: MappedFile) -> tuple[list[int], bool]:
     """Offsets of all pages' directories, and whether their chain ends within the file.
 
     tifffile can do that too, but follows a circular chain nearly for ever.

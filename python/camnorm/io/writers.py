@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+_COMPRESSED = {".gz", ".bz2", ".zst"}
+
 
 class FrameWriter(ABC):
     """A file of frames, made by `create_writer`; several threads may write to it at once.
@@ -142,8 +144,13 @@ class FrameWriter(ABC):
 
 
 def target_name(path: str | os.PathLike[str], source_format: str) -> Path:
-    """Name of the file that is written for an input: MRC and TIFF keep theirs, others become ``.tif``."""
+    """Name of the file that is written for an input: MRC and TIFF keep theirs, others become ``.tif``.
+
+    Nothing is compressed: ``.mrc.gz`` becomes ``.mrc``.
+    """
     path = Path(path)
+    if source_format == "MRC" and path.suffix.lower() in _COMPRESSED:
+        return path.with_suffix("")
     return path if source_format in ("MRC", "TIFF") else path.with_suffix(".tif")
 
 

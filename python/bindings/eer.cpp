@@ -1,0 +1,28 @@
+#include "camnorm/eer.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string_view>
+#include <vector>
+
+#include "arrays.hpp"
+
+namespace camnorm::python {
+
+void register_eer(py::module_& m) {
+    m.def(
+        "add_electrons",
+        [](const py::bytes& data, int skip_bits, int x_bits, int y_bits, int sampling, py::array& counts) {
+            const std::vector<py::ssize_t> shape(counts.shape(), counts.shape() + counts.ndim());
+            const MutableFramesView view = as_mutable_frames(counts, as_shape(shape), 2);
+            const std::string_view bytes = data;
+            py::gil_scoped_release nogil;
+            add_electrons(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(),
+                          {skip_bits, x_bits, y_bits}, sampling, view);
+        },
+        py::arg("data"), py::arg("skip_bits"), py::arg("x_bits"), py::arg("y_bits"), py::arg("sampling"),
+        py::arg("counts").noconvert());
+}
+
+}  // namespace camnorm::python

@@ -1,0 +1,464 @@
+"""HDF5 and NeXus files: frames in one of their datasets (h5py; imagecodecs for the common filters)."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache, partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import imagecodecs
+import numpy as np
+
+from ..errors import Error, FormatError
+from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
+from .options import ReadOptions
+from .source import FrameSource, MappedFile, decoding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_OURS = "camnorm "  # sensor files and checkpoints
+_BEING_WRITTEN = re.compile("unable to lock file|already open for|SWMR")
+_VELOX = re.compile("/?Data/Image/[^/]+/Data")
+_BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 32001, 32004, 32008, 32015
+_BITSHUFFLE_LZ4, _BITSHUFFLE_ZSTD = 2, 3
+# For chunks of several frames, not to decode them for each.
+_CACHE_BYTES = 2**25
+_UNWRITTEN = "this frame was never written"
+_MAX_DEFAULTS = 16  # of a chain of @default
+
+_Decoder = Callable[[Any], Any]
+
+
+class Hdf5Source(FrameSource):
+    """Frames in a dataset of an HDF5 file.
+
+    The dataset is the one that `ReadOptions` names, or to which the ``default`` and ``signal`` attributes of
+    NeXus lead, or the only large one. Two dimensions are one frame; three are a stack, but one colour frame
+    if the last has length 3 or 4; four are a stack of colour frames.
+    """
+
+    format = "HDF5"
+
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        self._h5 = _open(file)
+        self._pixels = file
+        self._elsewhere = False
+        try:
+            with decoding(file.path):
+                self._dataset = dataset = _find(file.path, self._h5, options.dataset)
+                axes = frame_axes(dataset.shape)
+                if len(dataset.shape) - axes not in (0, 1):
+                    reason = f"{dataset.name} of shape {dataset.shape} is neither a frame nor a stack"
+                    raise FormatError(file.path, reason)
+                self._stored: np.dtype[Any] = dataset.dtype
+                shape: tuple[int, ...] = dataset.shape[-axes:]
+                self._leading = len(dataset.shape) - axes
+                count = dataset.shape[0] if self._leading else 1
+                self._frame_bytes = math.prod(shape) * self._stored.itemsize
+                _check_parts(file.path, dataset)
+                self._chunks: tuple[int, ...] | None = dataset.chunks
+                # Pixels that lie in the file, or in chunks of which the filters are known here, are read
+                # without HDF5: it has one lock for all threads, and gives zeros for what a chunk lacks.
+                self._begin: int | None = None
+                self._decoders: list[_Decoder] | None = None
+                if dataset.id.get_type().equal(h5py.h5t.py_create(self._stored)):
+                    self._begin = dataset.id.get_offset()
+                    self._decoders = _decoders(dataset)
+                self._elsewhere = not Path(dataset.file.filename).samefile(file.path)  # behind a link
+                if self._elsewhere:
+                    self._pixels = MappedFile(Path(dataset.file.filename))
+                if self._frame_bytes > EXPANSION * max(self._pixels.size, dataset.id.get_storage_size()):
+                    raise FormatError(file.path, f"damaged: too few bytes for frames of shape {shape}")
+                if self._begin is None and self._decoders is None:
+                    _load_filters(file.path, dataset)
+            chunk_bytes = math.prod(self._chunks or ()) * self._stored.itemsize
+            several = self._leading and self._chunks is not None and self._chunks[0] > 1
+            self._piece = lru_cache(_CACHE_BYTES // max(1, chunk_bytes) if several else 0)(self._decode)
+            available = count
+            if self._begin is not None:
+                available = (self._pixels.size - self._begin) // max(1, self._frame_bytes)
+            super().__init__(
+                file,
+                shape=shape,
+                dtype=self._stored,
+                count=count,
+                available=available,
+                metadata={"dataset": dataset.name},
+            )
+        except BaseException:
+            self._close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; arrays that were read from it stay valid."""
+        self._piece.cache_clear()
+        self._close()
+        super().close()
+
+    def _close(self) -> None:
+        self._h5.close()
+        if self._elsewhere:
+            self._pixels.close()
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None if they are compressed, cut in pieces, or in another file."""
+        if self._elsewhere or not self._stored.isnative:
+            return None
+        if self._begin is not None:
+            begin: NDArray[np.int64] = self._begin + np.arange(self.available) * self._frame_bytes
+            return begin
+        if self._decoders != [] or self._chunks != (1,) * self._leading + self.shape:
+            return None
+        information = self._dataset.id.get_chunk_info_by_coord
+        with decoding(self.path):
+            corners = ((n,) * self._leading + (0,) * len(self.shape) for n in range(self.available))
+            chunks = [information(corner) for corner in corners]
+        whole = all(chunk.byte_offset is not None and chunk.size == self._frame_bytes for chunk in chunks)
+        return np.array([chunk.byte_offset for chunk in chunks], np.int64) if whole else None
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        if self._begin is not None:
+            begin = self._begin + start * self._frame_bytes
+            return self._pixels.map(begin, (stop - start, *self.shape), self._stored)
+        return read_frames(self._slice if self._decoders is None else self._assemble, start, stop)
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames by the HDF5 library."""
+        with decoding(self.path, start):
+            for corner in self._corners(start, stop) if self._chunks else ():
+                chunk = self._dataset.id.get_chunk_info_by_coord(corner)
+                if chunk.byte_offset is None:
+                    raise FormatError(self.path, _UNWRITTEN, frame=start)
+                if chunk.size <= 4:  # the filter of checksums would crash
+                    raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=start)
+            frames: NDArray[Any] = self._dataset[start:stop] if self._leading else self._dataset[()]
+            return frames.reshape(stop - start, *self.shape)
+
+    def _assemble(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames from their chunks."""
+        assert self._chunks is not None
+        ends = (stop,) * self._leading + self.shape
+        begins = (start,) * self._leading + (0,) * len(self.shape)
+        frames: NDArray[Any] | None = None
+        with decoding(self.path, start):
+            for corner in self._corners(start, stop):
+                piece = self._piece(corner)
+                if piece is None:
+                    raise FormatError(self.path, _UNWRITTEN, frame=start)
+                if (corner, self._chunks) == (
+                    begins,
+                    (1,) * self._leading + self.shape,
+                ) and stop == start + 1:
+                    return piece.reshape(1, *self.shape)
+                if frames is None:
+                    frames = np.empty((stop - start,) * self._leading + self.shape, self.dtype)
+                source, target = [], []
+                for first, length, begin, end in zip(corner, self._chunks, begins, ends, strict=True):
+                    low, high = max(first, begin), min(first + length, end)
+                    source.append(slice(low - first, high - first))
+                    target.append(slice(low - begin, high - begin))
+                frames[tuple(target)] = piece[tuple(source)]
+        assert frames is not None
+        return frames.reshape(stop - start, *self.shape)
+
+    def _corners(self, start: int, stop: int) -> Iterator[tuple[int, ...]]:
+        """Where the chunks of these frames begin."""
+        assert self._chunks is not None
+        ranges = [
+            range(0, length, size) for length, size in zip(self._dataset.shape, self._chunks, strict=True)
+        ]
+        if self._leading:
+            depth = self._chunks[0]
+            ranges[0] = range(start // depth * depth, stop, depth)
+        if math.prod(map(len, ranges)) > self._dataset.id.get_num_chunks():  # which ends, unlike the ranges
+            raise FormatError(self.path, _UNWRITTEN, frame=start)
+        return product(*ranges)
+
+    def _decode(self, corner: tuple[int, ...]) -> NDArray[Any] | None:
+        """Read a chunk; None if it was never written."""
+        assert self._chunks is not None
+        assert self._decoders is not None
+        chunk = self._dataset.id.get_chunk_info_by_coord(corner)
+        if chunk.byte_offset is None:
+            return None
+        if math.prod(self._chunks) * self._stored.itemsize > EXPANSION * chunk.size:
+            raise ValueError(f"{chunk.size} bytes are too few")
+        data: Any = self._pixels.read(chunk.byte_offset, chunk.size)
+        for number, decoder in reversed(list(enumerate(self._decoders))):
+            if not chunk.filter_mask >> number & 1:
+                data = decoder(data)
+        return np.frombuffer(data, self._stored).reshape(self._chunks)
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is one of camnorm's own."""
+    try:
+        with h5py.File(path, "r") as h5:
+            return _text(h5, "format").startswith(_OURS)
+    except Exception:  # damage drives h5py into nearly any exception
+        return False
+
+
+def _open(file: MappedFile) -> h5py.File:
+    try:
+        return h5py.File(file.path, "r", rdcc_nbytes=_CACHE_BYTES)
+    except Exception as error:
+        text = str(error)
+        if _BEING_WRITTEN.search(text):
+            reason = "is being written by another program, or was not closed by it (h5clear -s can mend that)"
+            raise FormatError(file.path, reason) from error
+        if "truncated file" in text:
+            raise FormatError(file.path, "truncated HDF5 file", frame=0, offset=file.size) from error
+        with decoding(file.path):
+            raise
+
+
+def _find(path: Path, h5: h5py.File, name: str | None) -> h5py.Dataset:
+    """The dataset of images."""
+    kind = _text(h5, "format")
+    if kind.startswith(_OURS):
+        raise FormatError(path, f"a {kind} file, which holds no images")
+    dataset = _default(path, h5) if name is None else _named(path, h5, name)
+    if isinstance(dataset, h5py.Group):
+        datasets, signals, fault = _images(dataset)
+        if not datasets and fault:
+            raise FormatError(path, f"no images in it: {fault}")
+        candidates = signals or datasets
+        dataset = candidates[pick(path, {key: (d.shape, d.dtype) for key, d in candidates.items()})]
+    if _VELOX.fullmatch(dataset.name):
+        raise FormatError(path, "Velox EMD, whose frames lie along the last axis, is not supported")
+    return dataset
+
+
+def _named(path: Path, h5: h5py.File, name: str) -> h5py.Dataset | h5py.Group:
+    if name not in h5:
+        raise FormatError(path, f"there is no {name} in it")
+    found = _follow(path, h5, name)
+    if isinstance(found, h5py.Dataset) and not is_images(found.shape or (), found.dtype):
+        reason = f"{found.name} of shape {found.shape} and type {found.dtype} holds no images"
+        raise FormatError(path, reason)
+    return found
+
+
+def _follow(path: Path, group: h5py.Group, name: str) -> Any:
+    try:
+        return group[name]
+    except KeyError as error:
+        raise FormatError(path, _fault(group, name, error)) from None
+
+
+def _fault(group: h5py.Group, name: str, error: Exception) -> str:
+    """Why what has this name cannot be opened."""
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        return f"{name} is in the file {link.filename}, which is missing or damaged"
+    return f"{name} cannot be opened ({error})"
+
+
+def _default(path: Path, h5: h5py.File) -> h5py.Dataset | h5py.Group:
+    """Where the defaults of a NeXus file lead: a dataset, or the file if they lead to none."""
+    group = h5
+    for _ in range(_MAX_DEFAULTS):
+        for attribute in ("signal", "default"):
+            name = _text(group, attribute)
+            found = _follow(path, group, name) if name and name in group else None
+            if found is not None:
+                break
+        if isinstance(found, h5py.Dataset) and is_images(found.shape or (), found.dtype):
+            return found
+        if not isinstance(found, h5py.Group):
+            break
+        group = found
+    return h5
+
+
+def _images(top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Dataset], str]:
+    """All datasets that can be read as frames, those that NeXus calls signals, and what cannot be opened."""
+    datasets, signals, fault = {}, {}, ""
+    seen = set()
+    groups = [top]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.SoftLink):  # what it points to is found where it is
+                continue
+            try:
+                found = group[name]
+                information = h5py.h5o.get_info(found.id)
+                key = information.fileno, information.addr
+                if key in seen:
+                    continue
+                seen.add(key)
+                if isinstance(found, h5py.Group):
+                    groups.append(found)
+                elif isinstance(found, h5py.Dataset) and is_images(found.shape or (), found.dtype):
+                    place = f"{group.name.rstrip('/')}/{name}"
+                    datasets[place] = found
+                    if _text(group, "signal") == name or "signal" in found.attrs:
+                        signals[place] = found
+            except Exception as error:  # damage drives h5py into nearly any exception
+                fault = _fault(group, name, error)
+    return datasets, signals, fault
+
+
+def _text(group: h5py.Group, attribute: str) -> str:
+    """An attribute that is a string; else nothing."""
+    value = group.attrs.get(attribute)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else ""
+
+
+def _chunk_counts(dataset: h5py.Dataset) -> list[int]:
+    """How many chunks there should be along each axis; none of a dataset that is not chunked."""
+    chunks = dataset.chunks or ()
+    return [-(-length // size) for length, size in zip(dataset.shape, chunks, strict=False)]
+
+
+def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
+    """FormatError if a part of a dataset is missing that HDF5 would fill in without a word."""
+    left = dataset.nbytes
+    for name, offset, size in dataset.external or ():
+        part = Path(name)  # looked for from the current directory by HDF5
+        if not part.is_file() or part.stat().st_size < offset + min(size, left):
+            raise FormatError(path, f"its pixels are in the file {name}, which is missing or truncated")
+        left -= min(size, left)
+    if not dataset.is_virtual:
+        if not dataset.chunks and not dataset.external and dataset.id.get_storage_size() == 0:
+            raise FormatError(path, f"{dataset.name} was never written", frame=0)
+        return
+    folder = Path(dataset.file.filename).parent
+    for source in dataset.virtual_sources():
+        where = f"{source.file_name}, {source.dset_name}"
+        if "%" in source.file_name + source.dset_name:
+            raise FormatError(path, f"a virtual dataset over a series of files ({where}) is not supported")
+        try:
+            file = dataset.file.filename if source.file_name == "." else folder / source.file_name
+            with h5py.File(file, "r") as h5:
+                part = h5[source.dset_name]
+                _check_parts(Path(h5.filename), part)
+                _load_filters(path, part)
+                counts = _chunk_counts(part)
+                whole = not counts or part.id.get_num_chunks() == math.prod(counts)
+                extent = source.src_space.get_simple_extent_dims()
+                if extent:
+                    whole = whole and all(has >= n for has, n in zip(part.shape, extent, strict=True))
+                else:  # all of the source is used
+                    whole = whole and part.size == source.vspace.get_select_npoints()
+        except Error:
+            raise
+        except Exception:
+            whole = False
+        if not whole:
+            raise FormatError(path, f"a part of it ({where}) is missing or damaged")
+
+
+def _load_filters(path: Path, dataset: h5py.Dataset) -> None:
+    """Make the filters of a dataset known to the HDF5 library."""
+    item = dataset.dtype.itemsize
+    for code, values, name in _filters(dataset):
+        # By other numbers these filters would crash.
+        damaged = (
+            (code == h5py.h5z.FILTER_SCALEOFFSET and values[2:5:2] != (math.prod(dataset.chunks), item))
+            or (code == _BITSHUFFLE and (len(values) < 4 or values[2] != item or values[3] % 8))
+            or code == h5py.h5z.FILTER_NBIT
+        )
+        if damaged:
+            raise FormatError(path, f"damaged, or not supported: HDF5 filter {name} of {values}")
+        if h5py.h5z.filter_avail(code):
+            continue
+        try:
+            import hdf5plugin  # noqa: F401 - brings its filters
+        except ModuleNotFoundError:
+            raise Error(
+                f"{path}: to read data compressed by {name}, hdf5plugin is needed: "
+                "pip install 'camnorm[hdf5]'"
+            ) from None
+        if not h5py.h5z.filter_avail(code):
+            raise FormatError(path, f"data compressed by {name} (HDF5 filter {code}) are not supported")
+
+
+def _filters(dataset: h5py.Dataset) -> list[tuple[int, tuple[int, ...], str]]:
+    """Code, parameters and name of each filter of a dataset."""
+    properties = dataset.id.get_create_plist()
+    found = [properties.get_filter(number) for number in range(properties.get_nfilters())]
+    return [(code, values, name.decode("latin-1").partition(";")[0]) for code, _, values, name in found]
+
+
+def _decoders(dataset: h5py.Dataset) -> list[_Decoder] | None:
+    """What undoes each filter of a chunked dataset; None if the HDF5 library is to do it."""
+    if not dataset.chunks:
+        return None
+    item = dataset.dtype.itemsize
+    size = math.prod(dataset.chunks) * item
+    decoders: list[_Decoder] = []
+    for code, values, _ in _filters(dataset):
+        if code == h5py.h5z.FILTER_DEFLATE:
+            decoders.append(partial(imagecodecs.deflate_decode, out=size))
+        elif code == h5py.h5z.FILTER_SHUFFLE and values == (item,):
+            decoders.append(partial(_unshuffle, item))
+        elif code == _LZ4:
+            decoders.append(partial(_lz4, size))
+        elif code == _ZSTD:
+            decoders.append(partial(imagecodecs.zstd_decode, out=size))
+        elif code == _BLOSC:
+            decoders.append(partial(imagecodecs.blosc_decode, out=size))
+        elif code == _BITSHUFFLE and values[2:3] == (item,) and values[4:5] in ((), (0,)):
+            decoders.append(partial(_unbitshuffle, item, values[3] if len(values) > 3 else 0))
+        elif code == _BITSHUFFLE and values[2:3] == (item,):
+            decoders.append(partial(_bitshuffle, size, item, values[4]))
+        else:
+            return None
+    return decoders
+
+
+def _unshuffle(item: int, data: bytes) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(item, -1).T)
+
+
+def _lz4(size: int, data: bytes) -> Any:
+    if struct.unpack_from(">Q", data) != (size,):
+        raise ValueError(f"not {size} bytes")
+    return imagecodecs.lz4h5_decode(data, out=size)
+
+
+def _unbitshuffle(item: int, block: int, data: Any) -> Any:
+    """Undo bitshuffle in blocks of so many pixels."""
+    whole = len(data) - len(data) % (8 * item)  # the rest comes as it is
+    pixels = imagecodecs.bitshuffle_decode(data[:whole], itemsize=item, blocksize=block)
+    return bytes(pixels) + data[whole:] if whole < len(data) else pixels
+
+
+def _bitshuffle(size: int, item: int, codec: int, data: bytes) -> Any:
+    """Undo bitshuffle with LZ4 or zstd."""
+    total, block = struct.unpack_from(">QI", data)
+    if total != size or block == 0 or block % (8 * item):
+        raise ValueError(f"not {size} bytes")
+    rest = size % (8 * item)
+    blocks = []
+    position = 12
+    for start in range(0, size - rest, block):
+        (length,) = struct.unpack_from(">I", data, position)
+        blocks.append((position + 4, length, min(block, size - rest - start)))
+        position += 4 + length
+    if codec == _BITSHUFFLE_ZSTD:
+        parts = [imagecodecs.zstd_decode(data[at : at + length], out=n) for at, length, n in blocks]
+    elif codec != _BITSHUFFLE_LZ4:
+        raise ValueError(f"bitshuffle with codec {codec}")
+    elif rest == 0 and all(length != n for _, length, n in blocks):
+        parts = [imagecodecs.lz4h5_decode(data, out=size)]  # which would not decode a block of that length
+    else:
+        parts = [imagecodecs.lz4_decode(data[at : at + length], out=n) for at, length, n in blocks]
+    shuffled = parts[0] if len(parts) == 1 else b"".join(parts)
+    return _unbitshuffle(item, block // item, shuffled + data[position:] if rest else shuffled)

@@ -1,0 +1,178 @@
+"""Zarr stores that are directories, of versions 2 and 3, and images of OME-Zarr (zarr)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from ..errors import FormatError
+from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
+from .options import ReadOptions
+from .source import FrameSource, MappedFile, decoding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MAX_CHUNKS = 2**20  # of one frame; more are damage
+_ANGSTROM = {"angstrom": 1, "nanometer": 10, "micrometer": 1e4, "millimeter": 1e7}
+
+
+class ZarrSource(FrameSource):
+    """Frames in an array of a Zarr store.
+
+    The array is the one that `ReadOptions` names, the image of OME-Zarr in full resolution, or the only
+    large one. All its axes but the last two count frames; the last is one of colours if OME-Zarr says so,
+    or says nothing and its length is 3 or 4.
+    """
+
+    format = "Zarr"
+
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        with decoding(file.path):
+            place, image = _find(file.path, options.dataset)
+            self._array = array = _open(place)
+            shape: tuple[int, ...] = array.shape
+            names = [axis.get("name") if isinstance(axis, dict) else axis for axis in image.get("axes", ())]
+            axes = 2 + (names[-1] == "c") if len(names) == len(shape) else frame_axes(shape)
+            if not is_images(shape, array.dtype):
+                reason = f"an array of shape {shape} and type {array.dtype} holds no images"
+                raise FormatError(file.path, reason)
+            self._leading = shape[:-axes]
+            self._chunks = _ChunkFiles(place)
+            metadata: dict[str, Any] = {"dataset": place.relative_to(file.path).as_posix()}
+            metadata |= _pixel_size(image, names)
+        count = math.prod(self._leading)
+        super().__init__(
+            file, shape=shape[-axes:], dtype=array.dtype, count=count, available=count, metadata=metadata
+        )
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        return read_frames(self._slice, start, stop)
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        with decoding(self.path, start):
+            places = [np.unravel_index(frame, self._leading) for frame in range(start, stop)]
+            for frame, place in enumerate(places, start):
+                self._check_stored(frame, place)
+            if len(self._leading) == 1:
+                frames: NDArray[Any] = self._array[start:stop]
+                return frames
+            return np.stack([self._array[place] for place in places])
+
+    def _check_stored(self, frame: int, place: tuple[Any, ...]) -> None:
+        """FormatError if a frame is not there.
+
+        A chunk that is missing stands for the fill value, as of masked parts of a sensor; but of a frame
+        of which there is nothing at all it cannot be told whether it was lost.
+        """
+        chunks = self._chunks
+        ranges = [range(n // size, n // size + 1) for n, size in zip(place, chunks.shape, strict=False)]
+        inner = chunks.shape[len(place) :]
+        ranges += [range(-(-length // size)) for length, size in zip(self.shape, inner, strict=True)]
+        count = math.prod(map(len, ranges))
+        if count > _MAX_CHUNKS:
+            raise FormatError(self.path, f"damaged: a frame of {count} chunks", frame=frame)
+        sizes = []
+        for position in product(*ranges):
+            with suppress(FileNotFoundError):
+                sizes.append(os.stat(chunks.path(position)).st_size)
+        if not sizes or (len(sizes) < count and not chunks.filled):
+            raise FormatError(
+                self.path, "this frame is not in the store: its chunks are missing", frame=frame
+            )
+        pixels = max(math.prod(self.shape), math.prod(chunks.shape))
+        if pixels * self.dtype.itemsize > EXPANSION * sum(sizes):
+            reason = f"damaged: {sum(sizes)} bytes are too few for a frame of shape {self.shape}"
+            raise FormatError(self.path, reason, frame=frame)
+
+
+class _ChunkFiles:
+    """Where the chunks (or shards) of an array lie."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = str(place)
+        metadata, _ = _node(place)
+        prefix, separator = "", metadata.get("dimension_separator", ".")
+        self.shape: tuple[int, ...]
+        if "chunk_grid" in metadata:
+            self.shape = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+            encoding = metadata["chunk_key_encoding"]
+            default = encoding["name"] == "default"
+            separator = encoding.get("configuration", {}).get("separator", "/" if default else ".")
+            prefix = f"c{separator}" if default else ""
+        else:
+            self.shape = tuple(metadata["chunks"])
+        self._prefix, self._separator = prefix, separator
+        self.filled = metadata["fill_value"] is not None
+
+    def path(self, position: tuple[int, ...]) -> str:
+        """Path of the chunk at a place in the grid of chunks."""
+        return f"{self._place}/{self._prefix}{self._separator.join(map(str, position))}"
+
+
+def _find(store: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
+    """Path of the array of images, and what OME-Zarr says of it, if it does."""
+    top = store if name is None else store / name
+    found = dict(_arrays(top)) if any(_metadata_files(top)) else {}
+    if not found:
+        raise FormatError(store, "no array in it" if name is None else f"there is no array {name} in it")
+    if len(found) == 1:
+        return next(iter(found.items()))
+    arrays = {place.relative_to(store).as_posix(): _open(place) for place in found}
+    images = {key: (a.shape, a.dtype) for key, a in arrays.items() if is_images(a.shape, a.dtype)}
+    place = store / pick(store, images)
+    return place, found[place]
+
+
+def _arrays(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Arrays in a group; of an image of OME-Zarr only the first, which has the full resolution."""
+    metadata, attributes = _node(place)
+    multiscales = attributes.get("ome", attributes).get("multiscales")
+    if "shape" in metadata:
+        yield place, {}
+    elif multiscales:
+        yield place / multiscales[0]["datasets"][0]["path"], multiscales[0]
+    else:
+        for child in sorted(place.iterdir()):
+            if any(_metadata_files(child)) and not child.is_symlink():
+                yield from _arrays(child)
+
+
+def _metadata_files(place: Path) -> list[Path]:
+    return [path for name in ("zarr.json", ".zarray", ".zgroup") if (path := place / name).is_file()]
+
+
+def _node(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata and attributes of an array or a group."""
+    metadata = json.loads(_metadata_files(place)[0].read_bytes())
+    if "attributes" in metadata:
+        return metadata, metadata["attributes"]
+    attributes = place / ".zattrs"
+    return metadata, json.loads(attributes.read_bytes()) if attributes.is_file() else {}
+
+
+def _open(place: Path) -> Any:
+    try:
+        return zarr.open_array(str(place), mode="r")
+    except FileNotFoundError as error:  # or what zarr makes of damaged metadata
+        raise FormatError(place, f"no array ({error})") from error
+
+
+def _pixel_size(image: dict[str, Any], names: list[Any]) -> dict[str, float]:
+    """Pixel size in x, where OME-Zarr tells it with a unit."""
+    if "x" not in names:
+        return {}
+    x = names.index("x")
+    unit = image["axes"][x].get("unit") if isinstance(image["axes"][x], dict) else None
+    transformations = image["datasets"][0].get("coordinateTransformations", ())
+    scales = [step["scale"][x] for step in transformations if step.get("type") == "scale"]
+    return {"pixel_size": float(scales[0] * _ANGSTROM[unit])} if scales and unit in _ANGSTROM else {}
