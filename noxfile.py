@@ -79,6 +79,18 @@ def asan(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Saved moments and calls of the C API that are wrong; needs clang, arguments go to libFuzzer."""
+    session.install(*CMAKE)
+    directory = build(session, "fuzz", test=False)
+    corpus = Path(session.create_tmp(), "corpus").resolve()
+    corpus.mkdir(exist_ok=True)
+    program = Path(directory, "tests", "fuzz", "camnorm_fuzz_c_api")
+    arguments = session.posargs or ["-max_total_time=60"]
+    session.run(str(program), "-rss_limit_mb=1500", *arguments, str(corpus), "tests/data", external=True)
+
+
+@nox.session
 def tidy(session: nox.Session) -> None:
     """clang-tidy of the C++ sources; without OpenMP, whose header comes with another compiler."""
     session.install(*CMAKE, CLANG_TIDY)

@@ -82,7 +82,7 @@ void check_pointer(const void* pointer, const char* what) {
 
 template <class T>
 T& checked(T* pointer, const char* what) {
-    check_pointer(pointer, what);
+    check_pointer(static_cast<const void*>(pointer), what);
     return *pointer;
 }
 
@@ -99,10 +99,13 @@ std::size_t product(std::size_t a, std::size_t b) {
     return result;
 }
 
-/// Of frames that memory can hold as float64.
-FrameShape checked_shape(camnorm_shape shape) {
+/// Of frames with pixels, that memory can hold as float64.
+FrameShape checked_shape(camnorm_shape given) {
+    const FrameShape shape{given.height, given.width, given.planes};
+    if (std::min({shape.height, shape.width, shape.planes}) == 0)
+        throw InvalidArgument("frames of shape " + to_string(shape) + " have no pixels");
     product(product(product(shape.height, shape.width), shape.planes), sizeof(double));
-    return {shape.height, shape.width, shape.planes};
+    return shape;
 }
 
 /// @throws InvalidArgument if no memory is as large as frames of these strides.
@@ -187,9 +190,9 @@ camnorm_status camnorm_frame_statistics(const camnorm_frames* frames, camnorm_st
 
 camnorm_status camnorm_moments_create(camnorm_shape shape, camnorm_dtype dtype, camnorm_moments** moments) {
     return guarded([&] {
+        camnorm_moments*& result = checked(moments, "moments");
         const DType d = checked_dtype(dtype);
-        checked(moments, "moments") =
-            new camnorm_moments{{PixelMoments(checked_shape(shape), kind_of(d)), d, false}};
+        result = new camnorm_moments{{PixelMoments(checked_shape(shape), kind_of(d)), d, false}};
     });
 }
 
@@ -263,7 +266,8 @@ camnorm_status camnorm_moments_save(const camnorm_moments* moments, void* out, s
 camnorm_status camnorm_moments_load(const void* data, size_t size, camnorm_moments** moments) {
     return guarded([&] {
         check_pointer(data, "data");
-        checked(moments, "moments") = new camnorm_moments{load_state(data, size)};
+        camnorm_moments*& result = checked(moments, "moments");
+        result = new camnorm_moments{load_state(data, size)};
     });
 }
 

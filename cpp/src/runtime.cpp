@@ -8,6 +8,10 @@
 #include "kernels/isa.hpp"
 #include "parallel.hpp"
 
+#if defined(CAMNORM_X86_KERNELS)
+#include <cpuid.h>
+#endif
+
 namespace camnorm {
 namespace detail {
 namespace {
@@ -22,11 +26,18 @@ const char* name(Isa isa) {
     return "baseline";
 }
 
+#if defined(CAMNORM_X86_KERNELS)
+/// __builtin_cpu_supports("f16c"), which older versions of clang do not know.
+bool have_f16c() {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 bool have(Isa isa) {
 #if defined(CAMNORM_X86_KERNELS)
     if (isa == Isa::avx2) {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-               __builtin_cpu_supports("f16c");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && have_f16c();
     }
     if (isa == Isa::avx512) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -285,7 +285,7 @@ static void test_rings(void) {
             CAMNORM_INVALID_ARGUMENT, "index");
     camnorm_ring_index_destroy(index);
     REFUSED(camnorm_ring_index_create(0, SIDE, CAMNORM_BINNING_ROUND, 0, &index), CAMNORM_INVALID_ARGUMENT,
-            "empty");
+            "no pixels");
     REFUSED(camnorm_ring_index_create(SIZE_MAX / 2, 3, CAMNORM_BINNING_ROUND, 0, &index),
             CAMNORM_INVALID_ARGUMENT, "larger than memory");
     REFUSED(camnorm_ring_index_create(SIDE, SIDE, 2, 0, &index), CAMNORM_INVALID_ARGUMENT, "no binning 2");
@@ -316,6 +316,8 @@ static void test_refusals(void) {
     REFUSED(camnorm_moments_add(moments, &frames, NULL, 1), CAMNORM_INVALID_ARGUMENT, "shape");
     frames.shape.width = SIZE_MAX / 4 + 2; /* the product of the sides wraps around */
     REFUSED(camnorm_moments_add(moments, &frames, NULL, 1), CAMNORM_INVALID_ARGUMENT, "larger than memory");
+    frames.shape.height = 0;
+    REFUSED(camnorm_moments_add(moments, &frames, NULL, 1), CAMNORM_INVALID_ARGUMENT, "no pixels");
     frames = dense_frames();
     frames.count = SIZE_MAX / PIXELS;
     REFUSED(camnorm_moments_add(moments, &frames, NULL, 1), CAMNORM_INVALID_ARGUMENT, "larger than memory");

@@ -211,7 +211,7 @@ def test_reading_in_order_decompresses_once(
     chunks = [chunk.frames for chunk in stream_frames([path], threads=4)]
     assert len(chunks) >= 30
     np.testing.assert_array_equal(np.concatenate(chunks), frames)
-    assert len(begun) <= 3  # once, unless a thread was stopped at just the wrong moment
+    assert len(begun) <= 2  # once, unless a thread was stopped at just the wrong moment
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -21,6 +21,8 @@
 extern "C" {
 #endif
 
+/* NOLINTBEGIN(performance-enum-size): enums of C have the size that they have. */
+
 typedef int32_t camnorm_status;
 enum {
     CAMNORM_OK = 0,
@@ -198,6 +200,8 @@ CAMNORM_EXPORT camnorm_status camnorm_ring_correlation(const camnorm_ring_index*
                                                        double* correlation, double* z, size_t rings,
                                                        int threads);
 /** @} */
+
+/* NOLINTEND(performance-enum-size) */
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
 namespace camnorm {
@@ -20,7 +21,7 @@ struct EerCoding {
 /// @param sampling  pixels of `counts` along one of the sensor: 1, 2 or 4, at most what the bits tell apart.
 /// @param counts    one frame of 8 or 16 bit unsigned pixels without gaps.
 /// @throws InvalidArgument if the electrons do not end with the last pixel. Some were added by then.
-void add_electrons(const std::byte* data, std::size_t bytes, EerCoding coding, int sampling,
-                   const MutableFramesView& counts);
+CAMNORM_EXPORT void add_electrons(const std::byte* data, std::size_t bytes, EerCoding coding, int sampling,
+                                  const MutableFramesView& counts);
 
 }  // namespace camnorm

@@ -50,6 +50,8 @@ class UnpackedFile(MappedFile):
         self._waiting: list[int] = []
         self._busy = False
         self.fault = ""
+        self.head = b""  # which is looked at more than once, and not to be decompressed again
+        self.head = self.read(0, _HEADER_BYTES)
 
     @property
     def size(self) -> int:
@@ -58,6 +60,8 @@ class UnpackedFile(MappedFile):
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset` on; fewer at the end, or before damage, told as `fault`."""
+        if offset + count <= len(self.head):
+            return self.head[offset : offset + count]
         return bytes(self._in_turn(offset, count))
 
     def map(
@@ -132,7 +136,7 @@ class PackedMrcSource(MrcSource):
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         unpacked = UnpackedFile(file, type(self))
         try:
-            head = unpacked.read(0, _HEADER_BYTES)
+            head = unpacked.head
             if len(head) < _HEADER_BYTES:
                 raise FormatError(file.path, unpacked.fault or _TRUNCATED, frame=0)
             if head[208:211] != b"MAP" and not _SUFFIXES & {name.lower() for name in file.path.suffixes}:
