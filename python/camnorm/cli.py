@@ -355,6 +355,8 @@ class _Format(str, Enum):
     same = "same"
     mrc = "mrc"
     tiff = "tiff"
+    hdf5 = "hdf5"
+    zarr = "zarr"
 
 
 class _Compression(str, Enum):
@@ -700,7 +702,8 @@ def measure(
 
 @app.command(
     help=_help(
-        "Write corrected copies of image files: MRC stays MRC, with its header; all others become TIFF.",
+        "Write corrected copies of image files: MRC (with its header), TIFF, HDF5 and Zarr stay what they "
+        "are; all others become TIFF.",
         "camnorm correct movies/ -m sensor.h5 -o corrected",
         "camnorm correct movies/ -m sensor.h5 -o out --format tiff --compression zstd --dtype int16 --scale",
         "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",
@@ -732,12 +735,13 @@ def correct(
         _Format,
         typer.Option(
             metavar="NAME",
-            help="Files written: same (as the input, or TIFF if that cannot be written), mrc or tiff.",
+            help="Files written: same (as the input, or TIFF if that cannot be written), mrc, tiff, hdf5 or "
+            "zarr.",
         ),
     ] = _Format.same,
     compression: Annotated[
         _Compression,
-        typer.Option(metavar="NAME", help="Of TIFF files: none, lzw, deflate or zstd."),
+        typer.Option(metavar="NAME", help="None, deflate, for TIFF also lzw and zstd, for Zarr also zstd."),
     ] = _Compression.none,
     target_mean: Annotated[
         float | None,

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -68,7 +68,7 @@ def correct(
     *,
     dtype: npt.DTypeLike = np.float32,
     scale: Literal["auto"] | None = None,
-    format: Literal["same", "mrc", "tiff"] = "same",
+    format: Literal["same", "mrc", "tiff", "hdf5", "zarr"] = "same",
     compression: Literal["none", "lzw", "deflate", "zstd"] = "none",
     target_mean: float | None = None,
     target_sigma: float | None = None,
@@ -87,11 +87,11 @@ def correct(
 ) -> list[Path]:
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
-    MRC files become MRC files with their header, TIFF files TIFF files, others TIFF files, unless `format`
-    says otherwise. Each is written under its own name in `out_dir` (files found in a directory, under their
-    path in it), and appears there whole or not at all. Only selected
-    frames are written; a file with none of these is passed over. Neither threads nor the order in which they
-    come to it change a bit of a file.
+    MRC files become MRC files with their header, TIFF, HDF5 and Zarr files the same again, others TIFF files,
+    unless `format` says otherwise. Each is written under its own name in `out_dir` (files found in a
+    directory, under their path in it), and appears there whole or not at all. Only selected frames are
+    written; a file with none of these is passed over. Neither threads nor the order in which they come to it
+    change a bit of a file.
 
     Parameters
     ----------
@@ -106,13 +106,14 @@ def correct(
         even and saturate. MRC holds uint8 as uint16 (mode 6), since its mode 0 is signed.
     scale : {"auto"}, optional
         Of int16: the target mean becomes 0, and 40 target sigmas to either side fit. ``camnorm_scale`` and
-        ``camnorm_offset`` in the labels of an MRC file or the description of a TIFF file tell of it:
-        value = (pixel - offset) / scale.
-    format : {"same", "mrc", "tiff"}
+        ``camnorm_offset`` in the labels of an MRC file, the description of a TIFF file, or the attribute
+        ``label`` tell of it: value = (pixel - offset) / scale.
+    format : {"same", "mrc", "tiff", "hdf5", "zarr"}
         Format of the results. Rows are turned upside down between MRC and TIFF, whose programs count them
         from opposite edges; that is told by a warning.
     compression : {"none", "lzw", "deflate", "zstd"}
-        Of TIFF files: each frame is one strip, compressed as fast as can be.
+        Of the frames, each for itself and as fast as can be: all for TIFF, "deflate" for HDF5, "deflate" and
+        "zstd" for Zarr.
     target_mean, target_sigma : float, optional
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1).
     bad_policy : {"neutral", "interpolate", "nan"}
@@ -160,6 +161,8 @@ def correct(
         raise ValueError(f"corrected files hold {', '.join(map(str, _DTYPES))}, not {dtype}")
     if bad_policy == "nan" and dtype.kind != "f":
         raise ValueError(f"bad pixels cannot be NaN in {dtype} files")
+    if scale not in (None, "auto"):
+        raise ValueError(f"scale must be 'auto' or None, not {scale!r}")
     if scale is not None and dtype != np.int16:
         raise ValueError(f"pixels are scaled to int16 only, not to {dtype}")
     if virtual and (format != "same" or compression != "none" or sum_frames):
@@ -406,7 +409,9 @@ class _Corrector:
     ) -> None:
         """Write the sum of the corrected frames: by Eq. (2), their number times the corrected mean."""
         sums = np.zeros(source.shape)
-        self._share(self._parts(source, frames), partial(self._add_blocks, source, sums), threads)
+        # Whole frames are added to the same pixels, parts of rows each to their own.
+        adding = threading.Lock() if source.offsets is None else nullcontext()
+        self._share(self._parts(source, frames), partial(self._add_blocks, source, sums, adding), threads)
         mean = sums[np.newaxis]
         mean /= len(frames)
         self._correction.apply(mean, out=mean, threads=threads)
@@ -500,14 +505,14 @@ class _Corrector:
         self,
         source: FrameSource,
         sums: npt.NDArray[np.float64],
+        adding: AbstractContextManager[Any],
         blocks: Sequence[_Block],
         into: _Buffer,
         out: _Buffer,
     ) -> None:
         for block in blocks:
             frames = _read(source, block, into)
-            # Whole frames are added to the same pixels, parts of rows each to their own.
-            with self._changed if source.offsets is None else nullcontext():
+            with adding:
                 _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 
     def _row_bytes(self, source: FrameSource) -> int:

@@ -348,7 +348,7 @@ def test_correct_passes_on_what_is_to_be_written(run: Run, data: Data) -> None:
         )
     failed = run(*command, "none", "--compression", "zstd")
     assert failed.status == 1
-    assert "MRC files are not compressed by zstd" in failed.err
+    assert "compression of MRC files is none, not zstd" in failed.err
 
 
 def test_correct_replaces_files_only_if_told(run: Run, data: Data) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import mrcfile
 import numpy as np
 import pytest
@@ -225,7 +227,7 @@ def test_compressed_tiff_that_might_come_to_4_gigabytes_is_big(tmp_path: Path) -
 
 def test_mrc_files_are_not_compressed(tmp_path: Path, movie: Path, sensor: Sensor) -> None:
     for options in ({}, {"format": "mrc"}):
-        with pytest.raises(ValueError, match=r"^MRC files are not compressed by zstd: only TIFF files are$"):
+        with pytest.raises(ValueError, match=r"^compression of MRC files is none, not zstd$"):
             camnorm.correct(movie, sensor, tmp_path / "out", compression="zstd", **options)
     assert not (tmp_path / "out").exists()
 
@@ -341,6 +343,233 @@ def test_mrc_holds_no_colours(tmp_path: Path) -> None:
     ):
         create_writer(tmp_path / "o.mrc", source, np.float32, count=2, label=LABEL, wanted="mrc")
     assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+# --- HDF5 and Zarr
+
+STORES = [("hdf5", "none"), ("hdf5", "deflate"), ("zarr", "none"), ("zarr", "deflate"), ("zarr", "zstd")]
+
+
+def read_store(path: Path) -> np.ndarray:
+    """By the libraries of these formats alone."""
+    if path.suffix == ".h5":
+        with h5py.File(path) as h5:
+            group = h5[f"{h5.attrs['default']}/{h5[h5.attrs['default']].attrs['default']}"]
+            assert group.attrs["NX_class"] == "NXdata"
+            pixels: np.ndarray = group[group.attrs["signal"]][()]
+            return pixels
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed")
+    return np.asarray(zarr.open_group(str(path), mode="r")["0"][...])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("wanted", "compression"), STORES)
+@saturates
+def test_stores(
+    tmp_path: Path, sensor: Sensor, movie: Path, frames: np.ndarray, dtype: str, wanted: Any, compression: Any
+) -> None:
+    written = [
+        camnorm.correct(
+            movie,
+            sensor,
+            tmp_path / f"{threads}",
+            dtype=dtype,
+            format=wanted,
+            compression=compression,
+            threads=threads,
+        )[0]
+        for threads in (1, 3)
+    ]
+    expected = sensor.correction().apply(frames, dtype=dtype)
+    for path in written:
+        assert path.name == {"hdf5": "movie.h5", "zarr": "movie.zarr"}[wanted]
+        assert np.array_equal(read_store(path), expected)
+        with open_frames(path) as source:
+            assert source.dtype == dtype
+            assert np.array_equal(source.read(0, 12), expected)
+            assert source.metadata["pixel_size"] == pytest.approx(1.5)
+    contents = [everything(path) for path in written]
+    assert contents[0] == contents[1]
+    assert not [path for path in (tmp_path / "1").iterdir() if path != written[0]]
+
+
+def everything(path: Path) -> dict[str, bytes]:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return {str(file.relative_to(path.parent)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize(("wanted", "compression"), STORES)
+def test_long_movies_and_sums_in_stores(
+    tmp_path: Path, sensor: Sensor, wanted: Any, compression: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camnorm.movies, "_FRAMES", 2)
+    monkeypatch.setattr(camnorm.movies, "_BYTES", 2 * 3 * 66)
+    frames = frames_of(41, SHAPE, "u2", seed=4)
+    path = write_mrc(tmp_path / "a.mrc", frames)
+    options: dict[str, Any] = {"format": wanted, "compression": compression, "threads": 3}
+    (target,) = camnorm.correct(path, sensor, tmp_path / "out", **options)
+    corrected = sensor.correction().apply(frames)
+    assert np.array_equal(read_store(target), corrected)
+    (target,) = camnorm.correct(path, sensor, tmp_path / "sum", sum_frames=True, **options)
+    np.testing.assert_allclose(read_store(target)[0], corrected.sum(0, dtype="f8"), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("wanted", "compression"), STORES)
+def test_colours_in_stores(tmp_path: Path, wanted: Any, compression: Any) -> None:
+    frames = frames_of(6, (*SHAPE, 3), "u1")
+    path = write_npy(tmp_path / "a.npy", frames)
+    sensor = camnorm.measure(path, screen="off")
+    (target,) = camnorm.correct(path, sensor, tmp_path / "out", format=wanted, compression=compression)
+    expected = sensor.correction().apply(frames)
+    assert np.array_equal(read_store(target), expected)
+    with open_frames(target) as source:
+        assert np.array_equal(source.read(0, 6), expected)
+    with (
+        open_frames(write_npy(tmp_path / "b.npy", np.zeros((2, 8, 8, 2), "u1"))) as source,
+        pytest.raises(ValueError, match="cannot hold frames of 2 planes: choose TIFF"),
+    ):
+        create_writer(
+            tmp_path / "o",
+            source,
+            np.float32,
+            count=2,
+            label=LABEL,
+            wanted=wanted,
+            compression=compression,
+        )
+    assert not (tmp_path / "o").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npy", "b.npy", "out"}
+
+
+@pytest.mark.parametrize("wanted", ["hdf5", "zarr"])
+def test_scale_is_told_in_stores(tmp_path: Path, sensor: Sensor, movie: Path, wanted: Any) -> None:
+    (target,) = camnorm.correct(movie, sensor, tmp_path / "out", dtype="int16", scale="auto", format=wanted)
+    with open_frames(target) as source:
+        assert source.metadata["scale"] == pytest.approx(32767 / 40 / sensor.target_sigma, rel=1e-12)
+
+
+@pytest.mark.parametrize("wanted", ["hdf5", "zarr"])
+def test_stores_stay_what_they_are(tmp_path: Path, sensor: Sensor, movie: Path, wanted: Any) -> None:
+    (store,) = camnorm.correct(movie, sensor, tmp_path / "in", format=wanted)
+    again = camnorm.measure(store, screen="off")
+    (target,) = camnorm.correct(store, again, tmp_path / "out")
+    assert target.name == store.name
+    assert np.array_equal(read_store(target), again.correction().apply(read_store(store)))
+
+
+@pytest.mark.parametrize("compression", ["none", "deflate", "zstd"])
+def test_zarr_of_version_3_stays_it(
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, compression: Any
+) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
+    group = zarr.create_group(store=str(tmp_path / "a.zarr"), zarr_format=3)
+    group.create_array("0", shape=frames.shape, chunks=(1, *SHAPE), dtype="u2")[...] = frames
+    (target,) = camnorm.correct(tmp_path / "a.zarr", sensor, tmp_path / "out", compression=compression)
+    array = zarr.open_group(str(target), mode="r")["0"]
+    assert array.metadata.zarr_format == 3
+    expected = sensor.correction().apply(frames)
+    assert np.array_equal(array[...], expected)
+    with open_frames(target) as source:
+        assert np.array_equal(source.read(0, 12), expected)
+
+
+def test_stores_replace_only_stores(tmp_path: Path, sensor: Sensor, movie: Path, frames: np.ndarray) -> None:
+    target = tmp_path / "out" / "movie.zarr"
+    target.mkdir(parents=True)
+    (target / "precious").write_text("mine")
+    for _ in range(2):
+        with pytest.raises(camnorm.Error, match="is no Zarr store, and is not replaced by one"):
+            camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", overwrite=True)
+        assert (target / "precious").read_text() == "mine"
+    shutil.rmtree(target)
+    camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", target_mean=5)
+    with pytest.raises(camnorm.Error, match="is there already"):
+        camnorm.correct(movie, sensor, tmp_path / "out", format="zarr")
+    camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", overwrite=True)
+    assert np.array_equal(read_store(target), sensor.correction().apply(frames))
+    assert [path.name for path in target.parent.iterdir()] == ["movie.zarr"]
+
+
+@pytest.mark.parametrize(("wanted", "compression"), STORES)
+def test_store_that_fails_leaves_nothing(
+    tmp_path: Path, sensor: Sensor, wanted: Any, compression: Any
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", frames_of(40, SHAPE, "u2"), compression="zstd")
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages[7].dataoffsets[0]
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 4)
+    with pytest.raises(camnorm.FormatError, match=r"a\.tif, frame 7: cannot be read"):
+        camnorm.correct(
+            path, sensor, tmp_path / "out", format=wanted, compression=compression, strict=True, threads=3
+        )
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("wanted", "compression"), [*STORES, ("tiff", "zstd")])
+def test_no_space_left(tmp_path: Path, wanted: str, compression: str) -> None:
+    """Files may have 0.3 MB; each frame takes 0.4."""
+    write_npy(tmp_path / "in.npy", noise("uint16", (4, 250, 400)))
+    script = f"""
+import resource, sys
+import numpy as np
+from camnorm.io import create_writer, open_frames
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    with open_frames("in.npy") as source:
+        noise = np.random.default_rng(0).normal(size=source.shape).astype("f4")
+        with create_writer(
+            "out", source, np.float32, count=4, label="x", wanted="{wanted}", compression="{compression}"
+        ) as writer:
+            for index in range(4):
+                writer.write(noise[np.newaxis])
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [str(errno.EFBIG), "out"]
+    assert done.stderr == ""
+    assert os.listdir(tmp_path) == ["in.npy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "bmp"}, "format must be same, mrc, tiff, hdf5, zarr, not 'bmp'"),
+        ({"compression": "bzip2"}, "compression of MRC files is none, not bzip2"),
+        ({"scale": 2, "dtype": "int16"}, "scale must be 'auto' or None, not 2"),
+    ],
+)
+def test_options_that_are_none(
+    tmp_path: Path, sensor: Sensor, movie: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        camnorm.correct(movie, sensor, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_to_stores_are_replaced(
+    tmp_path: Path, sensor: Sensor, movie: Path, frames: np.ndarray
+) -> None:
+    (store,) = camnorm.correct(movie, sensor, tmp_path / "other", format="zarr", target_mean=5)
+    before = everything(store)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "movie.zarr").symlink_to(store)
+    (target,) = camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", overwrite=True)
+    assert not target.is_symlink()
+    assert np.array_equal(read_store(target), sensor.correction().apply(frames))
+    assert everything(store) == before
+    assert [path.name for path in target.parent.iterdir()] == ["movie.zarr"]
+
+
+def test_compressions_of_stores(tmp_path: Path, sensor: Sensor, movie: Path) -> None:
+    with pytest.raises(ValueError, match=r"^compression of HDF5 files is none or deflate, not zstd$"):
+        camnorm.correct(movie, sensor, tmp_path / "out", format="hdf5", compression="zstd")
+    with pytest.raises(ValueError, match=r"^compression of Zarr files is none or deflate or zstd, not lzw$"):
+        camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", compression="lzw")
 
 
 # --- pixel types
@@ -753,14 +982,15 @@ def test_manifests_remember_how_the_files_are_read(tmp_path: Path, frames: np.nd
         assert np.array_equal(source.read(0, 12), sensor.correction().apply(frames))
 
 
-def test_gain_keeps_the_header_of_mrc(tmp_path: Path, movie: Path, frames: np.ndarray) -> None:
+def test_gain_keeps_the_header_of_mrc(tmp_path: Path, movie: Path) -> None:
     gain = np.linspace(0.5, 1.5, 143, dtype="f4").reshape(SHAPE)
     options = camnorm.io.ReadOptions(gain=write_mrc(tmp_path / "gain.mrc", gain[np.newaxis]))
     sensor = camnorm.measure(movie, screen="off", options=options)
     (target,) = camnorm.correct(movie, sensor, tmp_path / "out")
-    expected = sensor.correction().apply(frames * gain)  # rounded once more than what is read
+    with open_frames(movie, options) as source:
+        expected = sensor.correction().apply(source.read(0, 12))
     with mrcfile.open(target) as mrc:
-        np.testing.assert_allclose(mrc.data, expected, rtol=1e-5)
+        assert np.array_equal(mrc.data, expected)
         assert float(mrc.voxel_size.x) == pytest.approx(1.5)
     (manifest,) = camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
     same_in_both(target, manifest)

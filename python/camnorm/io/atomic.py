@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,8 +43,7 @@ class AtomicFile:
         self.temporary = self.path.with_name(f".{self.path.name}.{os.urandom(4).hex()}.tmp")
         with self.writing():
             self._check_free()
-            # Unlike a file of tempfile, readable by whom the umask lets.
-            os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            self._create()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -66,12 +66,50 @@ class AtomicFile:
         """Remove the file, if it was not moved."""
         self.temporary.unlink(missing_ok=True)
 
+    def _create(self) -> None:
+        # Unlike a file of tempfile, readable by whom the umask lets.
+        os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
     def _check_free(self) -> None:
         path = self.path
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if path.exists() and not path.is_file():
             raise Error(f"{path}: is no regular file, and is not replaced by one")
+        if not self._overwrite and os.path.lexists(path):
+            raise Error(f"{path}: exists already; --overwrite replaces it")
+
+
+class AtomicStore(AtomicFile):
+    """A Zarr store, which is a directory, likewise; it may only replace another store."""
+
+    def commit(self) -> None:
+        """Move the store, which must be on disk, to its place."""
+        with self.writing():
+            self._check_free()
+            if not self.path.exists():
+                os.replace(self.temporary, self.path)
+                return
+            # No system call exchanges them: after a failure in between, what was there has this name.
+            old = self.temporary.with_suffix(".old")
+            os.replace(self.path, old)
+            os.replace(self.temporary, self.path)
+            if old.is_symlink():
+                old.unlink()
+            else:
+                shutil.rmtree(old)
+
+    def discard(self) -> None:
+        """Remove the store, if it was not moved."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def _create(self) -> None:
+        self.temporary.mkdir()
+
+    def _check_free(self) -> None:
+        path = self.path
+        if path.exists() and not any((path / name).is_file() for name in (".zgroup", ".zarray", "zarr.json")):
+            raise Error(f"{path}: is no Zarr store, and is not replaced by one")
         if not self._overwrite and os.path.lexists(path):
             raise Error(f"{path}: exists already; --overwrite replaces it")
 

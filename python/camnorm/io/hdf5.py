@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -16,9 +18,11 @@ import imagecodecs
 import numpy as np
 
 from ..errors import Error, FormatError
+from .atomic import AtomicFile
 from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
 from .options import ReadOptions
-from .source import FrameSource, MappedFile, decoding
+from .source import FrameSource, MappedFile, decoding, scaling_in
+from .writers import EncodedWriter, FileWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +61,7 @@ class Hdf5Source(FrameSource):
                 if len(dataset.shape) - axes not in (0, 1):
                     reason = f"{dataset.name} of shape {dataset.shape} is neither a frame nor a stack"
                     raise FormatError(file.path, reason)
+                told = _told(dataset)
                 self._stored: np.dtype[Any] = dataset.dtype
                 shape: tuple[int, ...] = dataset.shape[-axes:]
                 self._leading = len(dataset.shape) - axes
@@ -90,7 +95,7 @@ class Hdf5Source(FrameSource):
                 dtype=self._stored,
                 count=count,
                 available=available,
-                metadata={"dataset": dataset.name},
+                metadata={"dataset": dataset.name} | told,
             )
         except BaseException:
             self._close()
@@ -196,6 +201,132 @@ class Hdf5Source(FrameSource):
             if not chunk.filter_mask >> number & 1:
                 data = decoder(data)
         return np.frombuffer(data, self._stored).reshape(self._chunks)
+
+
+class Hdf5Writer(FileWriter):
+    """An HDF5 file of one dataset, ``/entry/data/data``, to which NeXus' attributes lead.
+
+    It is contiguous: once HDF5 has made room for it, pixels are written to the file without it.
+    """
+
+    def __init__(
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
+    ) -> None:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        with _system_errors(), h5py.File(target.temporary, "w") as h5:
+            self._begin: int = _create(h5, source, dtype, count, label, properties).get_offset()
+        super().__init__(target, source.shape, dtype, count, flipped)
+
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
+        stored = self.dtype.newbyteorder("<")
+        row_bytes = math.prod(self.shape[1:]) * stored.itemsize
+        for index, frame in enumerate(frames.astype(stored, copy=False), start):
+            self._write_at(self._begin + (index * self.shape[0] + row) * row_bytes, frame)
+
+    def _write_last(self) -> None:
+        """Nothing is missing."""
+
+
+class CompressedHdf5Writer(EncodedWriter):
+    """The same file with a chunk for each frame, shuffled and deflated."""
+
+    def __init__(
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
+    ) -> None:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((1, *source.shape))
+        properties.set_shuffle()
+        properties.set_deflate(1)
+        self._h5 = h5py.File(target.temporary, "w")
+        try:
+            self._dataset = _create(self._h5, source, dtype, count, label, properties)
+            super().__init__(target, source.shape, dtype, count, flipped)
+        except BaseException:
+            self._h5.close()
+            raise
+
+    def _encode(self, frame: NDArray[Any]) -> bytes:
+        values = frame.astype(self.dtype.newbyteorder("<"), copy=False)
+        shuffled = values.reshape(-1, 1).view(np.uint8).T.copy()
+        return bytes(imagecodecs.deflate_encode(shuffled, level=1))
+
+    def _append(self, encoded: bytes) -> None:
+        with _system_errors():
+            self._dataset.write_direct_chunk((self._appended, *[0] * len(self.shape)), encoded)
+
+    def _write_last(self) -> None:
+        with _system_errors():
+            self._h5.close()
+
+    def _close(self) -> None:
+        with suppress(Exception):
+            self._h5.close()
+        super()._close()
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Have what the system says be an OSError again, which HDF5 only writes in its message."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _create(
+    h5: h5py.File, source: FrameSource, dtype: np.dtype[Any], count: int, label: str, properties: Any
+) -> Any:
+    """Make the dataset, and what tells of it."""
+    if len(source.shape) == 3 and source.shape[2] not in (3, 4):
+        raise ValueError(f"an HDF5 file cannot hold frames of {source.shape[2]} planes: choose TIFF")
+    for place, kind, below in (("/", "NXroot", "entry"), ("entry", "NXentry", "data")):
+        h5.require_group(place).attrs.update({"NX_class": kind, "default": below})
+    group = h5.create_group("entry/data")
+    group.attrs.update({"NX_class": "NXdata", "signal": "data"})
+    dataset = h5py.h5d.create(
+        group.id,
+        b"data",
+        h5py.h5t.py_create(dtype.newbyteorder("<")),
+        h5py.h5s.create_simple((count, *source.shape)),
+        properties,
+    )
+    attributes = h5py.Dataset(dataset).attrs
+    attributes["label"] = label
+    attributes["source"] = os.fspath(source.path)
+    if "pixel_size" in source.metadata:
+        attributes["pixel_size"] = float(source.metadata["pixel_size"])
+        attributes["pixel_size_units"] = "angstrom"
+    return dataset
+
+
+def _told(dataset: h5py.Dataset) -> dict[str, float]:
+    """Pixel size and scale, if they are told as the writers do."""
+    told = scaling_in(_text(dataset, "label"))
+    size = dataset.attrs.get("pixel_size")
+    if (
+        _text(dataset, "pixel_size_units") == "angstrom"
+        and isinstance(size, np.float64)
+        and 0 < size < np.inf
+    ):
+        told["pixel_size"] = float(size)
+    return told
 
 
 def is_result(path: Path) -> bool:

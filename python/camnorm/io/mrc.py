@@ -16,7 +16,7 @@ from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, scaling_in
-from .writers import FrameWriter
+from .writers import FileWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,7 @@ class MrcSource(FrameSource):
             )
 
 
-class MrcWriter(FrameWriter):
+class MrcWriter(FileWriter):
     """An MRC file, with the header of another if it is made from one; little-endian, whatever that is.
 
     The extended header is copied as it is, byte by byte.
@@ -183,7 +183,7 @@ class MrcWriter(FrameWriter):
         for index, frame in enumerate(frames.astype(self._stored, copy=False), start):
             self._write_at(self._offset + (index * self.shape[0] + row) * row_bytes, frame)
 
-    def _complete(self) -> None:
+    def _write_last(self) -> None:
         self._header["dmin"], self._header["dmax"], self._header["dmean"], self._header["rms"] = (
             self._statistics.summary()
         )

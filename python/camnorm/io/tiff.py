@@ -23,7 +23,7 @@ from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding, scaling_in
-from .writers import EncodedWriter, FrameWriter
+from .writers import EncodedWriter, FileWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -220,7 +220,7 @@ class TiffSource(FrameSource):
         return page
 
 
-class TiffWriter(FrameWriter):
+class TiffWriter(FileWriter):
     """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
 
     def __init__(
@@ -254,7 +254,7 @@ class TiffWriter(FrameWriter):
             # What is held back would overwrite pixels.
             self._file.flush()
 
-    def _complete(self) -> None:
+    def _write_last(self) -> None:
         self._tiff.close()
 
 
@@ -292,7 +292,7 @@ class CompressedTiffWriter(EncodedWriter):
         dtype = self.dtype.newbyteorder("<")
         self._tiff.write(iter([encoded]), shape=self.shape, dtype=dtype, **self._tags)
 
-    def _complete(self) -> None:
+    def _write_last(self) -> None:
         self._tiff.close()
 
 

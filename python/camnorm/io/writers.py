@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import Error
-from .atomic import AtomicFile
+from .atomic import AtomicFile, AtomicStore
 from .source import FrameSource
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _COMPRESSED = {".gz", ".bz2", ".zst"}
-_SUFFIXES = {"MRC": ".mrc", "TIFF": ".tif"}
-FORMATS = tuple(_SUFFIXES)
-COMPRESSIONS = ("none", "lzw", "deflate", "zstd")
-_COMPRESSED = {".gz", ".bz2", ".zst"}
+_SUFFIXES = {"MRC": ".mrc", "TIFF": ".tif", "HDF5": ".h5", "Zarr": ".zarr"}
+_COMPRESSIONS = {
+    "MRC": ("none",),
+    "TIFF": ("none", "lzw", "deflate", "zstd"),
+    "HDF5": ("none", "deflate"),
+    "Zarr": ("none", "deflate", "zstd"),
+}
 
 
 class FrameWriter(ABC):
@@ -47,7 +50,7 @@ class FrameWriter(ABC):
         Whether only whole frames can be written, not some rows of them.
     """
 
-    whole_frames: ClassVar[bool] = False
+    whole_frames: bool = False
 
     def __init__(
         self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
@@ -58,7 +61,6 @@ class FrameWriter(ABC):
         self.written = 0
         self._flipped = flipped
         self._target = target
-        self._file = open(target.temporary, "wb")  # noqa: SIM115 - closed by finish() or discard()
         self._lock = threading.Lock()
 
     @property
@@ -116,9 +118,6 @@ class FrameWriter(ABC):
             raise Error(f"{self._target.path}: {self.written} frames were written of {self.count}")
         with self._target.writing():
             self._complete()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
 
     def commit(self) -> None:
         """Put the finished file in its place; `sync_directory` makes that last."""
@@ -127,7 +126,7 @@ class FrameWriter(ABC):
     def discard(self) -> None:
         """Remove the file, unless it is in its place."""
         with suppress(Exception):  # after an error, which is the one to be told
-            self._file.close()
+            self._close()
         self._target.discard()
 
     @abstractmethod
@@ -136,14 +135,11 @@ class FrameWriter(ABC):
 
     @abstractmethod
     def _complete(self) -> None:
-        """Write what comes last."""
+        """Write what comes last, see all onto the disk, and close it."""
 
-    def _write_at(self, offset: int, pixels: NDArray[Any]) -> None:
-        data = pixels.reshape(-1).view(np.uint8).data
-        while data:
-            count = os.pwrite(self._file.fileno(), data, offset)
-            data = data[count:]
-            offset += count
+    @abstractmethod
+    def _close(self) -> None:
+        """Close what is open."""
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +158,42 @@ class FrameWriter(ABC):
             self.discard()
 
 
-class EncodedWriter(FrameWriter):
+class FileWriter(FrameWriter):
+    """A writer of one file, of which rows are written at their places."""
+
+    def __init__(
+        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
+    ) -> None:
+        super().__init__(target, shape, dtype, count, flipped)
+        self._file = open(target.temporary, "r+b")  # noqa: SIM115 - closed by finish() or discard()
+
+    def _complete(self) -> None:
+        self._write_last()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _close(self) -> None:
+        self._file.close()
+
+    @abstractmethod
+    def _write_last(self) -> None:
+        """Write what comes last."""
+
+    def _write_at(self, offset: int, pixels: NDArray[Any]) -> None:
+        write_at(self._file.fileno(), offset, pixels)
+
+
+def write_at(file: int, offset: int, pixels: NDArray[Any]) -> None:
+    """Write C-contiguous pixels at a place of an open file."""
+    data = pixels.reshape(-1).view(np.uint8).data
+    while data:
+        count = os.pwrite(file, data, offset)
+        data = data[count:]
+        offset += count
+
+
+class EncodedWriter(FileWriter):
     """A file of frames that are compressed in the threads that write them, and put in it one after another.
 
     Where a frame goes is known only when all before it are compressed: until then it waits in memory.
@@ -204,10 +235,12 @@ class EncodedWriter(FrameWriter):
 
 def output_format(source_format: str, wanted: str = "same") -> str:
     """Name of the format that is written for an input: what is wanted, or its own, or else TIFF."""
-    names = {name.lower(): name for name in FORMATS}
-    if wanted != "same":
-        return names[wanted]
-    return source_format if source_format in FORMATS else "TIFF"
+    if wanted == "same":
+        return source_format if source_format in _SUFFIXES else "TIFF"
+    names = {name.lower(): name for name in _SUFFIXES}
+    if wanted not in names:
+        raise ValueError(f"format must be same, {', '.join(names)}, not {wanted!r}")
+    return names[wanted]
 
 
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
@@ -236,7 +269,8 @@ def create_writer(
     """Write frames that were made from those of a source.
 
     An MRC file made from another keeps its header: pixel size, origin, extended header and labels. A TIFF
-    file has a page of one strip for each frame, and keeps the resolution of another. Otherwise the pixel
+    file has a page of one strip for each frame, and keeps the resolution of another. An HDF5 file has a
+    dataset in groups of NeXus, a Zarr store an array as OME-Zarr has it, of a chunk for each frame. The pixel
     size is carried over. Rows are turned upside down between MRC and TIFF. Directories are made as needed.
 
     Parameters
@@ -253,10 +287,10 @@ def create_writer(
     label : str
         Lines on what was done, added to the labels of an MRC file (80 characters of each; the last of ten
         labels give way to them) or the description of a TIFF file.
-    wanted : {"same", "mrc", "tiff"}
+    wanted : {"same", "mrc", "tiff", "hdf5", "zarr"}
         Format; by default that of the source, or TIFF if that cannot be written.
     compression : {"none", "lzw", "deflate", "zstd"}
-        Of the frames of a TIFF file.
+        Of the frames: all of a TIFF file, "deflate" of an HDF5 file, "deflate" or "zstd" of a Zarr store.
     overwrite : bool
         Whether an existing file is replaced.
 
@@ -281,7 +315,7 @@ def create_writer(
     if path.exists() and path.samefile(source.path):
         raise Error(f"{path}: is the input itself; results must go elsewhere")
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = AtomicFile(path, overwrite)
+    target = (AtomicStore if written == "Zarr" else AtomicFile)(path, overwrite)
     try:
         with target.writing():
             return _make_writer(target, source, dtype, count, label, written, compression)
@@ -292,8 +326,9 @@ def create_writer(
 
 def check_compression(written: str, compression: str) -> None:
     """Raise ValueError unless files of a format can be compressed that way."""
-    if written == "MRC" and compression != "none":
-        raise ValueError(f"MRC files are not compressed by {compression}: only TIFF files are")
+    known = _COMPRESSIONS[written]
+    if compression not in known:
+        raise ValueError(f"compression of {written} files is {' or '.join(known)}, not {compression}")
 
 
 def is_flipped(source_format: str, written: str) -> bool:
@@ -315,10 +350,17 @@ def _make_writer(
         from .mrc import MrcWriter
 
         return MrcWriter(target, source, dtype, count, flipped, label)
+    if written == "HDF5":
+        from .hdf5 import CompressedHdf5Writer, Hdf5Writer
+
+        hdf5_writer = Hdf5Writer if compression == "none" else CompressedHdf5Writer
+        return hdf5_writer(target, source, dtype, count, flipped, label)
+    if written == "Zarr":
+        from .zarrwriter import ZarrWriter
+
+        return ZarrWriter(target, source, dtype, count, flipped, label, compression)
+    from .tiff import CompressedTiffWriter, TiffWriter
+
     if compression == "none":
-        from .tiff import TiffWriter
-
         return TiffWriter(target, source, dtype, count, flipped, label)
-    from .tiff import CompressedTiffWriter
-
     return CompressedTiffWriter(target, source, dtype, count, flipped, label, compression)

@@ -17,7 +17,7 @@ import zarr
 from ..errors import FormatError
 from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
 from .options import ReadOptions
-from .source import FrameSource, MappedFile, decoding
+from .source import FrameSource, MappedFile, decoding, scaling_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class ZarrSource(FrameSource):
             self._leading = shape[:-axes]
             self._chunks = _ChunkFiles(place)
             metadata: dict[str, Any] = {"dataset": place.relative_to(file.path).as_posix()}
-            metadata |= _pixel_size(image, names)
+            metadata |= _pixel_size(image, names) | scaling_in(str(array.attrs.get("label", "")))
         count = math.prod(self._leading)
         super().__init__(
             file, shape=shape[-axes:], dtype=array.dtype, count=count, available=count, metadata=metadata
