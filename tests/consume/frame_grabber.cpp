@@ -180,6 +180,9 @@ int run(const Options& options) {
     const int threads = camnorm::resolve_threads(options.threads);
     const double bandwidth = read_bandwidth(ring.memory(), threads);
 
+    // Whatever takes memory is there before the first frame comes.
+    camnorm::PixelMoments moments(shape, camnorm::Kind::integer);
+    std::vector<double> seen(scenes);
     std::size_t delivered = 0;
     std::size_t dropped = 0;
     std::thread detector([&] {
@@ -203,8 +206,6 @@ int run(const Options& options) {
         ring.close();
     });
 
-    camnorm::PixelMoments moments(shape, camnorm::Kind::integer);
-    std::vector<double> seen(scenes);
     const auto begin = Clock::now();
     for (;;) {
         const auto [first, count] = ring.wait();
