@@ -23,4 +23,7 @@ class ZstdMrcSource(PackedMrcSource):
         """Start to decompress."""
         if sys.version_info >= (3, 14):
             return ZstdFile(path)
-        return zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True)
+        decompressor = zstandard.ZstdDecompressor()
+        stream: Stream
+        stream = decompressor.stream_reader(path.open("rb"), read_across_frames=True)
+        return stream
