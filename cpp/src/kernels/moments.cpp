@@ -8,13 +8,17 @@ namespace {
 
 constexpr std::size_t cache_line = 64;
 
+// The second-level cache: the first, of 32 KiB and 8 ways in many processors, would lose the sums to frames
+// that lie a power of two apart.
+constexpr int fetch_to = 2;
+
 inline void prefetch(const Group& group, std::size_t offset) {
-    for (const std::byte* next : group.next) __builtin_prefetch(next + offset, 0, 3);
+    for (const std::byte* next : group.next) __builtin_prefetch(next + offset, 0, fetch_to);
 }
 
 /// One line of memory for every two that are done with.
 inline void prefetch_half(const std::byte* next, std::size_t done) {
-    if (done % (2 * cache_line) == 0) __builtin_prefetch(next + done / 2, 0, 3);
+    if (done % (2 * cache_line) == 0) __builtin_prefetch(next + done / 2, 0, fetch_to);
 }
 
 /// Calls step(pixels of each frame, first pixel) for each vector of `Pixels` pixels; the last one may
@@ -606,7 +610,7 @@ inline void add_up(const std::byte* const* frames, const std::byte* const* next,
             for (std::size_t f = 0; f < Frames; ++f) {
                 if (f * parts / Frames != part) continue;
                 for (std::size_t k = 0; k < granule * sizeof(T); k += cache_line)
-                    __builtin_prefetch(next[f] + first * sizeof(T) + k, 0, 3);
+                    __builtin_prefetch(next[f] + first * sizeof(T) + k, 0, fetch_to);
             }
             const std::size_t i = first + part * lanes;
             Doubles sum_high[together], sum_low[together], squares_high[together], squares_low[together];
