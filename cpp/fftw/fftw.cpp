@@ -141,6 +141,50 @@ private:
     Plan columns_{nullptr};
 };
 
+/// Transform of real values, of which the first n/2 + 1 frequencies are returned.
+std::vector<std::complex<double>> transform(const std::vector<float>& values) {
+    const auto pixels = allocate<float>(values.size());
+    const std::size_t half = values.size() / 2 + 1;
+    const auto spectrum = allocate<fftwf_complex>(half);
+    Plan plan{nullptr};
+    {
+        const std::lock_guard<std::mutex> lock(planner());
+        plan.reset(fftwf_plan_dft_r2c_1d(static_cast<int>(values.size()), pixels.get(), spectrum.get(),
+                                         FFTW_ESTIMATE));
+    }
+    if (!plan) throw std::bad_alloc();
+    std::copy(values.begin(), values.end(), pixels.get());
+    fftwf_execute(plan.get());
+    std::vector<std::complex<double>> result(half);
+    for (std::size_t k = 0; k < half; ++k) result[k] = {spectrum[k][0], spectrum[k][1]};
+    return result;
+}
+
+/// Transform of the steps from the first row of a frame to its last, or likewise of its columns.
+std::vector<std::complex<double>> transformed_jump(FramesView frame, bool rows) {
+    std::size_t& side = rows ? frame.shape.height : frame.shape.width;
+    frame.strides[rows ? 1 : 2] *= static_cast<std::ptrdiff_t>(side - 1);
+    side = 2;
+    Taper taper(frame);  // a frame of its own, whose mean does not matter
+    for (std::size_t band = 0; band < taper.bands(); ++band) taper.sum(band);
+    taper.take_mean();
+    std::vector<float> pixels(frame.shape.pixels());
+    taper.write(0, frame.shape.height, pixels.data());
+    const std::size_t n = pixels.size() / 2;
+    std::vector<float> jump(n);
+    for (std::size_t i = 0; i < n; ++i)
+        jump[i] = rows ? pixels[n + i] - pixels[i] : pixels[2 * i + 1] - pixels[2 * i];
+    return transform(jump);
+}
+
+/// How a frame without a window jumps at its edges.
+Jumps jumps_of(const FramesView& frame) {
+    Jumps jumps{transformed_jump(frame, true), transformed_jump(frame, false)};
+    for (std::size_t k = jumps.columns.size(); k < frame.shape.height; ++k)
+        jumps.columns.push_back(std::conj(jumps.columns[frame.shape.height - k]));
+    return jumps;
+}
+
 /// Calls work(worker, piece) for every piece; each worker, one thread, takes the next one that is left.
 template <class Work>
 void share(std::size_t pieces, std::size_t workers, const Work& work) {
@@ -183,8 +227,10 @@ Frc frc(const FramesView& a, const FramesView& b, const FrcOptions& options, int
     const auto n_threads = static_cast<std::size_t>(resolve_threads(threads));
     const std::vector<double> rows = tukey(height, options.taper);
     const std::vector<double> columns = tukey(width, options.taper);
-    Taper taper_a(central(a, height, width), rows.data(), columns.data());
-    Taper taper_b(central(b, height, width), rows.data(), columns.data());
+    const FramesView central_a = central(a, height, width);
+    const FramesView central_b = central(b, height, width);
+    Taper taper_a(central_a, rows.data(), columns.data());
+    Taper taper_b(central_b, rows.data(), columns.data());
     for (Taper* taper : {&taper_a, &taper_b}) {
         parallel_for(taper->bands(), static_cast<int>(n_threads),
                      [&](std::size_t band) { taper->sum(band); });
@@ -193,7 +239,9 @@ Frc frc(const FramesView& a, const FramesView& b, const FrcOptions& options, int
 
     // Of the transposed plane, as the spectra come by columns.
     const RingIndex index(width, height, options.binning, options.corners);
-    RingAccumulator sums(index);
+    RingAccumulator sums = options.taper > 0.0
+                               ? RingAccumulator(index)
+                               : RingAccumulator(index, jumps_of(central_a), jumps_of(central_b));
     const Transforms transforms(height, width);
     const auto spectrum_a = allocate<fftwf_complex>(transforms.spectrum_size());
     const auto spectrum_b = allocate<fftwf_complex>(transforms.spectrum_size());

@@ -64,6 +64,9 @@ void add(RingSums& sum, const RingSums& term) {
     sum.power_a += term.power_a;
     sum.power_b += term.power_b;
     sum.power_product += term.power_product;
+    sum.smooth_cross += term.smooth_cross;
+    sum.smooth_power_a += term.smooth_power_a;
+    sum.smooth_power_b += term.smooth_power_b;
 }
 
 void add(double& sum, double term) { sum += term; }
@@ -87,55 +90,211 @@ std::vector<Sum> sum_rows(const RingIndex& index, int threads, const Work& work)
     return total(sums, rings);
 }
 
-RingCorrelation correlation_of(const std::vector<RingSums>& sums) {
+RingCorrelation correlation_of(const std::vector<RingSums>& sums, const RingIndex& index,
+                               bool edges_removed) {
     RingCorrelation result;
-    result.correlation.reserve(sums.size());
-    result.z.reserve(sums.size());
-    for (const RingSums& sum : sums) {
+    for (std::size_t ring = 0; ring < sums.size(); ++ring) {
+        const RingSums& sum = sums[ring];
         if (!std::isfinite(sum.cross) || !std::isfinite(sum.power_product))
             throw InvalidArgument("the spectra have NaN, infinite or far too large values");
         const double power = std::sqrt(sum.power_a) * std::sqrt(sum.power_b);
-        const bool defined = !result.z.empty() && power > 0.0 && sum.power_product > 0.0;
-        result.correlation.push_back(defined ? sum.cross / power : not_a_number);
-        result.z.push_back(defined ? sum.cross / std::sqrt(sum.power_product) : not_a_number);
+        const double cross = edges_removed ? sum.smooth_cross : sum.cross;
+        const double power_a = edges_removed ? sum.smooth_power_a : sum.power_a;
+        const double power_b = edges_removed ? sum.smooth_power_b : sum.power_b;
+        const auto n = static_cast<double>(index.counts()[ring]);
+        const double mean_product = sum.power_product / n;
+        const bool defined = ring > 0 && power > 0.0 && mean_product > 0.0;
+        const auto put = [&](std::vector<double>& values, double value) {
+            values.push_back(defined ? value : not_a_number);
+        };
+        put(result.correlation, sum.cross / power);
+        put(result.z, cross / std::sqrt(sum.power_product));
+        put(result.evenness, (power_a / n) * (power_b / n) / mean_product);
     }
     return result;
 }
 
 auto add_spectra(const float*) { return ring_kernels().add_complex64; }
 auto add_spectra(const double*) { return ring_kernels().add_complex128; }
+auto add_smooth_spectra(const float*) { return ring_kernels().add_smooth_complex64; }
+auto add_smooth_spectra(const double*) { return ring_kernels().add_smooth_complex128; }
+auto remove_edges(const float*) { return ring_kernels().remove_edges_complex64; }
+auto remove_edges(const double*) { return ring_kernels().remove_edges_complex128; }
+
+using Complex = std::complex<double>;
+
+constexpr double pi = 3.14159265358979323846;
+
+/// Complex numbers as the kernels take them.
+struct Parts {
+    explicit Parts(const std::vector<Complex>& values) {
+        for (const Complex& value : values) {
+            real.push_back(value.real());
+            imaginary.push_back(value.imag());
+        }
+    }
+
+    ComplexParts from(std::size_t first) const { return {real.data() + first, imaginary.data() + first}; }
+    Complex at(std::size_t i) const { return {real[i], imaginary[i]}; }
+
+    std::vector<double> real;
+    std::vector<double> imaginary;
+};
+
+/// 1 - exp(2 pi i k / n) for the first `count` frequencies of an axis of n pixels.
+std::vector<Complex> steps(std::size_t n, std::size_t count) {
+    std::vector<Complex> result;
+    for (std::size_t k = 0; k < count; ++k) {
+        const double angle = pi * static_cast<double>(k) / static_cast<double>(n);
+        const double sine = std::sin(angle);
+        result.push_back(Complex(0.0, -2.0 * sine) * Complex(std::cos(angle), sine));
+    }
+    return result;
+}
+
+}  // namespace
+
+namespace detail {
+
+/// Takes from stretches of two spectra what the jumps at the edges of their images put into them.
+class Edges {
+public:
+    Edges(std::size_t height, std::size_t width, const Jumps& a, const Jumps& b)
+        : rows_(height, height), columns_(width, width / 2 + 1) {
+        for (const Jumps* jumps : {&a, &b})
+            if (jumps->rows.size() != width / 2 + 1 || jumps->columns.size() != height)
+                throw InvalidArgument("jumps at the edges are not those of a plane of " +
+                                      std::to_string(height) + " x " + std::to_string(width));
+        for (const Jumps* jumps : {&a, &b}) {
+            row_jumps_.emplace_back(jumps->rows);
+            column_jumps_.emplace_back(jumps->columns);
+        }
+        // The zero frequency, to which jumps add nothing: 0 / tiny instead of 0 / 0.
+        rows_.divisors[0] = std::numeric_limits<double>::min();
+    }
+
+    /// Of spectrum 0 or 1, frequencies (ky, kx) and on along ky.
+    EdgeStretch down(std::size_t which, std::size_t ky, std::size_t kx) const {
+        return stretch(column_jumps_[which], row_jumps_[which].at(kx), rows_, columns_, ky, kx);
+    }
+
+    /// The same along kx.
+    EdgeStretch right(std::size_t which, std::size_t ky, std::size_t kx) const {
+        return stretch(row_jumps_[which], column_jumps_[which].at(ky), columns_, rows_, kx, ky);
+    }
+
+private:
+    struct Axis {
+        Axis(std::size_t n, std::size_t count) : steps(camnorm::steps(n, count)) {
+            for (std::size_t k = 0; k < count; ++k) {
+                const double sine = std::sin(pi * static_cast<double>(k) / static_cast<double>(n));
+                divisors.push_back(-4.0 * sine * sine);
+            }
+        }
+
+        Parts steps;
+        std::vector<double> divisors;  ///< 2 cos(2 pi k / n) - 2
+    };
+
+    static EdgeStretch stretch(const Parts& along, Complex across, const Axis& axis, const Axis& other,
+                               std::size_t first, std::size_t place) {
+        const Complex factor = other.steps.at(place);
+        return {along.from(first),      {factor.real(), factor.imag()}, {across.real(), across.imag()},
+                axis.steps.from(first), axis.divisors.data() + first,   other.divisors[place]};
+    }
+
+    Axis rows_;
+    Axis columns_;
+    std::vector<Parts> row_jumps_;
+    std::vector<Parts> column_jumps_;
+};
+
+}  // namespace detail
+
+namespace {
+
+/// Adds n frequencies of two spectra along one axis to the sums. edges_at(which, i) gives the EdgeStretch
+/// from the i-th of them on.
+template <class T, class EdgesAt>
+void add_smooth(const std::uint16_t* rings, std::ptrdiff_t step, const T* a, const T* b, std::size_t n,
+                double weight, RingSums* sums, const EdgesAt& edges_at) {
+    SmoothStretch smooth[2];
+    const auto remove = remove_edges(a);
+    const auto add = add_smooth_spectra(a);
+    for (std::size_t i = 0; i < n; i += smooth_stretch) {
+        const std::size_t count = std::min(smooth_stretch, n - i);
+        remove(a + 2 * i, edges_at(0, i), count, smooth[0]);
+        remove(b + 2 * i, edges_at(1, i), count, smooth[1]);
+        add(rings + step * static_cast<std::ptrdiff_t>(i), step, a + 2 * i, b + 2 * i, smooth[0], smooth[1],
+            count, weight, sums);
+    }
+}
+
+/// The jumps of an image, from its half spectrum.
+template <class T>
+Jumps jumps_of(const std::complex<T>* spectrum, std::size_t height, std::size_t width, int threads) {
+    const std::size_t half = width / 2 + 1;
+    const std::vector<Complex> row_steps = steps(height, height);
+    const std::vector<Complex> column_steps = steps(width, half);
+    // A pixel is the mean of the spectrum times its phases, those of the last row the conjugate steps' + 1.
+    std::vector<Complex> column_jumps(most_bands * half);
+    std::vector<Complex> single(height);
+    std::vector<Complex> paired(height);
+    for_each_row(height, threads, [&](std::size_t y, std::size_t band) {
+        const std::complex<T>* row = spectrum + y * half;
+        const Complex row_step = -std::conj(row_steps[y]);
+        Complex* sums = column_jumps.data() + band * half;
+        for (std::size_t x = 0; x < half; ++x) {
+            const Complex value(row[x]);
+            sums[x] += value * row_step;
+            (x == 0 || 2 * x == width ? single : paired)[y] -= value * std::conj(column_steps[x]);
+        }
+    });
+    Jumps jumps{std::vector<Complex>(half), std::vector<Complex>(height)};
+    for (std::size_t band = 0; band < most_bands; ++band)
+        for (std::size_t x = 0; x < half; ++x)
+            jumps.rows[x] += column_jumps[band * half + x] / static_cast<double>(height);
+    for (std::size_t y = 0; y < height; ++y)
+        jumps.columns[y] =
+            (single[y] + paired[y] + std::conj(paired[(height - y) % height])) / static_cast<double>(width);
+    return jumps;
+}
 
 template <class T>
 RingCorrelation correlate(const RingIndex& index, const std::complex<T>* fa, const std::complex<T>* fb,
                           int threads) {
     const auto* a = reinterpret_cast<const T*>(fa);
     const auto* b = reinterpret_cast<const T*>(fb);
-    const auto kernel = add_spectra(a);
+    const int n_threads = resolve_threads(threads);
+    const Edges edges(index.height(), index.width(), jumps_of(fa, index.height(), index.width(), n_threads),
+                      jumps_of(fb, index.height(), index.width(), n_threads));
     const std::size_t width = index.width() / 2 + 1;
     // Columns that have no mate in the other half of the plane: the first, and Nyquist of even widths.
     const std::size_t single = index.width() % 2 == 0 ? width - 1 : width;
-    const auto sums = sum_rows<RingSums>(index, threads, [&](std::size_t y, RingSums* row_sums) {
+    const auto sums = sum_rows<RingSums>(index, n_threads, [&](std::size_t y, RingSums* row_sums) {
         const std::size_t ky = std::min(y, index.height() - y);
         const std::uint16_t* rings = index.row(ky);
         const std::size_t columns = index.columns(ky);
         const auto add_columns = [&](std::size_t begin, std::size_t end, double weight) {
             end = std::min(end, columns);
             const std::size_t place = 2 * (y * width + begin);
-            if (begin < end) kernel(rings + begin, 1, a + place, b + place, end - begin, weight, row_sums);
+            if (begin < end)
+                add_smooth(
+                    rings + begin, 1, a + place, b + place, end - begin, weight, row_sums,
+                    [&](std::size_t which, std::size_t i) { return edges.right(which, y, begin + i); });
         };
         add_columns(0, 1, 1.0);
         add_columns(1, single, 2.0);
         add_columns(std::max<std::size_t>(single, 1), width, 1.0);
     });
-    return correlation_of(sums);
+    return correlation_of(sums, index, true);
 }
 
 template <class T>
-void add_column_spectra(const RingIndex& index, std::size_t band, const std::complex<T>* fa,
-                        const std::complex<T>* fb, RingSums* sums) {
+void add_column_spectra(const RingIndex& index, const Edges* edges, std::size_t band,
+                        const std::complex<T>* fa, const std::complex<T>* fb, RingSums* sums) {
     const auto* a = reinterpret_cast<const T*>(fa);
     const auto* b = reinterpret_cast<const T*>(fb);
-    const auto kernel = add_spectra(a);
     // The index is that of the transposed plane.
     const std::size_t height = index.width();
     const std::size_t width = index.height();
@@ -146,11 +305,19 @@ void add_column_spectra(const RingIndex& index, std::size_t band, const std::com
         const std::uint16_t* rings = index.row(kx);
         const std::size_t positive = index.columns(kx);
         if (positive == 0) continue;
-        kernel(rings, 1, a, b, positive, weight, sums);
+        const auto add = [&](const std::uint16_t* first_ring, std::ptrdiff_t step, std::size_t ky,
+                             std::size_t n) {
+            if (edges == nullptr) {
+                add_spectra(a)(first_ring, step, a + 2 * ky, b + 2 * ky, n, weight, sums);
+            } else {
+                add_smooth(first_ring, step, a + 2 * ky, b + 2 * ky, n, weight, sums,
+                           [&](std::size_t which, std::size_t i) { return edges->down(which, ky + i, kx); });
+            }
+        };
+        add(rings, 1, 0, positive);
         // The negative frequencies of the same rings stand at the end, the lowest of them last.
         const std::size_t negative = std::min(positive - 1, (height - 1) / 2);
-        const std::size_t place = 2 * (height - negative);
-        kernel(rings + negative, -1, a + place, b + place, negative, weight, sums);
+        add(rings + negative, -1, height - negative, negative);
     }
 }
 
@@ -244,6 +411,11 @@ RingAccumulator::RingAccumulator(const RingIndex& transposed)
       bands_((transposed.height() / 2 + band_columns) / band_columns),
       sums_(bands_ * transposed.rings()) {}
 
+RingAccumulator::RingAccumulator(const RingIndex& transposed, const Jumps& a, const Jumps& b)
+    : RingAccumulator(transposed) {
+    edges_ = std::make_unique<const Edges>(transposed.width(), transposed.height(), a, b);
+}
+
 RingAccumulator::~RingAccumulator() = default;
 
 RingSums* RingAccumulator::band_sums(std::size_t band) {
@@ -252,14 +424,16 @@ RingSums* RingAccumulator::band_sums(std::size_t band) {
 }
 
 void RingAccumulator::add(std::size_t band, const std::complex<float>* fa, const std::complex<float>* fb) {
-    add_column_spectra(*index_, band, fa, fb, band_sums(band));
+    add_column_spectra(*index_, edges_.get(), band, fa, fb, band_sums(band));
 }
 
 void RingAccumulator::add(std::size_t band, const std::complex<double>* fa, const std::complex<double>* fb) {
-    add_column_spectra(*index_, band, fa, fb, band_sums(band));
+    add_column_spectra(*index_, edges_.get(), band, fa, fb, band_sums(band));
 }
 
-RingCorrelation RingAccumulator::correlation() const { return correlation_of(total(sums_, index_->rings())); }
+RingCorrelation RingAccumulator::correlation() const {
+    return correlation_of(total(sums_, index_->rings()), *index_, edges_ != nullptr);
+}
 
 Taper::Taper(const FramesView& frame, const double* rows, const double* columns)
     : frame_(frame),

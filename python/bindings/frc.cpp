@@ -1,7 +1,9 @@
 #include "camnorm/frc.hpp"
 
+#include <pybind11/complex.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <complex>
 #include <cstddef>
@@ -53,7 +55,7 @@ py::array as_half_spectrum(const py::object& object, const RingIndex& index, con
 }
 
 py::tuple as_tuple(const RingCorrelation& result) {
-    return py::make_tuple(as_numpy(result.correlation), as_numpy(result.z));
+    return py::make_tuple(as_numpy(result.correlation), as_numpy(result.z), as_numpy(result.evenness));
 }
 
 py::tuple correlate(const RingIndex& index, const py::object& first, const py::object& second, int threads) {
@@ -170,11 +172,23 @@ py::array as_columns(const py::array& array, const RingIndex& transposed, const 
     return array;
 }
 
+std::vector<std::complex<double>> as_vector(const py::array_t<std::complex<double>>& array) {
+    if (array.ndim() != 1) throw py::value_error("jumps have shape " + shape_text(array));
+    return {array.data(), array.data() + array.size()};
+}
+
+/// Transforms of the jumps over rows and over columns.
+using JumpArrays = std::pair<py::array_t<std::complex<double>>, py::array_t<std::complex<double>>>;
+
+Jumps as_jumps(const JumpArrays& arrays) { return {as_vector(arrays.first), as_vector(arrays.second)}; }
+
 /// The core's accumulator, which needs the index to live as long as itself.
 class Accumulator {
 public:
     explicit Accumulator(const std::shared_ptr<RingIndex>& transposed)
         : index_(transposed), sums_(*transposed) {}
+    Accumulator(const std::shared_ptr<RingIndex>& transposed, const JumpArrays& a, const JumpArrays& b)
+        : index_(transposed), sums_(*transposed, as_jumps(a), as_jumps(b)) {}
 
     void add(std::size_t band, const py::array& fa, const py::array& fb) {
         as_columns(fa, *index_, "fa");
@@ -232,6 +246,8 @@ void register_frc(py::module_& m) {
     m.def("add_frames", &add_to_sums, py::arg("frames"), py::arg("sums"), py::arg("threads"));
     py::class_<Accumulator>(m, "RingAccumulator")
         .def(py::init<const std::shared_ptr<RingIndex>&>(), py::arg("transposed"))
+        .def(py::init<const std::shared_ptr<RingIndex>&, const JumpArrays&, const JumpArrays&>(),
+             py::arg("transposed"), py::arg("jumps_a"), py::arg("jumps_b"))
         .def_property_readonly_static(
             "band_columns", [](const py::object&) { return std::size_t{RingAccumulator::band_columns}; })
         .def("add", &Accumulator::add, py::arg("band"), py::arg("fa"), py::arg("fb"))

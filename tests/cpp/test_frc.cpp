@@ -132,6 +132,48 @@ TEST_CASE("planes without rings or with too many are refused") {
                          "a plane of 200000 x 200000 frequencies has more than 65535 rings", InvalidArgument);
 }
 
+/// Sums of each ring over a full plane.
+struct PlaneSums {
+    PlaneSums(const std::vector<std::complex<double>>& a, const std::vector<std::complex<double>>& b,
+              std::size_t height, std::size_t width, Binning binning, std::size_t rings)
+        : cross(rings), power_a(rings), power_b(rings), product(rings), n(rings) {
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            const std::size_t ring = ring_of(i / width, i % width, height, width, binning);
+            cross[ring] += std::real(a[i] * std::conj(b[i]));
+            power_a[ring] += std::norm(a[i]);
+            power_b[ring] += std::norm(b[i]);
+            product[ring] += std::norm(a[i]) * std::norm(b[i]);
+            n[ring] += 1.0;
+        }
+    }
+
+    std::vector<double> cross, power_a, power_b, product, n;
+};
+
+/// What the jumps at the edges put into the transform of an image: that of its smooth component.
+std::vector<std::complex<double>> smooth_transform(const std::vector<double>& image, std::size_t height,
+                                                   std::size_t width) {
+    std::vector<double> jumps(image.size());
+    for (std::size_t x = 0; x < width; ++x) {
+        const double step = image[(height - 1) * width + x] - image[x];
+        jumps[x] += step;
+        jumps[(height - 1) * width + x] -= step;
+    }
+    for (std::size_t y = 0; y < height; ++y) {
+        const double step = image[y * width + width - 1] - image[y * width];
+        jumps[y * width] += step;
+        jumps[y * width + width - 1] -= step;
+    }
+    auto result = naive_transform(jumps, height, width);
+    const auto cosine = [](std::size_t k, std::size_t n) {
+        return 2.0 * std::cos(6.28318530717958647693 * static_cast<double>(k) / static_cast<double>(n));
+    };
+    result[0] = 0.0;
+    for (std::size_t i = 1; i < result.size(); ++i)
+        result[i] /= cosine(i / width, height) + cosine(i % width, width) - 4.0;
+    return result;
+}
+
 TEST_CASE_TEMPLATE("the correlation is that of the full plane", T, float, double) {
     const double tolerance = sizeof(T) == sizeof(float) ? 1e-6 : 1e-13;
     for (const auto& [height, width] :
@@ -144,25 +186,30 @@ TEST_CASE_TEMPLATE("the correlation is that of the full plane", T, float, double
             for (std::size_t i = 0; i < y.size(); ++i) y[i] += 0.3 * x[i];
             const auto a = naive_transform(x, height, width);
             const auto b = naive_transform(y, height, width);
-            const RingIndex index(height, width, binning, true);
-            std::vector<double> cross(index.rings()), power_a(index.rings()), power_b(index.rings()),
-                product(index.rings());
+            auto smooth_a = a, smooth_b = b;
+            const auto edges_a = smooth_transform(x, height, width);
+            const auto edges_b = smooth_transform(y, height, width);
             for (std::size_t i = 0; i < a.size(); ++i) {
-                const std::size_t ring = ring_of(i / width, i % width, height, width, binning);
-                cross[ring] += std::real(a[i] * std::conj(b[i]));
-                power_a[ring] += std::norm(a[i]);
-                power_b[ring] += std::norm(b[i]);
-                product[ring] += std::norm(a[i]) * std::norm(b[i]);
+                smooth_a[i] -= edges_a[i];
+                smooth_b[i] -= edges_b[i];
             }
+            const RingIndex index(height, width, binning, true);
+            const PlaneSums sums(a, b, height, width, binning, index.rings());
+            const PlaneSums smooth(smooth_a, smooth_b, height, width, binning, index.rings());
             const auto result = ring_correlation(index, half_of<T>(a, height, width).data(),
                                                  half_of<T>(b, height, width).data());
             REQUIRE(result.correlation.size() == index.rings());
             CHECK(std::isnan(result.correlation[0]));
             CHECK(std::isnan(result.z[0]));
             for (std::size_t r = 1; r < index.rings(); ++r) {
-                const double correlation = cross[r] / std::sqrt(power_a[r] * power_b[r]);
+                const double correlation = sums.cross[r] / std::sqrt(sums.power_a[r] * sums.power_b[r]);
                 CHECK(result.correlation[r] == doctest::Approx(correlation).epsilon(tolerance));
-                CHECK(result.z[r] == doctest::Approx(cross[r] / std::sqrt(product[r])).epsilon(tolerance));
+                if (smooth.product[r] < 1e-20) continue;  // nothing but edges
+                const double z = smooth.cross[r] / std::sqrt(smooth.product[r]);
+                const double evenness =
+                    smooth.power_a[r] * smooth.power_b[r] / (smooth.n[r] * smooth.product[r]);
+                CHECK(result.z[r] == doctest::Approx(z).epsilon(10 * tolerance));
+                CHECK(result.evenness[r] == doctest::Approx(evenness).epsilon(10 * tolerance));
             }
         }
     }
@@ -203,6 +250,37 @@ TEST_CASE("spectra without power give NaN, spectra that are not finite are refus
     }
 }
 
+/// By the definition of the inverse transform.
+template <class T>
+Jumps jumps_of(const std::vector<std::complex<T>>& half, std::size_t height, std::size_t width) {
+    const auto step = [](std::size_t k, std::size_t n) {
+        return std::polar(1.0, -6.28318530717958647693 * static_cast<double>(k) / static_cast<double>(n)) -
+               1.0;
+    };
+    const std::size_t columns = width / 2 + 1;
+    Jumps jumps{std::vector<std::complex<double>>(columns), std::vector<std::complex<double>>(height)};
+    for (std::size_t y = 0; y < height; ++y) {
+        for (std::size_t x = 0; x < width; ++x) {
+            const std::size_t mate = (height - y) % height;
+            const std::complex<double> value =
+                x < columns ? std::complex<double>(half[y * columns + x])
+                            : std::conj(std::complex<double>(half[mate * columns + width - x]));
+            if (x < columns) jumps.rows[x] += value * step(y, height) / static_cast<double>(height);
+            jumps.columns[y] += value * step(x, width) / static_cast<double>(width);
+        }
+    }
+    return jumps;
+}
+
+TEST_CASE("jumps of another plane are refused") {
+    const RingIndex transposed(6, 4);  // of frames of 4 rows and 6 columns
+    const Jumps right{std::vector<std::complex<double>>(4), std::vector<std::complex<double>>(4)};
+    const Jumps wrong{std::vector<std::complex<double>>(3), std::vector<std::complex<double>>(4)};
+    CHECK_NOTHROW(RingAccumulator(transposed, right, right));
+    CHECK_THROWS_WITH_AS(RingAccumulator(transposed, right, wrong),
+                         "jumps at the edges are not those of a plane of 4 x 6", InvalidArgument);
+}
+
 TEST_CASE_TEMPLATE("spectra that come in bands of columns give the correlation of whole ones", T, float,
                    double) {
     for (const auto& [height, width] :
@@ -225,7 +303,10 @@ TEST_CASE_TEMPLATE("spectra that come in bands of columns give the correlation o
                 };
                 const auto column_a = columns(a), column_b = columns(b);
                 const RingIndex transposed(width, height, binning, corners);
-                RingAccumulator forwards(transposed), backwards(transposed);
+                const Jumps jumps_a = jumps_of(a, height, width);
+                const Jumps jumps_b = jumps_of(b, height, width);
+                RingAccumulator forwards(transposed, jumps_a, jumps_b);
+                RingAccumulator backwards(transposed, jumps_a, jumps_b);
                 const std::size_t band_size = height * RingAccumulator::band_columns;
                 const std::size_t bands = forwards.bands();
                 REQUIRE(bands == (half + RingAccumulator::band_columns - 1) / RingAccumulator::band_columns);

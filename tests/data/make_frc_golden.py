@@ -2,7 +2,8 @@
 
 Ring correlations of two small images of whole numbers, and thresholds, in 50-digit arithmetic: discrete
 Fourier transforms by their definition, rings in integers, Student's t from the incomplete beta
-function. Needs mpmath; the tests need only the tables.
+function. z and evenness are of the images' periodic components (L. Moisan, J. Math. Imaging Vis. 39, 161
+(2011)), by Poisson's equation. Needs mpmath; the tests need only the tables.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 from math import isqrt
 from pathlib import Path
 
-from mpmath import betainc, expjpi, findroot, mp, mpf, sqrt
+from mpmath import betainc, cospi, expjpi, findroot, mp, mpf, sqrt
 
 mp.dps = 50
 HERE = Path(__file__).parent
@@ -40,6 +41,26 @@ def transform(image: list[list[int]]) -> dict[tuple[int, int], mpf]:
     }
 
 
+def periodic(image: list[list[int]]) -> dict[tuple[int, int], mpf]:
+    """Transform of the periodic component, whose Laplacian is the image's but for what crosses the edges."""
+    height, width = len(image), len(image[0])
+    jumps = [[0] * width for _ in range(height)]
+    for x in range(width):
+        step = image[-1][x] - image[0][x]
+        jumps[0][x] += step
+        jumps[-1][x] -= step
+    for y in range(height):
+        step = image[y][-1] - image[y][0]
+        jumps[y][0] += step
+        jumps[y][-1] -= step
+    whole, smooth = transform(image), transform(jumps)
+    for ky, kx in smooth:
+        if (ky, kx) != (0, 0):
+            laplacian = 2 * cospi(mpf(2 * ky) / height) + 2 * cospi(mpf(2 * kx) / width) - 4
+            whole[ky, kx] -= smooth[ky, kx] / laplacian
+    return whole
+
+
 def ring(ky: int, kx: int, height: int, width: int, binning: str) -> int:
     ky, kx = min(ky, height - ky), min(kx, width - kx)
     squared, scale = (ky * width) ** 2 + (kx * height) ** 2, max(height, width)
@@ -48,20 +69,35 @@ def ring(ky: int, kx: int, height: int, width: int, binning: str) -> int:
     return (isqrt(4 * squared) + scale) // (2 * scale)
 
 
+def sums(
+    fa: dict[tuple[int, int], mpf], fb: dict[tuple[int, int], mpf], ring: list[tuple[int, int]]
+) -> tuple[mpf, mpf, mpf, mpf]:
+    """Σ Re(A B*), Σ |A|², Σ |B|², Σ |A|² |B|² over a ring."""
+    pairs = [(fa[k], fb[k]) for k in ring]
+    return (
+        sum((a * b.conjugate()).real for a, b in pairs),
+        sum(abs(a) ** 2 for a, _ in pairs),
+        sum(abs(b) ** 2 for _, b in pairs),
+        sum(abs(a) ** 2 * abs(b) ** 2 for a, b in pairs),
+    )
+
+
 def correlations() -> list[list[object]]:
     rows: list[list[object]] = []
     for height, width in SHAPES:
         fa, fb = (transform(image) for image in images(height, width))
+        pa, pb = (periodic(image) for image in images(height, width))
         for binning in ("round", "floor"):
             rings = defaultdict(list)
             for k in fa:
-                rings[ring(*k, height, width, binning)].append((fa[k], fb[k]))
+                rings[ring(*k, height, width, binning)].append(k)
             for r in sorted(rings)[1:]:
-                cross = sum((a * b.conjugate()).real for a, b in rings[r])
-                power_a, power_b = (sum(abs(v) ** 2 for v in side) for side in zip(*rings[r], strict=True))
-                product = sum(abs(a) ** 2 * abs(b) ** 2 for a, b in rings[r])
-                numbers = (cross / sqrt(power_a * power_b), cross / sqrt(product))
-                rows.append([height, width, binning, r, len(rings[r]), *(mp.nstr(v, 20) for v in numbers)])
+                cross, power_a, power_b, _ = sums(fa, fb, rings[r])
+                correlation = cross / sqrt(power_a * power_b)
+                cross, power_a, power_b, product = sums(pa, pb, rings[r])
+                n = len(rings[r])
+                numbers = (correlation, cross / sqrt(product), power_a * power_b / (n * product))
+                rows.append([height, width, binning, r, n, *(mp.nstr(v, 20) for v in numbers)])
     return rows
 
 
@@ -102,7 +138,7 @@ def write(name: str, header: list[str], rows: list[list[object]]) -> None:
 if __name__ == "__main__":
     write(
         "frc_golden.csv",
-        ["height", "width", "binning", "radius", "n", "correlation", "z"],
+        ["height", "width", "binning", "radius", "n", "correlation", "z", "evenness"],
         correlations(),
     )
     write(

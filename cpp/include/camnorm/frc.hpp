@@ -3,6 +3,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "camnorm/export.h"
@@ -12,7 +13,8 @@ namespace camnorm {
 
 namespace detail {
 struct RingSums;
-}
+class Edges;
+}  // namespace detail
 
 /// How the radius r of a frequency becomes the number of its ring.
 enum class Binning : std::uint8_t {
@@ -57,12 +59,28 @@ struct RingCorrelation {
     std::vector<double> correlation;
     /// sum Re(A conj B) / sqrt(sum |A|^2 |B|^2): given the moduli, a sum of cosines of random
     /// phases with unit variance if the spectra are independent, however the power is spread
-    /// over the ring. NaN where the correlation is.
+    /// over the ring. Where the jumps at the edges are known, A and B are without what these put into
+    /// them. NaN where the correlation is.
     std::vector<double> z;
+    /// mean |A|^2 * mean |B|^2 / mean |A|^2 |B|^2, of the same A and B as z: about 1 if the frequencies share
+    /// the power of their ring, 1/n if both spectra have theirs in the same one. NaN where the correlation
+    /// is.
+    std::vector<double> evenness;
 };
 
-/// Correlates two half spectra (real-to-complex transforms), each (height, width/2 + 1) in C order.
-/// Sums in float64 over fixed bands of rows: neither threads nor the instruction set change a bit.
+/// Discrete Fourier transforms of the steps by which an image jumps where it goes on periodically over its
+/// edges. They put a cross into its spectrum, in which the phases of all frequencies go together.
+///
+/// What they put in is L. Moisan's smooth component ("Periodic plus Smooth Image Decomposition", J. Math.
+/// Imaging Vis. 39, 161-179 (2011)).
+struct Jumps {
+    std::vector<std::complex<double>> rows;     ///< of last row - first row, width/2 + 1 values
+    std::vector<std::complex<double>> columns;  ///< of last column - first column, height values
+};
+
+/// Correlates two half spectra (real-to-complex transforms) of images without a window, each
+/// (height, width/2 + 1) in C order. The jumps at the edges are taken from the spectra. Sums in float64 over
+/// fixed bands of rows: neither threads nor the instruction set change a bit.
 /// @throws InvalidArgument if a sum is not finite.
 CAMNORM_EXPORT RingCorrelation ring_correlation(const RingIndex& index, const std::complex<float>* fa,
                                                 const std::complex<float>* fb, int threads = 0);
@@ -79,6 +97,9 @@ public:
     /// @param transposed  rings of the transposed plane, RingIndex(width, height): its row kx has those of
     /// column kx. It must live as long as the accumulator.
     explicit RingAccumulator(const RingIndex& transposed);
+    /// Of images without a window, whose jumps are known.
+    /// @throws InvalidArgument if jumps are not of as many values as the plane has.
+    RingAccumulator(const RingIndex& transposed, const Jumps& a, const Jumps& b);
     ~RingAccumulator();
     RingAccumulator(const RingAccumulator&) = delete;
     RingAccumulator& operator=(const RingAccumulator&) = delete;
@@ -103,6 +124,7 @@ private:
     const RingIndex* index_;
     std::size_t bands_;
     std::vector<detail::RingSums> sums_;
+    std::unique_ptr<const detail::Edges> edges_;
 };
 
 /// Sums a real full-plane spectrum over each ring: (height, width) in C order with the zero
