@@ -857,11 +857,17 @@ def verify(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for figure and curves.")
     ] = Path("camnorm-verify"),
     group: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in a group average.")] = 12,
+    pairs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pairs of groups: more of them show weaker patterns.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the choice of test frames.")] = 0,
     same_statistics: Annotated[
         bool, typer.Option("--same-statistics", help="The same for both groups, as in the paper.")
     ] = False,
     window: _Window = _WindowName.hann,
+    corners: Annotated[
+        bool, typer.Option("--corners", help="Test beyond Nyquist too, where Bayer patterns show.")
+    ] = False,
     threads: _Threads = None,
     quiet: _Quiet = False,
     as_json: _Json = False,
@@ -873,9 +879,11 @@ def verify(
                 inputs,
                 sensor,
                 group=group,
+                pairs=pairs,
                 seed=seed,
                 same_statistics=same_statistics,
                 window=_window(window),
+                corners=corners,
                 **selection,
                 options=options,
                 threads=threads,
@@ -893,17 +901,26 @@ def verify(
                 }
             )
             print()
-            biases = (comparison.predicted_bias for comparison in (result.pairs, result.groups))
             a, b = result.statistics
             chosen = [
                 ", ".join(f"{Path(file).name}:{index}" for file, index in group) for group in result.files
             ]
+            compared = (("pair", result.pairs), ("groups", result.groups))
             _print_facts(
                 [
                     ("groups of", f"{len(result.files[0])} frames (file:frame), left out of the statistics"),
                     *((f"group {number}", frames) for number, frames in enumerate(chosen, start=1)),
                     ("statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"),
-                    ("predicted bias", "pair {:.2g}, groups {:.2g}".format(*biases)),
+                    (
+                        "mean FRC",
+                        ", ".join(
+                            f"{name} {one.corrected.mean_correlation:+.2g} ± "
+                            f"{one.corrected.mean_correlation_error:.1g}, predicted {one.predicted_bias:.2g}"
+                            for name, one in compared
+                        ),
+                    ),
+                    ("FRC floor", ", ".join(f"{name} {one.floor:+.2g}" for name, one in compared)),
+                    *_p_of_pairs(result.groups.corrected),
                     *(("note", note) for note in result.notes),
                     ("written to", f"{output}: {', '.join(path.name for path in written)}"),
                     ("verdict", f"the corrected frames are {_verdict(result.independent)}"),
@@ -1138,6 +1155,13 @@ def _print_curve(name: str, curve: RingCorrelation) -> None:
     if shown < last:
         print(f"{shown} of {last} rings; --csv writes all")
     print()
+
+
+def _p_of_pairs(assessment: Assessment) -> list[tuple[str, str]]:
+    """A line for each pair alone, if there are several."""
+    if len(assessment.p_of_pairs) == 1:
+        return []
+    return [("p of each pair", ", ".join(f"{p:.2g}" for p in assessment.p_of_pairs))]
 
 
 def _print_assessments(assessments: Mapping[str, Assessment]) -> None:

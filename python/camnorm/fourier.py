@@ -15,6 +15,8 @@ from . import _core
 from .transforms import BAND_COLUMNS, real_transform, share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -77,8 +79,8 @@ class Independence:
     lines : int
         Rings above 0.1 of Nyquist that lie above +3/sqrt(n/2) because one or few frequencies, the same in
         both frames, hold nearly all of their power.
-    mean_correlation : float
-        Mean of the correlation over the rings.
+    mean_correlation, mean_correlation_error : float
+        Mean of the correlation over the rings, and its standard deviation if the frames are independent.
     z : float
         Sum of the z of all rings over its standard deviation (Stouffer): positive for a fixed pattern.
     p_largest : float
@@ -99,6 +101,7 @@ class Independence:
     expected_outside_exact: float
     lines: int
     mean_correlation: float
+    mean_correlation_error: float
     z: float
     p_largest: float
     p_count: float
@@ -117,7 +120,8 @@ class Independence:
             f"  outside the exact 0.27 % curve: {self.outside_exact} rings, "
             f"{self.expected_outside_exact:.2g} expected by chance\n"
             f"  with lines in both frames: {self.lines} rings\n"
-            f"  mean correlation {self.mean_correlation:+.2g} (z = {self.z:+.2f})"
+            f"  mean correlation {self.mean_correlation:+.2g} ± {self.mean_correlation_error:.1g} "
+            f"(z = {self.z:+.2f})"
         )
 
 
@@ -161,7 +165,6 @@ class RingCorrelation:
     evenness: NDArray[np.float64]
     n: NDArray[np.int64]
     n_eff: NDArray[np.float64]
-    _z_sum_variance: float
 
     @property
     def radius(self) -> NDArray[np.int64]:
@@ -223,13 +226,55 @@ class RingCorrelation:
             return np.asarray((0.5 + 2.4142 / root) / (1.5 + 1.4142 / root))
         raise ValueError(f"no threshold {name!r}: there are {', '.join(_THRESHOLDS)}")
 
-    def independence(self, alpha: float = 0.05) -> Independence:
+    @classmethod
+    def combined(cls, pairs: Sequence[RingCorrelation], common: float = 0.0) -> RingCorrelation:
+        """Put the curves of several pairs of frames together, in which weak patterns stand out.
+
+        Parameters
+        ----------
+        pairs : sequence of RingCorrelation
+            Of pairs that have no frame in common, all made in the same way.
+        common : float
+            Correlation of z between any two of the pairs, which they may have by what they share.
+
+        Returns
+        -------
+        RingCorrelation
+            `correlation` and `evenness` are the means. For k pairs, `z` is Σ z / sqrt(k·c) with
+            c = 1 + (k - 1)·common, `n` is k times as large, and `n_eff` k / c times, so that thresholds are
+            those of the mean.
+
+        Raises
+        ------
+        ValueError
+            If there is no pair, or they differ in shape, binning, window or number of rings.
+        """
+        if not pairs:
+            raise ValueError("no pairs to combine")
+        first, k = pairs[0], len(pairs)
+        excess = 1.0 + (k - 1) * common
+        if len({(pair.shape, pair.binning, pair.window, pair.n.size) for pair in pairs}) > 1:
+            raise ValueError("pairs to combine must be of one shape, binning, window and number of rings")
+        values: dict[str, Any] = {
+            "correlation": np.mean([pair.correlation for pair in pairs], axis=0),
+            "evenness": np.mean([pair.evenness for pair in pairs], axis=0),
+            "z": np.sum([pair.z for pair in pairs], axis=0) / np.sqrt(k * excess),
+            "n": k * first.n,
+            "n_eff": k / excess * first.n_eff,
+        }
+        for array in values.values():
+            array.flags.writeable = False
+        return dataclasses.replace(first, **values)
+
+    def independence(self, alpha: float = 0.05, *, corners: bool = False) -> Independence:
         """Tell whether the frames are independent.
 
         Parameters
         ----------
         alpha : float
             Share of independent pairs that may be called dependent.
+        corners : bool
+            Test the rings beyond Nyquist too, if the curve has them.
 
         Returns
         -------
@@ -262,7 +307,7 @@ class RingCorrelation:
 
         if not 0.0 < alpha < 1.0:
             raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
-        last = min(self.shape) // 2
+        last = self.n.size - 1 if corners else min(self.shape) // 2
         tested = np.flatnonzero(np.isfinite(self.z[: last + 1]))
         rings = tested.size
         if not rings:
@@ -274,8 +319,9 @@ class RingCorrelation:
         p_largest = 1.0 if smallest == 1.0 else -np.expm1(rings * np.log1p(-smallest))
         beyond = int(np.count_nonzero(p_ring < _OUTSIDE))
         p_count = bdtrc(beyond - 1, rings, _OUTSIDE) if beyond else 1.0
+        covariance = self._covariance(last)
         # Without power in some rings, those that are left vary as their share.
-        z_sum = z.sum() / np.sqrt(self._z_sum_variance * rings / last)
+        z_sum = z.sum() / np.sqrt(covariance * rings / last)
         p_mean = ndtr(-z_sum)
         smallest = min(p_largest, p_count, p_mean)
         p = 1.0 if smallest == 1.0 else -np.expm1(_TESTS * np.log1p(-smallest))
@@ -287,6 +333,7 @@ class RingCorrelation:
         freedom = self.n_eff[tested][reachable] - 1.0
         limit = threshold[reachable]
         tails = 2.0 * stdtr(freedom, -limit * np.sqrt(freedom / (1.0 - limit**2)))
+        error = np.sqrt((1.0 / self.n_eff[tested]).sum() * covariance / last) / rings
         return Independence(
             independent=bool(p >= alpha) and not lines.any(),
             p=float(p),
@@ -298,10 +345,18 @@ class RingCorrelation:
             expected_outside_exact=rings * _OUTSIDE,
             lines=int(np.count_nonzero(lines)),
             mean_correlation=float(correlation.mean()),
+            mean_correlation_error=float(error),
             z=float(z_sum),
             p_largest=float(p_largest),
             p_count=float(p_count),
             p_mean=float(p_mean),
+        )
+
+    def _covariance(self, last: int) -> float:
+        """Σ_r Σ_s cov(z_r, z_s) over rings 1 to `last`."""
+        alpha = _tapered_fraction(self.window)
+        return (
+            float(_overlap(self.shape, self.binning, alpha, last)[1][1 : last + 1].sum()) if alpha else last
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -414,7 +469,7 @@ def frc(
         and ellipses in the Fourier plane.
     corners : bool
         Whether to go on beyond Nyquist into the corners of the Fourier plane, where a Bayer pattern shows.
-        The test of independence leaves those rings out.
+        The test of independence leaves those rings out unless told otherwise.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on. It does
         not change a bit of the result.
@@ -553,17 +608,13 @@ def _ring_correlation(
     np.clip(correlation, -1.0, 1.0, out=correlation)  # beyond by a rounding error
     n = counts.astype(np.int64)
     n_eff = n.astype(np.float64)
-    last = min(shape) // 2
-    z_sum_variance = float(last)
     alpha = _tapered_fraction(window)
     if alpha:
-        n_over_n_eff, covariance = _overlap(shape, binning, alpha)
-        n_eff /= n_over_n_eff[: n.size]
+        n_eff /= _overlap(shape, binning, alpha, min(shape) // 2)[0][: n.size]
         z *= np.sqrt(n_eff / n)
-        z_sum_variance = float(covariance[1 : last + 1].sum())
     for values in (correlation, z, evenness, n, n_eff):
         values.flags.writeable = False
-    return RingCorrelation(shape, binning, window, correlation, z, evenness, n, n_eff, z_sum_variance)
+    return RingCorrelation(shape, binning, window, correlation, z, evenness, n, n_eff)
 
 
 def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
@@ -700,13 +751,13 @@ def _tukey(n: int, alpha: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=32)
 def _overlap(
-    shape: tuple[int, int], binning: str, alpha: float
+    shape: tuple[int, int], binning: str, alpha: float, last: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What a window does to the statistics of each ring: n / n_eff, and Σ_s cov(z_r, z_s).
 
     For white frames under a window w, with V the Fourier transform of w², the sums over rings r and s
     have the covariance K(r, s) = Σ_{k in r, l in s} |V(k - l)|², so that n / n_eff = K(r, r) / (n V(0)²)
-    and cov(z_r, z_s) = K(r, s) / sqrt(K(r, r) K(s, s)), summed here over s from 1 to Nyquist.
+    and cov(z_r, z_s) = K(r, s) / sqrt(K(r, r) K(s, s)), summed here over s from 1 to `last`.
 
     V is a few frequencies wide for frames of any size, so a large frame is taken for a smaller one of the
     same proportions, and its outer rings for what the smaller one's tend to.
@@ -732,7 +783,7 @@ def _overlap(
             shifted = np.roll(ring, (dy, dx), (0, 1))
             same_ring += mates * weight * np.bincount(ring[shifted == ring], minlength=n.size)
 
-    last = min(height, width) // 2
+    last = min(round(last / scale), n.size - 1)
     scaled = np.where((ring > 0) & (ring <= last), 1.0 / np.sqrt(same_ring)[ring], 0.0)
     smoothed = np.fft.irfft2(
         np.fft.rfft2(scaled) * np.fft.rfft2(np.outer(spread_y, spread_x)), s=(height, width)
@@ -742,7 +793,8 @@ def _overlap(
     n_over_n_eff = same_ring / n
     if scale > 1.0:
         # Rings at the edge of the smaller plane are cut off by it.
-        inner = last - last // 8
+        inner = min(height, width) // 2
+        inner -= inner // 8
         n_over_n_eff, covariance = (
             np.concatenate([v[:inner], np.full(min(shape) - inner, v[inner // 2 : inner].mean())])
             for v in (n_over_n_eff, covariance)

@@ -41,22 +41,36 @@ _TestFrame: TypeAlias = tuple[str, int, str]
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """Ring correlation of two images, one curve a colour plane, and what it says of independence.
+    """Ring correlation of two images, or of several pairs, and what it says of independence.
 
     Attributes
     ----------
     curves : tuple of RingCorrelation
-        One for grey frames, one a plane for colour frames.
+        One for grey frames, one a plane for colour frames; of several pairs, these combined.
     alpha : float
         Level at which `independent` is decided.
+    corners : bool
+        Whether rings beyond Nyquist are tested too.
+    p_of_pairs : tuple of float
+        Family-wise p of each pair alone.
     """
 
     curves: tuple[RingCorrelation, ...]
     alpha: float
+    corners: bool = False
+    p_of_pairs: tuple[float, ...] = ()
+
+    @classmethod
+    def of_pairs(
+        cls, pairs: Sequence[tuple[RingCorrelation, ...]], alpha: float, corners: bool, common: float
+    ) -> Assessment:
+        """Put pairs of images together, z of which have the correlation `common` by what they share."""
+        curves = tuple(RingCorrelation.combined(planes, common) for planes in zip(*pairs, strict=True))
+        return cls(curves, alpha, corners, tuple(cls(pair, alpha, corners).p for pair in pairs))
 
     @cached_property
     def _verdicts(self) -> list[Independence]:
-        return [curve.independence() for curve in self.curves]
+        return [curve.independence(corners=self.corners) for curve in self.curves]
 
     @property
     def rings(self) -> int:
@@ -89,6 +103,12 @@ class Assessment:
         return float(np.mean([v.mean_correlation for v in self._verdicts]))
 
     @property
+    def mean_correlation_error(self) -> float:
+        """Its standard deviation if the images are independent."""
+        errors = [v.mean_correlation_error for v in self._verdicts]
+        return float(np.sqrt(np.sum(np.square(errors))) / len(errors))
+
+    @property
     def z(self) -> float:
         """Combined z of all rings, of the plane where it is largest."""
         return max(v.z for v in self._verdicts)
@@ -118,8 +138,10 @@ class Assessment:
             "expected_outside_exact": self.expected_outside_exact,
             "lines": self.lines,
             "mean_correlation": self.mean_correlation,
+            "mean_correlation_error": self.mean_correlation_error,
             "z": self.z,
             "p": self.p,
+            "p_of_pairs": list(self.p_of_pairs),
             "alpha": self.alpha,
             "independent": self.independent,
         }
@@ -132,7 +154,12 @@ class Comparison:
     raw: Assessment
     corrected: Assessment
     predicted_bias: float
-    """Correlation of the corrected images that shared statistics alone would give."""
+    """Correlation of the corrected images that shared statistics alone would give: g/(M + g) for averages of
+    g frames and M frames in the statistics, 0 if each has statistics of its own."""
+    floor: float
+    """Correlation of such images if they are part of the set, N frames, and the whole set corrects them, as
+    `correct` does: -g/(N - g). Ring correlations of corrected data are not to be read below its modulus. NaN
+    if the set is no larger than the average."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +169,13 @@ class Verification:
     Attributes
     ----------
     pairs : Comparison
-        Of two single frames, the first of each group.
+        Of single frames, the first of each group; over all pairs of groups.
     groups : Comparison
-        Of the averages of the two groups.
-    files : tuple of two lists of (path, frame index)
-        The test frames of each group.
+        Of the averages of groups; over all pairs of groups.
+    files : tuple of lists of (path, frame index)
+        The test frames of each group; groups 1 and 2 are a pair, 3 and 4, and so on.
     statistics : tuple of two int
-        Number of frames in the statistics that corrected each group.
+        Number of frames in the statistics that corrected the first and the second group of each pair.
     same_statistics : bool
         True if both groups were corrected with the same statistics.
     window : str or None
@@ -161,7 +188,7 @@ class Verification:
 
     pairs: Comparison
     groups: Comparison
-    files: tuple[list[tuple[str, int]], list[tuple[str, int]]]
+    files: tuple[list[tuple[str, int]], ...]
     statistics: tuple[int, int]
     same_statistics: bool
     window: str | None
@@ -181,6 +208,7 @@ class Verification:
                 "raw": comparison.raw.to_dict(),
                 "corrected": comparison.corrected.to_dict(),
                 "predicted_bias": comparison.predicted_bias,
+                "floor": comparison.floor,
             }
 
         return {
@@ -249,9 +277,11 @@ def verify(
     sensor: Sensor | str | os.PathLike[str] | None = None,
     *,
     group: int = 12,
+    pairs: int = 1,
     seed: int = 0,
     same_statistics: bool = False,
     window: str | None = "hann",
+    corners: bool = False,
     frames: str | None = None,
     every: int = 1,
     max_frames: int | None = None,
@@ -275,6 +305,9 @@ def verify(
         The measured set. By default `inputs` are measured first.
     group : int
         Frames a group; less if there are fewer than four times as many to choose from.
+    pairs : int
+        Pairs of groups, all of different frames; fewer if there are too few frames. Their curves are put
+        together, so that weaker patterns are found, and their p combined.
     seed : int
         Seed of the choice.
     same_statistics : bool
@@ -286,6 +319,8 @@ def verify(
         falsely. Hann's holds for all scenes, but leaves only half of the coefficients independent, so that
         by chance one ring or two lie outside the paper's ±3σ. Tukey's leaves four fifths, and suits scenes
         without strong low frequencies.
+    corners : bool
+        Test the corners of the Fourier plane beyond Nyquist too, where a Bayer pattern has a peak.
     frames, every, max_frames
         Which of the frames test frames are chosen from; as for `measure`, to which they are handed on if
         there is no sensor.
@@ -313,6 +348,8 @@ def verify(
     """
     if group < 1:
         raise ValueError(f"group must be positive, got {group}")
+    if pairs < 1:
+        raise ValueError(f"pairs must be positive, got {pairs}")
     workers = _core.resolve_threads(threads)
     selection = Selection(frames, every, max_frames)
     if sensor is not None and not isinstance(sensor, Sensor):
@@ -324,34 +361,46 @@ def verify(
         sensor = measure(paths, **asdict(selection), options=options, threads=threads, progress=progress)
         selection = Selection()  # it has no other frames
     chosen = choose_frames(paths, selection, options, workers, progress)
-    pool, size, notes = _test_pool(paths, sensor, group, chosen, options)
+    pool, size, pairs, notes = _test_pool(paths, sensor, group, pairs, chosen, options)
     order = np.random.default_rng(seed).permutation(len(pool))
-    groups, halves = _take_out([pool[i] for i in order], size, sensor, options, workers)
+    groups, halves = _take_out([pool[i] for i in order], size, pairs, sensor, options, workers)
     if same_statistics:
         whole = halves[0] + halves[1]
         halves = (whole, whole)
     corrections = [_correction(half, sensor) for half in halves]
 
-    def assess(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> Assessment:
-        result = frc(a, b, window=window, threads=workers)
-        curves = tuple(result) if isinstance(result, Sequence) else (result,)
-        return Assessment(curves, _ALPHA / 2)
+    def correlate(images: Sequence[npt.NDArray[Any]]) -> tuple[RingCorrelation, ...]:
+        result = frc(images[0], images[1], window=window, corners=corners, threads=workers)
+        return tuple(result) if isinstance(result, Sequence) else (result,)
 
-    def bias(frames_averaged: int) -> float:
-        return frames_averaged / (halves[0].count + frames_averaged) if same_statistics else 0.0
+    curves: dict[tuple[int, str], list[tuple[RingCorrelation, ...]]] = {}
+    for number in range(0, len(groups), 2):
+        # One pair of groups at a time is in memory.
+        loaded = [_load(group, sensor, options, workers) for group in groups[number : number + 2]]
+        for kind, images in enumerate(zip(*loaded, strict=True)):
+            curves.setdefault((kind, "raw"), []).append(correlate(images))
+            # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
+            corrected = [
+                correction.apply(image, dtype=np.float64, threads=workers)
+                for correction, image in zip(corrections, images, strict=True)
+            ]
+            curves.setdefault((kind, "corrected"), []).append(correlate(corrected))
 
-    def compare(a: npt.NDArray[Any], b: npt.NDArray[Any], frames_averaged: int) -> Comparison:
-        # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
-        corrected = (
-            correction.apply(image, dtype=np.float64, threads=workers)
-            for correction, image in zip(corrections, (a, b), strict=True)
+    def compare(kind: int, averaged: int) -> Comparison:
+        shares = [averaged / (half.count + averaged) for half in halves]
+        alpha = _ALPHA / 2
+        return Comparison(
+            Assessment.of_pairs(curves[kind, "raw"], alpha, corners, 0.0),
+            # The error of a mean image is in all the images that it corrects.
+            Assessment.of_pairs(curves[kind, "corrected"], alpha, corners, shares[0] * shares[1]),
+            predicted_bias=shares[0] if same_statistics else 0.0,
+            floor=-averaged / (sensor.count - averaged) if sensor.count > averaged else np.nan,
         )
-        return Comparison(assess(a, b), assess(*corrected), bias(frames_averaged))
 
     return Verification(
-        pairs=compare(groups[0].first, groups[1].first, 1),
-        groups=compare(groups[0].average(), groups[1].average(), size),
-        files=(groups[0].names, groups[1].names),
+        pairs=compare(0, 1),
+        groups=compare(1, size),
+        files=tuple(groups),
         statistics=(halves[0].count, halves[1].count),
         same_statistics=same_statistics,
         window=window,
@@ -360,29 +409,26 @@ def verify(
     )
 
 
-class _Group:
-    """Test frames of one group, of which only the first and the sum are kept."""
-
-    def __init__(self, shape: tuple[int, ...], threads: int) -> None:
-        self.names: list[tuple[str, int]] = []
-        self.first: npt.NDArray[Any] = np.empty(0)
-        self._sum = np.zeros(shape)
-        self._threads = threads
-
-    def add(self, file: str, index: int, frame: npt.NDArray[Any]) -> None:
-        if not self.names:
-            self.first = frame
-        _core.add_frames(frame, self._sum, self._threads)
-        self.names.append((file, index))
-
-    def average(self) -> npt.NDArray[np.float64]:
-        return np.asarray(self._sum / len(self.names))
+def _load(
+    group: Sequence[tuple[str, int]], sensor: Sensor, options: ReadOptions, threads: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """The first frame of a group, and the average of all."""
+    total = np.zeros(sensor.shape)
+    first = None
+    for file, index in group:
+        frame = _read(file, index, sensor, options)
+        if frame is None:
+            raise Error(f"{file}, frame {index}: can no longer be read")
+        first = frame if first is None else first
+        _core.add_frames(frame, total, threads)
+    assert first is not None
+    return first, total / len(group)
 
 
 def _test_pool(
-    paths: Sequence[Path], sensor: Sensor, group: int, chosen: Chosen, options: ReadOptions
-) -> tuple[list[_TestFrame], int, list[str]]:
-    """Frames to choose from, how many of them a group takes, and what the user should know of that.
+    paths: Sequence[Path], sensor: Sensor, group: int, pairs: int, chosen: Chosen, options: ReadOptions
+) -> tuple[list[_TestFrame], int, int, list[str]]:
+    """Frames to choose from, how many of them a group takes, how many pairs, and what the user should know.
 
     These are the first good frame of each file, or all good frames if there are too few files; only chosen
     ones.
@@ -413,62 +459,77 @@ def _test_pool(
     for number, file, known in files.values():
         unknown = known is None and chosen.everything
         pool += [(file, 0, "")] if unknown else frames_of(number, file, known)[:1]
-    if len(pool) >= _SMALLEST_SHARE * group:
-        return pool, group, []
+    if len(pool) >= _SMALLEST_SHARE * group * pairs:
+        return pool, group, pairs, []
     every = [frame for file in files.values() for frame in frames_of(*file)]
     size = min(group, len(every) // _SMALLEST_SHARE)
     if size < min(group, 2):
         fewest = _SMALLEST_SHARE * min(group, 2)
         raise Error(f"verification needs at least {fewest} frames to choose from, got {len(every)}")
+    wanted, pairs = pairs, min(pairs, len(every) // (_SMALLEST_SHARE * size))
     notes = []
-    if len(pool) < 2 * size:
+    if len(pool) < 2 * size * pairs:
         pool = every
         notes.append(f"several frames a file are used, since there are only {len(files)} files")
     if size < group:
         notes.append(
             f"groups of {size} frames instead of {group}: there are only {len(every)} to choose from"
         )
-    return pool, size, notes
+    if pairs < wanted:
+        notes.append(
+            f"{pairs} pairs of groups instead of {wanted}: there are only {len(every)} frames to choose from"
+        )
+    return pool, size, pairs, notes
 
 
 def _take_out(
-    pool: Sequence[_TestFrame], size: int, sensor: Sensor, options: ReadOptions, threads: int
-) -> tuple[tuple[_Group, _Group], tuple[PixelMoments, PixelMoments]]:
-    """Read two groups of test frames, and form the moments of both halves without them.
+    pool: Sequence[_TestFrame],
+    size: int,
+    pairs: int,
+    sensor: Sensor,
+    options: ReadOptions,
+    threads: int,
+) -> tuple[list[list[tuple[str, int]]], tuple[PixelMoments, PixelMoments]]:
+    """Choose pairs of groups of test frames, and form the moments of both halves without them.
 
-    The first group is taken from half A, the second from half B, as far as they go: the rest of a test
-    frame's movie, which shows the same specimen, is then in the statistics of its own group only.
+    The first group of a pair is taken from half A, the second from half B, as far as they go: the rest of a
+    test frame's movie, which shows the same specimen, is then in the statistics of its own group only.
     """
     table = sensor.frames[sensor.frames["status"] == "accepted"]
     rows_of: dict[tuple[float, ...], list[_TestFrame]] = {}
     for *statistics, file, index, half in table[[*_STATISTICS, "file", "index", "half"]].tolist():
         rows_of.setdefault(tuple(statistics), []).append((file, index, half))
-    groups = (_Group(sensor.shape, threads), _Group(sensor.shape, threads))
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
     seen: set[tuple[float, ...]] = set()
 
-    def take(group: _Group, file: str, index: int) -> None:
+    def take(file: str, index: int) -> bool:
         frame = _read(file, index, sensor, options)
         if frame is None:
-            return
+            return False
         row = frame_statistics(frame[None], threads=threads)[0]
         statistics = tuple(float(row[name]) for name in _STATISTICS)
         if not row["std"] > 0 or statistics in seen:
-            return  # blank, not finite, or the same as another test frame
+            return False  # blank, not finite, or the same as another test frame
         seen.add(statistics)
-        group.add(file, index, frame)
         for row_file, row_index, half in rows_of.get(statistics, ()):
             if (row_file, row_index) == (file, index) or _may_show(row_file, row_index, frame, options):
                 halves["AB".index(half)].subtract(frame, threads=threads)
+        return True
 
-    for group, half in zip(groups, "AB", strict=True):
+    taken: dict[str, list[tuple[str, int]]] = {"A": [], "B": []}
+    for half, chosen in taken.items():
         preference = {half: 0, "": 1}
         for file, index, _ in sorted(pool, key=lambda test: preference.get(test[2], 2)):
-            if len(group.names) < size:
-                take(group, file, index)
-    taken = sum(len(group.names) for group in groups)
-    if taken < 2 * size:
-        raise Error(f"only {taken} of {len(pool)} frames can be used for the test, {2 * size} are needed")
+            if len(chosen) < pairs * size and take(file, index):
+                chosen.append((file, index))
+    usable = sum(map(len, taken.values()))
+    if usable < 2 * pairs * size:
+        raise Error(
+            f"only {usable} of {len(pool)} frames can be used for the test, {2 * pairs * size} are needed"
+        )
+    groups = [
+        taken[half][number * size : (number + 1) * size] for number in range(pairs) for half in ("A", "B")
+    ]
     return groups, halves
 
 

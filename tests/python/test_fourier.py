@@ -459,6 +459,57 @@ def test_verdict_longhand():
     assert v.independent == (v.p >= 0.01)
 
 
+def test_combined_pairs():
+    rng = np.random.default_rng(30)
+    pairs = [frc(*rng.normal(size=(2, 64, 64)), window="tukey") for _ in range(9)]
+    whole = RingCorrelation.combined(pairs)
+    np.testing.assert_allclose(whole.correlation[1:], np.mean([r.correlation[1:] for r in pairs], axis=0))
+    np.testing.assert_allclose(whole.z[1:], np.sum([r.z[1:] for r in pairs], axis=0) / 3)
+    np.testing.assert_array_equal(whole.n, 9 * pairs[0].n)
+    np.testing.assert_allclose(whole.threshold("3sigma"), pairs[0].threshold("3sigma") / 3)
+    half = RingCorrelation.combined(pairs, common=0.125)  # 1 + 8 * 0.125 = 2
+    np.testing.assert_allclose(half.z[1:], whole.z[1:] / math.sqrt(2))
+    np.testing.assert_allclose(half.n_eff, whole.n_eff / 2)
+    alone = RingCorrelation.combined(pairs[:1])
+    assert alone.independence() == pairs[0].independence()
+    with pytest.raises(ValueError, match="no pairs to combine"):
+        RingCorrelation.combined([])
+    with pytest.raises(ValueError, match="must be of one shape, binning, window and number of rings"):
+        RingCorrelation.combined([pairs[0], frc(*rng.normal(size=(2, 64, 64)))])
+
+
+def test_combined_pairs_find_a_weak_pattern():
+    rng = np.random.default_rng(31)
+    pattern = 0.12 * rng.normal(size=(64, 64))
+    pairs = [frc(*(x + pattern for x in rng.normal(size=(2, 64, 64)))) for _ in range(40)]
+    assert sum(not r.independence().independent for r in pairs) < 20
+    assert RingCorrelation.combined(pairs).independence().p < 1e-4
+
+
+@pytest.mark.parametrize("window", [None, "hann"])
+def test_corners_are_tested_on_request(window):
+    rng = np.random.default_rng(32)
+    z = []
+    for _ in range(60):
+        r = frc(*rng.normal(size=(2, 64, 64)), window=window, corners=True)
+        inner, all_of_them = r.independence(), r.independence(corners=True)
+        assert (inner.rings, all_of_them.rings) == (32, r.n.size - 1)
+        z.append(all_of_them.z)
+    assert np.std(z) == pytest.approx(1, abs=0.25)
+    y, x = np.indices((64, 64))
+    pattern = 0.5 * (-1.0) ** (x + y) * np.kron(rng.normal(size=(8, 8)), np.ones((8, 8)))
+    found = frc(*(pattern + x for x in rng.normal(size=(2, 64, 64))), window=window, corners=True)
+    assert found.independence(corners=True).p < found.independence().p
+
+
+def test_error_of_the_mean_correlation():
+    rng = np.random.default_rng(33)
+    for window in (None, "hann"):
+        found = [frc(*rng.normal(size=(2, 64, 64)), window=window).independence() for _ in range(200)]
+        spread = np.std([v.mean_correlation for v in found])
+        assert spread == pytest.approx(found[0].mean_correlation_error, rel=0.2)
+
+
 def test_expected_outside_3sigma_is_the_tail_beyond_the_curve():
     # By the density of the correlation of n white frequencies, (1 - c²)^((n - 3)/2).
     r = frc(*np.random.default_rng(18).normal(size=(2, 64, 64)))

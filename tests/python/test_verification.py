@@ -139,8 +139,8 @@ def test_the_verdict_needs_pairs_and_groups(tmp_path: Path) -> None:
         changed = Verification(
             **{
                 **{name: getattr(result, name) for name in result.__dataclass_fields__},
-                "pairs": verification.Comparison(bad, pair, 0.0),
-                "groups": verification.Comparison(bad, group, 0.0),
+                "pairs": verification.Comparison(bad, pair, 0.0, 0.0),
+                "groups": verification.Comparison(bad, group, 0.0, 0.0),
             }
         )
         assert changed.independent is verdict
@@ -560,6 +560,8 @@ def test_numbers_of_an_assessment(tmp_path: Path) -> None:
                 assert value is (expected.p >= 0.025 and expected.lines == 0)
             elif name == "alpha":
                 assert value == 0.025
+            elif name == "p_of_pairs":
+                assert value == [expected.p]
             else:
                 assert value == getattr(expected, name)
 
@@ -592,8 +594,10 @@ def test_saved_files_are_complete(tmp_path: Path) -> None:
         "expected_outside_exact",
         "lines",
         "mean_correlation",
+        "mean_correlation_error",
         "z",
         "p",
+        "p_of_pairs",
         "alpha",
         "independent",
     }
@@ -606,3 +610,108 @@ def test_saved_files_are_complete(tmp_path: Path) -> None:
         assert len(rows) == 33
     # Again, over what is there.
     assert result.save(out) == written
+
+
+# --- several pairs, corners, what is predicted
+
+
+def test_several_pairs_find_what_one_does_not(tmp_path: Path) -> None:
+    """A pattern of 12 % of the noise in frames of 64 x 64."""
+    rng = np.random.default_rng(5)
+    pattern = rng.normal(0, 1.2, SHAPE)
+    files = [
+        write_npy(tmp_path / f"{i:03d}.npy", np.float32(100 + pattern + rng.normal(0, 10, (1, *SHAPE))))
+        for i in range(96)
+    ]
+    sensor = camnorm.measure(files)
+    one = verify(files, sensor, group=2)
+    many = verify(files, sensor, group=2, pairs=12)
+    assert len(many.files) == 24
+    assert len({name for group in many.files for name in group}) == 48
+    assert many.statistics == (24, 24)
+    assert one.groups.raw.independent
+    assert not many.groups.raw.independent
+    assert many.groups.corrected.independent
+    assert len(many.groups.raw.p_of_pairs) == 12
+    assert many.notes == []
+    # The errors shrink as the root of the number of pairs.
+    ratio = one.pairs.raw.mean_correlation_error / many.pairs.raw.mean_correlation_error
+    assert ratio == pytest.approx(12**0.5)
+
+
+def test_pairs_combined_longhand(tmp_path: Path) -> None:
+    result = verify(Sets().files(tmp_path, 100), group=3, pairs=4, window=None)
+    curves = []
+    for a, b in zip(result.files[::2], result.files[1::2], strict=True):
+        images = [np.mean([stored(*name) for name in group], 0) for group in (a, b)]
+        curves.append(camnorm.frc(*images))
+    (combined,) = result.groups.raw.curves
+    np.testing.assert_allclose(combined.correlation, np.mean([c.correlation for c in curves], 0), atol=1e-12)
+    np.testing.assert_allclose(combined.z, np.sum([c.z for c in curves], 0) / 2, atol=1e-10)
+    np.testing.assert_array_equal(combined.n, 4 * curves[0].n)
+    assert result.groups.raw.p_of_pairs == tuple(c.independence().p for c in curves)
+    # Corrected images share the errors of their mean image: g / (M + g) of their variance.
+    share = 3 / (result.statistics[0] + 3) * 3 / (result.statistics[1] + 3)
+    (corrected,) = result.groups.corrected.curves
+    np.testing.assert_allclose(corrected.n_eff, 4 * curves[0].n_eff / (1 + 3 * share))
+
+
+def test_fewer_pairs_where_there_are_too_few_frames(tmp_path: Path) -> None:
+    result = verify(Sets().files(tmp_path, 40), group=4, pairs=5)
+    assert len(result.files) == 4
+    assert result.notes == ["2 pairs of groups instead of 5: there are only 40 frames to choose from"]
+    with pytest.raises(ValueError, match="pairs must be positive, got 0"):
+        verify(tmp_path, pairs=0)
+
+
+def test_a_bayer_pattern_in_the_corner_is_found_on_request(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    bayer = np.tile([[3.0, -3.0], [-3.0, 3.0]], (32, 32)) * (1 + rng.normal(0, 1, SHAPE))
+    smooth = np.fft.fft2(bayer)
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64)))
+    pattern = np.fft.ifft2(np.where(radius > 0.55, smooth, 0)).real
+    files = [
+        write_npy(tmp_path / f"{i:03d}.npy", np.float32(100 + pattern + rng.normal(0, 10, (1, *SHAPE))))
+        for i in range(48)
+    ]
+    sensor = camnorm.measure(files)
+    assert verify(files, sensor, window="tukey").groups.raw.independent
+    found = verify(files, sensor, window="tukey", corners=True)
+    assert not found.groups.raw.independent
+    assert found.independent
+    assert found.groups.raw.rings == found.groups.raw.curves[0].n.size - 1 > 32
+
+
+def test_floor_is_what_frames_of_the_set_show(tmp_path: Path) -> None:
+    """Averages of frames that are part of the statistics: -g/(N - g)."""
+    files = Sets().files(tmp_path, 48)
+    sensor = camnorm.measure(files)
+    result = verify(files, sensor, group=6)
+    assert result.groups.floor == -6 / 42
+    assert result.pairs.floor == -1 / 47
+    correction = sensor.correction()
+    corrected = np.stack([correction.apply(stored(path, 0), dtype=np.float64) for path in files])
+    found = [
+        camnorm.frc(corrected[i : i + 6].mean(0), corrected[j : j + 6].mean(0)).independence()
+        for i in range(0, 48, 6)
+        for j in range(i + 6, 48, 6)
+    ]
+    assert np.mean([v.mean_correlation for v in found]) == pytest.approx(-6 / 42, abs=0.02)
+    # A set no larger than the average has no floor.
+    few = verify(files[6:], camnorm.measure(files[:6]), group=6)
+    assert np.isnan(few.groups.floor)
+
+
+def test_a_test_frame_that_vanishes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Sets().files(tmp_path, 24)
+    sensor = camnorm.measure(files)
+    take_out = verification._take_out
+
+    def and_lose_one(*arguments: Any) -> Any:
+        groups, halves = take_out(*arguments)
+        os.remove(groups[0][0][0])
+        return groups, halves
+
+    monkeypatch.setattr(verification, "_take_out", and_lose_one)
+    with pytest.raises(Error, match=r"\.npy, frame 0: can no longer be read"):
+        verify(files, sensor, group=3)
