@@ -616,9 +616,9 @@ def test_saved_files_are_complete(tmp_path: Path) -> None:
 
 
 def test_several_pairs_find_what_one_does_not(tmp_path: Path) -> None:
-    """A pattern of 12 % of the noise in frames of 64 x 64."""
+    """A pattern of 18 % of the noise in frames of 64 x 64."""
     rng = np.random.default_rng(5)
-    pattern = rng.normal(0, 1.2, SHAPE)
+    pattern = rng.normal(0, 1.8, SHAPE)
     files = [
         write_npy(tmp_path / f"{i:03d}.npy", np.float32(100 + pattern + rng.normal(0, 10, (1, *SHAPE))))
         for i in range(96)
