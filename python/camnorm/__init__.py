@@ -10,6 +10,7 @@ from ._core import build_info
 from ._core import version as __version__
 from .correction import Correction
 from .errors import Error, FormatError, NonFiniteError
+from .fixedpattern import FixedPattern, fixed_pattern
 from .fourier import (
     Independence,
     RingCorrelation,
@@ -28,6 +29,7 @@ from .verification import Verification, verify
 __all__ = [
     "Correction",
     "Error",
+    "FixedPattern",
     "FormatError",
     "FrameSource",
     "ImageFormat",
@@ -43,6 +45,7 @@ __all__ = [
     "amplitude_spectrum",
     "build_info",
     "correct",
+    "fixed_pattern",
     "frame_statistics",
     "frc",
     "measure",

@@ -527,7 +527,7 @@ def frc(
         raise ValueError(f"crop must be 'square' or None, not {crop!r}")
     alpha = _tapered_fraction(window)
     if crop == "square":
-        a, b = _central_square(a), _central_square(b)
+        a, b = central_square(a), central_square(b)
     n_threads = _threads(threads, a.shape[:2])
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
 
@@ -703,7 +703,8 @@ def _threads(requested: int | None, shape: tuple[int, ...]) -> int:
     return threads if math.prod(shape) >= _PARALLEL_PIXELS else 1
 
 
-def _central_square(frame: NDArray[Any]) -> NDArray[Any]:
+def central_square(frame: NDArray[Any]) -> NDArray[Any]:
+    """The largest square in the middle of a frame, as the paper takes it."""
     side = min(frame.shape[:2])
     top, left = ((n - side) // 2 for n in frame.shape[:2])
     return frame[top : top + side, left : left + side]
@@ -741,6 +742,12 @@ def _tapered_fraction(window: Window) -> float:
     raise ValueError(
         f"window must be None, 'hann', 'tukey' or ('tukey', alpha) with 0 < alpha <= 1, not {window!r}"
     )
+
+
+def window_values(n: int, window: Window) -> NDArray[np.float64]:
+    """A window along one side of n pixels."""
+    alpha = _tapered_fraction(window)
+    return _tukey(n, alpha) if alpha else np.ones(n)
 
 
 def _tukey(n: int, alpha: float) -> NDArray[np.float64]:
