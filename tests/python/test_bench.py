@@ -41,3 +41,18 @@ def test_scaling(tmp_path: Path) -> None:
     found = figures(tmp_path, "scaling.py", "frames", "large")
     assert [row["frames"] for row in found["frames"]] == [10, 100]
     assert [row["frames"] for row in found["large"]] == [10, 25, 50, 100]
+
+
+def test_independence(tmp_path: Path) -> None:
+    found = figures(tmp_path, "independence.py")
+    assert {row["window"] for row in found["null"]} == {None, "tukey", "hann"}
+    assert [row["strength"] for row in found["power"]][:2] == [0.01, 0.02]
+    assert all(0 <= row["verdict"] <= 1 for row in found["null"])
+
+
+def test_paper(tmp_path: Path) -> None:
+    found = figures(tmp_path, "paper.py", "-o", str(tmp_path))
+    for (row,) in found.values():
+        groups = [row["curves"][f"averages of 12, {state}"] for state in ("raw", "corrected")]
+        assert [curve["p"] > 0.05 for curve in groups] == [False, True]
+    assert (tmp_path / "electron_frc.png").stat().st_size > 1000
