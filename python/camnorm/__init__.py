@@ -8,8 +8,11 @@ Sci. Rep. 5, 10317 (2015).
 from . import plot, simulate
 from ._core import build_info
 from ._core import version as __version__
+from .assumptions import check
+from .convergence import Convergence, frames_needed
 from .correction import Correction
 from .errors import Error, FormatError, NonFiniteError
+from .findings import Finding
 from .fourier import (
     Independence,
     RingCorrelation,
@@ -26,8 +29,10 @@ from .sensor import Sensor
 from .verification import Verification, verify
 
 __all__ = [
+    "Convergence",
     "Correction",
     "Error",
+    "Finding",
     "FormatError",
     "FrameSource",
     "ImageFormat",
@@ -42,8 +47,10 @@ __all__ = [
     "__version__",
     "amplitude_spectrum",
     "build_info",
+    "check",
     "correct",
     "frame_statistics",
+    "frames_needed",
     "frc",
     "measure",
     "open_frames",
