@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .convergence import frames_needed
+from .convergence import frames_for_groups, frames_needed
 from .findings import Finding
 from .sensor import Sensor
 
@@ -104,10 +104,10 @@ def _specimens(sensor: Sensor) -> list[Finding]:
     """Are there enough frames, of enough different specimens?"""
     found = frames_needed(sensor)
     files = len(set(sensor.frames["file"][sensor.frames["status"] == "accepted"].tolist()))
-    needed = math.ceil(found.needed_for_groups * found.effective_frames / max(found.frames, 1))
+    needed = frames_for_groups(found.group, min(sensor.shape[:2]))
     because = (
-        f"the mean image of fewer, subtracted, makes averages of {found.group} frames correlate beyond 3σ at "
-        "Nyquist"
+        f"the mean image of fewer, subtracted, makes averages of {found.group} frames correlate beyond 3σ "
+        "near Nyquist"
     )
     too_few = found.frames < needed
     few = not too_few and found.effective_frames < needed

@@ -89,8 +89,8 @@ class Convergence:
     group : int
         Frames in group averages that are to be correlated.
     needed_for_groups : int
-        Frames, of the kind that the set has, for the residual to stay below the paper's 3σ curve at Nyquist
-        when averages of groups of frames are correlated that the same mean image has corrected.
+        Frames, of the kind that the set has, for the residual to stay below the paper's 3σ curve up to
+        Nyquist when averages of groups of frames are correlated that the same mean image has corrected.
     """
 
     frames: int
@@ -146,11 +146,9 @@ class Convergence:
             + (", if pixel values are normally distributed." if math.isnan(self.kurtosis) else "."),
             f"Corrected frames keep a pattern of {100 * self.residual:.2g} % of their noise: "
             + self._enough(self.needed_for_residual, f"for {100 * self.residual_target:g} %", "enough"),
-            f"Averages of {self.group} corrected frames correlate by it "
+            f"It correlates averages of {self.group} frames "
             + self._enough(
-                self.needed_for_groups,
-                "beyond 3σ: to stay below up to Nyquist",
-                "by less than 3σ up to Nyquist",
+                self.needed_for_groups, "beyond 3σ near Nyquist: for less", "by less than 3σ up to Nyquist"
             ),
         ]
         if not self.pattern_seen:
@@ -220,9 +218,9 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
     independent numbers the rest is made of, f, follows from its spectrum P: f = (ΣP)²/ΣP² [1]_. The ratio
     then varies as χ²/f.
 
-    Averages of g frames that one mean image of M other frames has corrected correlate by g/(M + g); this is
-    below 3/sqrt(n/2), the paper's curve [2]_, n being the pixels of the ring at Nyquist, from
-    M = g·(sqrt(n/2)/3 - 1) on.
+    Averages of g frames that one mean image of M other frames has corrected correlate by g/(M + g). This is
+    below 3/sqrt(n/2), the paper's curve [2]_, from M = g·(sqrt(n/2)/3 - 1) on; the ring at Nyquist has π·L
+    pixels in frames of L x L.
 
     The variance of ln(S_A²/S_B²) is (κ - 1)·(1/nA + 1/nB), which gives the kurtosis κ, and with it the
     standard error of the sigma image, for which fourth moments would be needed else.
@@ -250,7 +248,7 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
     excess = 2.0 if math.isnan(kurtosis) else kurtosis - 1.0
     pattern, error = found.pattern() if found else (math.nan, math.nan)
     independent = max(frames, 1) / max(effective, 1.0)
-    needed = group * (math.sqrt(_outermost_ring(sensor.shape) / 2) / 3 - 1)
+    needed = frames_for_groups(group, min(sensor.shape[:2]))
     return Convergence(
         frames=frames,
         halves=halves,
@@ -270,16 +268,13 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
         residual_target=residual,
         needed_for_residual=math.ceil(independent / residual**2),
         group=group,
-        needed_for_groups=math.ceil(independent * max(needed, 1.0)),
+        needed_for_groups=math.ceil(independent * needed),
     )
 
 
-def _outermost_ring(shape: tuple[int, ...]) -> int:
-    """Pixels of the ring at Nyquist, in the transform of the central square."""
-    from . import _core
-
-    side = min(shape[:2])
-    return int(_core.RingIndex(side, side, "round", False).counts[-1])
+def frames_for_groups(group: int, side: int) -> int:
+    """Frames for averages of groups to correlate by less than 3σ in all rings, see `frames_needed`."""
+    return max(1, math.ceil(group * (math.sqrt(math.pi * side / 2) / 3 - 1)))
 
 
 class _Survey:
