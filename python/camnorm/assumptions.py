@@ -168,23 +168,35 @@ def _images(sensor: Sensor) -> list[Finding]:
     found = []
     for name, reason in because.items():
         judged = [(*profile.judged()[name], profile) for profile in profiles]
-        value, limit, profile = max(judged, key=lambda item: item[0] / item[1])
-        where = f"the {profile.image} image varies along {profile.axis} by {value:.2g} sigma"
-        plane, quadratic = fits[profile.image]
+        judged.sort(key=lambda item: -item[0] / item[1])
+        # Of an image and axis the plane that says it most.
+        beyond: dict[str, dict[str, float]] = {}
+        for size, limit, profile in judged:
+            if size > limit:
+                beyond.setdefault(profile.image, {}).setdefault(profile.axis, size)
+        where = " and ".join(
+            f"{size:.2g} sigma in the {image} image along {axis}"
+            for image, sizes in beyond.items()
+            for axis, size in sizes.items()
+        )
+        shares = "; ".join(
+            f"of the pattern in the {image} image a plane explains {100 * fits[image][0]:.0f} %, a quadratic "
+            f"surface {100 * fits[image][1]:.0f} %"
+            for image in beyond
+        )
         flagged = {
-            "motif": f"The images have a motif in common, such as a horizon or an edge: {where}, over many "
-            "rows or columns, but not smoothly. It will be taken from every image.",
-            "illumination": f"The light is uneven, or the sensitivity, which cannot be told apart: {where}, "
-            f"smoothly (a plane explains {100 * plane:.0f} % of the pattern, a quadratic surface "
-            f"{100 * quadratic:.0f} %). It will be corrected as the sensor's.",
+            "motif": "The images have a motif in common, such as a horizon or an edge: many rows or columns "
+            f"together deviate by {where}, and not smoothly. It will be taken from every image.",
+            "illumination": "The light is uneven, or the sensitivity, which cannot be told apart: it varies "
+            f"smoothly by {where} ({shares}). It will be corrected as the sensor's.",
         }
         passed = {
             "motif": "No motif is common to the images.",
             "illumination": "The light is even, as far as the sensor's own pattern lets tell.",
         }
-        found.append(
-            Finding(name, value, limit, reason, value > limit, (flagged if value > limit else passed)[name])
-        )
+        value, limit, _ = judged[0]
+        sentence = (flagged if beyond else passed)[name]
+        found.append(Finding(name, value, limit, reason, bool(beyond), sentence))
     return found
 
 

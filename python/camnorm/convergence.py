@@ -144,7 +144,8 @@ class Convergence:
             + f" give the mean image to ±{self.mean_error:.3g}, the sigma image to "
             f"±{100 * self.sigma_error:.2g} %"
             + (", if pixel values are normally distributed." if math.isnan(self.kurtosis) else "."),
-            f"Corrected frames keep a pattern of {100 * self.residual:.2g} % of their noise: "
+            f"Corrected frames keep a pattern of {100 * self.residual:.2g} % of their noise"
+            f"{self._measured()}: "
             + self._enough(self.needed_for_residual, f"for {100 * self.residual_target:g} %", "enough"),
             f"It correlates averages of {self.group} frames "
             + self._enough(
@@ -165,6 +166,15 @@ class Convergence:
                 f"Subtracting the mean image pays from {math.ceil(self.break_even)} independent frames on."
             )
         return said
+
+    def _measured(self) -> str:
+        if math.isnan(self.measured_residual):
+            return ""
+        expected = 1 / math.sqrt(self.measured_at)
+        return (
+            f" (with {self.measured_at:.0f} frames {100 * self.measured_residual:.2g} % as measured, "
+            f"{100 * expected:.2g} % if they are independent)"
+        )
 
     def _enough(self, needed: int, missing: str, enough: str) -> str:
         if self.frames >= needed:

@@ -137,13 +137,14 @@ def test_the_advice_says_how_many_more() -> None:
     found = camnorm.frames_needed(sensor, residual=0.1, group=60)
     assert found.needed_for_residual == 100
     advice = " ".join(found.advice())
-    assert "a pattern of 16 % of their noise: for 10 % it takes 100 frames, 60 more." in advice
+    assert "a pattern of 16 % of their noise (with 20 frames " in advice
+    assert "22 % if they are independent): for 10 % it takes 100 frames, 60 more." in advice
     more = found.needed_for_groups - 40
     assert (
         f"beyond 3σ near Nyquist: for less it takes {found.needed_for_groups} frames, {more} more." in advice
     )
     enough = " ".join(camnorm.frames_needed(sensor, residual=0.2, group=1).advice())
-    assert "16 % of their noise: enough." in enough
+    assert "independent): enough." in enough
     assert "averages of 1 frames by less than 3σ" in enough
 
 
