@@ -1014,8 +1014,8 @@ def show(
     with _session(debug):
         loaded = camnorm.Sensor.load(sensor)
         summary = _sensor_summary(loaded)
-        findings = camnorm.check(loaded)
         convergence = camnorm.frames_needed(loaded)
+        findings = camnorm.check(loaded, convergence)
         if output is not None:
             figure = camnorm.plot.sensor_figure(
                 loaded.mean,

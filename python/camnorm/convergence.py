@@ -24,8 +24,8 @@ from .sensor import Sensor
 
 __all__ = ["Convergence", "frames_needed"]
 
-# Pixels looked at in one go.
-_BLOCK_PIXELS = 2**20
+# Values of an image looked at in one go.
+BLOCK_VALUES = 2**19
 
 # Sides of the blocks' grid in which correlations of neighbouring pixels are looked for.
 _GRID = 256
@@ -293,7 +293,8 @@ class _Survey:
     def __init__(self, sensor: Sensor) -> None:
         height, width = sensor.shape[:2]
         factor = math.ceil(max(height, width) / _GRID)
-        rows = factor * max(1, _BLOCK_PIXELS // (factor * width))
+        planes = math.prod(sensor.shape[2:])
+        rows = factor * max(1, BLOCK_VALUES // (factor * width * planes))
         self._halves = sensor.halves[0].count, sensor.halves[1].count
         self._frames = sensor.frames
         self._share = sum(1 / n for n in self._halves)
@@ -301,7 +302,6 @@ class _Survey:
         self._grid = np.zeros((height // factor, width // factor))
         self._shape = (height, width)
         weights = [n - 1 for n in self._halves]
-        planes = math.prod(sensor.shape[2:])
         total = np.zeros((8, planes))
         spread = 0.0
         for where, *images in sensor._blocks(rows):

@@ -197,6 +197,18 @@ def test_fits_are_those_of_least_squares() -> None:
         assert found == pytest.approx(1 - residual.var() / image.var(), rel=1e-6)
 
 
+def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    sensor = sensor_of((1000 + 4 * pattern(rng, (107, 69)) + rng.normal(0, 20, (40, 107, 69)))[:, None])
+    whole = camnorm.check(sensor)
+    for values in (69, 69 * 5, 69 * 40):
+        monkeypatch.setattr(assumptions, "BLOCK_VALUES", values)
+        for one, other in zip(camnorm.check(sensor), whole, strict=True):
+            assert one.name == other.name
+            assert one.value == pytest.approx(other.value, rel=1e-9)
+            assert one.limit == pytest.approx(other.limit, rel=1e-9)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_blocks_that_are_read_out_apart_are_no_motif(axis: int) -> None:
     rng = np.random.default_rng(5)

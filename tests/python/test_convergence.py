@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import camnorm
-from camnorm import convergence, jsontext
+from camnorm import assumptions, convergence, jsontext
 from image_sets import sensor_of
 
 SHAPE = (48, 64)
@@ -169,7 +169,7 @@ def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(12)
     sensor = sensor_of(rng.normal(0, 1, (12, 1, 90, 70)))
     whole = camnorm.frames_needed(sensor)
-    monkeypatch.setattr(convergence, "_BLOCK_PIXELS", 500)
+    monkeypatch.setattr(convergence, "BLOCK_VALUES", 500)
     parts = camnorm.frames_needed(sensor)
     for name, value in whole.__dict__.items():
         assert getattr(parts, name) == pytest.approx(value, rel=1e-10, nan_ok=True)
@@ -184,10 +184,11 @@ def test_memory_does_not_grow_with_the_frame(monkeypatch: pytest.MonkeyPatch) ->
     frames = np.random.default_rng(13).integers(0, 255, (4, 1, 1500, 1000), np.uint8)
     sensor = sensor_of(frames)
     assert sensor.target_sigma > 0
-    monkeypatch.setattr(convergence, "_BLOCK_PIXELS", 2**16)
+    monkeypatch.setattr(convergence, "BLOCK_VALUES", 2**16)
+    monkeypatch.setattr(assumptions, "BLOCK_VALUES", 2**16)
     tracemalloc.start()
     try:
-        camnorm.frames_needed(sensor)
+        camnorm.check(sensor)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
