@@ -8,8 +8,11 @@ Sci. Rep. 5, 10317 (2015).
 from . import plot, simulate
 from ._core import build_info
 from ._core import version as __version__
+from .assumptions import check
+from .convergence import Convergence, frames_needed
 from .correction import Correction
 from .errors import Error, FormatError, NonFiniteError
+from .findings import Finding
 from .fixedpattern import FixedPattern, fixed_pattern
 from .fourier import (
     Independence,
@@ -27,8 +30,10 @@ from .sensor import Sensor
 from .verification import Verification, verify
 
 __all__ = [
+    "Convergence",
     "Correction",
     "Error",
+    "Finding",
     "FixedPattern",
     "FormatError",
     "FrameSource",
@@ -44,9 +49,11 @@ __all__ = [
     "__version__",
     "amplitude_spectrum",
     "build_info",
+    "check",
     "correct",
     "fixed_pattern",
     "frame_statistics",
+    "frames_needed",
     "frc",
     "measure",
     "open_frames",

@@ -11,6 +11,7 @@ import io
 import math
 import signal
 import sys
+import textwrap
 import time
 import traceback
 import warnings
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from typing_extensions import Self
 
+    from .convergence import Convergence
     from .errors import FormatError
+    from .findings import Finding
     from .fourier import RingCorrelation
     from .measurement import Progress
     from .sensor import Sensor
@@ -1002,10 +1005,12 @@ def frc(
 
 @app.command(
     help=_help(
-        "Show what is in a sensor file; with -o also pictures of the mean and sigma image.",
+        "Show what is in a sensor file, and whether the set is fit for the method and large enough.",
         "camnorm show sensor.h5",
         "camnorm show sensor.h5 -o sensor.png",
         "camnorm show sensor.h5 --json",
+        details="With -o also pictures: mean and sigma image, their spectra, histograms and course of the "
+        "frames' means and standard deviations, and what a correction leaves over the number of frames.",
     )
 )
 def show(
@@ -1017,7 +1022,7 @@ def show(
             "-o",
             metavar="FIGURE",
             show_default=False,
-            help="Draw mean and sigma image and their spectra: .png, .pdf or .svg.",
+            help="Draw all of this: .png, .pdf or .svg.",
         ),
     ] = None,
     as_json: _Json = False,
@@ -1026,6 +1031,8 @@ def show(
     with _session(debug):
         loaded = camnorm.Sensor.load(sensor)
         summary = _sensor_summary(loaded)
+        convergence = camnorm.frames_needed(loaded)
+        findings = camnorm.check(loaded, convergence)
         if output is not None:
             figure = camnorm.plot.sensor_figure(
                 loaded.mean,
@@ -1033,24 +1040,66 @@ def show(
                 loaded.frames["mean"],
                 loaded.frames["std"],
                 limits=_limits(loaded.provenance["screening"]),
+                rejected=loaded.frames["status"] == "rejected",
+                convergence=convergence,
             )
             camnorm.plot.save(figure, output)
         files = loaded.provenance["files"]
         origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
         if as_json:
-            _print_json({"sensor": sensor, **summary, **origin, "files": len(files), "figure": output})
+            _print_json(
+                {
+                    "sensor": sensor,
+                    **summary,
+                    **origin,
+                    "files": len(files),
+                    "figure": output,
+                    "findings": [finding.to_dict() for finding in findings],
+                    "convergence": convergence.to_dict(),
+                }
+            )
         else:
             size = int(files["size"][files["size"] > 0].sum())
-            facts = [("sensor", sensor), *_sensor_facts(summary)]
-            facts += [
-                ("files", f"{len(files)}, {size / 1e9:.3g} GB"),
-                ("measured", f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}"),
-                ("command", origin["command"]),
-            ]
-            if output is not None:
-                facts.append(("figure", output))
-            _print_facts(facts)
+            _print_facts([("sensor", sensor), *_sensor_facts(summary)])
+            _print_findings(findings)
+            _print_convergence(convergence)
+            print()
+            _print_facts(
+                [
+                    ("files", f"{len(files)}, {size / 1e9:.3g} GB"),
+                    ("measured", f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}"),
+                    ("command", origin["command"]),
+                    *([] if output is None else [("figure", output)]),
+                ]
+            )
             _print_rejected(summary["rejected"])
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    """Print what speaks against a set, what it does not tell, and the names of the checks that it passes."""
+    flagged = [finding for finding in findings if finding.flagged]
+    untold = [finding for finding in findings if not finding.flagged and math.isnan(finding.value)]
+    passed = [finding.name for finding in findings if finding not in flagged and finding not in untold]
+    print("\ncan it be trusted?")
+    for mark, some in (("!", flagged), ("?", untold)):
+        for finding in some:
+            _print_item(mark, f"{finding.name}: {finding.sentence}")
+            if finding in flagged:
+                _print_item(" ", f"{finding.value:.3g}, limit {finding.limit:.3g}: {finding.because}.")
+    if passed:
+        _print_item("+", f"in order: {', '.join(passed)}")
+
+
+def _print_convergence(convergence: Convergence) -> None:
+    """Print how precise a measurement is and what more frames would give."""
+    print("\nare the frames enough?")
+    for sentence in convergence.advice():
+        _print_item("-", sentence)
+
+
+def _print_item(mark: str, text: str) -> None:
+    """Print a sentence in lines that a terminal holds."""
+    print(textwrap.fill(text, 100, initial_indent=f"  {mark} ", subsequent_indent="    "))
 
 
 @app.command(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
+    from .convergence import Convergence
+
 __all__ = [
     "Curve",
     "correction_figure",
@@ -380,8 +382,10 @@ def sensor_figure(
     frame_stds: NDArray[np.float64],
     *,
     limits: Mapping[str, tuple[float, float]] | None = None,
+    rejected: NDArray[np.bool_] | None = None,
+    convergence: Convergence | None = None,
 ) -> Figure:
-    """Mean and sigma image of a sensor, their spectra, and the histograms of the frames.
+    """Mean and sigma image of a sensor, their spectra, the histograms of the frames, and their course.
 
     Parameters
     ----------
@@ -392,6 +396,12 @@ def sensor_figure(
     limits : mapping, optional
         Lowest and highest value accepted of "mean" and of "std", as the screening of the sensor's
         provenance has them.
+    rejected : ndarray, optional
+        bool (n,): frames that are not in the statistics. With it, mean and standard deviation are also
+        drawn over the frames in their order, and these are marked.
+    convergence : Convergence, optional
+        What `camnorm.frames_needed` gave; with it, the pattern that a correction leaves is drawn over the
+        number of frames.
 
     Returns
     -------
@@ -413,17 +423,25 @@ def sensor_figure(
 
     if mean.shape != sigma.shape:
         raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
-    figure = Figure(figsize=(16.0, 13.2), dpi=_DPI, layout="constrained")
-    grid = figure.add_gridspec(3, 3, height_ratios=(1.0, 1.0, 0.6))
+    heights = [1.0, 1.0, 0.6] if rejected is None else [1.0, 1.0, 0.6, 0.5]
+    figure = Figure(figsize=(16.0, 4.9 * sum(heights) + 0.5), dpi=_DPI, layout="constrained")
+    grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
     for row, (name, image) in enumerate((("mean image", mean), ("sigma image", sigma))):
         panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
         _spectrum_panels(panels, image, name)
-    histograms = grid[2, :].subgridspec(1, 2)
-    for column, (key, name, values) in enumerate(
-        (("mean", "mean", frame_means), ("std", "standard deviation", frame_stds))
-    ):
-        ax = figure.add_subplot(histograms[0, column])
-        _histogram_panel(ax, values, name, (limits or {}).get(key, (-np.inf, np.inf)))
+    statistics = [
+        (name, values, (limits or {}).get(key, (-np.inf, np.inf)))
+        for key, name, values in (("mean", "mean", frame_means), ("std", "standard deviation", frame_stds))
+    ]
+    histograms = grid[2, :].subgridspec(1, 2 if convergence is None else 3)
+    if convergence is not None:
+        _convergence_panel(figure.add_subplot(histograms[0, 2]), convergence)
+    if rejected is not None:
+        courses = grid[3, :].subgridspec(1, 2)
+        for column, (name, values, accepted) in enumerate(statistics):
+            _course_panel(figure.add_subplot(courses[0, column]), values, name, accepted, rejected)
+    for column, (name, values, accepted) in enumerate(statistics):
+        _histogram_panel(figure.add_subplot(histograms[0, column]), values, name, accepted)
     return figure
 
 
@@ -511,6 +529,66 @@ def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: t
     ax.set_ylabel("frames")
     ax.spines[["top", "right"]].set_visible(False)
     _set_title(ax, f"histogram of the frames' {name}s")
+
+
+def _course_panel(
+    ax: Axes,
+    values: NDArray[np.float64],
+    name: str,
+    limits: tuple[float, float],
+    rejected: NDArray[np.bool_],
+) -> None:
+    """A statistic of the frames in their order; those beyond the view stand at the edge."""
+    finite = np.isfinite(values)
+    shown = finite & ~rejected
+    if shown.any():
+        low, high = float(values[shown].min()), float(values[shown].max())
+        room = 0.25 * (high - low) or 0.5
+        view = (low - room, high + room)
+        order = np.arange(values.size)
+        ax.plot(order[shown], values[shown], ".", ms=3, color=_BLUE, rasterized=True)
+        out = finite & rejected
+        if out.any():
+            ax.plot(
+                order[out],
+                np.clip(values[out], *view),
+                "x",
+                ms=5,
+                color=_ORANGE,
+                clip_on=False,
+                label=f"{int(out.sum())} rejected",
+            )
+            ax.legend(loc="upper right", frameon=False, fontsize=9)
+        for limit in limits:
+            if view[0] < limit < view[1]:
+                ax.axhline(limit, color=_ORANGE, lw=1.0, ls="--")
+        ax.set_ylim(*view)
+        ax.set_xlim(-0.5, values.size - 0.5)
+    ax.set_xlabel("frame, in the order of the files")
+    ax.set_ylabel(name)
+    ax.spines[["top", "right"]].set_visible(False)
+    _set_title(ax, f"{name} of the frames in their order")
+
+
+def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
+    """Pattern that a correction leaves, over the number of frames, and what is asked for."""
+    frames = convergence.curve_frames()
+    ax.loglog(frames, 100 * convergence.predicted(frames), color=_BLUE, lw=0.9, label="predicted")
+    if math.isfinite(convergence.measured_residual):
+        measured = (convergence.measured_at, 100 * convergence.measured_residual)
+        ax.loglog(*measured, "o", color=_BLUE, mfc="none", label="measured, one half by the other")
+    ax.loglog(convergence.frames, 100 * convergence.residual, "o", color=_BLUE, label="this set")
+    if convergence.pattern_seen:
+        pattern = 100 * math.sqrt(convergence.fixed_pattern) / convergence.noise
+        ax.axhline(pattern, color=_ORANGE, lw=1.0, label="fixed pattern, uncorrected")
+    ax.axhline(100 * convergence.residual_target, color="0.6", lw=0.8, ls="--")
+    needed = convergence.needed_for_groups
+    ax.axvline(needed, color="0.6", lw=0.8, ls=":", label=f"{needed} frames: groups of {convergence.group}")
+    ax.set_xlabel("frames")
+    ax.set_ylabel("% of the noise of a frame")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="lower left", frameon=False, fontsize=8)
+    _set_title(ax, "pattern that a correction leaves")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -138,6 +138,15 @@ class Sensor:
         """s0 of Eq. (2): mean over the sigma image, pixels that never change left out (NaN if all)."""
         return self._targets[1]
 
+    def _blocks(self, rows: int) -> Iterator[tuple[slice, tuple[Image, Image], tuple[Image, Image]]]:
+        """Some rows at a time, with both halves' mean images and variances (ddof 1) of these.
+
+        Whole images in float64 take more memory than the exact sums of 8 and 16 bit frames.
+        """
+        for start in range(0, self.shape[0], rows):
+            a, b = (half._rows(start, start + rows) for half in self.halves)
+            yield slice(start, start + a.shape[0]), (a.mean(), b.mean()), (a.var(1), b.var(1))
+
     def correction(
         self,
         target_mean: float | None = None,

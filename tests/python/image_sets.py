@@ -1,4 +1,4 @@
-"""Data sets on disk for the tests of the pipeline, and oracles for what is measured from them."""
+"""Data sets for the tests of the pipeline, and oracles for what is measured from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from camnorm import PixelMoments, Sensor
+from camnorm.sensor import FILE_DTYPE, FRAME_DTYPE
 
 STATISTICS = ("mean", "std", "min", "max")
 
@@ -123,3 +124,19 @@ def run_script(script: str, *arguments: object, **options: Any) -> subprocess.Co
 
 def temporary_files(folder: Path) -> Sequence[Path]:
     return [path for path in folder.rglob("*") if path.suffix in (".tmp", ".checkpoint", ".probe")]
+
+
+def sensor_of(files: Iterable[np.ndarray]) -> Sensor:
+    """A sensor measured from stacks, each as if it were a file; a single one is split by alternate frames."""
+    stacks = [np.ascontiguousarray(stack) for stack in files]
+    shape, dtype = stacks[0].shape[1:], stacks[0].dtype
+    halves = (PixelMoments(shape, dtype), PixelMoments(shape, dtype))
+    rows = []
+    for number, stack in enumerate(stacks):
+        for index, frame in enumerate(stack):
+            half = index % 2 if len(stacks) == 1 else number % 2
+            (row,) = halves[half].add(frame[None], threads=1).tolist()
+            rows.append((f"file{number}", index, *row, "AB"[half], "accepted", ""))
+    files_table = np.array([(f"file{i}", 0, 0.0) for i in range(len(stacks))], FILE_DTYPE)
+    provenance = {"screening": {}, "files": files_table}
+    return Sensor(halves, np.array(rows, FRAME_DTYPE), provenance)

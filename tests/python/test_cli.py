@@ -518,6 +518,34 @@ def test_show_tells_what_is_in_the_file(run: Run, data: Data, words: Path) -> No
     assert (found["dtype"], found["files"]) == ("uint16", 61)
     assert found["version"] == camnorm.__version__
     assert [row["file"] for row in found["rejected"]] == [str(words)]
+    sensor = camnorm.Sensor.load("s.h5")
+    assert [row["name"] for row in found["findings"]] == [one.name for one in camnorm.check(sensor)]
+    assert found["findings"][0].keys() == {"name", "value", "limit", "because", "flagged", "sentence"}
+    assert found["convergence"]["frames"] == 60
+    assert found["convergence"]["needed_for_residual"] == 400
+
+
+def test_show_says_what_is_wrong_first(run: Run) -> None:
+    rng = np.random.default_rng(1)
+    ramp = np.linspace(0, 300, 64)
+    frames = [(1000 + ramp + rng.normal(0, 60, (3, 64, 64))).astype(np.uint16) for _ in range(20)]
+    for i, movie in enumerate(frames):
+        mrcfile.write(f"{i:02}.mrc", movie)
+    run("measure", ".", "-o", "s.h5")
+    out = run("show", "s.h5").out
+    trusted, enough = out.split("can it be trusted?")[1].split("are the frames enough?")
+    first, *others = [line for line in trusted.splitlines() if line[:3].strip() or line[2:3].strip()]
+    assert first.startswith("  ! illumination: The light is uneven")
+    assert re.search(r"by 4\.[6-8] sigma in the mean image along x", " ".join(trusted.split()))
+    assert others[-1] == "  + in order: specimens, frames, halves, motif"
+    assert ": for 5 % it takes 400 frames, 340 more." in " ".join(enough.split())
+
+    for path in Path().glob("*.mrc"):
+        path.unlink()
+    mrcfile.write("one.mrc", np.concatenate(frames))
+    run("measure", "one.mrc", "-o", "one.h5")
+    trusted = run("show", "one.h5").out.split("can it be trusted?")[1]
+    assert trusted.index("  ! illumination") < trusted.index("  ? specimens: Whether frames show")
 
 
 def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:

@@ -12,7 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+import camnorm
 from camnorm import plot
+from image_sets import sensor_of
 
 
 def curve(correlation, n=None):
@@ -324,6 +326,47 @@ class TestSensorFigure:
     def test_few_or_no_frames(self, values):
         values = np.asarray(values, float)
         plot.sensor_figure(*self.sensor(), values, values).canvas.draw()
+
+    def test_the_course_of_the_frames_marks_rejected_ones(self):
+        means = np.r_[np.linspace(50, 51, 100), 0.0, np.nan, 50.5]
+        rejected = np.zeros(103, bool)
+        rejected[[100, 101]] = True
+        limits = {"mean": (49.9, 52.0)}
+        figure = plot.sensor_figure(*self.sensor(), means, means, limits=limits, rejected=rejected)
+        course, _ = (ax for ax in figure.axes if "in their order" in ax.get_title(loc="left"))
+        accepted, out, *lines = course.lines
+        assert list(accepted.get_xdata()) == [*range(100), 102]
+        assert list(out.get_xdata()) == [100]
+        assert list(out.get_ydata()) == [course.get_ylim()[0]]
+        assert [line.get_ydata()[0] for line in lines] == [49.9]
+        assert [text.get_text() for text in course.get_legend().get_texts()] == ["1 rejected"]
+        assert all("histogram" in ax.get_title(loc="left") for ax in figure.axes[-2:])
+
+    @pytest.mark.parametrize("values", [[3.0], [np.nan, np.nan], []])
+    def test_the_course_of_few_or_no_frames(self, values):
+        values = np.asarray(values, float)
+        rejected = np.isnan(values)
+        plot.sensor_figure(*self.sensor(), values, values, rejected=rejected).canvas.draw()
+
+    def test_what_a_correction_leaves_is_drawn_over_the_number_of_frames(self):
+        rng = np.random.default_rng(2)
+        frames = 100 + 5 * rng.standard_normal((32, 32)) + 10 * rng.standard_normal((40, 1, 32, 32))
+        convergence = camnorm.frames_needed(sensor_of(frames))
+        figure = plot.sensor_figure(*self.sensor(), np.arange(9.0), np.arange(9.0), convergence=convergence)
+        (ax,) = (ax for ax in figure.axes if "that a correction leaves" in ax.get_title(loc="left"))
+        lines = {line.get_label(): line for line in ax.lines}
+        curve = lines["predicted"]
+        np.testing.assert_allclose(curve.get_ydata(), 100 / np.sqrt(curve.get_xdata()), rtol=1e-9)
+        assert lines["this set"].get_xdata()[0] == 40
+        measured = lines["measured, one half by the other"]
+        assert measured.get_xdata()[0] == pytest.approx(20)
+        assert measured.get_ydata()[0] == pytest.approx(100 / np.sqrt(20), rel=0.1)
+        assert lines["fixed pattern, uncorrected"].get_ydata()[0] == pytest.approx(50, rel=0.1)
+        figure.canvas.draw()
+
+    def test_too_few_frames_to_tell_what_a_correction_leaves(self):
+        few = camnorm.frames_needed(sensor_of(np.arange(8.0).reshape(2, 1, 2, 2)))
+        plot.sensor_figure(*self.sensor(), np.arange(2.0), np.arange(2.0), convergence=few).canvas.draw()
 
     def test_colour(self):
         mean, sigma = (np.stack([image] * 3, axis=-1) for image in self.sensor())
