@@ -5,7 +5,7 @@ and proves by Fourier ring correlation that the correction worked. Implements P.
 Sci. Rep. 5, 10317 (2015).
 """
 
-from . import plot, simulate
+from . import plot, screening, simulate
 from ._core import build_info
 from ._core import version as __version__
 from .assumptions import check
@@ -23,7 +23,7 @@ from .fourier import (
     ring_correlation,
 )
 from .io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from .measurement import measure
+from .measurement import measure, measure_groups
 from .moments import PixelMoments, frame_statistics
 from .movies import correct
 from .sensor import Sensor
@@ -56,10 +56,12 @@ __all__ = [
     "frames_needed",
     "frc",
     "measure",
+    "measure_groups",
     "open_frames",
     "plot",
     "ring_average",
     "ring_correlation",
+    "screening",
     "simulate",
     "verify",
 ]

@@ -29,6 +29,8 @@ import typer
 import camnorm
 
 from . import jsontext
+from .framelist import write_frame_list
+from .io import Selection
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from .verification import Assessment
 
 __all__ = ["app", "main"]
+
+_EVERYTHING = Selection()
 
 _FAILED, _WRONG_USE, _NEGATIVE, _INTERRUPTED = 1, 2, 3, 130
 
@@ -307,15 +311,19 @@ def _settings(
 
 
 def _screening_words(screening: Mapping[str, Any] | None) -> str:
-    if screening is None:
-        return "off"
-    limits = [f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in _limits(screening).items()]
-    return f"k = {screening['k']:g}: {', '.join(limits) or 'too few frames'}"
+    words = []
+    if screening and "k" in screening:
+        limits = [f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in _limits(screening).items()]
+        words.append(f"k = {screening['k']:g}: {', '.join(limits) or 'too few frames'}")
+    for name, ends in (screening or {}).get("given", {}).items():
+        low, high = ("" if end is None else f"{end:.6g}" for end in ends)
+        words.append(f"given: {name} {low}:{high}")
+    return "; ".join(words) or "off"
 
 
 def _limits(screening: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Limits of "mean" and "std" in what the provenance keeps of a screening."""
-    return {name: tuple(value) for name, value in screening.items() if name != "k"}
+    """Limits of "mean" and "std" that the set set, in what the provenance keeps of a screening."""
+    return {name: tuple(screening[name]) for name in ("mean", "std") if name in screening}
 
 
 # Arguments and options that several verbs have
@@ -343,6 +351,20 @@ def _screening_k(text: str) -> str | float:
     if not 0.0 < k < math.inf:
         raise typer.BadParameter(f"{text!r} is not auto, off or a positive number.", param_hint="--screen")
     return k
+
+
+def _range(text: str | None, option: str) -> tuple[float | None, float | None] | None:
+    """LOW:HIGH, either of which may be missing."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(end) if end.strip() else None for end in text.split(":"))
+    except ValueError:
+        low, high = math.nan, None
+    ends = [end for end in (low, high) if end is not None]
+    if not ends or any(math.isnan(end) for end in ends) or ends != sorted(ends):
+        raise typer.BadParameter(f"{text!r} is not LOW:HIGH, LOW: or :HIGH.", param_hint=option)
+    return low, high
 
 
 class _Dtype(str, Enum):
@@ -455,8 +477,6 @@ def _selection(
     ] = None,
 ) -> dict[str, Any]:
     """Which frames are taken, as keywords of the library."""
-    from .io import Selection
-
     with _wrong_use():
         return asdict(Selection(frames, every, max_frames))
 
@@ -646,24 +666,81 @@ def demo(
         "camnorm measure 'run1/*.tif' @more.txt -o sensor.h5 --screen 4",
         "camnorm measure movies.star -o sensor.h5 --json > summary.json",
         "camnorm measure Images-Disc1/ -o sensor.h5 --frames 3: --max-frames 10000",
-        details="Frames that cannot be used are listed and left out. After an interruption, even a kill, the "
-        "same command goes on from its checkpoint.",
+        "camnorm measure movies/ -o sensor.h5 --mean 900:1200 --frames-csv frames.csv",
+        "camnorm measure --frames-list frames.csv -o sensor.h5",
+        "camnorm measure mixed/ -o sensor.h5 --split",
+        details="Frames that cannot be used are listed and left out; what is suspicious of the set is said. "
+        "After an interruption, even a kill, the same command goes on from its checkpoint.",
     )
 )
 @_sharing(selection=_selection, options=_reading)
 def measure(
-    inputs: _Inputs,
     output: _SensorOutput,
     selection: dict[str, Any],
     options: Any,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            show_default=False,
+            help="Image files, directories, glob patterns, @list.txt, a STAR file of movies, or an mdoc "
+            "file; not needed with --frames-list.",
+        ),
+    ] = None,
     screen: Annotated[
         str,
         typer.Option(
             metavar="auto|off|K",
-            help="Reject frames whose mean or standard deviation lies more than K MADs from the median; "
-            "auto is 6.",
+            rich_help_panel="Screening",
+            help="Reject frames whose mean or standard deviation lies more than K MADs from the median, and "
+            "blank, saturated and repeated ones; auto is 6.",
         ),
     ] = "auto",
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            show_default=False,
+            rich_help_panel="Screening",
+            help="Reject frames of another mean; also LOW: or :HIGH.",
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            show_default=False,
+            rich_help_panel="Screening",
+            help="Reject frames of another standard deviation; likewise.",
+        ),
+    ] = None,
+    frames_csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel="Screening",
+            help="Write the table of frames as CSV, to be edited.",
+        ),
+    ] = None,
+    frames_list: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel="Screening",
+            help="Measure just the frames that such a table says are accepted; then auto screens no more.",
+        ),
+    ] = None,
+    split: Annotated[
+        bool,
+        typer.Option(
+            "--split",
+            rich_help_panel="Screening",
+            help="Measure each group of one shape, pixel type, camera and exposure on its own, into "
+            "FILE_1, FILE_2 and so on.",
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable frame.")] = False,
     threads: _Threads = None,
     quiet: _Quiet = False,
@@ -671,36 +748,77 @@ def measure(
     debug: _Debug = False,
 ) -> None:
     with _session(debug):
-        k = _screening_k(screen)
+        asked: dict[str, Any] = {
+            "screen": _screening_k(screen),
+            "mean_limits": _range(mean, "--mean"),
+            "std_limits": _range(std, "--std"),
+            "options": options,
+            "strict": strict,
+            "threads": threads,
+        }
+        if not inputs and frames_list is None:
+            raise typer.BadParameter("Name images, or a --frames-list.", param_hint="INPUT")
+        if split and (frames_list is not None or frames_csv is not None or selection != asdict(_EVERYTHING)):
+            raise typer.BadParameter(
+                "does not go with --frames-list, --frames-csv, --frames, --every and --max-frames.",
+                param_hint="--split",
+            )
+        if frames_list is not None and selection != asdict(_EVERYTHING):
+            raise typer.BadParameter(
+                "does not go with --frames, --every and --max-frames.", param_hint="--frames-list"
+            )
+        results = []
         start = time.monotonic()
         try:
             with _ProgressBar(quiet) as bar, _PoliteInterrupt(bar) as report:
-                sensor = camnorm.measure(
-                    inputs,
-                    output,
-                    screen=k,
-                    **selection,
-                    options=options,
-                    strict=strict,
-                    threads=threads,
-                    progress=report,
-                )
+                if split:
+                    sensors = camnorm.measure_groups(inputs or [], output, **asked, progress=report)
+                else:
+                    one = camnorm.measure(
+                        inputs or None, output, **asked, **selection, frames_list=frames_list, progress=report
+                    )
+                    sensors = iter([one])
+                for number, sensor in enumerate(sensors, start=1):
+                    target = output.with_name(f"{output.stem}_{number}{output.suffix}") if split else output
+                    results.append(
+                        {
+                            **_sensor_summary(sensor),
+                            "findings": [found.to_dict() for found in camnorm.screening.findings(sensor)],
+                            "seconds": time.monotonic() - start,
+                            "bytes": bar.bytes,
+                            "output": target,
+                        }
+                    )
+                    if frames_csv is not None:
+                        write_frame_list(sensor.frames, frames_csv)
+                    start = time.monotonic()
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
-        summary = _sensor_summary(sensor)
-        seconds = time.monotonic() - start
         if as_json:
-            _print_json({**summary, "seconds": seconds, "bytes": bar.bytes, "output": output})
-        else:
-            took = f"{seconds:.3g} s"
+            _print_json({"groups": results} if split else results[0])
+            return
+        for result in results:
+            took = f"{result['seconds']:.3g} s"
             _print_facts(
                 [
-                    *_sensor_facts(summary),
-                    ("time", f"{took}, {bar.rate}" if bar.rate else took),
-                    ("written", output),
+                    *_sensor_facts(result),
+                    ("time", f"{took}, {bar.rate}" if bar.rate and not split else took),
+                    ("written", result["output"]),
                 ]
             )
-            _print_rejected(summary["rejected"])
+            _print_findings(result["findings"])
+            _print_rejected(result["rejected"])
+            if split:
+                print()
+
+
+def _print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Say what of the set is not as it should be."""
+    flagged = [finding for finding in findings if finding["flagged"]]
+    if flagged:
+        print("worth a look:")
+    for finding in flagged:
+        print(f"  {finding['name']}: {finding['sentence']}")
 
 
 @app.command(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import hashlib
+import math
 import os
 import resource
 import shlex
@@ -13,11 +15,13 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,10 +29,13 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, screening
+from .drift import Early, measure_drift
 from .errors import Error, FormatError, FrameError
+from .framelist import FrameList
 from .io import (
     Chosen,
     Chunk,
+    Failure,
     ReadOptions,
     Selection,
     StoredChunk,
@@ -43,7 +50,7 @@ from .io.atomic import atomic_target
 from .moments import PixelMoments, frame_statistics
 from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
 
-__all__ = ["Progress", "measure"]
+__all__ = ["Progress", "measure", "measure_groups"]
 
 _CHECKPOINT = "camnorm checkpoint"
 
@@ -67,6 +74,12 @@ _S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9
 
+# Groups of files that are told of; more than a few are a mess whose rest does not matter.
+_GROUPS_TOLD = 50
+
+Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+Range = tuple[float | None, float | None]
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -87,10 +100,13 @@ class Progress:
 
 
 def measure(
-    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    inputs: Inputs | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     screen: str | float = "auto",
+    mean_limits: Range | None = None,
+    std_limits: Range | None = None,
+    frames_list: str | os.PathLike[str] | None = None,
     frames: str | None = None,
     every: int = 1,
     max_frames: int | None = None,
@@ -108,13 +124,21 @@ def measure(
     Parameters
     ----------
     inputs : path-like or iterable of path-like
-        Files, directories, globs, ``@list.txt``, a STAR file of movies or an mdoc file.
+        Files, directories, globs, ``@list.txt``, a STAR file of movies or an mdoc file. May be left out if
+        there is a `frames_list`.
     output : path-like, optional
         Sensor file to write. While the measurement runs, a checkpoint is kept beside it, from which the
         same call goes on after the process was killed.
     screen : {"auto", "off"} or float
-        Frames whose mean or standard deviation lies outside median ± k·MAD over the set are taken out
-        again, exactly, by reading just these once more. "auto" is k = 6; a number is another k.
+        Frames that are blank or saturated, whose mean or standard deviation lies outside median ± k·MAD
+        over the set, or that are copies of others, are taken out again, exactly, by reading just these once
+        more. "auto" is k = 6, or off if there is a `frames_list`; a number is another k.
+    mean_limits, std_limits : tuple of two floats or None, optional
+        Lowest and highest mean (standard deviation) over the pixels of frames that are used, whatever
+        `screen` says; None for an open end.
+    frames_list : path-like, optional
+        CSV file as `camnorm.framelist.write_frame_list` writes it: just the frames that it says are
+        accepted are measured, in the halves that it says.
     frames : str, optional
         START:STOP or START:STOP:STEP, a slice of the frames of every file as in Python: ``"3:20"``,
         ``"1:"``, ``":-2"``, ``"::4"``. By default all.
@@ -141,26 +165,212 @@ def measure(
     ------
     Error
         If there is nothing to measure: no such file, no image among the inputs, no frame that can be
-        used. Subclass FormatError with `strict`.
+        used; the list of frames does not fit. Subclass FormatError with `strict`.
+    ValueError
+        If an option makes no sense, or options do not go together.
     OSError
         If `output` cannot be written.
 
+    See Also
+    --------
+    camnorm.screening.findings : what the frames tell of the set.
+    measure_groups : for sets that are not of one kind.
+
     Notes
     -----
-    Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), up to
-    two frames a thread or 128 MB, whichever is more (some MB a thread for files that hold plain pixels); it
-    does not grow with the number of frames, but for about 100 bytes a frame in the table. The result does
-    not depend on `threads`, nor on where a run was interrupted.
+    Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), 4 bytes a
+    pixel for the mean of the first frames, up to two frames a thread or 128 MB, whichever is more (some MB a
+    thread for files that hold plain pixels); it does not grow with the number of frames, but for about 100
+    bytes a frame in the table. The result does not depend on `threads`, nor on where a run was interrupted.
     """
-    k = _screening_k(screen)
-    selection = Selection(frames, every, max_frames)
-    options = options or ReadOptions()
-    files = [file.path for file in expand_inputs(inputs, options)]
-    check_orientation(files, options)
-    run = _Run(files, selection, options, _core.resolve_threads(threads), strict, progress)
+    job = _Job(
+        _rules(screen, mean_limits, std_limits, frames_list is not None),
+        options or ReadOptions(),
+        _core.resolve_threads(threads),
+        strict,
+        progress,
+    )
+    source = _source(inputs, frames_list, Selection(frames, every, max_frames), job)
     if output is not None and Path(output).is_dir():
         raise Error(f"{output}: is a directory; name the sensor file to write")
-    checkpoint = None if output is None else _Checkpoint(Path(output))
+    sensor, checkpoint = _measure(source, job, None if output is None else Path(output))
+    if output is not None and checkpoint is not None:
+        sensor.save(output)
+        checkpoint.remove()
+    return sensor
+
+
+def measure_groups(
+    inputs: Inputs,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    screen: str | float = "auto",
+    mean_limits: Range | None = None,
+    std_limits: Range | None = None,
+    options: ReadOptions | None = None,
+    strict: bool = False,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Iterator[Sensor]:
+    """Measure a mixed set: each group of one shape, pixel type, camera and mode of exposure on its own.
+
+    Parameters
+    ----------
+    inputs, screen, mean_limits, std_limits, options, strict, threads, progress
+        As of `measure`.
+    output : path-like, optional
+        ``sensor.h5`` stands for ``sensor_1.h5``, ``sensor_2.h5`` and so on, in the order of the groups.
+
+    Yields
+    ------
+    Sensor
+        Of each group, in the order of their first frames, when it was measured and written: not all are in
+        memory at a time.
+
+    Raises
+    ------
+    Error, ValueError, OSError
+        As of `measure`. What of the groups was written before stays.
+
+    Notes
+    -----
+    Files are grouped by their headers, and each group is measured. If its frames turn out to be of more than
+    one mode, such as two exposures (`camnorm.screening.modes`), they are read once more, mode by mode.
+    """
+    job = _Job(
+        _rules(screen, mean_limits, std_limits, listed=False),
+        options or ReadOptions(),
+        _core.resolve_threads(threads),
+        strict,
+        progress,
+    )
+    files = _source(inputs, None, Selection(), job).files
+    return _measure_groups(_by_header(files, job), job, None if output is None else Path(output))
+
+
+def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> Iterator[Sensor]:
+    def numbered(number: int) -> Path | None:
+        return None if output is None else output.with_name(f"{output.stem}_{number}{output.suffix}")
+
+    written = 0
+    for group in groups:
+        # Under a name that no group has, since it may turn out to be several.
+        whole, checkpoint = _measure(group, job, output)
+        modes = screening.modes(whole.frames, whole.dtype)
+        parts = [_Source.of_rows(whole.frames[rows]) for rows in modes] if len(modes) > 1 else []
+        if not parts:
+            written += 1
+            if (target := numbered(written)) is not None:
+                whole.save(target)
+            yield whole
+        del whole
+        for part in parts:
+            written += 1
+            target = numbered(written)
+            sensor, its_checkpoint = _measure(part, job, target)
+            if target is not None and its_checkpoint is not None:
+                sensor.save(target)
+                its_checkpoint.remove()
+            yield sensor
+        if checkpoint is not None:
+            checkpoint.remove()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """How frames are measured."""
+
+    rules: screening.Rules
+    options: ReadOptions
+    threads: int
+    strict: bool
+    progress: Callable[[Progress], None] | None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Which frames are measured."""
+
+    files: Sequence[Path]
+    selection: Selection
+    chosen: Chosen
+    halves: Sequence[npt.NDArray[np.str_]] | None = None
+    """Of each file, the halves of the chosen frames; None: they take turns."""
+    listed: Mapping[str, str] = field(default_factory=dict)
+    """What the provenance keeps of a list of frames."""
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path], selection: Selection, job: _Job) -> _Source:
+        """Frames of files that a selection takes."""
+        chosen = choose_frames(files, selection, job.options, job.threads, job.progress)
+        return cls(files, selection, chosen)
+
+    @classmethod
+    def of_list(cls, listed: FrameList) -> _Source:
+        """Frames that a list accepts."""
+        told = {"path": str(listed.path.absolute()), "digest": listed.digest}
+        return cls(listed.files, Selection(), listed.chosen, listed.halves, told)
+
+    @classmethod
+    def of_rows(cls, rows: npt.NDArray[np.void]) -> _Source:
+        """Frames of some rows of a frame table."""
+        found: dict[str, set[int]] = {}
+        for file, index in rows[["file", "index"]].tolist():
+            found.setdefault(file, set()).add(index)
+        frames: list[Sequence[int] | None] = [sorted(indices) for indices in found.values()]
+        digest = hashlib.sha256(repr((list(found), frames)).encode(errors="surrogateescape")).hexdigest()
+        return cls(
+            [Path(file) for file in found],
+            Selection(),
+            Chosen(Selection(), frames),
+            listed={"digest": digest},
+        )
+
+
+def _source(
+    inputs: Inputs | None, frames_list: str | os.PathLike[str] | None, selection: Selection, job: _Job
+) -> _Source:
+    files = None if inputs is None else [file.path for file in expand_inputs(inputs, job.options)]
+    if frames_list is None:
+        if files is None:
+            raise ValueError("there must be inputs, or a frames_list")
+        check_orientation(files, job.options)
+        return _Source.of_files(files, selection, job)
+    if selection != Selection():
+        raise ValueError(
+            "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
+        )
+    listed = FrameList(frames_list)
+    listed.check(job.options, job.threads, files)
+    check_orientation(listed.files, job.options)
+    return _Source.of_list(listed)
+
+
+def _by_header(files: Sequence[Path], job: _Job) -> list[_Source]:
+    """Files grouped by what their headers tell; those that cannot be opened stay with the first group."""
+
+    def look(file: Path) -> tuple[Any, ...] | None:
+        try:
+            with open_frames(file, job.options) as source:
+                return source.shape, source.dtype, source.camera
+        except (Error, OSError):
+            if job.strict:
+                raise
+            return None
+
+    groups: dict[tuple[Any, ...], list[Path]] = {}
+    unknown: list[Path] = []
+    with ThreadPoolExecutor(job.threads, thread_name_prefix="camnorm-count") as executor:
+        for file, kind in zip(files, executor.map(look, files), strict=True):
+            (unknown if kind is None else groups.setdefault(kind, [])).append(file)
+    first, *others = list(groups.values()) or [[]]
+    return [_Source.of_files(group, Selection(), job) for group in ([*first, *unknown], *others)]
+
+
+def _measure(source: _Source, job: _Job, output: Path | None) -> tuple[Sensor, _Checkpoint | None]:
+    """Measure, and leave the sensor to be saved and the checkpoint to be removed."""
+    run = _Run(source, job)
+    checkpoint = None if output is None else _Checkpoint(output)
     if checkpoint is not None:
         checkpoint.load(run)
         checkpoint.prepare(run)
@@ -170,14 +380,10 @@ def measure(
         if checkpoint is not None:
             checkpoint.save(run)
         raise
-    limits = {} if k is None else run.screen(k)
-    sensor = run.sensor(limits)
+    sensor = run.sensor(run.screen(), run.drift())
     if sensor.count == 0:
         raise Error(_nothing_left(sensor.frames))
-    if output is not None and checkpoint is not None:
-        sensor.save(output)
-        checkpoint.remove()
-    return sensor
+    return sensor, checkpoint
 
 
 def choose_frames(
@@ -196,14 +402,27 @@ def choose_frames(
     return selection.choose(files, options=options, threads=threads, counted=counted)
 
 
-def _screening_k(screen: str | float) -> float | None:
+def _rules(screen: str | float, mean: Range | None, std: Range | None, listed: bool) -> screening.Rules:
+    given = {
+        name: _limits(f"{name}_limits", value) for name, value in (("mean", mean), ("std", std)) if value
+    }
+    if screen == "off" or (screen == "auto" and listed):
+        return screening.Rules(None, given)
     if screen == "auto":
-        return screening.DEFAULT_K
-    if screen == "off":
-        return None
+        return screening.Rules(screening.DEFAULT_K, given)
     if isinstance(screen, str) or not screen > 0:
         raise ValueError(f"screen must be 'auto', 'off' or a positive number, not {screen!r}")
-    return float(screen)
+    return screening.Rules(float(screen), given)
+
+
+def _limits(name: str, value: Range) -> screening.Limits:
+    low, high = (
+        infinity if end is None else float(end)
+        for end, infinity in zip(value, (-math.inf, math.inf), strict=True)
+    )
+    if not low <= high:
+        raise ValueError(f"{name} must be (low, high), the low one not above the high one, not {value!r}")
+    return screening.Limits(low, high)
 
 
 def _nothing_left(frames: npt.NDArray[np.void]) -> str:
@@ -217,21 +436,14 @@ def _nothing_left(frames: npt.NDArray[np.void]) -> str:
 class _Run:
     """State of one measurement."""
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        selection: Selection,
-        options: ReadOptions,
-        threads: int,
-        strict: bool,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.files = [path.absolute() for path in files]
-        self.selection = selection
-        self.options = options
-        self.threads = threads
-        self.strict = strict
-        self._progress = progress
+    def __init__(self, source: _Source, job: _Job) -> None:
+        self.files = [path.absolute() for path in source.files]
+        self.source = source
+        self.rules = job.rules
+        self.options = job.options
+        self.threads = job.threads
+        self.strict = job.strict
+        self._progress = job.progress
         self.table = _file_table(self.files)
         self.started = _now()
         self.position = (0, 0)
@@ -244,8 +456,13 @@ class _Run:
         self.frames_read = 0
         self.bytes_read = 0
         self.rejected = 0
-        self._chosen = choose_frames(self.files, selection, options, threads, progress)
+        self.early: Early | None = None
+        """Mean of the first frames, once they are read."""
+        self.groups: dict[str, dict[str, Any]] = {}
+        """Files of one shape, pixel type and camera, by all these."""
+        self._last_counted: int | None = None
         self.shape, self.dtype = self._reference()
+        self._middle = self._find_middle()
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
@@ -282,6 +499,23 @@ class _Run:
         ((most, _),) = seen.most_common(1)
         return most[0], dtypes[most]
 
+    def _find_middle(self) -> tuple[int, int]:
+        """File and frame about which the first half of the bytes ends."""
+        sizes = np.maximum(self.table["size"], 0).astype(np.float64)
+        sizes[[self.source.chosen.without(file) for file in range(sizes.size)]] = 0.0
+        ends = np.cumsum(sizes)
+        file = int(np.searchsorted(ends, ends[-1] / 2))
+        if sizes[file] == 0:
+            return file, 0
+        share = 1 - (ends[file] - ends[-1] / 2) / sizes[file]
+        try:
+            with open_frames(self.files[file], self.options) as source:
+                frames = self.source.chosen(file, source.count)
+        except (Error, OSError):
+            return file, 0
+        before = round(share * len(frames))
+        return (file, frames[before]) if before < len(frames) else (file + 1, 0)
+
     def report(self, stage: str, done: float | None = None, total: int | None = None) -> None:
         if self._progress is not None:
             done = self.position[0] if done is None else done
@@ -291,9 +525,17 @@ class _Run:
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
         items = stream_stored(
-            self.files, threads=self.threads, start=self.position, chosen=self._chosen, options=self.options
+            self.files,
+            threads=self.threads,
+            start=self.position,
+            chosen=self.source.chosen,
+            options=self.options,
         )
-        for item in items:
+        for item in (part for whole in items for part in _parts(whole, self._middle)):
+            if self.early is None and _place(item) >= self._middle:
+                self._add_waiting()
+                with _interrupts_wait():
+                    self.early = Early.of(self.halves, sum(rows.size for rows in self.rows))
             if isinstance(item, (Chunk, StoredChunk)):
                 if not self._goes_with_waiting(item):
                     self._add_waiting()
@@ -344,6 +586,7 @@ class _Run:
             return
         with _interrupts_wait():
             chunks, self._waiting = self._waiting, []
+            self._count_groups(chunks)
             self.frames_read += sum(len(chunk.frames) for chunk in chunks)
             self.bytes_read += sum(chunk.frames.nbytes for chunk in chunks)
             reason = self._misfit(chunks[0].frames)
@@ -356,17 +599,26 @@ class _Run:
             last = chunks[-1]
             self.position = (last.file_index, last.start + len(last.frames))
 
+    def _count_groups(self, chunks: list[Chunk | StoredChunk]) -> None:
+        for chunk in chunks:
+            shape, dtype, camera = chunk.frames.shape[1:], chunk.frames.dtype.name, chunk.source.camera
+            group = self.groups.setdefault(
+                f"{shape} {dtype} {camera}",
+                {"shape": list(shape), "dtype": dtype, "camera": camera, "files": 0, "frames": 0},
+            )
+            group["files"] += chunk.file_index != self._last_counted
+            group["frames"] += len(chunk.frames)
+            self._last_counted = chunk.file_index
+
     def _add(self, chunks: list[Chunk | StoredChunk]) -> None:
         stacks: tuple[list[_Stack], list[_Stack]] = ([], [])
         rows: tuple[list[npt.NDArray[np.void]], list[npt.NDArray[np.void]]] = ([], [])
         for chunk in chunks:
             new = self._new_rows(chunk.file_index, chunk.start, len(chunk.frames))
-            # Every frame of the chunk, or those of each half if a single file is split.
-            step = 2 if len(self.files) == 1 else 1
-            for first in range(min(step, len(chunk.frames))):
-                half = "AB".index(new["half"][first])
-                stacks[half].append(chunk.frames[first::step])
-                rows[half].append(new[first::step])
+            for frames in _of_one_half(new["half"]):
+                half = "AB".index(new["half"][frames.start])
+                stacks[half].append(chunk.frames[frames])
+                rows[half].append(new[frames])
         for half in (0, 1):
             self._add_to(self.halves[half], stacks[half], rows[half])
 
@@ -426,14 +678,18 @@ class _Run:
         rows["index"] = np.arange(start, start + count)
         for name in ("mean", "std", "min", "max"):
             rows[name] = np.nan
-        rows["half"] = [self._next_half(file) for _ in range(count)]
+        rows["half"] = [self._next_half(file, frame) for frame in range(start, start + count)]
         rows["status"] = "accepted"
         rows["reason"] = ""
         self.rows.append(rows)
         return rows
 
-    def _next_half(self, file: int) -> str:
-        """Half of the next frame that is looked at, one of this file."""
+    def _next_half(self, file: int, frame: int) -> str:
+        """Half of the next frame that is looked at."""
+        if self.source.halves is not None:
+            frames = self.source.chosen(file, frame + 1)
+            # A file that cannot be read is of the half of its first frame.
+            return str(self.source.halves[file][max(len(frames) - 1, 0)])
         if file != self._last_file or len(self.files) == 1:
             self._last_half = 1 - self._last_half
         self._last_file = file
@@ -443,7 +699,7 @@ class _Run:
         """Go on behind frames that were looked at before."""
         self.rows, self.position = [rows], position
         file, frame = position
-        self._last_file = file if frame else None
+        self._last_file = self._last_counted = file if frame else None
         if rows.size:
             self._last_half = "AB".index(rows["half"][-1])
 
@@ -461,14 +717,20 @@ class _Run:
         self.rows = [np.concatenate(self.rows)] if self.rows else [np.empty(0, FRAME_DTYPE)]
         return self.rows[0]
 
-    def screen(self, k: float) -> dict[str, Any]:
-        """Take out the frames outside the limits of their set, by reading just these once more."""
+    def screen(self) -> dict[str, Any]:
+        """Take out deviant and repeated frames, by reading just these, and the first of copies, once more."""
         frames = self.frames()
-        limits, reasons = screening.screen(frames, k)
-        number = {path: i for i, path in enumerate(self.table["path"])}
+        limits, reasons = screening.screen(frames, self.rules, self.dtype)
+        sorts: dict[int, int] = {}
+        if self.rules.k is not None:
+            kept = frames.copy()
+            kept["status"][list(reasons)] = "rejected"
+            sorts = screening.copies(kept)
+        number = {path: i for i, path in reversed(list(enumerate(self.table["path"])))}
         rows_of: dict[tuple[int, int], list[int]] = {}  # more than one if a file is listed twice
-        for row in sorted(reasons):
+        for row in sorted({*reasons, *sorts}):
             rows_of.setdefault((number[frames["file"][row]], int(frames["index"][row])), []).append(row)
+        originals: dict[tuple[int, bytes], int] = {}
         selected = stream_frames(
             self.files, threads=self.threads, selection=list(rows_of), options=self.options
         )
@@ -482,21 +744,43 @@ class _Run:
                         f"{frames['file'][row]}, frame {frame}: no longer what it was when it was measured; "
                         "nothing was written"
                     )
-                self.halves["AB".index(frames["half"][row])].subtract(item.frames, threads=self.threads)
-                frames["status"][row], frames["reason"][row] = "rejected", reasons[row]
-                self.rejected += 1
+                reason = reasons.get(row)
+                if reason is None:
+                    original = originals.setdefault((sorts[row], _digest(item.frames)), row)
+                    if original == row:
+                        continue
+                    reason = screening.copy_reason(frames["file"][original], frames["index"][original])
+                self._take_back(row, item.frames, reason)
             self.report("screening", done, len(rows_of))
-        return screening.as_dict(limits, k)
+        return screening.as_dict(limits, self.rules)
 
-    def sensor(self, screened: dict[str, Any]) -> Sensor:
+    def _take_back(self, row: int, stack: npt.NDArray[Any], reason: str) -> None:
+        """Subtract a frame, as a stack of one, and say why."""
+        frames = self.frames()
+        self.halves["AB".index(frames["half"][row])].subtract(stack, threads=self.threads)
+        if self.early is not None and row < self.early.rows:
+            self.early.subtract(stack[0])
+        frames["status"][row], frames["reason"][row] = "rejected", reason
+        self.rejected += 1
+
+    def drift(self) -> dict[str, Any]:
+        """How the sensor changed from the first frames to the last."""
+        found = None if self.early is None else measure_drift(self.halves, self.early)
+        return found or {}
+
+    def sensor(self, screened: dict[str, Any], drift: dict[str, Any]) -> Sensor:
+        groups = sorted(self.groups.values(), key=lambda group: -group["frames"])
         provenance = {
             "version": _core.version,
             "command": shlex.join(sys.argv),
             "started": self.started,
             "ended": _now(),
             "screening": screened,
-            "selection": asdict(self.selection),
+            "selection": asdict(self.source.selection),
             "reading": self.options.to_dict(),
+            "frames_list": dict(self.source.listed),
+            "groups": groups[:_GROUPS_TOLD],
+            "drift": drift,
             "files": self.table,
         }
         return Sensor(self.halves, self.frames(), provenance)
@@ -521,7 +805,8 @@ class _Checkpoint:
         files = 1 if self.path.exists() else 2
         try:
             with tempfile.TemporaryFile(dir=self.output.parent) as probe:
-                reserve(probe, files * run.sensor({})._stored_bytes)
+                early = 4 * math.prod(run.shape)
+                reserve(probe, files * (run.sensor({}, {})._stored_bytes + early))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.output)) from None
 
@@ -530,7 +815,7 @@ class _Checkpoint:
         if not self.path.exists():
             return
         try:
-            sensor, attributes = Sensor._read(self.path, _CHECKPOINT)
+            sensor, attributes, arrays = Sensor._read(self.path, _CHECKPOINT)
         except FormatError as error:
             warnings.warn(f"starting anew: {error}", stacklevel=3)
             return
@@ -538,10 +823,12 @@ class _Checkpoint:
         # What was read must be what would be read now; files that came after it do not matter, but
         # for a single file that has got company, since its halves would be others, and for a choice of
         # frames of all files.
-        read = slice(None if run.selection.max_frames else file + (frame > 0))
+        whole = run.source.selection.max_frames is not None or bool(run.source.listed)
+        read = slice(None if whole else file + (frame > 0))
         provenance = sensor.provenance
         if (
-            provenance.get("selection", asdict(Selection())) != asdict(run.selection)
+            provenance.get("selection", asdict(Selection())) != asdict(run.source.selection)
+            or provenance.get("frames_list", {}) != run.source.listed
             or provenance.get("reading", ReadOptions().to_dict()) != run.options.to_dict()
         ):
             warnings.warn(
@@ -565,6 +852,12 @@ class _Checkpoint:
         run.halves = sensor.halves
         run.resume(sensor.frames, (file, frame))
         run.started = provenance["started"]
+        run.groups = {
+            f"{tuple(group['shape'])} {group['dtype']} {group['camera']}": group
+            for group in provenance.get("groups", [])
+        }
+        if "early" in arrays:
+            run.early = Early(arrays["early"], int(attributes["early_count"]), int(attributes["early_rows"]))
         run.frames_read = int(attributes["frames_read"])
         run.bytes_read = int(attributes["bytes_read"])
         run.rejected = rejected.size
@@ -582,9 +875,13 @@ class _Checkpoint:
             "frames_read": run.frames_read,
             "bytes_read": run.bytes_read,
         }
+        arrays = {}
+        if run.early is not None:
+            attributes |= {"early_count": run.early.count, "early_rows": run.early.rows}
+            arrays["early"] = run.early.mean
         try:
             with atomic_target(self.path, overwrite=True) as temporary:
-                run.sensor({})._write(temporary, attributes)
+                run.sensor({}, {})._write(temporary, attributes, arrays)
         except OSError as error:
             self._usable = False
             warnings.warn(
@@ -624,6 +921,43 @@ def _split(stacks: list[_S], count: int) -> tuple[list[_S], list[_S]]:
             after.append(stack[max(count, 0) :])
         count -= len(stack)
     return before, after
+
+
+def _place(item: Chunk | StoredChunk | Failure) -> tuple[int, int]:
+    """File and frame that an item begins with."""
+    start = item.frame or 0 if isinstance(item, Failure) else item.start
+    return item.file_index, start
+
+
+def _parts(
+    item: Chunk | StoredChunk | Failure, place: tuple[int, int]
+) -> Iterator[Chunk | StoredChunk | Failure]:
+    """Cut a chunk in two before a frame, if it holds that behind others."""
+    file, frame = place
+    if isinstance(item, Failure) or item.file_index != file or not 0 < frame - item.start < len(item.frames):
+        yield item
+        return
+    for start, frames in ((item.start, slice(frame - item.start)), (frame, slice(frame - item.start, None))):
+        if isinstance(item, Chunk):
+            yield replace(item, start=start, frames=item.frames[frames])
+        else:
+            yield replace(item, start=start, frames=item.frames[frames])
+
+
+def _of_one_half(halves: npt.NDArray[np.str_]) -> list[slice]:
+    """Frames of each half, in as few slices as it takes."""
+    for step in (1, 2):
+        if all((halves[first::step] == halves[first]).all() for first in range(min(step, halves.size))):
+            return [slice(first, None, step) for first in range(min(step, halves.size))]
+    changes = [0, *(np.flatnonzero(halves[1:] != halves[:-1]) + 1).tolist(), halves.size]
+    return [slice(first, last) for first, last in pairwise(changes)]
+
+
+def _digest(frames: npt.NDArray[Any]) -> bytes:
+    """What tells frames of other pixels from these; integers of any type that have the same values agree."""
+    if kind_of(frames.dtype) == "integer":
+        frames = frames.astype(np.int32)
+    return hashlib.sha256(np.ascontiguousarray(frames).data).digest()
 
 
 def kind_of(dtype: np.dtype[Any]) -> str:

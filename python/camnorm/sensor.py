@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,9 @@ FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
 # How Python keeps the bytes of file names that are no UTF-8.
 _NAMES = "surrogateescape"
 
+# What of the provenance is kept as JSON.
+_JSON = frozenset({"screening", "selection", "reading", "frames_list", "groups", "drift"})
+
 Image = npt.NDArray[np.float64]
 
 
@@ -64,11 +67,13 @@ class Sensor:
     frames : structured ndarray
         Frame table of dtype `FRAME_DTYPE`.
     provenance : mapping
-        ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k and
-        the limits of mean and std, or empty), ``selection`` (dict: frames, every and max_frames of
-        `measure`), ``reading`` (dict: its options), ``files`` (structured array of dtype `FILE_DTYPE`:
-        path, size in bytes, mtime in seconds). Files of before there were such have neither selection nor
-        reading.
+        ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k, the
+        limits of mean and std that the set set, and those given, as lists of two with None for an open
+        end; or empty), ``selection`` (dict: frames, every and max_frames of `measure`), ``reading`` (dict:
+        its options), ``frames_list`` (dict: path and digest, or empty), ``groups`` (list of dicts: shape,
+        dtype and camera of the files that were read, and number of files and of frames), ``drift`` (dict of
+        `camnorm.drift.measure_drift`, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path,
+        size in bytes, mtime in seconds). Files of before there were such lack some of these.
 
     Attributes
     ----------
@@ -212,9 +217,10 @@ class Sensor:
         files = np.concatenate([self.provenance["files"], other.provenance["files"]])
         _, first = np.unique(files["path"].astype(str), return_index=True)
         files = files[np.sort(first)]
-        return Sensor(
-            halves, np.concatenate([self.frames, other.frames]), {**self.provenance, "files": files}
-        )
+        frames = np.concatenate([self.frames, other.frames])
+        groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []))
+        # What is told of the drift of the parts does not hold for the whole.
+        return Sensor(halves, frames, {**self.provenance, "files": files, "groups": groups, "drift": {}})
 
     def _accepted(self) -> set[tuple[str, int]]:
         accepted = self.frames[self.frames["status"] == "accepted"]
@@ -260,7 +266,9 @@ class Sensor:
         files = self.provenance["files"]
         still = set(self.frames["file"][keep])
         left_files = files[[path in still for path in files["path"]]]
-        return Sensor(halves, self.frames[keep], {**self.provenance, "files": left_files})
+        groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []), -1)
+        provenance = {**self.provenance, "files": left_files, "groups": groups, "drift": {}}
+        return Sensor(halves, self.frames[keep], provenance)
 
     def _pairwise(
         self, other: Sensor, operation: Callable[[PixelMoments, PixelMoments], PixelMoments]
@@ -310,7 +318,7 @@ class Sensor:
         OSError
             If there is no such file, or it cannot be opened.
         """
-        sensor, _ = cls._read(path, _FORMAT)
+        sensor, _, _ = cls._read(path, _FORMAT)
         return sensor
 
     @property
@@ -320,15 +328,22 @@ class Sensor:
         rows = self.frames.size + self.provenance["files"].size
         return int(sum(part.nbytes for part in parts)) + 200 * int(rows) + (1 << 16)
 
-    def _write(self, path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
+    def _write(
+        self,
+        path: str | os.PathLike[str],
+        attributes: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         import h5py
 
         # A full disk is found out before HDF5 does, which would not say so in so many words.
         with open(path, "r+b") as file:
-            reserve(file, self._stored_bytes)
+            reserve(file, self._stored_bytes + sum(array.nbytes for array in (arrays or {}).values()))
         text = h5py.string_dtype()
         with h5py.File(path, "w") as f:
             f.attrs.update({"schema": SCHEMA, **attributes})
+            for name, array in (arrays or {}).items():
+                f.create_dataset(name, data=array)
             for name, half in zip("AB", self.halves, strict=True):
                 group = f.create_group(f"halves/{name}")
                 group.attrs["count"] = half.count
@@ -354,7 +369,7 @@ class Sensor:
             group.create_dataset("command", data=_encoded(self.provenance["command"]), dtype=text)
             for key, value in self.provenance.items():
                 if key not in ("files", "command"):
-                    group.attrs[key] = json.dumps(value) if isinstance(value, dict) else value
+                    group.attrs[key] = json.dumps(value) if key in _JSON else value
 
     @classmethod
     def _check_replaceable(cls, path: str | os.PathLike[str]) -> None:
@@ -364,9 +379,12 @@ class Sensor:
                 pass
 
     @classmethod
-    def _read(cls, path: str | os.PathLike[str], kind: str) -> tuple[Sensor, dict[str, Any]]:
+    def _read(
+        cls, path: str | os.PathLike[str], kind: str
+    ) -> tuple[Sensor, dict[str, Any], dict[str, npt.NDArray[Any]]]:
         with _opened(path, kind) as f:
-            return cls._read_open(f), dict(f.attrs)
+            arrays = {name: item[()] for name, item in f.items() if not hasattr(item, "items")}
+            return cls._read_open(f), dict(f.attrs), arrays
 
     @classmethod
     def _read_open(cls, f: h5py.File) -> Sensor:
@@ -374,7 +392,7 @@ class Sensor:
         shape = tuple(int(n) for n in group.attrs["shape"])
         dtype = np.dtype(group.attrs["dtype"])
         provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
-        for key in ("screening", *({"selection", "reading"} & provenance.keys())):
+        for key in {"screening", *(_JSON & provenance.keys())}:
             provenance[key] = json.loads(provenance[key])
         provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
 
@@ -408,6 +426,19 @@ class Sensor:
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+def _add_groups(
+    groups: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], sign: int = 1
+) -> list[dict[str, Any]]:
+    """Groups of files of two measurements put together, or the second taken away."""
+    sums: dict[str, dict[str, Any]] = {}
+    for group, factor in (*((group, 1) for group in groups), *((group, sign) for group in others)):
+        kind = {key: value for key, value in group.items() if key not in ("files", "frames")}
+        total = sums.setdefault(json.dumps(kind), {**kind, "files": 0, "frames": 0})
+        for name in ("files", "frames"):
+            total[name] += factor * group[name]
+    return [group for group in sums.values() if group["frames"] > 0]
 
 
 def _read_only(image: Image) -> Image:

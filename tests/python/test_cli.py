@@ -125,6 +125,9 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
     assert result["target_sigma"] == pytest.approx(sigma[good].mean(), rel=1e-12)
     assert result["seconds"] > 0
     del result["target_mean"], result["target_sigma"], result["seconds"]
+    findings = {finding["name"]: finding for finding in result.pop("findings")}
+    assert findings["rejected"]["value"] == 0
+    assert not any(finding["flagged"] for finding in findings.values())
     screening = result.pop("screening")
     assert screening["k"] == 6
     assert screening["mean"][0] < data.frames.mean((1, 2)).min()
@@ -241,11 +244,11 @@ def test_measure_lists_what_it_left_out(run: Run, data: Data, words: Path, tmp_p
     assert "not an MRC file" in unreadable["reason"]
     assert deviant["file"] == str(dark)
     assert deviant["index"] == 0
-    assert "mean 0 outside" in deviant["reason"]
+    assert deviant["reason"] == "screened: blank, standard deviation 0"
 
     shown = run("measure", data.folder, words, dark, "-o", "s.h5").out
     assert f"  {words}: not an MRC file" in shown
-    assert f"  {dark}, frame 0: screened: mean 0 outside" in shown
+    assert f"  {dark}, frame 0: screened: blank, standard deviation 0" in shown
 
 
 def test_measure_shows_people_the_first_ten_rejected(run: Run, data: Data, words: Path) -> None:
@@ -621,7 +624,8 @@ def test_help_of_a_verb_has_examples_and_fits_80_columns(verb: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["measure"], "Missing argument 'INPUT'"),
+        (["measure"], "Missing option '--output'"),
+        (["measure", "-o", "s.h5"], "Invalid value for INPUT: Name images, or a --frames-list."),
         (["measure", "x"], "Missing option '--output'"),
         (["measure", "x", "-o", "s.h5", "--nonsense"], "No such option: --nonsense"),
         (["measure", "x", "-o", "s.h5", "--screen", "some"], "'some' is not auto, off or a positive number"),
@@ -913,7 +917,7 @@ def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> 
         "c.main()"
     )
     (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))
-    arguments = ["measure", "@list.txt", "-o", "s.h5", "--json"]
+    arguments = ["measure", "@list.txt", "-o", "s.h5", "--screen", "off", "--json"]
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=tmp_path,

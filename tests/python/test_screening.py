@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm import Error, PixelMoments, Sensor
-from camnorm.screening import Limits, robust_limits, screen
+from camnorm.screening import Limits, Rules, robust_limits, screen
 from camnorm.sensor import FRAME_DTYPE
 from image_sets import (
     assert_holds,
@@ -31,8 +32,13 @@ def table(means: list[float], stds: list[float] | None = None) -> np.ndarray:
     frames = np.empty(len(means), FRAME_DTYPE)
     frames["mean"] = means
     frames["std"] = [10.0] * len(means) if stds is None else stds
+    frames["min"], frames["max"] = frames["mean"] - 4 * frames["std"], frames["mean"] + 4 * frames["std"]
     frames["status"] = "accepted"
     return frames
+
+
+def screened(frames: np.ndarray, k: float | None = 6.0, dtype: str = "u2", **given: Limits) -> Any:
+    return screen(frames, Rules(k, given), np.dtype(dtype))
 
 
 # --- limits
@@ -109,7 +115,7 @@ def test_limits_follow_scale_and_offset(values: list[int], k: float, scale: floa
 def test_only_accepted_frames_count() -> None:
     frames = table([10.0, 11, 12, 11, 10] * 2 + [1e9, np.nan])
     frames["status"][10:] = "rejected"
-    limits, reasons = screen(frames, 6.0)
+    limits, reasons = screened(frames)
     assert reasons == {}
     assert limits["mean"] == robust_limits(np.array([10.0, 11, 12, 11, 10] * 2), 6.0)
     assert limits["std"] == robust_limits(np.full(10, 10.0), 6.0)
@@ -118,7 +124,7 @@ def test_only_accepted_frames_count() -> None:
 def test_reasons_name_what_deviates_and_the_limits() -> None:
     means = [10.0, 11, 12, 11, 10, 12, 11, 500, 11, 400]
     stds = [2.0, 2.2, 2.1, 2, 2.1, 2.2, 2, 2, 90, 80]
-    limits, reasons = screen(table(means, stds), 6.0)
+    limits, reasons = screened(table(means, stds))
     mean, std = (f"{limits[name].low:.6g} to {limits[name].high:.6g}" for name in ("mean", "std"))
     assert reasons == {
         7: f"screened: mean 500 outside {mean}",
@@ -129,11 +135,11 @@ def test_reasons_name_what_deviates_and_the_limits() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_few_frames_are_not_screened(count: int) -> None:
-    assert screen(table([1e6, *[1.0, 1.1] * 4][:count]), 6.0) == ({}, {})
+    assert screened(table([1e6, *[1.0, 1.1] * 4][:count])) == ({}, {})
 
 
 def test_ten_frames_are_screened() -> None:
-    _, reasons = screen(table([1.0, 1.1] * 4 + [1.0, 1e6]), 6.0)
+    _, reasons = screened(table([1.0, 1.1] * 4 + [1.0, 1e6]))
     assert list(reasons) == [9]
 
 
@@ -166,7 +172,13 @@ def test_deviant_frames_are_taken_out_exactly(tmp_path: Path, dtype: str) -> Non
             assert_same_moments(half, expected)
     listed = rejected(sensor)
     assert [(name, index) for name, index, _ in listed] == [("m2.mrc", 4), ("m5.mrc", 0)]
-    assert all(reason.startswith("screened: mean ") for _, _, reason in listed)
+    blank, bright = (reason for _, _, reason in listed)
+    assert blank == "screened: blank, standard deviation 0"
+    assert bright == (
+        "screened: saturated, mean 255 at the maximum"
+        if dtype == "u1"
+        else "screened: blank, standard deviation 0"
+    )
     rows = sensor.frames[sensor.frames["status"] == "rejected"]
     assert rows["mean"].tolist() == [0, 255]  # what was measured stays in the table
     assert sensor.count == 38
@@ -183,11 +195,11 @@ def test_screening_off_keeps_everything(tmp_path: Path) -> None:
 
 def test_another_k(tmp_path: Path) -> None:
     files, movies, _ = deviant_set(tmp_path, "u2")
-    means = movies.reshape(40, -1).mean(1)
+    means = np.delete(movies.reshape(40, -1).mean(1), [14, 25])  # which are blank
     median = np.median(means)
     mad = 1.4826 * np.median(abs(means - median))
     k = sorted(abs(means - median) / mad)[30] * 1.0001
-    expected = np.flatnonzero(abs(means - median) > k * mad)
+    expected = np.delete(np.arange(40), [14, 25])[abs(means - median) > k * mad]
     sensor = camnorm.measure(files, screen=float(k))
     by_mean = [i for i, row in enumerate(sensor.frames) if row["reason"].startswith("screened: mean")]
     assert by_mean == expected.tolist()
@@ -205,19 +217,19 @@ def test_limits_are_kept_as_plain_json(tmp_path: Path) -> None:
     assert stored == {"k": 6.0}  # three frames are too few
 
 
-def test_a_file_listed_twice_is_screened_twice(tmp_path: Path) -> None:
+def test_a_file_listed_twice(tmp_path: Path) -> None:
     files, movies, _ = deviant_set(tmp_path, "u1")
     sensor = camnorm.measure([*files, files[2]])
     assert [(name, index) for name, index, _ in rejected(sensor)] == [
         ("m2.mrc", 4),
         ("m5.mrc", 0),
-        ("m2.mrc", 4),
+        *(("m2.mrc", index) for index in range(5)),
     ]
-    # Both listings of m2 are in half A.
-    assert_holds(
-        sensor.halves[0], np.concatenate([movies[0], movies[2][:4], movies[4], movies[6], movies[2][:4]])
-    )
-    assert_holds(sensor.halves[1], np.concatenate([movies[1], movies[3], movies[5][1:], movies[7]]))
+    copies = [reason for _, _, reason in rejected(sensor)][2:6]
+    assert copies == [f"screened: copy of {files[2]}, frame {index}" for index in range(4)]
+    assert_holds(sensor.halves[0], np.concatenate([movies[0], movies[2][:4], movies[4], movies[6]]))
+    twice = camnorm.measure([*files, files[2]], screen="off")
+    assert_holds(twice.halves[0], movies[[0, 2, 4, 6, 2]].reshape(-1, *SHAPE))
 
 
 @pytest.mark.parametrize("change", ["other pixels", "shorter", "gone"])
@@ -227,7 +239,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(
     files, movies, _ = deviant_set(tmp_path / "in", "u1")
     measured = screen
 
-    def change_and_screen(frames: np.ndarray, k: float) -> object:
+    def change_and_screen(*args: Any) -> object:
         if change == "other pixels":
             movies[5, 0, 3, 3] = 254
             write_mrc(files[5], movies[5])
@@ -235,7 +247,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(
             os.truncate(files[2], 1100)
         else:
             files[2].unlink()
-        return measured(frames, k)
+        return measured(*args)
 
     monkeypatch.setattr("camnorm.screening.screen", change_and_screen)
     name = "m5.mrc, frame 0" if change == "other pixels" else "m2.mrc, frame 4"

@@ -352,6 +352,11 @@ class FrameSource(ABC):
             self._file.fetch(offset, length)
 
     @property
+    def camera(self) -> str:
+        """Make and model of the camera, as far as the file tells them."""
+        return " ".join(str(self.metadata[name]) for name in ("make", "model") if self.metadata.get(name))
+
+    @property
     def origin(self) -> FrameSource:
         """The source of the frames as the file holds them: this one, unless it changes another's."""
         return self

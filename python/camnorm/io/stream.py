@@ -55,6 +55,8 @@ class StoredChunk:
     """As of a `Chunk`."""
     frames: StoredFrames
     """Also after the file was closed."""
+    source: FrameSource
+    """As of a `Chunk`."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class _File:
             source,
             start,
             stop,
-            lambda first, last: StoredChunk(self.index, first, source.stored(first, last)),
+            lambda first, last: StoredChunk(self.index, first, source.stored(first, last), source),
         )
 
     def _by_frames(

@@ -386,13 +386,21 @@ def _frames_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
 
 
 def _metadata(page: tifffile.TiffPage) -> dict[str, Any]:
-    """``resolution``: pixels per unit in x and in y, each as a fraction, and the code of the unit."""
+    """What the tags tell.
+
+    ``make`` and ``model`` of the camera; ``resolution``: pixels per unit in x and in y, each as a fraction,
+    and the code of the unit.
+    """
+    told = {name: page.tags.valueof(tag) for name, tag in (("make", "Make"), ("model", "Model"))}
+    metadata: dict[str, Any] = {
+        name: value.strip() for name, value in told.items() if isinstance(value, str) and value.strip()
+    }
     x, y = (page.tags.valueof(tag) for tag in ("XResolution", "YResolution"))
     unit = page.tags.valueof("ResolutionUnit", default=2)
     fractions = all(isinstance(value, tuple) and len(value) == 2 and min(value) > 0 for value in (x, y))
     if not fractions or unit not in (1, 2, 3):
-        return {}
-    metadata: dict[str, Any] = {"resolution": (x, y, int(unit))}
+        return metadata
+    metadata["resolution"] = (x, y, int(unit))
     if unit in _ANGSTROM:
         metadata["pixel_size"] = _ANGSTROM[unit] * x[1] / x[0]
     return metadata

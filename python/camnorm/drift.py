@@ -1,0 +1,244 @@
+"""Whether a sensor changed while its set was taken: the first frames compared with the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .moments import PixelMoments
+
+__all__ = ["Early", "measure_drift"]
+
+Image = npt.NDArray[np.float64]
+
+# Squares of so many pixels: their medians take away what changed smoothly, which is light or motif as a
+# rule, and one that holds a conspicuous pixel counts no more than any other.
+_TILE = 32
+
+# Pixels whose images are in memory at a time.
+_BAND_PIXELS = 2**17
+
+# Bands that tell the ratio of brightness, and the typical z of the control; all tell the rest.
+_BANDS_FOR_FITS = 32
+
+# Pixels of a tile at an edge, or that vary in a tile, from which on it counts.
+_SMALLEST_TILE = 16
+
+_BEYOND = 6.0
+# Of a pixel that was constant before and after, another constant, z is anything.
+_LARGEST_Z = 1000.0
+
+# Half the distance of neighbours in float32, relatively.
+_ROUNDING = 2.0**-25
+
+
+@dataclass
+class Early:
+    """Mean image of the first frames of a set, whose sums go on to grow.
+
+    Float32 is 4 bytes a pixel and enough: its rounding is part of the standard errors.
+    """
+
+    mean: npt.NDArray[np.float32]
+    """Shape of a frame."""
+    count: int
+    """Frames in it."""
+    rows: int
+    """Rows of the frame table that were there when it was made."""
+    roundings: int = 1
+    """How many times it was rounded."""
+
+    @classmethod
+    def of(cls, halves: tuple[PixelMoments, PixelMoments], rows: int) -> Early:
+        """Mean image of the frames so far."""
+        a, b = halves
+        mean = np.empty(a.shape, np.float32)
+        for first, last in _bands(a.shape):
+            mean[first:last] = a._rows(first, last)._mean_with(b._rows(first, last))
+        return cls(mean, a.count + b.count, rows)
+
+    def subtract(self, frame: npt.NDArray[Any]) -> None:
+        """Take one of the frames back."""
+        self.count -= 1
+        self.roundings += 1
+        if self.count:
+            for first, last in _bands(self.mean.shape):
+                mean = self.mean[first:last].astype(np.float64)
+                self.mean[first:last] = mean + (mean - frame[first:last]) / self.count
+
+
+def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> dict[str, Any] | None:
+    """Compare the mean image of the first frames with that of the last.
+
+    Parameters
+    ----------
+    halves : tuple of two PixelMoments
+        Moments of both halves of the whole set. They alternate in time, so that their difference tells how
+        much two parts of the set differ without drift: by noise, by what frames of one movie have in
+        common, by the motifs.
+    early : Early
+        Mean image of the first frames.
+
+    Returns
+    -------
+    dict or None
+        None if one of the four parts has fewer than two frames, or no pixel changes. Else plain numbers:
+
+        ``first``, ``second``
+            Number of frames compared.
+        ``pixels``
+            Pixels that vary within both.
+        ``rms_z``
+            Root mean square over pixels of z, the difference of the means by its standard error; of the
+            typical tile of 32 x 32 pixels (the median), so that a few pixels do not matter. 1 without drift
+            for independent frames.
+        ``control_rms_z``
+            The same for half B less half A.
+        ``share``
+            Share of the fixed pattern's variance that changed, 1 - r for patterns of correlation r before
+            and after.
+        ``beyond_6_sigma``, ``control_beyond_6_sigma``
+            Pixels whose z is more than 6 times the typical one of the control.
+        ``brightness``
+            Brightness of the last frames by that of the first, as the pattern itself tells it; taken away
+            before.
+
+    Notes
+    -----
+    z is Student's, (M₂ - M₁) / √(s²·(1/n₁ + 1/n₂)) with s² pooled over both parts, which for parts of equal
+    size is the same number as Welch's and needs no second variance. Differences are those from the median
+    of each tile. The brightness comes from the slope of M₂ - M₁ over the mean image of the whole set,
+    whose errors are not correlated with those of the difference.
+    """
+    a, b = halves
+    n, n1 = a.count + b.count, early.count
+    n2 = n - n1
+    if min(n1, n2, a.count, b.count) < 2:
+        return None
+    bands = list(_bands(a.shape))
+    some = bands[:: max(1, len(bands) // _BANDS_FOR_FITS)]
+    samples = [_fits(*piece) for band in some for piece in _pieces(halves, early, *band)]
+    weight, over_time, over_halves = (np.concatenate(part) for part in zip(*samples, strict=True))
+    if not (weight > 0).any():
+        return None
+    slopes = _weighted_median(over_time, weight), _weighted_median(over_halves, weight)
+
+    def look(bands: list[tuple[int, int]], typical: float) -> tuple[Image, npt.NDArray[np.int64]]:
+        found = [_tiles(slopes, typical, *piece) for band in bands for piece in _pieces(halves, early, *band)]
+        return np.concatenate([tiles for tiles, _ in found]), np.sum([counts for _, counts in found], axis=0)
+
+    typical = math.sqrt(np.median(look(some, math.inf)[0][:, 1]))
+    tiles, (pixels, beyond, control_beyond) = look(bands, max(typical, 1.0))
+    time_z2, control_z2, time_d2, control_d2, pattern = np.median(tiles, axis=0).tolist()
+    # What noise, and all else in which the halves differ, adds to the variances.
+    noise = control_d2 / (1 / a.count + 1 / b.count)
+    changed = max(time_d2 - noise * (1 / n1 + 1 / n2), 0.0)
+    fixed = max(pattern - noise / n, 0.0) + changed / 4
+    return {
+        "first": n1,
+        "second": n2,
+        "pixels": int(pixels),
+        "rms_z": math.sqrt(time_z2),
+        "control_rms_z": math.sqrt(control_z2),
+        "share": min(changed / 2 / fixed, 1.0) if fixed > 0 else 0.0,
+        "beyond_6_sigma": int(beyond),
+        "control_beyond_6_sigma": int(control_beyond),
+        "brightness": 1 + slopes[0],
+    }
+
+
+def _bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First row of bands of whole tiles, and the one after the last."""
+    rows = max(1, _BAND_PIXELS // (math.prod(shape[1:]) * _TILE)) * _TILE
+    return ((first, min(first + rows, shape[0])) for first in range(0, shape[0], rows))
+
+
+def _pieces(
+    halves: tuple[PixelMoments, PixelMoments], early: Early, first: int, last: int
+) -> Iterator[tuple[Image, ...]]:
+    """Differences in time and between halves, mean, and variances of both differences, of a band.
+
+    Each is of shape (tiles, pixels of a tile); the differences and the mean are those from their tile's
+    median.
+    """
+    a, b = (half._rows(first, last) for half in halves)
+    n, n1 = a.count + b.count, early.count
+    n2 = n - n1
+    mean, variance = a._mean_with(b), a._std_with(b) ** 2
+    before = early.mean[first:last].astype(np.float64)
+    in_time = (mean - before) * (n / n2)
+    between = b.mean() - a.mean()
+    pooled = variance - (n1 * n2 / n**2) * in_time**2
+    # Of a pixel that went from one constant to another nothing is left but rounding errors.
+    pooled = np.maximum(pooled, 1e-12 * variance) * (n / max(n - 2, 1))
+    rounding = (before * (_ROUNDING * n / n2)) ** 2 * early.roundings
+    of_time = np.where(variance > 0, pooled * (1 / n1 + 1 / n2) + rounding, 0.0)
+    # By the same variance, lest what changed in time make halves seem closer to each other.
+    of_halves = pooled * (1 / a.count + 1 / b.count)
+    images = [in_time, between, mean, of_time, of_halves]
+    for plane in np.moveaxis(np.stack(images), -1, 0) if mean.ndim == 3 else [np.stack(images)]:
+        yield from _cut(plane)
+
+
+def _cut(images: Image) -> Iterator[tuple[Image, ...]]:
+    """Tiles of several images, those at the edges, which are smaller, apart from the others."""
+    _, height, width = images.shape
+    whole_y, whole_x = height - height % _TILE, width - width % _TILE
+    for y, h in ((slice(0, whole_y), _TILE), (slice(whole_y, height), height - whole_y)):
+        for x, w in ((slice(0, whole_x), _TILE), (slice(whole_x, width), width - whole_x)):
+            part = images[:, y, x]
+            if h * w < _SMALLEST_TILE or not part.size:
+                continue
+            tiles = part.reshape(len(images), -1, h, part.shape[2] // w, w).swapaxes(2, 3)
+            tiles = tiles.reshape(len(images), -1, h * w)
+            tiles[:3] -= np.median(tiles[:3], axis=-1, keepdims=True)
+            yield tuple(tiles)
+
+
+def _fits(
+    in_time: Image, between: Image, mean: Image, variance: Image, control_variance: Image
+) -> tuple[Image, Image, Image]:
+    """Of each tile the weight, and the slopes of both differences over the mean."""
+    known = np.where(variance > 0, mean, 0.0)
+    weight = (known**2).sum(-1)
+    safe = np.where(weight > 0, weight, 1.0)
+    return weight, (known * in_time).sum(-1) / safe, (known * between).sum(-1) / safe
+
+
+def _tiles(
+    slopes: tuple[float, float],
+    typical: float,
+    in_time: Image,
+    between: Image,
+    mean: Image,
+    variance: Image,
+    control_variance: Image,
+) -> tuple[Image, npt.NDArray[np.int64]]:
+    """Means over the pixels of each tile: z², its control, squared differences, control, squared mean.
+
+    Also the number of pixels, of those whose z is beyond 6 times the typical one, and of those of the
+    control.
+    """
+    varies = variance > 0
+    number = varies.sum(-1)
+    squares, large = [], [int(varies.sum())]
+    changes = [in_time - slopes[0] * mean, between - slopes[1] * mean]
+    for change, its_variance in zip(changes, (variance, control_variance), strict=True):
+        z2 = np.minimum(change**2 / np.where(varies, its_variance, np.inf), _LARGEST_Z**2)
+        squares.append(z2)
+        large.append(int(np.count_nonzero(z2 > (_BEYOND * typical) ** 2)))
+    squares += [np.where(varies, image, 0.0) ** 2 for image in (*changes, mean)]
+    enough = number >= _SMALLEST_TILE
+    sums = np.stack([square[enough].sum(-1) for square in squares], axis=-1)
+    return sums / number[enough, None], np.array(large, np.int64)
+
+
+def _weighted_median(values: Image, weights: Image) -> float:
+    order = np.argsort(values)
+    sums = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(sums, sums[-1] / 2)])
