@@ -55,7 +55,7 @@ void parallel_for(std::size_t count, [[maybe_unused]] int threads, const Work& w
         try {
             others.reserve(team - 1);
             while (others.size() < team - 1) others.emplace_back(take_blocks);
-        } catch (const std::exception&) {
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
             // The system has no more threads, or no memory for them: those that there are do it all.
         }
         take_blocks();
