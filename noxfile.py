@@ -73,9 +73,17 @@ def consume(session: nox.Session) -> None:
 
 @nox.session
 def asan(session: nox.Session) -> None:
-    """The C++ tests with the address and undefined-behaviour sanitizers, and without OpenMP."""
+    """The C++ tests with the address and undefined-behaviour sanitizers."""
     session.install(*CMAKE)
-    build(session, "asan", "-DCAMNORM_OPENMP=OFF")
+    build(session, "asan", "-DCAMNORM_PARALLEL=threads")
+
+
+@nox.session
+def tsan(session: nox.Session) -> None:
+    """The C++ tests with the thread sanitizer, on threads of our own: OpenMP's runtime is not made for it."""
+    session.install(*CMAKE)
+    session.env["TSAN_OPTIONS"] = "halt_on_error=1"
+    build(session, "tsan")
 
 
 @nox.session
@@ -94,7 +102,7 @@ def fuzz(session: nox.Session) -> None:
 def tidy(session: nox.Session) -> None:
     """clang-tidy of the C++ sources; without OpenMP, whose header comes with another compiler."""
     session.install(*CMAKE, CLANG_TIDY)
-    build(session, "tidy", "-DCAMNORM_OPENMP=OFF", "-DCAMNORM_TESTS=OFF", test=False)
+    build(session, "tidy", "-DCAMNORM_PARALLEL=threads", "-DCAMNORM_TESTS=OFF", test=False)
 
 
 @nox.session

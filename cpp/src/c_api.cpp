@@ -175,7 +175,7 @@ camnorm_status camnorm_get_build_info(camnorm_build_info* info) {
     return guarded([&] {
         static const BuildInfo build = build_info();
         checked(info, "info") = {build.version.c_str(), build.compiler.c_str(), build.isa.c_str(),
-                                 build.openmp};
+                                 build.parallel.c_str()};
     });
 }
 

@@ -16,10 +16,12 @@ template <class T>
 void fill_with_zeros(std::vector<T>& values, std::size_t n) {
     values.reserve(n);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t huge = std::uintptr_t{1} << 21;
-    const auto begin = (reinterpret_cast<std::uintptr_t>(values.data()) + huge - 1) / huge * huge;
-    const auto end = reinterpret_cast<std::uintptr_t>(values.data() + n) / huge * huge;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+    constexpr std::size_t huge = std::size_t{1} << 21;
+    const std::size_t before = (huge - reinterpret_cast<std::uintptr_t>(values.data()) % huge) % huge;
+    const std::size_t bytes = n * sizeof(T);
+    if (bytes >= before + huge)
+        madvise(reinterpret_cast<char*>(values.data()) + before, (bytes - before) / huge * huge,
+                MADV_HUGEPAGE);
 #endif
     values.resize(n);
 }

@@ -1,36 +1,71 @@
 #pragma once
 
-// The only file that names OpenMP.
+// The only file that names OpenMP, or starts threads where it is not used.
 
 #include <algorithm>
 #include <cstddef>
 
-#ifdef _OPENMP
+#if defined(CAMNORM_PARALLEL_THREADS)
+#include <atomic>
+#include <exception>
+#include <thread>
+#include <vector>
+#ifdef __linux__
+#include <sched.h>
+#endif
+#elif defined(_OPENMP)
 #include <omp.h>
 #endif
 
 namespace camnorm::detail {
 
-#ifdef _OPENMP
-inline constexpr bool have_openmp = true;
+#if defined(CAMNORM_PARALLEL_THREADS)
+inline constexpr const char* parallel = "threads";
+inline int available_cores() {
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+#elif defined(_OPENMP)
+inline constexpr const char* parallel = "openmp";
 inline int available_cores() { return omp_get_num_procs(); }
 #else
-inline constexpr bool have_openmp = false;
+inline constexpr const char* parallel = "none";
 inline int available_cores() { return 1; }
 #endif
 
-/// Calls work(i) for every i in [0, count), on up to `threads` threads (resolved, positive).
+/// Calls work(i) for every i in [0, count), on up to `threads` threads (resolved, positive), of which
+/// the calling one is one.
 ///
 /// The blocks are the caller's, fixed by the size of the data and never by the number of threads,
 /// so whatever is put together from them afterwards does not depend on it either. `work` must not
 /// throw.
 template <class Work>
 void parallel_for(std::size_t count, [[maybe_unused]] int threads, const Work& work) {
-#ifdef _OPENMP
-    if (threads > 1 && count > 1) {
+    [[maybe_unused]] const std::size_t team = std::min(static_cast<std::size_t>(threads), count);
+#if defined(CAMNORM_PARALLEL_THREADS)
+    if (team > 1) {
+        std::atomic<std::size_t> next{0};
+        const auto take_blocks = [&] {
+            for (std::size_t i = next++; i < count; i = next++) work(i);
+        };
+        std::vector<std::thread> others;
+        try {
+            others.reserve(team - 1);
+            while (others.size() < team - 1) others.emplace_back(take_blocks);
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
+            // The system has no more threads, or no memory for them: those that there are do it all.
+        }
+        take_blocks();
+        for (std::thread& other : others) other.join();
+        return;
+    }
+#elif defined(_OPENMP)
+    if (team > 1) {
         const auto n = static_cast<std::ptrdiff_t>(count);
-        const auto team = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), count));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(team))
         for (std::ptrdiff_t i = 0; i < n; ++i) work(static_cast<std::size_t>(i));
         return;
     }

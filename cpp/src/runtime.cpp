@@ -83,7 +83,7 @@ BuildInfo build_info() {
 #else
     info.compiler = "unknown";
 #endif
-    info.openmp = detail::have_openmp;
+    info.parallel = detail::parallel;
     info.isa = detail::name(detail::active_isa());
     info.vnni = detail::active_isa() == detail::Isa::avx512vnni;
     for (detail::Isa isa : {detail::Isa::baseline, detail::Isa::avx2, detail::Isa::avx512})

@@ -49,7 +49,7 @@ void register_runtime(py::module_& m) {
             py::dict d;
             d["version"] = info.version;
             d["compiler"] = info.compiler;
-            d["openmp"] = info.openmp;
+            d["parallel"] = info.parallel;
             d["isa"] = info.isa;
             d["isas"] = info.isas;
             return d;
@@ -59,9 +59,10 @@ void register_runtime(py::module_& m) {
 Returns
 -------
 dict
-    ``version``; ``compiler``; ``openmp`` (without it every call runs on one thread); ``isa``, the
-    instruction set in use: baseline, avx2 or avx512; ``isas``, those that the build and the processor
-    have. The environment variable CAMNORM_ISA forces one of them (avx512bw: AVX-512 without VNNI).
+    ``version``; ``compiler``; ``parallel``, what runs a call on several threads: openmp, threads (its
+    own, started for each call), or none; ``isa``, the instruction set in use: baseline, avx2 or avx512;
+    ``isas``, those that the build and the processor have. The environment variable CAMNORM_ISA forces
+    one of them (avx512bw: AVX-512 without VNNI).
 )");
     m.def(
         "resolve_threads",

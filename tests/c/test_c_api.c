@@ -367,7 +367,7 @@ static void test_build_info(void) {
     camnorm_build_info info;
     CHECK(camnorm_get_build_info(&info) == CAMNORM_OK);
     CHECK(strcmp(info.version, camnorm_version()) == 0);
-    CHECK(strlen(info.compiler) > 0 && strlen(info.isa) > 0);
+    CHECK(strlen(info.compiler) > 0 && strlen(info.isa) > 0 && strlen(info.parallel) > 0);
     REFUSED(camnorm_get_build_info(NULL), CAMNORM_INVALID_ARGUMENT, "info must not be NULL");
 }
 

@@ -76,8 +76,8 @@ CAMNORM_EXPORT const char* camnorm_version(void);
 typedef struct camnorm_build_info {
     const char* version;
     const char* compiler;
-    const char* isa; /**< kernels in use: baseline, avx2 or avx512 */
-    int32_t openmp;  /**< 0: every call runs in the calling thread alone */
+    const char* isa;      /**< kernels in use: baseline, avx2 or avx512 */
+    const char* parallel; /**< what runs a call on several threads: openmp, threads, or none */
 } camnorm_build_info;
 
 CAMNORM_EXPORT camnorm_status camnorm_get_build_info(camnorm_build_info* info);

@@ -11,7 +11,7 @@ namespace camnorm {
 struct BuildInfo {
     std::string version;
     std::string compiler;
-    bool openmp;                    ///< false: every call runs on the calling thread alone
+    std::string parallel;           ///< what runs a call on several threads: openmp, threads, or none
     std::string isa;                ///< kernels in use: baseline, avx2 or avx512
     bool vnni;                      ///< whether they use VNNI; CAMNORM_ISA=avx512bw does without
     std::vector<std::string> isas;  ///< kernels that this build and this processor have

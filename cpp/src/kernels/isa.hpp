@@ -34,12 +34,10 @@ Isa active_isa();
     extern const KERNELS NAME;                            \
     }                                                     \
     inline const KERNELS& NAME() {                        \
-        switch (active_isa()) {                           \
-            case Isa::avx512vnni: return VNNI::NAME;      \
-            case Isa::avx512: return avx512::NAME;        \
-            case Isa::avx2: return avx2::NAME;            \
-            case Isa::baseline: break;                    \
-        }                                                 \
+        const Isa isa = active_isa();                     \
+        if (isa == Isa::avx512vnni) return VNNI::NAME;    \
+        if (isa == Isa::avx512) return avx512::NAME;      \
+        if (isa == Isa::avx2) return avx2::NAME;          \
         return baseline::NAME;                            \
     }
 #define CAMNORM_DECLARE_KERNELS(KERNELS, NAME) CAMNORM_DECLARE_KERNELS_VNNI(KERNELS, NAME, avx512)

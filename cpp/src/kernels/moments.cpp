@@ -206,12 +206,12 @@ IntegerStrip tell_bytes(const std::byte* x, std::size_t n, const std::byte* next
     for (; i < n; ++i) {
         const auto u = static_cast<std::uint8_t>(static_cast<int>(x[i]) ^ Flip);
         sum += u;
-        square_sum += u * u;
+        square_sum += std::int64_t{u} * u;
         least = u < least ? u : least;
         most = u > most ? u : most;
     }
     const auto count = static_cast<std::int64_t>(n);
-    square_sum += 2 * Offset * sum + std::int64_t{Offset} * Offset * count;
+    square_sum += std::int64_t{2} * Offset * sum + std::int64_t{Offset} * Offset * count;
     return {sum + Offset * count, static_cast<std::uint64_t>(square_sum), least + Offset, most + Offset};
 }
 
@@ -309,7 +309,7 @@ IntegerStrip tell_words(const std::byte* x, std::size_t n, const std::byte* next
         most = s > most ? s : most;
     }
     const auto count = static_cast<std::int64_t>(n);
-    square_sum += 2 * Offset * sum + std::int64_t{Offset} * Offset * count;
+    square_sum += std::int64_t{2} * Offset * sum + std::int64_t{Offset} * Offset * count;
     return {sum + Offset * count, static_cast<std::uint64_t>(square_sum), least + Offset, most + Offset};
 }
 
