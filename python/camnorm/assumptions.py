@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from . import screening
 from .convergence import BLOCK_VALUES, Convergence, frames_for_groups, frames_needed
 from .findings import Finding
 from .sensor import Sensor
@@ -89,6 +90,8 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
         of it, in target sigmas.
         ``illumination``: range of that polynomial.
 
+        And what the frames tell: blank ones, duplicates, modes, trends, drift (`camnorm.screening.findings`).
+
     Notes
     -----
     For the first three see `frames_needed`. Profiles are medians, over 32 bands of rows or columns, of the
@@ -99,7 +102,11 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
 
     Memory: that of some rows of the frame.
     """
-    found = [*_specimens(sensor, convergence or frames_needed(sensor)), *_images(sensor)]
+    found = [
+        *_specimens(sensor, convergence or frames_needed(sensor)),
+        *screening.findings(sensor),
+        *_images(sensor),
+    ]
     return sorted(found, key=lambda finding: (not finding.flagged, not math.isnan(finding.value)))
 
 

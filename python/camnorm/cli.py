@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .convergence import Convergence
     from .errors import FormatError
     from .findings import Finding
+    from .fixedpattern import FixedPattern
     from .fourier import RingCorrelation
     from .measurement import Progress
     from .sensor import Sensor
@@ -806,13 +807,13 @@ def measure(
                     ("written", result["output"]),
                 ]
             )
-            _print_findings(result["findings"])
+            _print_flagged(result["findings"])
             _print_rejected(result["rejected"])
             if split:
                 print()
 
 
-def _print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+def _print_flagged(findings: Sequence[Mapping[str, Any]]) -> None:
     """Say what of the set is not as it should be."""
     flagged = [finding for finding in findings if finding["flagged"]]
     if flagged:
@@ -1047,6 +1048,7 @@ def verify(
                     ("verdict", f"the corrected frames are {_verdict(result.independent)}"),
                 ]
             )
+            _print_flagged([finding.to_dict() for finding in result.findings])
     if not result.independent:
         raise typer.Exit(_NEGATIVE)
 
@@ -1151,6 +1153,7 @@ def show(
         summary = _sensor_summary(loaded)
         convergence = camnorm.frames_needed(loaded)
         findings = camnorm.check(loaded, convergence)
+        pattern = camnorm.fixed_pattern(loaded) if min(half.count for half in loaded.halves) > 1 else None
         if output is not None:
             figure = camnorm.plot.sensor_figure(
                 loaded.mean,
@@ -1174,6 +1177,7 @@ def show(
                     "figure": output,
                     "findings": [finding.to_dict() for finding in findings],
                     "convergence": convergence.to_dict(),
+                    "fixed_pattern": None if pattern is None else pattern.to_dict(),
                 }
             )
         else:
@@ -1181,6 +1185,8 @@ def show(
             _print_facts([("sensor", sensor), *_sensor_facts(summary)])
             _print_findings(findings)
             _print_convergence(convergence)
+            if pattern is not None:
+                _print_pattern(pattern)
             print()
             _print_facts(
                 [
@@ -1213,6 +1219,23 @@ def _print_convergence(convergence: Convergence) -> None:
     print("\nare the frames enough?")
     for sentence in convergence.advice():
         _print_item("-", sentence)
+
+
+def _print_pattern(pattern: FixedPattern) -> None:
+    """Print how strong the fixed pattern is and what it costs."""
+    print("\nwhat does the fixed pattern cost?")
+    noise = pattern.noise_variance**0.5
+    _print_item(
+        "-",
+        f"Its standard deviation is {max(pattern.variance, 0.0) ** 0.5:.3g}, illumination included, that of "
+        f"noise and scene in a frame {noise:.3g}.",
+    )
+    for exposure, images in ((1, "single frames"), (12, "sums of 12 frames")):
+        _print_item(
+            "-",
+            f"In {images} it costs {pattern.derating(exposure):.2%} of the DQE; corrected, "
+            f"{pattern.derating_corrected(exposure):.2%}.",
+        )
 
 
 def _print_item(mark: str, text: str) -> None:

@@ -40,8 +40,11 @@ _LINE = 16.0
 _LOW_FREQUENCIES = 0.1
 
 # The three tests of independence see partly the same. Their smallest p is distributed as that of so many
-# independent ones: 1.9 to 2.8 in simulations of 8 to 4096 independent rings.
-_TESTS = 2.5
+# independent ones: 2.0 to 2.8 in simulations of 16 to 4096 independent rings.
+_TESTS = 2.3
+
+# Rings at least so far apart do not depend on each other by any window.
+_APART = 4
 
 _THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-bit")
 
@@ -66,7 +69,7 @@ class Independence:
         ``p >= alpha``, and no `lines`.
     p : float
         Family-wise: the probability that independent frames look at least as dependent in any of the
-        three tests, 1 - (1 - p)**2.5 for the smallest p of the three, which see partly the same.
+        three tests, 1 - (1 - p)**2.3 for the smallest p of the three, which see partly the same.
     alpha : float
         Level of the verdict: the share of independent pairs that are called dependent.
     rings : int
@@ -316,15 +319,15 @@ class RingCorrelation:
 
         p_ring = _p_of_rings(z, self.n_eff[tested] * evenness)
         smallest = p_ring.min()
-        p_largest = 1.0 if smallest == 1.0 else -np.expm1(rings * np.log1p(-smallest))
+        sum_of_covariances, sum_of_squares = self._covariances(last)
+        # As many independent rings have eigenvalues of the same variance.
+        p_largest = _smallest_of(smallest, rings * last / sum_of_squares)
         beyond = int(np.count_nonzero(p_ring < _OUTSIDE))
         p_count = bdtrc(beyond - 1, rings, _OUTSIDE) if beyond else 1.0
-        covariance = self._covariance(last)
         # Without power in some rings, those that are left vary as their share.
-        z_sum = z.sum() / np.sqrt(covariance * rings / last)
+        z_sum = z.sum() / np.sqrt(sum_of_covariances * rings / last)
         p_mean = ndtr(-z_sum)
-        smallest = min(p_largest, p_count, p_mean)
-        p = 1.0 if smallest == 1.0 else -np.expm1(_TESTS * np.log1p(-smallest))
+        p = _smallest_of(min(p_largest, p_count, p_mean), _TESTS)
 
         threshold = self.threshold("3sigma")[tested]
         lines = (correlation > threshold) & (self.nyquist[tested] > _LOW_FREQUENCIES)
@@ -333,7 +336,7 @@ class RingCorrelation:
         freedom = self.n_eff[tested][reachable] - 1.0
         limit = threshold[reachable]
         tails = 2.0 * stdtr(freedom, -limit * np.sqrt(freedom / (1.0 - limit**2)))
-        error = np.sqrt((1.0 / self.n_eff[tested]).sum() * covariance / last) / rings
+        error = np.sqrt((1.0 / self.n_eff[tested]).sum() * sum_of_covariances / last) / rings
         return Independence(
             independent=bool(p >= alpha) and not lines.any(),
             p=float(p),
@@ -352,12 +355,13 @@ class RingCorrelation:
             p_mean=float(p_mean),
         )
 
-    def _covariance(self, last: int) -> float:
-        """Σ_r Σ_s cov(z_r, z_s) over rings 1 to `last`."""
+    def _covariances(self, last: int) -> tuple[float, float]:
+        """Sum over r and s of cov(z_r, z_s), and of its square, over rings 1 to `last`."""
         alpha = _tapered_fraction(self.window)
-        return (
-            float(_overlap(self.shape, self.binning, alpha, last)[1][1 : last + 1].sum()) if alpha else last
-        )
+        if not alpha:
+            return last, last
+        _, covariances, squares = _overlap(self.shape, self.binning, alpha, last)
+        return float(covariances[1 : last + 1].sum()), float(squares[1 : last + 1].sum())
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the correlation and ±3/sqrt(n/2) over the fraction of Nyquist.
@@ -427,6 +431,11 @@ def _p_of_rings(z: NDArray[np.float64], m: NDArray[np.float64]) -> NDArray[np.fl
     with np.errstate(divide="ignore"):
         p[several] = 2.0 * stdtr(freedom, -np.sqrt(freedom * squared / (1.0 - squared)))
     return p
+
+
+def _smallest_of(p: float, tests: float) -> float:
+    """Probability that the smallest p of so many independent tests is no larger."""
+    return 1.0 if p == 1.0 else -math.expm1(tests * math.log1p(-p))
 
 
 def _exact_threshold(n_eff: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -759,8 +768,8 @@ def _tukey(n: int, alpha: float) -> NDArray[np.float64]:
 @lru_cache(maxsize=32)
 def _overlap(
     shape: tuple[int, int], binning: str, alpha: float, last: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a window does to the statistics of each ring: n / n_eff, and Σ_s cov(z_r, z_s).
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """What a window does to the statistics of each ring: n / n_eff, Σ_s cov(z_r, z_s), and Σ_s cov².
 
     For white frames under a window w, with V the Fourier transform of w², the sums over rings r and s
     have the covariance K(r, s) = Σ_{k in r, l in s} |V(k - l)|², so that n / n_eff = K(r, r) / (n V(0)²)
@@ -779,7 +788,7 @@ def _overlap(
     )
 
     n = np.bincount(ring.ravel())
-    same_ring = np.zeros(n.size)
+    near = np.zeros((_APART, n.size))  # K(r, r + distance)
     # Rings are symmetric in ky and kx: offsets of one quadrant stand for all.
     for dy in range(height // 2 + 1):
         for dx in range(width // 2 + 1):
@@ -787,8 +796,10 @@ def _overlap(
             if weight < 1e-5:
                 continue
             mates = (1 if 2 * dy in (0, height) else 2) * (1 if 2 * dx in (0, width) else 2)
-            shifted = np.roll(ring, (dy, dx), (0, 1))
-            same_ring += mates * weight * np.bincount(ring[shifted == ring], minlength=n.size)
+            distances = np.roll(ring, (dy, dx), (0, 1)) - ring
+            for distance, row in enumerate(near):
+                row += mates * weight * np.bincount(ring[distances == distance], minlength=n.size)
+    same_ring = near[0]
 
     last = min(round(last / scale), n.size - 1)
     scaled = np.where((ring > 0) & (ring <= last), 1.0 / np.sqrt(same_ring)[ring], 0.0)
@@ -797,13 +808,21 @@ def _overlap(
     )
     covariance = np.asarray(np.bincount(ring.ravel(), (scaled * smoothed).ravel()), np.float64)
 
+    squares = np.zeros(n.size)
+    squares[1 : last + 1] = 1.0
+    for distance in range(1, min(_APART, last)):
+        r, s = slice(1, last + 1 - distance), slice(1 + distance, last + 1)
+        terms = near[distance][r] ** 2 / (same_ring[r] * same_ring[s])
+        squares[r] += terms
+        squares[s] += terms
+
     n_over_n_eff = same_ring / n
     if scale > 1.0:
         # Rings at the edge of the smaller plane are cut off by it.
         inner = min(height, width) // 2
         inner -= inner // 8
-        n_over_n_eff, covariance = (
+        n_over_n_eff, covariance, squares = (
             np.concatenate([v[:inner], np.full(min(shape) - inner, v[inner // 2 : inner].mean())])
-            for v in (n_over_n_eff, covariance)
+            for v in (n_over_n_eff, covariance, squares)
         )
-    return n_over_n_eff, covariance
+    return n_over_n_eff, covariance, squares

@@ -215,7 +215,8 @@ class PixelMoments:
             return self._wrap(self._core.copy())
 
     def _rows(self, first: int, last: int) -> PixelMoments:
-        """Moments of these rows of the frames, as a copy."""
+        """Moments of rows of the frames, as far as there are: for results too large to be formed at once."""
+        last = min(last, self.shape[0])
         rows = PixelMoments((last - first, *self.shape[1:]), self.dtype)
         with self._lock:
             mine = self._core.parts()
@@ -237,16 +238,6 @@ class PixelMoments:
         """Means over mean and sigma image, pixels that never change left out (NaN if all)."""
         with _both(self, other):
             return self._core.targets(_core.resolve_threads(None), other._core)
-
-    def _rows(self, start: int, stop: int) -> PixelMoments:
-        """Moments of some rows of the frames, of their own: for results too large to be formed at once."""
-        with self._lock:
-            part = PixelMoments((min(stop, self.shape[0]) - start, *self.shape[1:]), self.dtype)
-            mine = self._core.parts()
-            for name, its in part._core.parts().items():
-                its[...] = mine[name][start:stop]
-            part._core.count = self.count
-        return part
 
     def mean(self) -> Image:
         """Mean image, Σx / n.

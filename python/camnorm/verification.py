@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, jsontext
+from .assumptions import check
 from .correction import Correction
 from .errors import Error, FormatError
+from .findings import Finding
 from .fourier import Independence, RingCorrelation, frc
 from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from .io.atomic import atomic_target
@@ -184,6 +186,8 @@ class Verification:
         Seed of the choice of test frames.
     notes : list of str
         What the user should know of the choice.
+    findings : list of Finding
+        What `camnorm.check` found of the measured set, test frames included.
     """
 
     pairs: Comparison
@@ -194,6 +198,7 @@ class Verification:
     window: str | None
     seed: int
     notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def independent(self) -> bool:
@@ -222,6 +227,7 @@ class Verification:
             "window": self.window,
             "seed": self.seed,
             "notes": self.notes,
+            "findings": [finding.to_dict() for finding in self.findings],
         }
 
     def curves(self) -> dict[str, RingCorrelation]:
@@ -406,6 +412,7 @@ def verify(
         window=window,
         seed=seed,
         notes=notes,
+        findings=check(sensor),
     )
 
 

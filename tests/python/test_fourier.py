@@ -454,7 +454,7 @@ def test_verdict_longhand():
     below = sum(math.comb(64, i) * 0.0027**i * (1 - 0.0027) ** (64 - i) for i in range(k))
     assert v.p_count == pytest.approx(1 - below)
     assert v.p_mean == pytest.approx(1 - ndtr(v.z))
-    assert v.p == pytest.approx(1 - (1 - min(v.p_largest, v.p_count, v.p_mean)) ** 2.5)
+    assert v.p == pytest.approx(1 - (1 - min(v.p_largest, v.p_count, v.p_mean)) ** 2.3)
     assert v.alpha == 0.01
     assert v.independent == (v.p >= 0.01)
 
