@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from . import screening
 from .convergence import BLOCK_VALUES, Convergence, frames_for_groups, frames_needed
 from .findings import Finding
 from .sensor import Sensor
@@ -31,6 +32,20 @@ from .sensor import Sensor
 __all__ = ["check"]
 
 Array = npt.NDArray[np.float64]
+
+# What makes the mean image that of something else comes before what makes it less precise or less even; all
+# others come after, in their order.
+_IMPORTANT = (
+    "mixed",
+    "modes",
+    "duplicates",
+    "specimens",
+    "halves",
+    "frames",
+    "motif",
+    "drift",
+    "illumination",
+)
 
 # Parts of a profile, pieces of a part, and bands of rows or columns that a profile is a median of.
 _PARTS, _PIECES, _BANDS = 16, 4, 32
@@ -88,6 +103,7 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
         ``motif``: range of a profile of the mean or sigma image, without what a polynomial of degree 4 fits
         of it, in target sigmas.
         ``illumination``: range of that polynomial.
+        And those of `screening.findings`.
 
     Notes
     -----
@@ -99,8 +115,17 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
 
     Memory: that of some rows of the frame.
     """
-    found = [*_specimens(sensor, convergence or frames_needed(sensor)), *_images(sensor)]
-    return sorted(found, key=lambda finding: (not finding.flagged, not math.isnan(finding.value)))
+    found = [
+        *_specimens(sensor, convergence or frames_needed(sensor)),
+        *_images(sensor),
+        *screening.findings(sensor),
+    ]
+
+    def rank(finding: Finding) -> tuple[bool, bool, int]:
+        known = _IMPORTANT.index(finding.name) if finding.name in _IMPORTANT else len(_IMPORTANT)
+        return not finding.flagged, not math.isnan(finding.value), known
+
+    return sorted(found, key=rank)
 
 
 def _specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
