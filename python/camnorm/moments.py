@@ -238,16 +238,6 @@ class PixelMoments:
         with _both(self, other):
             return self._core.targets(_core.resolve_threads(None), other._core)
 
-    def _rows(self, start: int, stop: int) -> PixelMoments:
-        """Moments of some rows of the frames, of their own: for results too large to be formed at once."""
-        with self._lock:
-            part = PixelMoments((min(stop, self.shape[0]) - start, *self.shape[1:]), self.dtype)
-            mine = self._core.parts()
-            for name, its in part._core.parts().items():
-                its[...] = mine[name][start:stop]
-            part._core.count = self.count
-        return part
-
     def mean(self) -> Image:
         """Mean image, Σx / n.
 
