@@ -33,6 +33,20 @@ __all__ = ["check"]
 
 Array = npt.NDArray[np.float64]
 
+# What makes the mean image that of something else comes before what makes it less precise or less even; all
+# others come after, in their order.
+_IMPORTANT = (
+    "mixed",
+    "modes",
+    "duplicates",
+    "specimens",
+    "halves",
+    "frames",
+    "motif",
+    "drift",
+    "illumination",
+)
+
 # Parts of a profile, pieces of a part, and bands of rows or columns that a profile is a median of.
 _PARTS, _PIECES, _BANDS = 16, 4, 32
 
@@ -89,8 +103,7 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
         ``motif``: range of a profile of the mean or sigma image, without what a polynomial of degree 4 fits
         of it, in target sigmas.
         ``illumination``: range of that polynomial.
-
-        And what the frames tell: blank ones, duplicates, modes, trends, drift (`camnorm.screening.findings`).
+        And those of `screening.findings`.
 
     Notes
     -----
@@ -104,10 +117,15 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
     """
     found = [
         *_specimens(sensor, convergence or frames_needed(sensor)),
-        *screening.findings(sensor),
         *_images(sensor),
+        *screening.findings(sensor),
     ]
-    return sorted(found, key=lambda finding: (not finding.flagged, not math.isnan(finding.value)))
+
+    def rank(finding: Finding) -> tuple[bool, bool, int]:
+        known = _IMPORTANT.index(finding.name) if finding.name in _IMPORTANT else len(_IMPORTANT)
+        return not finding.flagged, not math.isnan(finding.value), known
+
+    return sorted(found, key=rank)
 
 
 def _specimens(sensor: Sensor, found: Convergence) -> list[Finding]:

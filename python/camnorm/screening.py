@@ -365,7 +365,9 @@ def _mixed(groups: Sequence[Mapping[str, Any]]) -> Finding:
         len(groups) > 1,
         f"the set is mixed: {'; '.join(told)}. Measure each group on its own (--split)."
         if len(groups) > 1
-        else "all files are of one shape, pixel type and camera.",
+        else "all files are of one shape, pixel type and camera."
+        if groups
+        else "whether all files are of one shape, pixel type and camera is not known.",
     )
 
 

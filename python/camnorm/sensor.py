@@ -149,8 +149,9 @@ class Sensor:
         Whole images in float64 take more memory than the exact sums of 8 and 16 bit frames.
         """
         for start in range(0, self.shape[0], rows):
-            a, b = (half._rows(start, start + rows) for half in self.halves)
-            yield slice(start, start + a.shape[0]), (a.mean(), b.mean()), (a.var(1), b.var(1))
+            stop = min(start + rows, self.shape[0])
+            a, b = (half._rows(start, stop) for half in self.halves)
+            yield slice(start, stop), (a.mean(), b.mean()), (a.var(1), b.var(1))
 
     def correction(
         self,
