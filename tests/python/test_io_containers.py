@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -364,6 +365,57 @@ def test_hdf5_virtual_datasets(tmp_path: Path) -> None:
     (tmp_path / "part1.h5").unlink()
     with pytest.raises(FormatError, match=missing):
         open_frames(path)
+
+
+def test_hdf5_virtual_dataset_with_frames_of_no_file(tmp_path: Path) -> None:
+    frames = pixels((6, 16, 24), "u2")
+    write_h5(tmp_path / "part.h5", frames)
+    path = tmp_path / "all.h5"
+    for mapped in (slice(0, 4), slice(2, 6)):
+        layout = h5py.VirtualLayout((6, 16, 24), "u2")
+        layout[mapped] = h5py.VirtualSource("part.h5", "data", (6, 16, 24))[mapped]
+        with h5py.File(path, "w") as f:
+            f.create_virtual_dataset("data", layout)
+        frame = 0 if mapped.start else 4
+        none = rf"all\.h5, frame {frame}: /data is virtual, and no file stands for this frame"
+        with pytest.raises(FormatError, match=none):  # HDF5 gives zeros
+            open_frames(path)
+    layout = h5py.VirtualLayout((6, 40, 24), "u2", None)
+    for row in (0, 24):  # modules with a gap between them
+        layout[:, row : row + 16] = h5py.VirtualSource("part.h5", "data", (6, 16, 24))
+    with h5py.File(path, "w") as f:
+        f.create_virtual_dataset("data", layout)
+    assert_reads(path, np.concatenate([frames, np.zeros((6, 8, 24), "u2"), frames], axis=1))
+
+
+@pytest.mark.parametrize("how", ["virtual", "link"])
+def test_hdf5_files_that_a_master_file_links_to_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("set").mkdir()
+    frames = pixels((6, 16, 24), "u2")
+    write_h5(Path("set/a_1.h5"), frames)
+    write_h5(Path("set/other.h5"), frames)
+    with h5py.File("set/z_master.h5", "w") as f:
+        if how == "link":
+            f["data"] = h5py.ExternalLink("a_1.h5", "data")
+        else:
+            layout = h5py.VirtualLayout(frames.shape, "u2")
+            layout[...] = h5py.VirtualSource("a_1.h5", "data", frames.shape)
+            f.create_virtual_dataset("data", layout)
+        f["gone"] = h5py.ExternalLink("gone.h5", "data")
+        f["table"] = h5py.ExternalLink("other.h5", "table")  # which is not there, and not what is read
+    for name in ("set", "set/*.h5"):
+        said = (
+            rf"^{re.escape(name)}: 1 file left out whose frames another gives too \(a_1\.h5: z_master\.h5\)$"
+        )
+        with pytest.warns(UserWarning, match=said):
+            found = expand_inputs(name)
+        assert [file.path.name for file in found] == ["other.h5", "z_master.h5"]
+    assert len(expand_inputs(["set/a_1.h5", "set/z_master.h5"])) == 2  # named one by one
+    Path("set/z_master.h5").write_bytes(Path("set/z_master.h5").read_bytes()[:500])
+    assert len(expand_inputs("set")) == 3  # its frames cannot be read, those of the others can
 
 
 def test_hdf5_virtual_dataset_within_a_file(tmp_path: Path) -> None:
