@@ -499,3 +499,10 @@ def test_exposures_of_epu_in_two_formats_count_once(tree: Path) -> None:
             f"{names[1]}_Fractions.mrc",
             f"{names[2]}_EER.eer",
         ]
+    for suffix in ("jpg", "bak"):  # a pattern takes what matches, and these are no movies
+        (folder / f"{names[2]}_Fractions.{suffix}").touch()
+    assert [relative for _, relative in expand(f"two/{names[2]}*")] == [
+        f"{names[2]}_EER.eer",
+        f"{names[2]}_Fractions.bak",
+        f"{names[2]}_Fractions.jpg",
+    ]

@@ -173,19 +173,26 @@ def _without_companions(directory: Path, found: list[Path]) -> list[Path]:
     return [path for path in found if path not in left_out]
 
 
+def _exposure(path: Path) -> str | None:
+    """Name of the exposure of which a file is the movie, if it is one of EPU; not of its preview or text."""
+    match = _EPU_MOVIE.match(path.name)
+    if match is None or path.suffix.lower() in _PREVIEWS or not is_image_name(path.name):
+        return None
+    return match[1].lower()
+
+
 def _without_doubles(where: str | os.PathLike[str], found: list[Path], options: ReadOptions) -> list[Path]:
     """Leave out files whose frames another of them gives too, and say so."""
     linked: dict[Path, Path] = {}
     for path in found:
         linked |= dict.fromkeys(linked_files(path, options), path)
+    movies = {path: (path.parent, name) for path in found if (name := _exposure(path))}
     exposures: dict[tuple[Path, str], Path] = {}
-    for path in sorted(found, key=lambda path: not path.name.lower().endswith(".eer")):  # the camera's own
-        if movie := _EPU_MOVIE.match(path.name):
-            exposures.setdefault((path.parent, movie[1].lower()), path)
+    for path in sorted(movies, key=lambda path: not path.name.lower().endswith(".eer")):  # the camera's own
+        exposures.setdefault(movies[path], path)
 
     def first_of(path: Path) -> Path:
-        movie = _EPU_MOVIE.match(path.name)
-        first = exposures[path.parent, movie[1].lower()] if movie else path
+        first = exposures[movies[path]] if path in movies else path
         return linked.get(path.resolve(), first) if linked else first
 
     doubles = {path: first for path in found if (first := first_of(path)) != path}
