@@ -514,8 +514,11 @@ def _check_mapped(path: Path, dataset: h5py.Dataset) -> None:
     """FormatError if no source stands for a frame of a virtual dataset; of a part, it may be a gap."""
     mapped = []
     for source in dataset.virtual_sources():
-        low, high = source.vspace.get_select_bounds()
-        mapped.append((low[0], high[0]))
+        try:
+            low, high = source.vspace.get_select_bounds()
+            mapped.append((low[0], high[0]))
+        except RuntimeError:  # without an end: HDF5 takes the dataset's length from what there is
+            return
     frame = 0
     for low, high in sorted(mapped):
         if low > frame:
