@@ -196,7 +196,7 @@ class Sensor:
         ----------
         other : Sensor
             Measurement of frames of the same shape and kind. Frames that are in both count twice, and a
-            warning says so.
+            warning says so; also if the files were read by different options.
 
         Returns
         -------
@@ -205,8 +205,9 @@ class Sensor:
         Raises
         ------
         Error
-            If shape or kind differ.
+            If shape or kind differ, or a gain or defects were applied to the frames of one alone.
         """
+        self._compare_options(other.options)
         twice = self._accepted() & other._accepted()
         if twice:
             file, index = min(twice)
@@ -222,6 +223,18 @@ class Sensor:
         groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []))
         # What is told of the drift of the parts does not hold for the whole.
         return Sensor(halves, frames, {**self.provenance, "files": files, "groups": groups, "drift": {}})
+
+    def _compare_options(self, other: ReadOptions) -> None:
+        """Error or warning if frames that were read by other options are other measurements."""
+        for name in ("gain", "defects"):
+            if (getattr(self.options, name) is None) != (getattr(other, name) is None):
+                raise Error(f"these measurements do not go together: only one was read with {name}")
+        mine, its = self.options.to_dict(), other.to_dict()
+        # Where the images lie in a file tells nothing of them.
+        differing = [name for name in mine if name != "dataset" and mine[name] != its[name]]
+        if differing:
+            told = ", ".join(f"{name} {mine[name]} and {its[name]}" for name in differing)
+            warnings.warn(f"the files of these measurements were read differently: {told}", stacklevel=3)
 
     def _accepted(self) -> set[tuple[str, int]]:
         accepted = self.frames[self.frames["status"] == "accepted"]

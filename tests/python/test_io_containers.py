@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -365,6 +367,57 @@ def test_hdf5_virtual_datasets(tmp_path: Path) -> None:
         open_frames(path)
 
 
+def test_hdf5_virtual_dataset_with_frames_of_no_file(tmp_path: Path) -> None:
+    frames = pixels((6, 16, 24), "u2")
+    write_h5(tmp_path / "part.h5", frames)
+    path = tmp_path / "all.h5"
+    for mapped in (slice(0, 4), slice(2, 6)):
+        layout = h5py.VirtualLayout((6, 16, 24), "u2")
+        layout[mapped] = h5py.VirtualSource("part.h5", "data", (6, 16, 24))[mapped]
+        with h5py.File(path, "w") as f:
+            f.create_virtual_dataset("data", layout)
+        frame = 0 if mapped.start else 4
+        none = rf"all\.h5, frame {frame}: /data is virtual, and no file stands for this frame"
+        with pytest.raises(FormatError, match=none):  # HDF5 gives zeros
+            open_frames(path)
+    layout = h5py.VirtualLayout((6, 40, 24), "u2", None)
+    for row in (0, 24):  # modules with a gap between them
+        layout[:, row : row + 16] = h5py.VirtualSource("part.h5", "data", (6, 16, 24))
+    with h5py.File(path, "w") as f:
+        f.create_virtual_dataset("data", layout)
+    assert_reads(path, np.concatenate([frames, np.zeros((6, 8, 24), "u2"), frames], axis=1))
+
+
+@pytest.mark.parametrize("how", ["virtual", "link"])
+def test_hdf5_files_that_a_master_file_links_to_count_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("set").mkdir()
+    frames = pixels((6, 16, 24), "u2")
+    write_h5(Path("set/a_1.h5"), frames)
+    write_h5(Path("set/other.h5"), frames)
+    with h5py.File("set/z_master.h5", "w") as f:
+        if how == "link":
+            f["data"] = h5py.ExternalLink("a_1.h5", "data")
+        else:
+            layout = h5py.VirtualLayout(frames.shape, "u2")
+            layout[...] = h5py.VirtualSource("a_1.h5", "data", frames.shape)
+            f.create_virtual_dataset("data", layout)
+        f["gone"] = h5py.ExternalLink("gone.h5", "data")
+        f["table"] = h5py.ExternalLink("other.h5", "table")  # which is not there, and not what is read
+    for name in ("set", "set/*.h5"):
+        said = (
+            rf"^{re.escape(name)}: 1 file left out whose frames another gives too \(a_1\.h5: z_master\.h5\)$"
+        )
+        with pytest.warns(UserWarning, match=said):
+            found = expand_inputs(name)
+        assert [file.path.name for file in found] == ["other.h5", "z_master.h5"]
+    assert len(expand_inputs(["set/a_1.h5", "set/z_master.h5"])) == 2  # named one by one
+    Path("set/z_master.h5").write_bytes(Path("set/z_master.h5").read_bytes()[:500])
+    assert len(expand_inputs("set")) == 3  # its frames cannot be read, those of the others can
+
+
 def test_hdf5_virtual_dataset_within_a_file(tmp_path: Path) -> None:
     frames = pixels((6, 16, 24), "u2")
     layout = h5py.VirtualLayout((3, 16, 24), "u2")
@@ -625,25 +678,72 @@ def test_ome_zarr_series_of_bioformats2raw(tmp_path: Path) -> None:
     assert_reads(tmp_path / "a.zarr", frames)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("fill_value", [0, 7])
+@pytest.mark.parametrize(
+    "layout", [{"chunks": (1, 16, 24)}, {"chunks": (1, 8, 8)}, {"chunks": (1, 8, 8), "shards": (2, 16, 24)}]
+)
+def test_zarr_chunks_of_the_fill_value_are_left_out(
+    tmp_path: Path, version: int, fill_value: int, layout: dict[str, Any]
+) -> None:
+    if version == 2 and "shards" in layout:
+        pytest.skip("Zarr 2 has no shards")
+    frames = pixels((7, 16, 24), "u2")
+    frames[1, :8] = frames[2] = frames[4:6] = fill_value  # a part, a frame, a shard
+    path = write_zarr(tmp_path / "a.zarr", frames, version, fill_value=fill_value, **layout)
+    whole = math.prod(
+        -(-n // c) for n, c in zip(frames.shape, layout.get("shards", layout["chunks"]), strict=True)
+    )
+    assert 0 < sum(file.name[-1].isdigit() for file in files_of(path)) < whole
+    np.testing.assert_array_equal(zarr.open_array(str(path), mode="r")[...], frames)
+    assert_reads(path, frames)
+
+
 def test_zarr_chunks_that_are_missing(tmp_path: Path) -> None:
     frames = pixels((4, 16, 24), "u2")
-    frames[1, :8] = 0
-    for version, chunk in ((2, "{}.{}.0"), (3, "c/{}/{}/0")):
-        path = write_zarr(tmp_path / f"{version}.zarr", frames, version, chunks=(1, 8, 24), fill_value=0)
-        assert not (path / chunk.format(1, 0)).exists()
-        assert_reads(path, frames)
-        for part in (0, 1):
-            (path / chunk.format(2, part)).unlink()
+    path = write_zarr(tmp_path / "2.zarr", frames, 2, chunks=(1, 8, 24))
+    metadata = json.loads((path / ".zarray").read_text())
+    (path / ".zarray").write_text(json.dumps(metadata | {"fill_value": None}))
+    (path / "1.1.0").unlink()
+    with open_frames(path) as source:
+        source.read(0)
+        missing = r"zarr, frame 1: this frame is not whole in the store: 1 of its 2 chunks are missing"
+        with pytest.raises(FormatError, match=missing):
+            source.read(0, 3)
+    (path / ".zarray").write_text(json.dumps(metadata | {"shape": [4, 2**24, 24], "chunks": [1, 2**24, 24]}))
+    for chunk in path.glob("3.*.*"):
+        chunk.unlink()
+    with (
+        open_frames(path) as source,
+        pytest.raises(FormatError, match=r"frame 3: damaged: \d+ bytes are too"),
+    ):
+        source.read(3)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_zarr_chunks_that_correct_wrote_are_all_there(tmp_path: Path, version: int) -> None:
+    frames = pixels((6, 16, 24), "u2")
+    path = write_zarr(tmp_path / "a.zarr", frames, version)
+    sensor = camnorm.measure(path)
+    (result,) = camnorm.correct(path, sensor, tmp_path / "out")
+    next(file for file in files_of(result) if file.name.endswith("2.0.0")).unlink()
+    with open_frames(result) as source, pytest.raises(FormatError, match=r"frame 2: this frame is not whole"):
+        source.read(0, 6)
+
+
+@pytest.mark.parametrize("place", ["start", "end"])
+@pytest.mark.parametrize("size", [0, 3, 100, 500, -1])
+def test_zarr_chunks_of_a_wrong_size(tmp_path: Path, place: str, size: int) -> None:
+    frames = pixels((4, 16, 24), "u2")
+    sharding = {"chunks": (1, 8, 24), "shards": {"shape": (1, 16, 24), "index_location": place}}
+    for options in ({"chunks": (1, 16, 24)}, sharding):
+        path = write_zarr(tmp_path / "a.zarr", frames, compressors=None, **options)
+        chunk = path / "c/2/0/0"
+        cut(chunk, size % chunk.stat().st_size)
         with open_frames(path) as source:
             np.testing.assert_array_equal(source.read(0, 2), frames[:2])
-            with pytest.raises(FormatError, match=r"zarr, frame 2: this frame is not in the store"):
+            with pytest.raises(FormatError, match=r"a\.zarr, frame 2: "):
                 source.read(0, 4)
-    metadata = json.loads((tmp_path / "2.zarr/.zarray").read_text()) | {"fill_value": None}
-    (tmp_path / "2.zarr/.zarray").write_text(json.dumps(metadata))
-    with open_frames(tmp_path / "2.zarr") as source:
-        source.read(0)
-        with pytest.raises(FormatError, match=r"zarr, frame 1: this frame is not in the store"):
-            source.read(1)
 
 
 def test_zarr_metadata_with_nonsense(tmp_path: Path) -> None:

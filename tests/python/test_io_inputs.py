@@ -481,3 +481,28 @@ def test_errors(tree: Path, inputs: list[str], message: str) -> None:
     (tree / "gone.star").write_text("data_\nloop_\n_rlnMicrographName #1\ngone.mrc\n")
     with pytest.raises(Error, match=message):
         expand_inputs(inputs)
+
+
+def test_exposures_of_epu_in_two_formats_count_once(tree: Path) -> None:
+    names = [f"FoilHole_{n}_Data_{n}_0_20210101_120000" for n in range(3)]
+    folder = tree / "two"
+    folder.mkdir()
+    for name in (f"{names[0]}_EER.eer", f"{names[0]}_Fractions.tiff", f"{names[1]}_Fractions.mrc",
+                 f"{names[1]}_Fractions.tiff", f"{names[2]}_EER.eer"):  # fmt: skip
+        (folder / name).touch()
+    for name in ("two", "two/*"):
+        said = rf"^{re.escape(name)}: 2 files left out whose frames another gives too \({names[0]}_Fractions"
+        with pytest.warns(UserWarning, match=said):
+            found = expand(name)
+        assert [relative for _, relative in found] == [
+            f"{names[0]}_EER.eer",
+            f"{names[1]}_Fractions.mrc",
+            f"{names[2]}_EER.eer",
+        ]
+    for suffix in ("jpg", "bak"):  # a pattern takes what matches, and these are no movies
+        (folder / f"{names[2]}_Fractions.{suffix}").touch()
+    assert [relative for _, relative in expand(f"two/{names[2]}*")] == [
+        f"{names[2]}_EER.eer",
+        f"{names[2]}_Fractions.bak",
+        f"{names[2]}_Fractions.jpg",
+    ]

@@ -23,7 +23,7 @@ import tifffile
 
 import camnorm
 from camnorm import Sensor
-from camnorm.io import create_writer, open_frames, target_name
+from camnorm.io import ReadOptions, create_writer, open_frames, target_name
 from camnorm.io.tiff import CompressedTiffWriter
 from image_sets import cut, frames_of, write_mrc, write_npy, write_tiff
 
@@ -844,6 +844,21 @@ def test_movie_that_has_changed(movie: Path, manifest: Path) -> None:
     with pytest.raises(camnorm.FormatError, match=r"movie\.mrc has changed since: correct it again$") as info:
         open_frames(manifest)
     assert info.value.path == str(manifest)
+
+
+@pytest.mark.parametrize("name", ["gain", "defects"])
+def test_gain_or_defects_that_have_changed(tmp_path: Path, movie: Path, name: str) -> None:
+    reference = write_mrc(tmp_path / "reference.mrc", np.full((1, *SHAPE), name == "gain", "f4"))
+    sensor = camnorm.measure(movie, options=ReadOptions(**{name: reference}))
+    (written,) = camnorm.correct(movie, sensor, tmp_path / "out")
+    (manifest,) = camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
+    same_in_both(written, manifest)
+    os.utime(reference, ns=(0, 0))
+    with pytest.raises(camnorm.FormatError, match=r"reference\.mrc has changed since: correct it again$"):
+        open_frames(manifest)
+    reference.unlink()
+    with pytest.raises(camnorm.FormatError, match=r"the file that it needs is not there: .*reference\.mrc$"):
+        open_frames(manifest)
 
 
 def test_movie_that_is_gone(movie: Path, manifest: Path) -> None:

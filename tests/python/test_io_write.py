@@ -147,15 +147,19 @@ def test_mrc_label_is_ascii_of_80_characters(tmp_path: Path, movie: Path) -> Non
         assert after.get_labels()[-1] == "?" + "x" * 79
 
 
-def test_mrc_of_fewer_frames(tmp_path: Path, movie: Path) -> None:
+@pytest.mark.parametrize("spacegroup", [0, 1, 401])
+def test_mrc_of_a_volume_becomes_a_stack(tmp_path: Path, movie: Path, spacegroup: int) -> None:
     with mrcfile.open(movie, "r+") as mrc:
+        mrc.header.ispg = spacegroup
         mrc.header.mz = 5
         mrc.header.cella.z = 10
     with open_frames(movie) as source:
         write(tmp_path / "out.mrc", source, source.read(0, 4))
     with mrcfile.open(tmp_path / "out.mrc") as after:
-        assert (after.header.nz, after.header.mz, after.header.cella.z) == (4, 4, 8)
+        assert after.is_image_stack()
+        assert (after.header.ispg, after.header.nz, after.header.mz, after.header.cella.z) == (0, 4, 1, 2)
         assert after.data.shape == (4, 12, 16)
+    assert mrcfile.validate(tmp_path / "out.mrc", print_file=sys.stdout)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

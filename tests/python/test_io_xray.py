@@ -14,6 +14,7 @@ from pathlib import Path
 import fabio
 import numpy as np
 import pytest
+import tifffile
 from fabio.cbfimage import CbfImage
 from fabio.dtrekimage import DtrekImage
 from fabio.edfimage import EdfImage
@@ -339,3 +340,13 @@ def test_fabio_is_imported_when_needed_and_named_when_missing(tmp_path: Path) ->
     result = subprocess.run([sys.executable, "-c", script, *map(str, paths)], capture_output=True, text=True)
     message = f"{paths[2]}: to read CBF files, fabio is needed: pip install 'camnorm[fabio]'"
     assert message in result.stderr.replace("fabio.ext", "fabio")
+
+
+def test_corrected_marccd_is_called_tiff(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        write_mccd(tmp_path / f"set/{i}.mccd", pixels((4, 24, 32), "u2")[i])
+    sensor = camnorm.measure(tmp_path / "set")
+    written = camnorm.correct(tmp_path / "set", sensor, tmp_path / "out")
+    assert [path.name for path in written] == [f"{i}.tif" for i in range(4)]
+    assert tifffile.imread(written[0]).shape == (24, 32)

@@ -19,6 +19,7 @@ import pytest
 
 import camnorm
 from camnorm import Error, FormatError, PixelMoments, Sensor
+from camnorm.io import ReadOptions
 from image_sets import (
     STATISTICS,
     assert_same_moments,
@@ -212,6 +213,35 @@ def test_measurements_that_do_not_go_together(tmp_path: Path) -> None:
         other.frames["file"] = one.frames["file"]
         with pytest.raises(Error, match=r"these measurements do not go together: .*(shape|kind|integer)"):
             one.subtract(other)
+
+
+@pytest.mark.parametrize("name", ["gain", "defects"])
+def test_measurements_of_which_one_was_prepared(tmp_path: Path, name: str) -> None:
+    files = [write_npy(tmp_path / f"{i}.npy", frames_of(4, SHAPE, "f4", seed=i)) for i in range(2)]
+    for i in range(2):
+        write_npy(tmp_path / f"reference{i}.npy", np.full((1, *SHAPE), name == "gain", "f4"))
+    prepared, other, plain = (
+        camnorm.measure(files[i], options=ReadOptions(**{name: reference}))
+        for i, reference in ((0, tmp_path / "reference0.npy"), (1, tmp_path / "reference1.npy"), (1, None))
+    )
+    for one, two in ((prepared, plain), (plain, prepared)):
+        with pytest.raises(Error, match=f"do not go together: only one was read with {name}$"):
+            one.merge(two)
+    said = rf"were read differently: {name} .*reference0\.npy and .*reference1\.npy$"
+    with pytest.warns(UserWarning, match=said):
+        assert prepared.merge(other).count == prepared.count + other.count
+
+
+def test_measurements_that_were_read_differently(tmp_path: Path) -> None:
+    files = [write_npy(tmp_path / f"{i}.npy", frames_of(4, SHAPE, "u2", seed=i)) for i in range(2)]
+    options = ReadOptions(mrc_mode0="signed"), ReadOptions(dataset="data", eer_grouping=7)
+    one, two = (camnorm.measure(file, options=its) for file, its in zip(files, options, strict=True))
+    said = r"read differently: mrc_mode0 signed and auto, eer_grouping None and 7$"
+    with pytest.warns(UserWarning, match=said):
+        one.merge(two)
+    three = camnorm.measure(files[0], options=ReadOptions(mrc_mode0="signed", dataset="other"))
+    four = camnorm.measure(files[1], options=options[0])
+    three.merge(four)  # without a warning
 
 
 def test_subtract_only_what_is_there(tmp_path: Path) -> None:

@@ -338,6 +338,19 @@ def is_result(path: Path) -> bool:
         return False
 
 
+def linked_files(path: Path, name: str | None) -> set[Path]:
+    """Other files in which the pixels lie that are read of a file; none if it cannot be read."""
+    try:
+        with h5py.File(path, "r") as h5:
+            dataset = _find(path, h5, name)
+            holder = Path(dataset.file.filename)
+            sources = dataset.virtual_sources() if dataset.is_virtual else ()
+            files = {holder} | {holder.parent / source.file_name for source in sources}
+            return {file.resolve() for file in files if file.is_file()} - {path.resolve()}
+    except Exception:  # damage drives h5py into nearly any exception
+        return set()
+
+
 def _open(file: MappedFile) -> h5py.File:
     try:
         return h5py.File(file.path, "r", rdcc_nbytes=_CACHE_BYTES)
@@ -493,6 +506,26 @@ def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
             whole = False
         if not whole:
             raise FormatError(path, f"a part of it ({where}) is missing or damaged")
+    if len(dataset.shape) > frame_axes(dataset.shape):
+        _check_mapped(path, dataset)
+
+
+def _check_mapped(path: Path, dataset: h5py.Dataset) -> None:
+    """FormatError if no source stands for a frame of a virtual dataset; of a part, it may be a gap."""
+    mapped = []
+    for source in dataset.virtual_sources():
+        try:
+            low, high = source.vspace.get_select_bounds()
+            mapped.append((low[0], high[0]))
+        except RuntimeError:  # without an end: HDF5 takes the dataset's length from what there is
+            return
+    frame = 0
+    for low, high in sorted(mapped):
+        if low > frame:
+            break
+        frame = max(frame, high + 1)
+    if frame < dataset.shape[0]:
+        raise FormatError(path, f"{dataset.name} is virtual, and no file stands for this frame", frame=frame)
 
 
 def _load_filters(path: Path, dataset: h5py.Dataset) -> None:

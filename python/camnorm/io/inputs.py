@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 
 from ..errors import Error
 from .options import DEFAULTS, ReadOptions
-from .registry import format_names, is_image_directory, is_image_name, is_result
+from .registry import format_names, is_image_directory, is_image_name, is_result, linked_files
 
 _STAR_COLUMNS = ("_rlnMicrographMovieName", "_rlnMicrographName")
 # Tomography of RELION 5: a STAR file of such files, one a tilt series.
@@ -26,7 +26,7 @@ _MDOC_FRAMES = re.compile(r"^\s*SubFramePath\s*=\s*(.*\S)", re.MULTILINE)
 
 _PREVIEWS = (".jpg", ".jpeg", ".png")
 # What EPU calls a movie, and the images that it writes beside the movies of a session.
-_EPU_MOVIE = re.compile(r"FoilHole_.*_Data_.*_(Fractions|EER)\.", re.IGNORECASE)
+_EPU_MOVIE = re.compile(r"(FoilHole_.*_Data_.*)_(Fractions|EER)\.", re.IGNORECASE)
 _EPU_OTHERS = {
     "gain reference": re.compile(".*gain", re.IGNORECASE),
     "summed exposure": re.compile("(FoilHole_.*_)?Data_", re.IGNORECASE),
@@ -75,6 +75,9 @@ def expand_inputs(
         What a list or a STAR file names is looked for from the current directory, then from the directory
         of the list or STAR file; what a STAR file names then also from the directories above it, of which
         one is that of the RELION project.
+
+        Of what a directory or a pattern gives, files are left out whose frames another gives too: HDF5 files
+        to which a master file links, and movies of EPU that are there as EER as well. A warning says so.
     options : ReadOptions
         How the files will be read. If as bare pixels, a directory stands for all files in it.
 
@@ -109,7 +112,7 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
         known = {".star": _expand_star, ".mdoc": _expand_mdoc}
         yield from known.get(path.suffix.lower(), _expand_file)(path)
     elif glob.has_magic(name):
-        yield from _expand_pattern(name, folder)
+        yield from _expand_pattern(name, folder, options)
     else:
         raise Error(f"{name}: no such file")
 
@@ -140,7 +143,7 @@ def _expand_directory(directory: Path, options: ReadOptions) -> list[InputFile]:
         raise Error(f"{directory}: no {wanted}")
     found.sort()
     if options.raw is None:
-        found = _without_companions(directory, found)
+        found = _without_doubles(directory, _without_companions(directory, found), options)
     return [InputFile(path, path.relative_to(directory)) for path in found]
 
 
@@ -170,6 +173,39 @@ def _without_companions(directory: Path, found: list[Path]) -> list[Path]:
     return [path for path in found if path not in left_out]
 
 
+def _exposure(path: Path) -> str | None:
+    """Name of the exposure of which a file is the movie, if it is one of EPU; not of its preview or text."""
+    match = _EPU_MOVIE.match(path.name)
+    if match is None or path.suffix.lower() in _PREVIEWS or not is_image_name(path.name):
+        return None
+    return match[1].lower()
+
+
+def _without_doubles(where: str | os.PathLike[str], found: list[Path], options: ReadOptions) -> list[Path]:
+    """Leave out files whose frames another of them gives too, and say so."""
+    linked: dict[Path, Path] = {}
+    for path in found:
+        linked |= dict.fromkeys(linked_files(path, options), path)
+    movies = {path: (path.parent, name) for path in found if (name := _exposure(path))}
+    exposures: dict[tuple[Path, str], Path] = {}
+    for path in sorted(movies, key=lambda path: not path.name.lower().endswith(".eer")):  # the camera's own
+        exposures.setdefault(movies[path], path)
+
+    def first_of(path: Path) -> Path:
+        first = exposures[movies[path]] if path in movies else path
+        return linked.get(path.resolve(), first) if linked else first
+
+    doubles = {path: first for path in found if (first := first_of(path)) != path}
+    if doubles:
+        path, first = next(iter(doubles.items()))
+        warnings.warn(
+            f"{os.fspath(where)}: {len(doubles)} file{'s' * (len(doubles) > 1)} left out whose frames "
+            f"another gives too ({path.name}: {first.name}{', ...' * (len(doubles) > 1)})",
+            stacklevel=2,
+        )
+    return [path for path in found if path not in doubles]
+
+
 def _names_of_previews(name: str) -> Iterator[str]:
     """What previews of an image may be called, without their suffix."""
     yield name
@@ -178,11 +214,13 @@ def _names_of_previews(name: str) -> Iterator[str]:
         yield name
 
 
-def _expand_pattern(pattern: str, folder: Path | None) -> list[InputFile]:
+def _expand_pattern(pattern: str, folder: Path | None, options: ReadOptions) -> list[InputFile]:
     for root in (Path(), folder or Path()):
         found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))
         files = [path for path in found if path.is_file() or is_image_directory(path)]
         if files:
+            if options.raw is None:
+                files = _without_doubles(pattern, files, options)
             parts = Path(pattern).parts
             fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))
             base = root.joinpath(*parts[:fixed])

@@ -159,9 +159,11 @@ class MrcWriter(FileWriter):
         else:
             header = _new_header(source, count)
         self._header = header
-        if count != header["nz"] == header["mz"]:  # a grid as deep as the stack: keep its spacing
-            header["cella"]["z"] *= count / header["nz"]
-            header["mz"] = count
+        # A stack of images, whatever it was called; a volume's grid is deeper, and keeps its spacing.
+        if header["mz"] > 1:
+            header["cella"]["z"] /= header["mz"]
+        header["mz"] = 1
+        header["ispg"] = 0
         header["nz"] = count
         header["mode"] = mode
         header["nsymbt"] = len(extended)

@@ -266,12 +266,25 @@ def is_image_directory(path: Path) -> bool:
 
 def is_result(path: Path) -> bool:
     """Whether a file bears the name of an image, but is a sensor file or checkpoint of camnorm."""
-    hdf5 = next(image_format for image_format in _BUILT_IN if image_format.name == "HDF5")
-    if not path.name.lower().endswith(hdf5.suffixes):
+    if not _is_hdf5_name(path):
         return False
     from .hdf5 import is_result as is_hdf5_result
 
     return is_hdf5_result(path)
+
+
+def linked_files(path: Path, options: ReadOptions) -> set[Path]:
+    """Other files in which the pixels of an image file lie."""
+    if not path.is_file() or not _is_hdf5_name(path):
+        return set()
+    from .hdf5 import linked_files as linked_hdf5_files
+
+    return linked_hdf5_files(path, options.dataset)
+
+
+def _is_hdf5_name(path: Path) -> bool:
+    hdf5 = next(image_format for image_format in _BUILT_IN if image_format.name == "HDF5")
+    return path.name.lower().endswith(hdf5.suffixes)
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:

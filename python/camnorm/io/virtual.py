@@ -49,6 +49,8 @@ class VirtualSource(FrameSource):
             path = _find(file.path, told)
             correction = Path(file.path.parent, manifest["correction"])
             recorded = ReadOptions.from_dict(manifest["options"])
+            for reference in manifest["references"]:
+                _check_unchanged(file.path, Path(reference["absolute"]), reference)
             dtype = np.dtype(manifest["dtype"])
             metadata = scaling_in(manifest["label"])
             chosen: Sequence[int] | None = manifest["frames"]
@@ -104,19 +106,14 @@ def write_manifest(
     overwrite: bool,
 ) -> AtomicFile:
     """Write what makes `open_frames` correct the frames of a source: on disk, and to be put in its place."""
-    status = os.stat(source.path)
     manifest = {
         "camnorm": _KIND,  # first: by this it is known
         "schema": _SCHEMA,
         "version": _core.version,
         "label": label,
-        "source": {
-            "path": os.path.relpath(source.path, path.parent),
-            "absolute": os.path.abspath(source.path),
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-        },
+        "source": _tell(source.path, path),
         "options": options.to_dict(),
+        "references": [_tell(used, path) for used in (options.gain, options.defects) if used is not None],
         "frames": None if frames == range(source.count) else list(frames),
         "dtype": dtype.name,
         "correction": os.path.relpath(correction, path.parent),
@@ -133,6 +130,17 @@ def write_manifest(
         target.discard()
         raise
     return target
+
+
+def _tell(file: Path, manifest: Path) -> dict[str, Any]:
+    """Where a file is, and what tells that it is still the same."""
+    status = os.stat(file)
+    return {
+        "path": os.path.relpath(file, manifest.parent),
+        "absolute": os.path.abspath(file),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+    }
 
 
 def save_correction(folder: Path, correction: _core.Correction) -> Path:
@@ -185,14 +193,21 @@ def _find(manifest: Path, told: dict[str, Any]) -> Path:
     path = next((path for path in candidates if path.exists()), None)
     if path is None:
         raise FormatError(manifest, f"the file that it corrects is not there: {told['absolute']}")
-    status = path.stat()
-    if (status.st_size, status.st_mtime_ns) != (told["size"], told["mtime_ns"]):
-        raise FormatError(manifest, f"{path} has changed since: correct it again")
+    _check_unchanged(manifest, path, told)
     if path.is_file():
         with open(path, "rb") as file:
             if is_manifest(path, file.read(1024)):  # of itself, perhaps
                 raise FormatError(manifest, f"{path} is a manifest itself")
     return path
+
+
+def _check_unchanged(manifest: Path, path: Path, told: dict[str, Any]) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise FormatError(manifest, f"the file that it needs is not there: {path}") from None
+    if (status.st_size, status.st_mtime_ns) != (told["size"], told["mtime_ns"]):
+        raise FormatError(manifest, f"{path} has changed since: correct it again")
 
 
 @lru_cache(maxsize=1)  # all files of a run have the same

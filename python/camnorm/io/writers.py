@@ -246,13 +246,14 @@ def output_format(source_format: str, wanted: str = "same") -> str:
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
     """Name of the file that is written for an input: its own, unless it changes its format.
 
-    MRC files are not compressed: ``.mrc.gz`` becomes ``.mrc``.
+    MRC files are not compressed: ``.mrc.gz`` becomes ``.mrc``. MarCCD files become TIFF.
     """
     path = Path(path)
     if source_format == "MRC" and path.suffix.lower() in _COMPRESSED:
         path = path.with_suffix("")
     written = output_format(source_format, wanted)
-    return path if written == source_format else path.with_suffix(_SUFFIXES[written])
+    own = written == source_format and path.suffix.lower() != ".mccd"
+    return path if own else path.with_suffix(_SUFFIXES[written])
 
 
 def create_writer(

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from .source import FrameSource, MappedFile, decoding, scaling_in
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_OURS = "camnorm "  # begins the label of what correct writes
 _MAX_CHUNKS = 2**20  # of one frame; more are damage
 _ANGSTROM = {"angstrom": 1, "nanometer": 10, "micrometer": 1e4, "millimeter": 1e7}
 
@@ -48,9 +50,15 @@ class ZarrSource(FrameSource):
                 raise FormatError(file.path, reason)
             self._leading = shape[:-axes]
             self._chunks = _ChunkFiles(place)
+            label = str(array.attrs.get("label", ""))
+            self._complete = label.startswith(_OURS)
             metadata: dict[str, Any] = {"dataset": place.relative_to(file.path).as_posix()}
-            metadata |= _pixel_size(image, names) | scaling_in(str(array.attrs.get("label", "")))
+            metadata |= _pixel_size(image, names) | scaling_in(label)
         count = math.prod(self._leading)
+        # To be allocated for a frame: it, or a chunk that is larger.
+        self._frame_bytes = (
+            max(math.prod(shape[-axes:]), math.prod(self._chunks.shape)) * array.dtype.itemsize
+        )
         super().__init__(
             file, shape=shape[-axes:], dtype=array.dtype, count=count, available=count, metadata=metadata
         )
@@ -69,10 +77,11 @@ class ZarrSource(FrameSource):
             return np.stack([self._array[place] for place in places])
 
     def _check_stored(self, frame: int, place: tuple[Any, ...]) -> None:
-        """FormatError if a frame is not there.
+        """FormatError if parts of a frame are lost, or it is too large for what there is.
 
-        A chunk that is missing stands for the fill value, as of masked parts of a sensor; but of a frame
-        of which there is nothing at all it cannot be told whether it was lost.
+        A chunk that is not there stands for the fill value: zarr leaves out those that hold nothing else, as
+        of the empty frames of a photon counter. But camnorm writes every chunk, and without a fill value
+        every chunk must be there.
         """
         chunks = self._chunks
         ranges = [range(n // size, n // size + 1) for n, size in zip(place, chunks.shape, strict=False)]
@@ -85,21 +94,34 @@ class ZarrSource(FrameSource):
         for position in product(*ranges):
             with suppress(FileNotFoundError):
                 sizes.append(os.stat(chunks.path(position)).st_size)
-        if not sizes or (len(sizes) < count and not chunks.filled):
-            raise FormatError(
-                self.path, "this frame is not in the store: its chunks are missing", frame=frame
-            )
-        pixels = max(math.prod(self.shape), math.prod(chunks.shape))
-        if pixels * self.dtype.itemsize > EXPANSION * sum(sizes):
-            reason = f"damaged: {sum(sizes)} bytes are too few for a frame of shape {self.shape}"
+        if len(sizes) < count and (self._complete or not chunks.filled):
+            missing = f"{count - len(sizes)} of its {count} chunks are missing"
+            raise FormatError(self.path, f"this frame is not whole in the store: {missing}", frame=frame)
+        chunk_bytes = math.prod(chunks.shape) * self.dtype.itemsize
+        if sizes and chunk_bytes > EXPANSION * min(sizes):
+            reason = f"damaged: {min(sizes)} bytes are too few for a chunk of shape {chunks.shape}"
             raise FormatError(self.path, reason, frame=frame)
+        if len(sizes) < count and self._frame_bytes > EXPANSION * self._stored_bytes:
+            reason = f"damaged: {self._stored_bytes} bytes are too few for frames of shape {self.shape}"
+            raise FormatError(self.path, reason, frame=frame)
+
+    @cached_property
+    def _stored_bytes(self) -> int:
+        """Bytes of the array's files, as far as they are needed to tell whether a frame may be so large."""
+        total = 0
+        for parent, _, names in os.walk(self._chunks.place):
+            for name in names:
+                total += os.stat(f"{parent}/{name}").st_size
+                if total * EXPANSION >= self._frame_bytes:
+                    return total
+        return total
 
 
 class _ChunkFiles:
     """Where the chunks (or shards) of an array lie."""
 
     def __init__(self, place: Path) -> None:
-        self._place = str(place)
+        self.place = str(place)
         metadata, _ = _node(place)
         prefix, separator = "", metadata.get("dimension_separator", ".")
         self.shape: tuple[int, ...]
@@ -116,7 +138,7 @@ class _ChunkFiles:
 
     def path(self, position: tuple[int, ...]) -> str:
         """Path of the chunk at a place in the grid of chunks."""
-        return f"{self._place}/{self._prefix}{self._separator.join(map(str, position))}"
+        return f"{self.place}/{self._prefix}{self._separator.join(map(str, position))}"
 
 
 def _find(store: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
