@@ -747,7 +747,7 @@ class _Run:
                 reason = reasons.get(row)
                 if reason is None:
                     original = originals.setdefault((sorts[row], _digest(item.frames)), row)
-                    if original == row:
+                    if screening.place(frames[original]) == screening.place(frames[row]):
                         continue
                     reason = screening.copy_reason(frames["file"][original], frames["index"][original])
                 self._take_back(row, item.frames, reason)

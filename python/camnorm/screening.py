@@ -207,6 +207,8 @@ def _saturated(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> npt.NDArra
 def copies(frames: npt.NDArray[np.void]) -> dict[int, int]:
     """Find accepted frames that may be copies of others: all their statistics are equal.
 
+    A frame that is listed more than once is no copy of itself.
+
     Parameters
     ----------
     frames : structured ndarray
@@ -219,9 +221,17 @@ def copies(frames: npt.NDArray[np.void]) -> dict[int, int]:
     """
     rows = np.flatnonzero((frames["status"] == "accepted") & (frames["std"] > 0))
     keys = np.stack([frames[name][rows] for name in ("mean", "std", "min", "max")], axis=1)
-    _, sorts, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    sorts = sorts.reshape(-1)
-    return {row: sort for row, sort in zip(rows.tolist(), sorts.tolist(), strict=True) if counts[sort] > 1}
+    _, sorts = np.unique(keys, axis=0, return_inverse=True)
+    members: dict[int, set[tuple[str, int]]] = {}
+    numbered = list(zip(rows.tolist(), sorts.reshape(-1).tolist(), strict=True))
+    for row, sort in numbered:
+        members.setdefault(sort, set()).add(place(frames[row]))
+    return {row: sort for row, sort in numbered if len(members[sort]) > 1}
+
+
+def place(row: np.void) -> tuple[str, int]:
+    """File and index of a frame."""
+    return row["file"], int(row["index"])
 
 
 def copy_reason(file: str, index: int) -> str:
@@ -332,14 +342,17 @@ def _left_out(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> list[Findin
     kept_copies = copies(frames)
     still = f", {len(kept_copies)} may be in the statistics" if kept_copies else ""
     first = f", the first of {copied[0]}" if copied else ""
+    places = accepted[["file", "index"]].tolist()
+    again = len(places) - len(set(places))
+    listed = f" {_count(again, 'frame')} of the list had been there before, and count again." if again else ""
     result.append(
         Finding(
             "duplicates",
-            (len(copied) + len(kept_copies)) / total,
+            (len(copied) + len(kept_copies) + again) / total,
             0.0,
             "no sensor gives the same frame twice: copies count a frame more than once",
-            bool(copied or kept_copies),
-            f"{_count(len(copied), 'copy', 'copies')} of other frames left out{first}{still}.",
+            bool(copied or kept_copies or again),
+            f"{_count(len(copied), 'copy', 'copies')} of other frames left out{first}{still}.{listed}",
         )
     )
     return result

@@ -217,19 +217,26 @@ def test_limits_are_kept_as_plain_json(tmp_path: Path) -> None:
     assert stored == {"k": 6.0}  # three frames are too few
 
 
-def test_a_file_listed_twice(tmp_path: Path) -> None:
+def test_a_file_listed_twice_counts_twice_and_is_named(tmp_path: Path) -> None:
     files, movies, _ = deviant_set(tmp_path, "u1")
     sensor = camnorm.measure([*files, files[2]])
     assert [(name, index) for name, index, _ in rejected(sensor)] == [
         ("m2.mrc", 4),
         ("m5.mrc", 0),
-        *(("m2.mrc", index) for index in range(5)),
+        ("m2.mrc", 4),
     ]
-    copies = [reason for _, _, reason in rejected(sensor)][2:6]
-    assert copies == [f"screened: copy of {files[2]}, frame {index}" for index in range(4)]
-    assert_holds(sensor.halves[0], np.concatenate([movies[0], movies[2][:4], movies[4], movies[6]]))
-    twice = camnorm.measure([*files, files[2]], screen="off")
-    assert_holds(twice.halves[0], movies[[0, 2, 4, 6, 2]].reshape(-1, *SHAPE))
+    parts = [movies[0], movies[2][:4], movies[4], movies[6], movies[2][:4]]
+    assert_holds(sensor.halves[0], np.concatenate(parts))
+    (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
+    assert found.flagged
+    assert found.sentence.endswith("4 frames of the list had been there before, and count again.")
+    # A copy under another name is a copy, however often the original is listed.
+    copy = tmp_path / "copy.mrc"
+    copy.write_bytes(files[2].read_bytes())
+    sensor = camnorm.measure([*files, files[2], copy])
+    copies = [reason for name, _, reason in rejected(sensor) if name == "copy.mrc"]
+    assert copies[:4] == [f"screened: copy of {files[2]}, frame {index}" for index in range(4)]
+    assert_holds(sensor.halves[0], np.concatenate(parts))
 
 
 @pytest.mark.parametrize("change", ["other pixels", "shorter", "gone"])

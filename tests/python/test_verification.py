@@ -386,7 +386,7 @@ def test_too_few_frames_are_left_for_the_statistics(tmp_path: Path) -> None:
 
 def test_a_set_that_never_changes(tmp_path: Path) -> None:
     frames = np.repeat(Sets().frames(1), 20, 0)
-    sensor = camnorm.measure(write_npy(tmp_path / "same.npy", frames))
+    sensor = camnorm.measure(write_npy(tmp_path / "same.npy", frames), screen="off")
     with pytest.raises(Error, match="no pixel of the set ever changes: there is nothing to correct with"):
         verify(Sets().files(tmp_path / "in", 20), sensor)
 
