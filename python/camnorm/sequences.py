@@ -96,12 +96,11 @@ def dip(values: Values) -> float:
         else:
             last = majorant[distance[majorant].argmax()]
             first = minorant[np.searchsorted(minorant, last, "right") - 1]
-        outside = max(
-            float((upper - convex)[: first + 1].max()), float((concave - lower)[last:].max()), largest
-        )
+        # The mode may be an atom, but nothing outside of its interval.
+        left, right = (upper - convex)[:first], (concave - lower)[last + 1 :]
+        largest = max(largest, float(left.max(initial=0.0)), float(right.max(initial=0.0)))
         if first == 0 and last == high - low:
-            return max(outside, largest) / (2 * values.size)
-        largest = outside
+            break
         low, high = low + int(first), low + int(last)
     return largest / (2 * values.size)
 
@@ -236,7 +235,7 @@ def inflation_of(residuals: Values, levels: int) -> float:
     Parameters
     ----------
     residuals : float64 ndarray, shape (n,)
-        What is left of a sequence after taking away what was fitted to it.
+        What is left of a sequence after taking away what was fitted to it; at least three.
     levels : int
         Number of parameters that were fitted.
 
@@ -252,6 +251,7 @@ def inflation_of(residuals: Values, levels: int) -> float:
     if power == 0.0:
         return 1.0
     rho = float((ranks[1:] * ranks[:-1]).sum()) / power
+    rho = 2 * math.sin(math.pi * rho / 6)  # of a normal distribution, from that of the ranks
     rho = (rho + levels / n) / max(1 - 3 * levels / n, 0.1)
     rho = min(max(rho, 0.0), 1 - 2 / n)
     return (1 + rho) / (1 - rho)
@@ -321,7 +321,7 @@ def course(values: Values) -> Course | None:
 
     def steps_of(heights: Values, base: Values, slope: float) -> list[int]:
         """Steps that stand out of the scatter."""
-        steps = _segments(heights)
+        steps = _refined(heights, _segments(heights))
         while steps:
             levels = _levels(heights, steps)
             changes = [abs(levels[step] - levels[step - 1]) for step in steps]
@@ -331,7 +331,7 @@ def course(values: Values) -> Course | None:
         return steps
 
     slope, straight = line(medians)
-    flat = _levels(medians, [pettitt(medians)[0]])
+    flat = _levels(medians, [_best_split(medians)])
     steps: list[int] = []
     if np.abs(medians - straight).sum() > np.abs(medians - flat).sum():
         steps = steps_of(medians, np.zeros_like(medians), 0.0)
@@ -357,13 +357,22 @@ def _levels(values: Values, steps: list[int]) -> Values:
     return np.concatenate([np.full(part.size, np.median(part)) for part in np.split(values, steps)])
 
 
-def _segments(values: Values, first: int = 0) -> list[int]:
+def _best_split(values: Values) -> int:
+    """Where the deviations from the median before and behind are least."""
+    costs = [_deviation(values[:i]) + _deviation(values[i:]) for i in range(1, values.size)]
+    return int(np.argmin(costs)) + 1
+
+
+def _deviation(values: Values) -> float:
+    return float(np.abs(values - np.median(values)).sum())
+
+
+def _segments(values: Values) -> list[int]:
     """Steps by binary segmentation; parts near the ends are too short to be told from outliers."""
     n = values.size
     if n < 2 * _SHORTEST:
         return []
-    position, _ = pettitt(values)
-    steps = [position]
+    steps = [_best_split(values)]
     chance = pettitt(values, inflation_of(values - _levels(values, steps), 2))[1]
     if chance > _STEP_CHANCE:
         i, j, _ = arc(values)
@@ -372,16 +381,22 @@ def _segments(values: Values, first: int = 0) -> list[int]:
     edges = [0, *steps, n]
     if chance > _STEP_CHANCE or min(np.diff(edges)) < _SHORTEST:
         return []
-    inner = [_segments(values[low:high], first + low) for low, high in pairwise(edges)]
-    found = inner[0]
-    for step, more in zip(steps, inner[1:], strict=True):
-        found += [first + step, *more]
-    return found
+    found = [
+        [low + step for step in (0, *_segments(values[low:high])) if low + step > 0]
+        for low, high in pairwise(edges)
+    ]
+    return [step for part in found for step in part]
+
+
+def _refined(values: Values, steps: list[int]) -> list[int]:
+    """Steps where they fit best between their neighbours: ranks, by which they were found, say less."""
+    edges = [0, *steps, values.size]
+    for i in range(1, len(edges) - 1):
+        edges[i] = edges[i - 1] + _best_split(values[edges[i - 1] : edges[i + 1]])
+    return edges[1:-1]
 
 
 def _sharpened(values: Values, starts: npt.NDArray[np.int_], step: int) -> int:
     """Where exactly the step is that lies between two parts, or in one of them."""
-    low, high = int(starts[step - 1]), int(starts[min(step + 1, starts.size - 1)])
-    if high - low <= 2:
-        return int(starts[step])
-    return low + pettitt(values[low:high])[0]
+    low, high = int(starts[step - 1]), int(starts[step + 1])
+    return low + _best_split(values[low:high])
