@@ -30,6 +30,12 @@ _SHORTEST = 4
 # Chance at which a step is taken for one.
 _STEP_CHANCE = 1e-3
 
+# How often line and step are fitted in turn.
+_BACKFITS = 5
+
+# Share of the deviations that is left if both fit much better than the line alone.
+_MUCH_BETTER = 0.6
+
 # Steps are larger than so many times the scatter.
 STEP_LIMIT = 2.0
 
@@ -339,6 +345,13 @@ def course(values: Values) -> Course | None:
         levels = _levels(medians, steps)
         slope, straight = line(medians - levels)
     else:
+        both = slope, straight
+        for _ in range(_BACKFITS):  # a large step tilts the line
+            rest = medians - both[1]
+            flat = _levels(rest, [_best_split(rest)])
+            both = line(medians - flat)
+        if np.abs(medians - both[1] - flat).sum() < _MUCH_BETTER * np.abs(medians - straight).sum():
+            slope, straight = both
         steps = steps_of(medians - straight, straight, slope)
         levels = _levels(medians - straight, steps)
     residuals = medians - straight - levels
