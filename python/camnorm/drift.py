@@ -29,6 +29,9 @@ _BANDS_FOR_FITS = 32
 # Pixels of a tile at an edge, or that vary in a tile, from which on it counts.
 _SMALLEST_TILE = 16
 
+# A pixel whose mean is so many times further from its tile's than others are.
+_CONSPICUOUS = 6.0
+
 _BEYOND = 6.0
 # Of a pixel that was constant before and after, another constant, z is anything.
 _LARGEST_Z = 1000.0
@@ -203,8 +206,9 @@ def _cut(images: Image) -> Iterator[tuple[Image, ...]]:
 def _fits(
     in_time: Image, between: Image, mean: Image, variance: Image, control_variance: Image
 ) -> tuple[Image, Image, Image]:
-    """Of each tile the weight, and the slopes of both differences over the mean."""
-    known = np.where(variance > 0, mean, 0.0)
+    """Of each tile the weight, and the slopes of both differences over the mean, conspicuous pixels apart."""
+    usual = np.abs(mean) <= _CONSPICUOUS * np.median(np.abs(mean), axis=-1, keepdims=True)
+    known = np.where(usual & (variance > 0), mean, 0.0)
     weight = (known**2).sum(-1)
     safe = np.where(weight > 0, weight, 1.0)
     return weight, (known * in_time).sum(-1) / safe, (known * between).sum(-1) / safe
