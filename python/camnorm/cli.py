@@ -806,19 +806,19 @@ def measure(
                     ("written", result["output"]),
                 ]
             )
-            _print_findings(result["findings"])
+            _print_flagged(result["findings"])
             _print_rejected(result["rejected"])
             if split:
                 print()
 
 
-def _print_findings(findings: Sequence[Mapping[str, Any]]) -> None:
-    """Say what of the set is not as it should be."""
+def _print_flagged(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Print what of the set is not as it should be."""
     flagged = [finding for finding in findings if finding["flagged"]]
     if flagged:
         print("worth a look:")
     for finding in flagged:
-        print(f"  {finding['name']}: {finding['sentence']}")
+        _print_item("!", f"{finding['name']}: {finding['sentence']}")
 
 
 @app.command(

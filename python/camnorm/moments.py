@@ -214,16 +214,6 @@ class PixelMoments:
         with self._lock:
             return self._wrap(self._core.copy())
 
-    def _rows(self, first: int, last: int) -> PixelMoments:
-        """Moments of these rows of the frames, as a copy."""
-        rows = PixelMoments((last - first, *self.shape[1:]), self.dtype)
-        with self._lock:
-            mine = self._core.parts()
-            for name, part in rows._core.parts().items():
-                part[...] = mine[name][first:last]
-            rows._core.count = self.count
-        return rows
-
     def _mean_with(self, other: PixelMoments) -> Image:
         """Mean image of the frames of both, as if they were merged; likewise below."""
         with _both(self, other):

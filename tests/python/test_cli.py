@@ -978,11 +978,12 @@ def mixed_set(folder: Path) -> Path:
 
 def test_measure_says_what_is_suspicious(run: Run, tmp_path: Path) -> None:
     folder = mixed_set(tmp_path / "in")
-    shown = run("measure", folder, "-o", "s.h5").out.splitlines()
-    at = shown.index("worth a look:")
-    assert shown[at + 1].startswith("  blank: 2 blank frames of 60 left out.")
-    assert shown[at + 2].startswith("  duplicates: 1 copy of other frames left out, the first of ")
-    assert shown[at + 3].startswith("  modes: the frames are of 2 kinds: 29 frames of mean ")
+    shown = run("measure", folder, "-o", "s.h5").out.partition("worth a look:\n")[2].splitlines()
+    marked = [line for line in shown if line.startswith("  ! ")]
+    assert marked[0] == "  ! blank: 2 blank frames of 60 left out."
+    assert marked[1].startswith("  ! duplicates: 1 copy of other frames left out, the first of")
+    assert marked[2].startswith("  ! modes: the frames are of 2 kinds: 29 frames of mean ")
+    assert len(marked) == 3
     found = run("measure", folder, "-o", "s.h5", "--json").json()["findings"]
     assert {finding["name"] for finding in found if finding["flagged"]} == {"blank", "duplicates", "modes"}
     assert set(found[0]) == {"name", "value", "limit", "because", "flagged", "sentence"}
