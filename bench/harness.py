@@ -37,6 +37,10 @@ _THREAD_VARIABLES = (
 _UNSET_VARIABLES = ("CAMNORM_ISA", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
+# Files are listed again and again, whose frames are copies that screening would take back.
+UNSCREENED = ("--screen", "off")
+
+
 class Skipped(Exception):
     """A contender that is not there; the message is the word for it in the table."""
 

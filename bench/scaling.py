@@ -1,4 +1,4 @@
-"""How time and memory of ``camnorm measure`` grow with frames, size of frames, and threads.
+"""How time and memory of ``camnorm measure`` grow with frames, their size, threads, and screening.
 
     python bench/scaling.py [SECTION...] [--json FILE] [--readme]
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
@@ -22,6 +23,7 @@ _LARGE = 10_821  # the paper's largest set
 _SIZES = ((1024, 1024), (2048, 2048), (4096, 4096), (4092, 5760), (8192, 8192), (8184, 11520))
 _MOVIE_BYTES = 2**27
 _MOVIES = 4
+_MRC_HEADER_BYTES = 1024
 _STATE_BYTES = 2 * 16  # a pixel: two halves, each with two 64-bit sums
 
 
@@ -52,7 +54,8 @@ class Job:
         runs = []
         for _ in range(repeats):
             sensor.unlink(missing_ok=True)
-            runs.append(harness.camnorm("measure", inputs, "-o", sensor, "--threads", str(self.threads)))
+            options = ("-o", sensor, "--threads", str(self.threads), *harness.UNSCREENED)
+            runs.append(harness.camnorm("measure", inputs, *options))
         sensor.unlink()
         run = min(runs, key=lambda run: run.seconds)
         if (accepted := json.loads(run.output)["accepted"]) != frames:
@@ -99,6 +102,65 @@ def large(job: Job) -> list[dict[str, Any]]:
     """The paper's largest set in one command, and parts of it."""
     each = job.movie(job.frames)
     return [job.measure(job.frames // each // part * each, each) for part in (8, 4, 2, 1)]
+
+
+def screening(job: Job) -> list[dict[str, Any]]:
+    """A set of which 2 % of the frames are blank, screened and not, by turns: the best of each counts."""
+    pixels = job.shape[0] * job.shape[1]
+    each, movies = 8, max(7, round(job.gib * GIB / (8 * pixels)))
+    count = each * movies
+    directory = job.directory / "result_screening"
+    directory.mkdir(exist_ok=True)
+    files = harness.make_files(directory, "uint8", job.shape, each, movies)
+    blank = [round((i + 0.5) * count / max(1, count // 50)) for i in range(max(1, count // 50))]
+    for number in blank:
+        with open(files[number // each], "r+b") as file:
+            file.seek(_MRC_HEADER_BYTES + number % each * pixels)
+            file.write(bytes(pixels))
+    sensor = job.directory / "result_sensor.h5"
+    best: dict[str, harness.Run] = {}
+    for screen in ("off", "auto") * job.repeats:
+        sensor.unlink(missing_ok=True)
+        run = harness.camnorm(
+            "measure", directory, "-o", sensor, "--threads", str(job.threads), "--screen", screen
+        )
+        accepted = json.loads(run.output)["accepted"]
+        if accepted != count - (len(blank) if screen == "auto" else 0):
+            raise SystemExit(f"{accepted} frames accepted of {count}, screening {screen}")
+        best[screen] = min(best.get(screen, run), run, key=lambda run: run.seconds)
+    sensor.unlink()
+    shutil.rmtree(directory)  # in which frames are missing
+    return [
+        {
+            "frames": count,
+            "shape": list(job.shape),
+            "threads": job.threads,
+            "bytes": count * pixels,
+            "rejected": len(blank),
+            "off": best["off"].seconds,
+            "auto": best["auto"].seconds,
+            "ratio": best["auto"].seconds / best["off"].seconds,
+        }
+    ]
+
+
+def screening_text(title: str, rows: Sequence[dict[str, Any]]) -> str:
+    """The table of the section on screening."""
+    header = ["frames", "size", "threads", "bytes", "taken back", "unscreened", "screened", "ratio"]
+    lines = [
+        [
+            str(row["frames"]),
+            " x ".join(map(str, row["shape"])),
+            str(row["threads"]),
+            bytes_text(row["bytes"]),
+            str(row["rejected"]),
+            seconds_text(row["off"]),
+            seconds_text(row["auto"]),
+            f"{row['ratio']:.3f}",
+        ]
+        for row in rows
+    ]
+    return f"### {title}\n\n" + table(header, lines)
 
 
 def rows_text(title: str, rows: Sequence[dict[str, Any]]) -> str:
@@ -159,6 +221,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Job], list[dict[str, Any]]]]] = {
     "sizes": ("Size of frames", sizes),
     "threads": ("Threads", threads),
     "large": ("One large set", large),
+    "screening": ("Screening of a set with deviant frames", screening),
 }
 
 
@@ -185,7 +248,8 @@ def main() -> None:
         for name in options.sections or _SECTIONS:
             title, run = _SECTIONS[name]
             rows = run(job)
-            sections[name] = Section(rows, rows_text(title, rows))
+            text = screening_text if name == "screening" else rows_text
+            sections[name] = Section(rows, text(title, rows))
     harness.finish(options, facts, sections)
 
 

@@ -130,7 +130,8 @@ def build_info() -> dict[str, Any]:
 def measure(inputs: list[str], output: str | None, threads: int, repeats: int) -> list[float]:
     import camnorm
 
-    return best(lambda: camnorm.measure(inputs, output, threads=threads), repeats)
+    # Files are listed several times, and copies would be taken back.
+    return best(lambda: camnorm.measure(inputs, output, screen="off", threads=threads), repeats)
 
 
 def correct(inputs: list[str], sensor: str, out_dir: str, threads: int, repeats: int) -> list[float]:

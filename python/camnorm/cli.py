@@ -814,12 +814,12 @@ def measure(
 
 
 def _print_flagged(findings: Sequence[Mapping[str, Any]]) -> None:
-    """Say what of the set is not as it should be."""
+    """Print what of the set is not as it should be."""
     flagged = [finding for finding in findings if finding["flagged"]]
     if flagged:
         print("worth a look:")
     for finding in flagged:
-        print(f"  {finding['name']}: {finding['sentence']}")
+        _print_item("!", f"{finding['name']}: {finding['sentence']}")
 
 
 @app.command(

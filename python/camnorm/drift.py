@@ -29,6 +29,9 @@ _BANDS_FOR_FITS = 32
 # Pixels of a tile at an edge, or that vary in a tile, from which on it counts.
 _SMALLEST_TILE = 16
 
+# A pixel whose mean is so many times further from its tile's than others are.
+_CONSPICUOUS = 6.0
+
 _BEYOND = 6.0
 # Of a pixel that was constant before and after, another constant, z is anything.
 _LARGEST_Z = 1000.0
@@ -123,10 +126,10 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     bands = list(_bands(a.shape))
     some = bands[:: max(1, len(bands) // _BANDS_FOR_FITS)]
     samples = [_fits(*piece) for band in some for piece in _pieces(halves, early, *band)]
-    weight, over_time, over_halves = (np.concatenate(part) for part in zip(*samples, strict=True))
-    if not (weight > 0).any():
+    fits = np.concatenate(samples)
+    if not (fits["weight"] > 0).any():
         return None
-    slopes = _weighted_median(over_time, weight), _weighted_median(over_halves, weight)
+    slopes = _slope(fits, 0), _slope(fits, 1)
 
     def look(bands: list[tuple[int, int]], typical: float) -> tuple[Image, npt.NDArray[np.int64]]:
         found = [_tiles(slopes, typical, *piece) for band in bands for piece in _pieces(halves, early, *band)]
@@ -164,7 +167,7 @@ def _pieces(
     """Differences in time and between halves, mean, and variances of both differences, of a band.
 
     Each is of shape (tiles, pixels of a tile); the differences and the mean are those from their tile's
-    median.
+    median. The medians, of shape (3, tiles), come first.
     """
     a, b = (half._rows(first, last) for half in halves)
     n, n1 = a.count + b.count, early.count
@@ -196,23 +199,53 @@ def _cut(images: Image) -> Iterator[tuple[Image, ...]]:
                 continue
             tiles = part.reshape(len(images), -1, h, part.shape[2] // w, w).swapaxes(2, 3)
             tiles = tiles.reshape(len(images), -1, h * w)
-            tiles[:3] -= np.median(tiles[:3], axis=-1, keepdims=True)
-            yield tuple(tiles)
+            medians = np.median(tiles[:3], axis=-1)
+            tiles[:3] -= medians[..., None]
+            yield medians, *tiles
+
+
+_FITS = np.dtype(
+    [("weight", "f8"), ("slope", "f8", 2), ("difference", "f8", 2), ("level", "f8"), ("darkest", "f8")]
+)
 
 
 def _fits(
-    in_time: Image, between: Image, mean: Image, variance: Image, control_variance: Image
-) -> tuple[Image, Image, Image]:
-    """Of each tile the weight, and the slopes of both differences over the mean."""
-    known = np.where(variance > 0, mean, 0.0)
-    weight = (known**2).sum(-1)
-    safe = np.where(weight > 0, weight, 1.0)
-    return weight, (known * in_time).sum(-1) / safe, (known * between).sum(-1) / safe
+    medians: Image, in_time: Image, between: Image, mean: Image, variance: Image, control_variance: Image
+) -> npt.NDArray[np.void]:
+    """Of each tile the slopes of both differences over the mean and what bounds them."""
+    # Conspicuous pixels apart.
+    usual = np.abs(mean) <= _CONSPICUOUS * np.median(np.abs(mean), axis=-1, keepdims=True)
+    usual &= variance > 0
+    known = np.where(usual, mean, 0.0)
+    fits = np.empty(len(mean), _FITS)
+    fits["weight"] = (known**2).sum(-1)
+    safe = np.where(fits["weight"] > 0, fits["weight"], 1.0)
+    for which, difference in enumerate((in_time, between)):
+        fits["slope"][:, which] = (known * difference).sum(-1) / safe
+        fits["difference"][:, which] = medians[which]
+    fits["level"] = medians[2]
+    fits["darkest"] = medians[2] + known.min(-1)
+    return fits
+
+
+def _slope(fits: npt.NDArray[np.void], which: int) -> float:
+    """By how much, relatively, the light of both sides differs.
+
+    The slope, but no more than explains by how much the level differs, with all of the signal above the
+    darkest pixels: where there is hardly a pattern, a change of it goes with the mean image, which holds
+    half of it.
+    """
+    counts = fits[fits["weight"] > 0]
+    slope = _weighted_median(counts["slope"][:, which], counts["weight"])
+    signal = float(np.median(counts["level"]) - counts["darkest"].min())
+    most = abs(float(np.median(counts["difference"][:, which]))) / signal if signal > 0 else 0.0
+    return min(max(slope, -most), most)
 
 
 def _tiles(
     slopes: tuple[float, float],
     typical: float,
+    medians: Image,
     in_time: Image,
     between: Image,
     mean: Image,

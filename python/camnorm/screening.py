@@ -413,9 +413,12 @@ def _units(frames: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
 
 
 def _of_units(values: npt.NDArray[np.float64], units: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Mean over each unit."""
-    means: npt.NDArray[np.float64] = np.bincount(units, values) / np.bincount(units)
-    return means
+    """Median of each unit, which a deviant frame does not move."""
+    order = values[np.lexsort((values, units))]
+    counts = np.bincount(units)
+    first = np.cumsum(counts) - counts
+    medians: npt.NDArray[np.float64] = (order[first + (counts - 1) // 2] + order[first + counts // 2]) / 2
+    return medians
 
 
 def modes(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> list[npt.NDArray[np.intp]]:

@@ -30,6 +30,9 @@ _SHORTEST = 4
 # Chance at which a step is taken for one.
 _STEP_CHANCE = 1e-3
 
+# Robust standard deviations from the median beyond which values count no more.
+_OUTLIER = 5.0
+
 # How often line and step are fitted in turn.
 _BACKFITS = 5
 
@@ -371,13 +374,13 @@ def _levels(values: Values, steps: list[int]) -> Values:
 
 
 def _best_split(values: Values) -> int:
-    """Where the deviations from the median before and behind are least."""
-    costs = [_deviation(values[:i]) + _deviation(values[i:]) for i in range(1, values.size)]
-    return int(np.argmin(costs)) + 1
-
-
-def _deviation(values: Values) -> float:
-    return float(np.abs(values - np.median(values)).sum())
+    """Where two levels fit best, by least squares; outliers count as what they just may be."""
+    centre = np.median(values)
+    limit = _OUTLIER * robust_scale(values - centre)
+    clipped = np.clip(values, centre - limit, centre + limit)
+    before = np.arange(1, values.size)
+    sums = np.cumsum(clipped - clipped.mean())[:-1]
+    return int((sums**2 / (before * (values.size - before))).argmax()) + 1
 
 
 def _segments(values: Values) -> list[int]:

@@ -43,6 +43,12 @@ def test_scaling(tmp_path: Path) -> None:
     assert [row["frames"] for row in found["large"]] == [10, 25, 50, 100]
 
 
+def test_screening(tmp_path: Path) -> None:
+    (row,) = figures(tmp_path, "scaling.py", "screening")["screening"]
+    assert (row["frames"], row["rejected"]) == (56, 1)
+    assert row["ratio"] == row["auto"] / row["off"]
+
+
 def test_independence(tmp_path: Path) -> None:
     found = figures(tmp_path, "independence.py")
     assert {row["window"] for row in found["null"]} == {None, "tukey", "hann"}

@@ -960,3 +960,102 @@ def test_a_second_interrupt_does_not_wait_for_a_report(
     assert run("measure", data.folder, "-o", "s.h5").status == 130
     assert len(raised) == 2
     assert signal.getsignal(signal.SIGINT) is before
+
+
+# --- screening
+
+
+def mixed_set(folder: Path) -> Path:
+    """Movies of two exposures that alternate, a frame of either is blank, and two are the same."""
+    rng = np.random.default_rng(5)
+    folder.mkdir()
+    frames = rng.poisson(200, (30, 2, *SHAPE)).astype(np.uint16)
+    frames[1::2] = rng.poisson(300, frames[1::2].shape)
+    frames[4:6, 0], frames[9, 1] = 0, frames[3, 1]
+    for i, movie in enumerate(frames):
+        mrcfile.write(folder / f"m{i:02}.mrc", movie)
+    return folder
+
+
+def test_measure_says_what_is_suspicious(run: Run, tmp_path: Path) -> None:
+    folder = mixed_set(tmp_path / "in")
+    shown = run("measure", folder, "-o", "s.h5").out.partition("worth a look:\n")[2].splitlines()
+    marked = [line for line in shown if line.startswith("  ! ")]
+    assert marked[0] == "  ! blank: 2 blank frames of 60 left out."
+    assert marked[1].startswith("  ! duplicates: 1 copy of other frames left out, the first of")
+    assert marked[2].startswith("  ! modes: the frames are of 2 kinds: 29 frames of mean ")
+    assert len(marked) == 3
+    found = run("measure", folder, "-o", "s.h5", "--json").json()["findings"]
+    assert {finding["name"] for finding in found if finding["flagged"]} == {"blank", "duplicates", "modes"}
+    assert set(found[0]) == {"name", "value", "limit", "because", "flagged", "sentence"}
+
+
+def test_nothing_is_said_of_a_clean_set(run: Run, data: Data) -> None:
+    assert "worth a look" not in run("measure", data.folder, "-o", "s.h5").out
+
+
+def test_limits_on_the_command_line(run: Run, data: Data) -> None:
+    means = data.frames.mean((1, 2))
+    low, high = np.sort(means)[[3, -4]]
+    options = ["--mean", f"{low - 1e-6}:", "--std", ":1e9", "--screen", "off"]
+    result = run("measure", data.folder, "-o", "s.h5", *options, "--json").json()
+    assert result["accepted"] == FRAMES - 3
+    assert result["screening"]["given"]["std"] == [None, 1e9]
+    assert "screening       given: mean " in run("measure", data.folder, "-o", "s.h5", *options).out
+    assert ":; given: std :1e+09\n" in run("show", "s.h5").out
+    both = run("measure", data.folder, "-o", "s.h5", "--mean", f"{low - 1e-6}:{high + 1e-6}").out
+    assert "screening       k = 6: mean " in both
+
+
+@pytest.mark.parametrize("text", ["5", "5:3", "a:b", ":", "1:2:3", "nan:", "5:nan", ""])
+@pytest.mark.parametrize("option", ["--mean", "--std"])
+def test_limits_that_are_none(run: Run, data: Data, option: str, text: str) -> None:
+    result = run("measure", data.folder, "-o", "s.h5", option, text)
+    assert (result.status, result.out) == (2, "")
+    expected = f"Invalid value for {option}: {text!r} is not LOW:HIGH, LOW: or :HIGH."
+    assert result.err == f"camnorm: error: {expected} (see 'camnorm measure --help')\n"
+
+
+def test_frames_go_out_and_come_in_again(run: Run, tmp_path: Path) -> None:
+    folder = mixed_set(tmp_path / "in")
+    run("measure", folder, "-o", "a.h5", "--frames-csv", "frames.csv")
+    result = run("measure", "--frames-list", "frames.csv", "-o", "b.h5", "--json").json()
+    assert (result["frames"], result["accepted"], result["screening"]) == (57, 57, None)
+    one, other = (camnorm.Sensor.load(tmp_path / name) for name in ("a.h5", "b.h5"))
+    for a, b in zip(one.halves, other.halves, strict=True):
+        assert a.state()["sum"].tolist() == b.state()["sum"].tolist()
+    (tmp_path / "frames.csv").write_text("file,index,status\nnone.mrc,0,accepted\n")
+    failed = run("measure", "--frames-list", "frames.csv", "-o", "b.h5")
+    assert failed.status == 1
+    assert failed.err == "camnorm: error: frames.csv, line 2: there is no file 'none.mrc'\n"
+
+
+def test_split(run: Run, tmp_path: Path) -> None:
+    folder = mixed_set(tmp_path / "in")
+    groups = run("measure", folder, "-o", "s.h5", "--split", "--json").json()["groups"]
+    assert [group["output"] for group in groups] == ["s_1.h5", "s_2.h5"]
+    assert [group["count"] for group in groups] == [29, 28]
+    assert [round(group["target_mean"], -1) for group in groups] == [200, 300]
+    for group in groups:
+        assert not any(finding["flagged"] for finding in group["findings"])
+        assert camnorm.Sensor.load(tmp_path / group["output"]).count == group["count"]
+    shown = run("measure", folder, "-o", "s.h5", "--split").out
+    assert shown.count("written         s_") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--split", "--every", "2"], "--split: does not go with --frames-list, --frames-csv, --frames, "),
+        (["--split", "--frames-csv", "f.csv"], "--split: does not go with --frames-list, --frames-csv, "),
+        (["--split", "--frames-list", "f.csv"], "--split: does not go with --frames-list, --frames-csv, "),
+        (["--frames-list", "f.csv", "--frames", "1:"], "--frames-list: does not go with --frames, --every"),
+    ],
+)
+def test_options_of_screening_that_do_not_go_together(
+    run: Run, data: Data, options: list[str], message: str
+) -> None:
+    result = run("measure", data.folder, "-o", "s.h5", *options)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"camnorm: error: Invalid value for {message}")
+    assert len(result.err.splitlines()) == 1

@@ -21,6 +21,7 @@ import imagecodecs
 import mrcfile
 import numpy as np
 import pytest
+import tifffile
 
 import camnorm
 from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor, measurement
@@ -1081,3 +1082,142 @@ def test_gain_that_is_turned(tmp_path: Path) -> None:
         sensor = camnorm.measure(tmp_path, options=options)
     assert sensor.dtype == np.float32
     assert sensor.options == options
+
+
+# --- the mean of the first frames, and lists of frames, in a checkpoint
+
+
+@pytest.mark.parametrize("call", [2, 5, 8, 11])
+@pytest.mark.parametrize("count", [1, 6])
+def test_drift_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, call: int
+) -> None:
+    small_steps(monkeypatch, 2 * 286)
+    files = write_movies(tmp_path / "in", count, 24 // count, SHAPE, "u2")
+    expected = camnorm.measure(files)
+    output = tmp_path / "sensor.h5"
+    interrupted_run(files, output, monkeypatch, call)
+    with h5py.File(tmp_path / "sensor.h5.checkpoint") as f:
+        assert ("early" in f) == (f.attrs["frames_read"] > 12)
+    sensor = camnorm.measure(files, output)
+    assert_same_sensor(sensor, expected)
+    assert sensor.provenance["drift"] == expected.provenance["drift"]
+    assert sensor.provenance["drift"]["first"] == 12
+    assert sensor.provenance["groups"] == expected.provenance["groups"]
+    with h5py.File(output) as f:
+        assert "early" not in f
+
+
+def test_a_list_of_frames_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+) -> None:
+    small_steps(monkeypatch, 2 * 286)
+    files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
+    listed, output = tmp_path / "frames.csv", tmp_path / "sensor.h5"
+    rows = [f"{file},{index},accepted" for file in files for index in (0, 1, 3)]
+    listed.write_text("\n".join(["file,index,status", *rows]))
+    expected = camnorm.measure(frames_list=listed)
+    interrupted_run(None, output, monkeypatch, 5, frames_list=listed)
+    assert_same_sensor(camnorm.measure(frames_list=listed, output=output), expected)
+    assert resumed[-1] > (0, 0)
+    interrupted_run(None, output, monkeypatch, 5, frames_list=listed)
+    listed.write_text("\n".join(["file,index,status", *rows[1:]]))
+    with pytest.warns(
+        UserWarning, match=r"^starting anew: .*checkpoint is of another selection of frames or"
+    ):
+        assert camnorm.measure(frames_list=listed, output=output).count == 17
+    assert resumed[-1] == (0, 0)
+
+
+# --- mixed sets, group by group
+
+
+def of_groups(sensors: Iterator[Sensor]) -> list[tuple[tuple[int, ...], str, int]]:
+    return [(sensor.shape, sensor.dtype.name, sensor.count) for sensor in sensors]
+
+
+def test_groups_of_shapes_and_types(tmp_path: Path) -> None:
+    kinds = [(SHAPE, "u2")] * 4 + [((6, 5), "u2")] * 3 + [(SHAPE, "f4")] * 2 + [(SHAPE, "i2")]
+    order = [4, 0, 7, 1, 5, 2, 9, 3, 8, 6]
+    files = []
+    for place, i in enumerate(order):
+        files.append(write_mrc(tmp_path / f"{place}.mrc", frames_of(3, *kinds[i], seed=i)))
+    (tmp_path / "5a.mrc").write_text("words")
+    sensors = list(camnorm.measure_groups(tmp_path, tmp_path / "out.h5"))
+    assert of_groups(iter(sensors)) == [
+        ((6, 5), "uint16", 9),
+        (SHAPE, "uint16", 12),
+        (SHAPE, "float32", 6),
+        (SHAPE, "int16", 3),
+    ]
+    assert rejected(sensors[0])[0][0] == "5a.mrc"
+    assert sum(len(rejected(sensor)) for sensor in sensors) == 1
+    for number, sensor in enumerate(sensors, start=1):
+        assert_same_sensor(Sensor.load(tmp_path / f"out_{number}.h5"), sensor)
+        assert len(sensor.provenance["groups"]) == 1
+    assert not (tmp_path / "out.h5").exists()
+    assert temporary_files(tmp_path) == []
+    # What one measurement says of the same set.
+    whole = camnorm.measure(tmp_path)
+    told = {
+        (tuple(group["shape"]), group["dtype"], group["files"], group["frames"])
+        for group in whole.provenance["groups"]
+    }
+    assert told == {
+        ((6, 5), "uint16", 3, 9),
+        (SHAPE, "uint16", 4, 12),
+        (SHAPE, "float32", 2, 6),
+        (SHAPE, "int16", 1, 3),
+    }
+    mixed = {found.name: found for found in camnorm.screening.findings(whole)}["mixed"]
+    assert mixed.flagged
+    assert "4 files (12 frames) of 13 x 11 uint16; 3 files (9 frames) of 6 x 5 uint16; " in mixed.sentence
+
+
+def test_groups_of_cameras(tmp_path: Path) -> None:
+    for i in range(8):
+        tags = [(271, "s", 0, "Acme", True), (272, "s", 0, f"X{i % 2 + 1}", True)]
+        tifffile.imwrite(tmp_path / f"{i}.tif", frames_of(1, SHAPE, "u2", i)[0], extratags=tags)
+    with camnorm.open_frames(tmp_path / "1.tif") as source:
+        assert source.camera == "Acme X2"
+    sensors = list(camnorm.measure_groups(tmp_path))
+    assert [sensor.provenance["groups"][0]["camera"] for sensor in sensors] == ["Acme X1", "Acme X2"]
+    assert [sensor.count for sensor in sensors] == [4, 4]
+    found = {finding.name: finding for finding in camnorm.screening.findings(camnorm.measure(tmp_path))}
+    assert "4 files (4 frames) of 13 x 11 uint16 by Acme X1; 4 files" in found["mixed"].sentence
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_groups_of_exposures(tmp_path: Path, dtype: str) -> None:
+    frames = frames_of(90, SHAPE, dtype).reshape(30, 3, *SHAPE)
+    late = np.arange(30) % 5 == 2
+    frames[late] *= 2
+    frames[7, 1] = 0  # blank
+    frames[11, 0] *= 9  # an outlier
+    for i, movie in enumerate(frames):
+        write_mrc(tmp_path / f"{i:02d}.mrc", movie)
+    sensors = list(camnorm.measure_groups(tmp_path, tmp_path / "s.h5"))
+    keep = np.ones((30, 3), bool)
+    keep[[7, 11], [1, 0]] = False
+    assert [sensor.count for sensor in sensors] == [(keep & group[:, None]).sum() for group in (~late, late)]
+    for sensor, group in zip(sensors, (~late, late), strict=True):
+        assert_holds(sensor.moments, frames[keep & group[:, None]])
+        assert abs(sensor.halves[0].count - sensor.halves[1].count) <= 4
+        assert not {f.name for f in camnorm.screening.findings(sensor) if f.flagged} & {"modes", "mixed"}
+    assert {f.name for f in camnorm.screening.findings(camnorm.measure(tmp_path)) if f.flagged} >= {"modes"}
+    assert temporary_files(tmp_path) == []
+
+
+def test_one_group(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 4, 5, SHAPE, "u2")
+    (sensor,) = camnorm.measure_groups(files, tmp_path / "s.h5")
+    assert_same_sensor(sensor, camnorm.measure(files))
+    assert [path.name for path in tmp_path.glob("s*")] == ["s_1.h5"]
+
+
+def test_groups_of_nothing_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.mrc").write_text("words")
+    with pytest.raises(Error, match="no frame could be used, 1 files rejected"):
+        list(camnorm.measure_groups(tmp_path))
+    with pytest.raises(FormatError, match=r"a\.mrc"):
+        camnorm.measure_groups(tmp_path, strict=True)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,15 +15,19 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm import Error, PixelMoments, Sensor
+from camnorm.framelist import write_frame_list
+from camnorm.io import stream_frames
 from camnorm.screening import Limits, Rules, robust_limits, screen
 from camnorm.sensor import FRAME_DTYPE
 from image_sets import (
     assert_holds,
     assert_same_moments,
+    assert_same_sensor,
     frames_of,
     rejected,
     write_mrc,
     write_npy,
+    write_tiff,
 )
 
 SHAPE = (12, 10)
@@ -280,3 +285,178 @@ def test_wrong_words_for_screening(tmp_path: Path, screening: object) -> None:
     path = write_npy(tmp_path / "a.npy", frames_of(3, SHAPE, "u2"))
     with pytest.raises(ValueError, match="screen must be 'auto', 'off' or a positive number, not"):
         camnorm.measure(path, screen=screening)  # type: ignore[arg-type]
+
+
+# --- limits that the user gives
+
+
+def test_given_limits_come_first() -> None:
+    frames = table([10.0, 11, 12, 11, 10, 12, 11, 500, 11, 400, 11.5, 3])
+    limits, reasons = screened(frames, mean=Limits(5, 450), std=Limits(-np.inf, 10))
+    assert reasons == {
+        7: "screened: mean 500 outside the limits given, 5 to 450",
+        11: "screened: mean 3 outside the limits given, 5 to 450",
+        9: f"screened: mean 400 outside {limits['mean'].low:.6g} to {limits['mean'].high:.6g}",
+    }
+    rest = np.array([10.0, 11, 12, 11, 10, 12, 11, 11, 400, 11.5])
+    assert limits["mean"] == robust_limits(rest, 6.0)
+
+
+def test_given_limits_hold_without_screening_and_for_few_frames() -> None:
+    limits, reasons = screened(table([10.0, 20, 30], [1.0, 2, 3]), None, mean=Limits(-np.inf, 25))
+    assert (limits, reasons) == ({}, {2: "screened: mean 30 outside the limits given, 25 and less"})
+    _, reasons = screened(table([10.0, 20, 30], [1.0, 2, 3]), std=Limits(2, np.inf))
+    assert reasons == {0: "screened: standard deviation 1 outside the limits given, 2 and more"}
+    _, reasons = screened(table([10.0, 20], [1.0, 2]), mean=Limits(15, 30), std=Limits(1.5, 1.9))
+    assert reasons == {
+        0: "screened: mean 10 outside the limits given, 15 to 30; "
+        "standard deviation 1 outside the limits given, 1.5 to 1.9",
+        1: "screened: standard deviation 2 outside the limits given, 1.5 to 1.9",
+    }
+
+
+def test_given_limits_in_a_measurement(tmp_path: Path) -> None:
+    files, movies, _ = deviant_set(tmp_path, "u2")
+    means = movies.reshape(40, -1).mean(1)
+    low, high = np.sort(means)[[5, 35]]
+    sensor = camnorm.measure(files, tmp_path / "s.h5", screen="off", mean_limits=(low, high))
+    keep = (means >= low) & (means <= high)
+    assert (sensor.frames["status"] == "accepted").tolist() == keep.tolist()
+    assert_holds(sensor.moments, movies.reshape(40, *SHAPE)[keep])
+    assert Sensor.load(tmp_path / "s.h5").provenance["screening"] == {"given": {"mean": [low, high]}}
+    sensor = camnorm.measure(files, tmp_path / "s.h5", std_limits=(None, 1e6))
+    assert Sensor.load(tmp_path / "s.h5").provenance["screening"]["given"] == {"std": [None, 1e6]}
+    assert sensor.count == 38
+
+
+@pytest.mark.parametrize("limits", [(3, 2), (float("nan"), 2), (None, float("nan"))])
+def test_wrong_limits(tmp_path: Path, limits: Any) -> None:
+    path = write_npy(tmp_path / "a.npy", frames_of(3, SHAPE, "u2"))
+    with pytest.raises(ValueError, match=r"^std_limits must be \(low, high\), the low one not above"):
+        camnorm.measure(path, std_limits=limits)
+
+
+# --- copies
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_copies_are_taken_out_exactly(tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    movies = frames_of(40, SHAPE, dtype).reshape(8, 5, *SHAPE)
+    movies[3, 1] = movies[1, 4]
+    movies[6, :3] = movies[1, 4], movies[0, 0], movies[6, 4]
+    # The same statistics, but other pixels.
+    movies[7, 2] = movies[5, 2, ::-1]
+    files = [write_mrc(tmp_path / f"m{i}.mrc", movie) for i, movie in enumerate(movies)]
+    read: list[tuple[int, int]] = []
+
+    def noted(*args: Any, selection: Any, **options: Any) -> Any:
+        read.extend(selection)
+        return stream_frames(*args, selection=selection, **options)
+
+    monkeypatch.setattr("camnorm.measurement.stream_frames", noted)
+    sensor = camnorm.measure(files)
+    assert rejected(sensor) == [
+        ("m3.mrc", 1, f"screened: copy of {files[1]}, frame 4"),
+        ("m6.mrc", 0, f"screened: copy of {files[1]}, frame 4"),
+        ("m6.mrc", 1, f"screened: copy of {files[0]}, frame 0"),
+        ("m6.mrc", 4, f"screened: copy of {files[6]}, frame 2"),
+    ]
+    # Only frames with the statistics of others are read again.
+    assert sorted(read) == [(0, 0), (1, 4), (3, 1), (5, 2), (6, 0), (6, 1), (6, 2), (6, 4), (7, 2)]
+    keep = np.ones((8, 5), bool)
+    keep[[3, 6, 6, 6], [1, 0, 1, 4]] = False
+    assert_holds(sensor.halves[0], movies[0::2][keep[0::2]])
+    assert_holds(sensor.halves[1], movies[1::2][keep[1::2]])
+    assert camnorm.measure(files, screen="off").count == 40
+
+
+def test_a_copy_of_another_pixel_type(tmp_path: Path) -> None:
+    movies = frames_of(30, SHAPE, "u1").reshape(6, 5, *SHAPE)
+    files = [write_mrc(tmp_path / f"m{i}.mrc", movie) for i, movie in enumerate(movies)]
+    files.append(write_mrc(tmp_path / "again.mrc", movies[2].astype("u2")))
+    sensor = camnorm.measure(files)
+    assert {reason for name, _, reason in rejected(sensor) if name == "again.mrc"} == {
+        f"screened: copy of {files[2]}, frame {index}" for index in range(5)
+    }
+
+
+def test_deviant_copies_are_out_as_deviant(tmp_path: Path) -> None:
+    movies = frames_of(40, SHAPE, "u2").reshape(8, 5, *SHAPE)
+    movies[2, :3] = 3 * movies[2, 0]
+    sensor = camnorm.measure([write_mrc(tmp_path / f"m{i}.mrc", movie) for i, movie in enumerate(movies)])
+    assert [reason[:15] for _, _, reason in rejected(sensor)] == ["screened: mean "] * 3
+
+
+# --- drift within a measurement
+
+
+def drifting_set(folder: Path, dtype: str = "u2") -> tuple[list[Path], np.ndarray]:
+    """Twelve movies of which the last six have another pattern; three frames of either are outliers."""
+    rng = np.random.default_rng(3)
+    shape = (40, 48)
+    movies = frames_of(60, shape, "i4", 4).reshape(12, 5, *shape)
+    movies[6:] += rng.integers(-15, 16, shape, dtype="i4")
+    movies = movies.astype(dtype)
+    for place in ((0, 1), (3, 4), (4, 0), (7, 1), (9, 3), (11, 4)):
+        movies[place] = movies[place] * 4
+    folder.mkdir()
+    return [write_mrc(folder / f"m{i:02d}.mrc", movie) for i, movie in enumerate(movies)], movies
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, dtype: str) -> None:
+    files, _ = drifting_set(tmp_path / "in", dtype)
+    sensor = camnorm.measure(files, tmp_path / "s.h5")
+    assert len(rejected(sensor)) == 6
+    drift = sensor.provenance["drift"]
+    assert (drift["first"], drift["second"]) == (27, 27)
+    assert Sensor.load(tmp_path / "s.h5").provenance["drift"] == drift
+    assert {"drift"} <= {found.name for found in camnorm.screening.findings(sensor) if found.flagged}
+    write_frame_list(sensor.frames, tmp_path / "frames.csv")
+    two_passes = camnorm.measure(frames_list=tmp_path / "frames.csv").provenance["drift"]
+    assert two_passes == pytest.approx(drift, rel=1e-5)
+
+
+def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, _ = drifting_set(tmp_path / "in")
+    drift = camnorm.measure(files, threads=1).provenance["drift"]
+    monkeypatch.setattr("camnorm.io.stream._STORED_BYTES", 1)
+    monkeypatch.setattr("camnorm.measurement._STORED_BYTES", 0)
+    assert camnorm.measure(files, threads=3).provenance["drift"] == drift
+
+
+def test_drift_within_a_single_file(tmp_path: Path) -> None:
+    _, movies = drifting_set(tmp_path / "in")
+    for name, write in (("all.mrc", write_mrc), ("all.tif", write_tiff)):
+        sensor = camnorm.measure(write(tmp_path / name, movies.reshape(60, *movies.shape[2:])))
+        assert (sensor.provenance["drift"]["first"], sensor.provenance["drift"]["second"]) == (27, 27)
+        assert "drift" in {found.name for found in camnorm.screening.findings(sensor) if found.flagged}
+
+
+def test_merged_and_subtracted_measurements_tell_nothing_of_drift(tmp_path: Path) -> None:
+    files, _ = drifting_set(tmp_path / "in")
+    a, b = camnorm.measure(files[:6], screen="off"), camnorm.measure(files[6:], screen="off")
+    both = a.merge(b)
+    assert both.provenance["drift"] == {}
+    (group,) = both.provenance["groups"]
+    assert (group["files"], group["frames"]) == (12, 60)
+    rest = both.subtract(b)
+    assert rest.provenance["drift"] == {}
+    assert rest.provenance["groups"] == a.provenance["groups"]
+    assert "drift" not in {found.name for found in camnorm.screening.findings(rest)}
+    rest.save(tmp_path / "rest.h5")
+    assert Sensor.load(tmp_path / "rest.h5").provenance["groups"] == a.provenance["groups"]
+
+
+def test_sensor_files_of_before(tmp_path: Path) -> None:
+    files, _ = drifting_set(tmp_path / "in")
+    sensor = camnorm.measure(files, tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as f:
+        for name in ("drift", "groups", "frames_list"):
+            del f["provenance"].attrs[name]
+    old = Sensor.load(tmp_path / "s.h5")
+    assert_same_sensor(old, sensor)
+    names = [found.name for found in camnorm.screening.findings(old)]
+    assert names == [found.name for found in camnorm.screening.findings(sensor)][: len(names)]
+    assert not {"drift", "drift_pixels"} & set(names)
+    assert old.merge(camnorm.measure(files, screen="off").subtract(sensor)).count == 60
