@@ -159,9 +159,7 @@ def _specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
             needed,
             because,
             too_few,
-            f"{found.frames} frames are too few: take {needed} at least."
-            if too_few
-            else f"{found.frames} frames are enough.",
+            f"Too few frames: take {needed} at least." if too_few else f"{found.frames} frames are enough.",
         ),
         Finding(
             "halves",

@@ -135,8 +135,10 @@ class Convergence:
 
     def advice(self) -> list[str]:
         """Say in sentences whether there are enough frames, and how many more it takes."""
-        if not math.isfinite(self.noise):
-            return [f"{self.frames} frames are too few to say anything: each half needs two."]
+        if math.isnan(self.noise):
+            return ["Too few frames to say anything: each half needs two."]
+        if self.noise == 0.0:
+            return ["No pixel ever changes: there is nothing to correct with."]
         effective = f"{self.effective_frames:.0f}"
         said = [
             f"{self.frames} frames"

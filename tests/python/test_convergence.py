@@ -221,8 +221,15 @@ def test_planes_have_levels_of_their_own() -> None:
 def test_too_few_frames(count: int) -> None:
     found = camnorm.frames_needed(sensor_of(movies(16, count, 1, 0.0, 1.0)))
     assert math.isnan(found.noise)
-    assert found.advice() == [f"{count} frames are too few to say anything: each half needs two."]
+    assert found.advice() == ["Too few frames to say anything: each half needs two."]
     assert "null" in jsontext.dumps(found.to_dict())
+
+
+def test_pixels_none_of_which_ever_changes() -> None:
+    found = camnorm.frames_needed(sensor_of(np.full((8, 1, *SHAPE), 7, np.uint8)))
+    assert found.noise == 0
+    assert found.advice() == ["No pixel ever changes: there is nothing to correct with."]
+    jsontext.dumps(found.to_dict())
 
 
 def test_small_halves_do_not_tell_the_kurtosis() -> None:
