@@ -180,6 +180,15 @@ def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     assert coarse.ratio_limits == pytest.approx(whole.ratio_limits, rel=0.02)
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (2, 3000), (3000, 1)])
+def test_narrow_frames(shape: tuple[int, int]) -> None:
+    frames = np.random.default_rng(21).normal(0, 1, (40, 1, *shape))
+    found = camnorm.frames_needed(sensor_of(frames))
+    assert found.noise == pytest.approx(frames.std(), rel=0.4)
+    low, high = found.ratio_limits
+    assert low < found.ratio < high
+
+
 def test_memory_does_not_grow_with_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(13).integers(0, 255, (4, 1, 1500, 1000), np.uint8)
     sensor = sensor_of(frames)
