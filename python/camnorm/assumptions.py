@@ -50,9 +50,6 @@ _IMPORTANT = (
 # Parts of a profile, pieces of a part, and bands of rows or columns that a profile is a median of.
 _PARTS, _PIECES, _BANDS = 16, 4, 32
 
-# Smaller frames have no part of two pixels.
-_SMALLEST = 2 * _PARTS
-
 # Up to this degree a polynomial is illumination.
 _SMOOTH = 4
 
@@ -159,9 +156,7 @@ def _specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
             needed,
             because,
             too_few,
-            f"{found.frames} frames are too few: take {needed} at least."
-            if too_few
-            else f"{found.frames} frames are enough.",
+            f"Too few frames: take {needed} at least." if too_few else f"{found.frames} frames are enough.",
         ),
         Finding(
             "halves",
@@ -185,7 +180,10 @@ def _images(sensor: Sensor) -> list[Finding]:
         "motif": "less is what rows, columns and chance make of it, or too little to matter",
         "illumination": "less is what a pattern of all scales and chance make of it, or too little to matter",
     }
-    too_small = min(sensor.shape[:2]) < 2 * _PARTS or min(half.count for half in sensor.halves) < 2
+    # Bands, and parts of two pixels, need so many.
+    too_small = (
+        min(sensor.shape[:2]) < max(_BANDS, 2 * _PARTS) or min(half.count for half in sensor.halves) < 2
+    )
     if too_small or not sensor.target_sigma > 0:
         return [
             Finding(name, math.nan, math.nan, reason, False, f"The set is too small to tell of {name}.")

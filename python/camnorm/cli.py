@@ -52,8 +52,9 @@ _EVERYTHING = Selection()
 
 _FAILED, _WRONG_USE, _NEGATIVE, _INTERRUPTED = 1, 2, 3, 130
 
-# Rejected frames, and rings of a curve, that people are shown; programs get all of them.
+# Rejected frames, checks that do not tell, and rings of a curve that people are shown; programs get all.
 _REJECTED_SHOWN = 10
+_UNTOLD_SHOWN = 2
 _RINGS_SHOWN = 24
 
 app = typer.Typer(
@@ -1205,11 +1206,13 @@ def _print_findings(findings: Sequence[Finding]) -> None:
     untold = [finding for finding in findings if not finding.flagged and math.isnan(finding.value)]
     passed = [finding.name for finding in findings if finding not in flagged and finding not in untold]
     print("\ncan it be trusted?")
-    for mark, some in (("!", flagged), ("?", untold)):
-        for finding in some:
-            _print_item(mark, f"{finding.name}: {finding.sentence}")
-            if finding in flagged:
-                _print_item(" ", f"{finding.value:.3g}, limit {finding.limit:.3g}: {finding.because}.")
+    for finding in flagged:
+        _print_item("!", f"{finding.name}: {finding.sentence}")
+        _print_item(" ", f"{finding.value:.3g}, limit {finding.limit:.3g}: {finding.because}.")
+    for finding in untold[:_UNTOLD_SHOWN]:
+        _print_item("?", f"{finding.name}: {finding.sentence}")
+    if untold[_UNTOLD_SHOWN:]:
+        _print_item("?", f"nor is told: {', '.join(finding.name for finding in untold[_UNTOLD_SHOWN:])}")
     if passed:
         _print_item("+", f"in order: {', '.join(passed)}")
 

@@ -67,7 +67,8 @@ class Convergence:
         Standard error of the sigma image relative to it, sqrt((κ - 1)/(4 N)).
     kurtosis : float
         κ in this. Fourth moments are not in the state; it follows from how much the halves' sigma images
-        differ. NaN if the halves are too small to tell; 3, that of a normal distribution, is assumed then.
+        differ, which makes it larger where frames share specimens. NaN if the halves are too small to tell;
+        3, that of a normal distribution, is assumed then.
     fixed_pattern : float
         s²: variance over the pixels of what both halves' mean images have in common; may be negative by
         chance.
@@ -135,8 +136,10 @@ class Convergence:
 
     def advice(self) -> list[str]:
         """Say in sentences whether there are enough frames, and how many more it takes."""
-        if not math.isfinite(self.noise):
-            return [f"{self.frames} frames are too few to say anything: each half needs two."]
+        if math.isnan(self.noise):
+            return ["Too few frames to say anything: each half needs two."]
+        if self.noise == 0.0:
+            return ["No pixel ever changes: there is nothing to correct with."]
         effective = f"{self.effective_frames:.0f}"
         said = [
             f"{self.frames} frames"
@@ -292,7 +295,7 @@ class _Survey:
 
     def __init__(self, sensor: Sensor) -> None:
         height, width = sensor.shape[:2]
-        factor = math.ceil(max(height, width) / _GRID)
+        factor = min(math.ceil(max(height, width) / _GRID), height, width)
         planes = math.prod(sensor.shape[2:])
         rows = factor * max(1, BLOCK_VALUES // (factor * width * planes))
         self._halves = sensor.halves[0].count, sensor.halves[1].count

@@ -457,7 +457,7 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
     shown = np.mean(spectra, axis=0)
     factor = min(math.ceil(max(shown.shape) / 256), *shown.shape)
     highest = _blocks(shown, factor).max((1, 3))
-    logarithm = np.log(np.maximum(highest, 1e-6 * highest.max()))
+    logarithm = np.log(np.maximum(highest, max(1e-6 * highest.max(), 1e-300)))
     image_panel(panels[1], logarithm, f"{name}: spectrum, logarithmic")
 
     ax = panels[2]

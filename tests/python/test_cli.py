@@ -552,6 +552,15 @@ def test_show_says_what_is_wrong_first(run: Run) -> None:
     assert trusted.index("  ! illumination") < trusted.index("  ? specimens: Whether frames show")
 
 
+def test_show_is_short_where_little_is_told(run: Run, data: Data) -> None:
+    run("measure", data.files[0], "-o", "s.h5")
+    out = run("show", "s.h5", "-o", "s.png").out
+    assert "  ! frames: Too few frames: take " in out
+    assert out.count("\n  ? ") == 3
+    assert "  ? nor is told: halves, motif, illumination," in out
+    assert "are the frames enough?\n  - Too few frames to say anything: each half needs two.\n" in out
+
+
 def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:
     for name, files in (("a", data.files[:20]), ("b", data.files[20:36]), ("c", data.files[36:])):
         run("measure", *files, "-o", f"{name}.h5", "--screen", "off")

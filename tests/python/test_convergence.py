@@ -180,6 +180,15 @@ def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     assert coarse.ratio_limits == pytest.approx(whole.ratio_limits, rel=0.02)
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (2, 3000), (3000, 1)])
+def test_narrow_frames(shape: tuple[int, int]) -> None:
+    frames = np.random.default_rng(21).normal(0, 1, (40, 1, *shape))
+    found = camnorm.frames_needed(sensor_of(frames))
+    assert found.noise == pytest.approx(frames.std(), rel=0.4)
+    low, high = found.ratio_limits
+    assert low < found.ratio < high
+
+
 def test_memory_does_not_grow_with_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(13).integers(0, 255, (4, 1, 1500, 1000), np.uint8)
     sensor = sensor_of(frames)
@@ -221,8 +230,15 @@ def test_planes_have_levels_of_their_own() -> None:
 def test_too_few_frames(count: int) -> None:
     found = camnorm.frames_needed(sensor_of(movies(16, count, 1, 0.0, 1.0)))
     assert math.isnan(found.noise)
-    assert found.advice() == [f"{count} frames are too few to say anything: each half needs two."]
+    assert found.advice() == ["Too few frames to say anything: each half needs two."]
     assert "null" in jsontext.dumps(found.to_dict())
+
+
+def test_pixels_none_of_which_ever_changes() -> None:
+    found = camnorm.frames_needed(sensor_of(np.full((8, 1, *SHAPE), 7, np.uint8)))
+    assert found.noise == 0
+    assert found.advice() == ["No pixel ever changes: there is nothing to correct with."]
+    jsontext.dumps(found.to_dict())
 
 
 def test_small_halves_do_not_tell_the_kurtosis() -> None:
