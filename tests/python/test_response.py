@@ -387,6 +387,16 @@ def test_interrupted_and_resumed(tmp_path: Path, dtype: str, reports: int) -> No
         assert_same_sensor(camnorm.measure(files, output, response=True), expected)
 
 
+def test_groups_have_responses_of_their_own(tmp_path: Path) -> None:
+    sets = [frames_of(12, shape, "u2").reshape(4, 3, *shape) for shape in (SHAPE, (8, 9))]
+    paths = []
+    for one in sets:
+        paths += [write_npy(tmp_path / f"{one.shape[2]}_{i}.npy", movie) for i, movie in enumerate(one)]
+    for one, sensor in zip(sets, camnorm.measure_groups(paths, response=True, screen="off"), strict=True):
+        assert sensor.response is not None
+        assert_same_moments(sensor.response, summed(one.reshape(12, *one.shape[2:]))[1])
+
+
 def test_merge_and_subtract(tmp_path: Path) -> None:
     files = write_movies(tmp_path / "in", 8, 3, SHAPE, "u2")
     whole = camnorm.measure(files, response=True, screen="off")
