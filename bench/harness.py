@@ -226,16 +226,20 @@ def finish(options: argparse.Namespace, facts: Mapping[str, Any], sections: Mapp
             figures[name] = {"machine": facts, "options": chosen, "rows": section.rows}
         options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
     if options.readme:
-        readme = HERE / "README.md"
-        content = readme.read_text()
-        for name, text in texts.items():
-            begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-            before, _, rest = content.partition(begin)
-            _, found, after = rest.partition(end)
-            if not found:
-                raise SystemExit(f"{readme} has no place for the table of {name}")
-            content = f"{before}{begin}\n{text}\n{end}{after}"
-        readme.write_text(content)
+        put_into(HERE / "README.md", texts)
+
+
+def put_into(document: Path, texts: Mapping[str, str]) -> None:
+    """Put texts in the places of these names in a document."""
+    content = document.read_text()
+    for name, text in texts.items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+        before, _, rest = content.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{document} has no place for the table of {name}")
+        content = f"{before}{begin}\n{text}\n{end}{after}"
+    document.write_text(content)
 
 
 def seconds_text(seconds: float) -> str:

@@ -12,6 +12,7 @@
 #include "blocks.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
+#include "checks.hpp"
 #include "double_double.hpp"
 #include "kernels/finish.hpp"
 #include "kernels/moments.hpp"
@@ -396,18 +397,6 @@ bool accumulate_strip(Strips& strips, const Share& share, std::size_t begin, std
     return true;
 }
 
-/// @throws NonFinite for the first frame that cannot be added.
-void check_finite(const std::vector<FrameStatistics>& statistics) {
-    for (std::size_t f = 0; f < statistics.size(); ++f) {
-        const FrameStatistics& s = statistics[f];
-        if (std::isnan(s.min))
-            throw NonFinite(f, "frame " + std::to_string(f) + " has NaN or infinite pixels");
-        if (s.min < -largest_pixel || s.max > largest_pixel)
-            throw NonFinite(
-                f, "frame " + std::to_string(f) + " has pixels beyond 3e144, whose squares overflow");
-    }
-}
-
 IntegerStrip tell(const IntegerKernels& kernels, const std::byte* x, std::size_t n, const std::byte* next,
                   double) {
     return kernels.tell(x, n, next);
@@ -600,6 +589,29 @@ private:
 
 const std::byte detail::zeros[strip_pixels * sizeof(double)] = {};
 
+void detail::check_frames(DType dtype, FrameShape frames, FrameShape shape, Kind kind, const char* what) {
+    if (frames != shape)
+        throw InvalidArgument("frames have shape " + to_string(frames) + ", " + what + " " +
+                              to_string(shape));
+    if (kind_of(dtype) != kind) {
+        throw WrongKind(std::string(name(dtype)) + " frames are of the " +
+                        (kind == Kind::integer ? "float" : "integer") + " kind, " + what + " of the " +
+                        (kind == Kind::integer ? "integer kind (uint8, int8, uint16, int16)"
+                                               : "float kind (uint32, int32, float16, float32, float64)"));
+    }
+}
+
+void detail::check_finite(const std::vector<FrameStatistics>& statistics) {
+    for (std::size_t f = 0; f < statistics.size(); ++f) {
+        const FrameStatistics& s = statistics[f];
+        if (std::isnan(s.min))
+            throw NonFinite(f, "frame " + std::to_string(f) + " has NaN or infinite pixels");
+        if (s.min < -largest_pixel || s.max > largest_pixel)
+            throw NonFinite(
+                f, "frame " + std::to_string(f) + " has pixels beyond 3e144, whose squares overflow");
+    }
+}
+
 std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads) {
     if (frames.shape.pixels() == 0)
         throw InvalidArgument("frames of shape " + to_string(frames.shape) + " have no pixels");
@@ -644,16 +656,7 @@ PixelMoments::PixelMoments(MomentsState state) : state_(std::move(state)) {
 }
 
 void PixelMoments::check_frames(DType dtype, FrameShape shape) const {
-    if (shape != state_.shape)
-        throw InvalidArgument("frames have shape " + to_string(shape) + ", the moments " +
-                              to_string(state_.shape));
-    if (kind_of(dtype) != state_.kind) {
-        throw WrongKind(std::string(name(dtype)) + " frames are of the " +
-                        (state_.kind == Kind::integer ? "float" : "integer") + " kind, the moments of the " +
-                        (state_.kind == Kind::integer
-                             ? "integer kind (uint8, int8, uint16, int16)"
-                             : "float kind (uint32, int32, float16, float32, float64)"));
-    }
+    detail::check_frames(dtype, shape, state_.shape, state_.kind, "the moments");
 }
 
 void PixelMoments::check_same(const PixelMoments& other) const {

@@ -17,6 +17,7 @@ void register_correction(py::module_& m);
 void register_eer(py::module_& m);
 void register_frc(py::module_& m);
 void register_moments(py::module_& m);
+void register_response(py::module_& m);
 
 namespace {
 
@@ -82,6 +83,7 @@ PYBIND11_MODULE(_core, m) {
     register_errors();
     register_runtime(m);
     register_moments(m);
+    register_response(m);
     register_correction(m);
     register_eer(m);
     register_frc(m);

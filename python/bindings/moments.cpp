@@ -15,32 +15,13 @@
 #include "camnorm/error.hpp"
 #include "camnorm/state.hpp"
 #include "camnorm/stored.hpp"
+#include "sums.hpp"
 
 namespace camnorm::python {
 namespace {
 
-/// The moments with what only numpy knows of them: the dtype they were made for, and whether colour
-/// planes are an axis of their own.
-struct Moments {
-    PixelMoments core;
-    DType dtype;
-    std::size_t ndim;
-
-    std::vector<py::ssize_t> shape() const { return numpy_shape(core.shape(), ndim); }
-};
-
 py::array_t<FrameStatistics> rows(const std::vector<FrameStatistics>& statistics) {
     return py::array_t<FrameStatistics>(static_cast<py::ssize_t>(statistics.size()), statistics.data());
-}
-
-/// An image of the moments, computed without the GIL.
-template <class Compute>
-py::array_t<double> image(const Moments& m, const Compute& compute) {
-    py::array_t<double> out(m.shape());
-    double* data = out.mutable_data();
-    py::gil_scoped_release nogil;
-    compute(data);
-    return out;
 }
 
 const PixelMoments* core_of(const Moments* m) { return m == nullptr ? nullptr : &m->core; }

@@ -26,6 +26,7 @@ from .io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
 from .measurement import measure, measure_groups
 from .moments import PixelMoments, frame_statistics
 from .movies import correct
+from .response import PixelResponse
 from .sensor import Sensor
 from .verification import Verification, verify
 
@@ -41,6 +42,7 @@ __all__ = [
     "Independence",
     "NonFiniteError",
     "PixelMoments",
+    "PixelResponse",
     "RawLayout",
     "ReadOptions",
     "RingCorrelation",

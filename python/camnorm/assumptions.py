@@ -213,7 +213,8 @@ def _images(sensor: Sensor) -> list[Finding]:
             "motif": "The images have a motif in common, such as a horizon or an edge: many rows or columns "
             f"together deviate by {where}, and not smoothly. It will be taken from every image.",
             "illumination": "The light is uneven, or the sensitivity, which cannot be told apart: it varies "
-            f"smoothly by {where} ({shares}). It will be corrected as the sensor's.",
+            f"smoothly by {where} ({shares}). It will be corrected as the sensor's, unless "
+            "--keep-illumination leaves it.",
         }
         passed = {
             "motif": "No motif is common to the images.",

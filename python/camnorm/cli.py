@@ -281,10 +281,20 @@ def _sensor_summary(sensor: Sensor) -> dict[str, Any]:
         "dtype": sensor.dtype.name,
         "target_mean": sensor.target_mean,
         "target_sigma": sensor.target_sigma,
+        "response": _response_summary(sensor),
         "screening": sensor.provenance["screening"] or None,
         "selection": sensor.provenance.get("selection"),
         "reading": sensor.provenance.get("reading"),
     }
+
+
+def _response_summary(sensor: Sensor) -> dict[str, float] | None:
+    """Exposures of the frames, and their share of the variance of a pixel; None if there is no response."""
+    response = sensor.response
+    if response is None:
+        return None
+    mean, std = response.exposures()
+    return {"exposure_mean": mean, "exposure_std": std, "share": (std / sensor.target_sigma) ** 2}
 
 
 def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -299,7 +309,18 @@ def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("screening", _screening_words(summary["screening"])),
         ("target mean", f"{summary['target_mean']:.6g}"),
         ("target sigma", f"{summary['target_sigma']:.6g}"),
+        *_response_facts(summary["response"]),
     ]
+
+
+def _response_facts(response: Mapping[str, float] | None) -> Iterator[tuple[str, object]]:
+    if response is not None:
+        yield (
+            "response",
+            "exposures {exposure_mean:.6g} ± {exposure_std:.3g}, {share:.0%} of a pixel's variance".format(
+                **response
+            ),
+        )
 
 
 def _settings(
@@ -397,6 +418,13 @@ class _BadPolicy(str, Enum):
     neutral = "neutral"
     interpolate = "interpolate"
     nan = "nan"
+
+
+class _Mode(str, Enum):
+    both = "both"
+    mean = "mean"
+    gain = "gain"
+    response = "response"
 
 
 class _FourBit(str, Enum):
@@ -576,6 +604,50 @@ def _reading(
         return ReadOptions.from_dict(given) if given else None
 
 
+def _adjustments(
+    mode: Annotated[
+        _Mode,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel="Correction",
+            help="What is corrected: both (mean and sigma of every pixel), mean (subtracted), gain (a "
+            "factor, as of gain references), or response (see `measure --response`).",
+        ),
+    ] = _Mode.both,
+    keep_illumination: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|PIXELS",
+            show_default=False,
+            rich_help_panel="Correction",
+            help="Leave illumination as it is, from waves of this length on; auto is half the shorter side "
+            "of a frame.",
+        ),
+    ] = None,
+    shrink: Annotated[
+        bool,
+        typer.Option(
+            "--shrink",
+            rich_help_panel="Correction",
+            help="For few frames: take noise out of the mean and the sigma image.",
+        ),
+    ] = False,
+) -> dict[str, Any]:
+    """Which correction, as keywords of the library."""
+    from .adjustments import Adjustments
+
+    scale: float | bool | None = None
+    if keep_illumination is not None:
+        try:
+            scale = True if keep_illumination == "auto" else float(keep_illumination)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{keep_illumination!r} is not auto or a number.", param_hint="--keep-illumination"
+            ) from None
+    with _wrong_use():
+        return asdict(Adjustments(mode.value, scale, shrink))
+
+
 @contextmanager
 def _wrong_use() -> Iterator[None]:
     try:
@@ -698,6 +770,13 @@ def measure(
             "blank, saturated and repeated ones; auto is 6.",
         ),
     ] = "auto",
+    response: Annotated[
+        bool,
+        typer.Option(
+            "--response",
+            help="Keep how pixels follow the exposures of the frames, for `correct --mode response`.",
+        ),
+    ] = False,
     mean: Annotated[
         str | None,
         typer.Option(
@@ -754,6 +833,7 @@ def measure(
             "screen": _screening_k(screen),
             "mean_limits": _range(mean, "--mean"),
             "std_limits": _range(std, "--std"),
+            "response": response,
             "options": options,
             "strict": strict,
             "threads": threads,
@@ -834,7 +914,7 @@ def _print_flagged(findings: Sequence[Mapping[str, Any]]) -> None:
         details="Files are read as the sensor's were, unless told otherwise.",
     )
 )
-@_sharing(selection=_selection, options=_reading)
+@_sharing(selection=_selection, options=_reading, adjustments=_adjustments)
 def correct(
     inputs: _Inputs,
     sensor: Annotated[
@@ -846,6 +926,7 @@ def correct(
     ],
     selection: dict[str, Any],
     options: Any,
+    adjustments: dict[str, Any],
     dtype: Annotated[
         _Dtype,
         typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint16, int8, uint8."),
@@ -913,6 +994,7 @@ def correct(
                 target_mean=target_mean,
                 target_sigma=target_sigma,
                 bad_policy=bad_policy.value,
+                **adjustments,
                 sum_frames=sum_frames,
                 virtual=virtual,
                 overwrite=overwrite,
@@ -961,11 +1043,12 @@ def correct(
         "told otherwise.",
     )
 )
-@_sharing(selection=_selection, options=_reading)
+@_sharing(selection=_selection, options=_reading, adjustments=_adjustments)
 def verify(
     inputs: _Inputs,
     selection: dict[str, Any],
     options: Any,
+    adjustments: dict[str, Any],
     sensor: Annotated[
         Path | None,
         typer.Option(
@@ -1007,6 +1090,7 @@ def verify(
                 same_statistics=same_statistics,
                 window=_window(window),
                 corners=corners,
+                **adjustments,
                 **selection,
                 options=options,
                 threads=threads,
@@ -1034,6 +1118,7 @@ def verify(
                     ("groups of", f"{len(result.files[0])} frames (file:frame), left out of the statistics"),
                     *((f"group {number}", frames) for number, frames in enumerate(chosen, start=1)),
                     ("statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"),
+                    *([("correction", result.adjustments)] if result.adjustments else []),
                     (
                         "mean FRC",
                         ", ".join(

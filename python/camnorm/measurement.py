@@ -48,6 +48,7 @@ from .io import (
 )
 from .io.atomic import atomic_target
 from .moments import PixelMoments, frame_statistics
+from .response import PixelResponse
 from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
 
 __all__ = ["Progress", "measure", "measure_groups"]
@@ -106,6 +107,7 @@ def measure(
     screen: str | float = "auto",
     mean_limits: Range | None = None,
     std_limits: Range | None = None,
+    response: bool = False,
     frames_list: str | os.PathLike[str] | None = None,
     frames: str | None = None,
     every: int = 1,
@@ -136,6 +138,8 @@ def measure(
     mean_limits, std_limits : tuple of two floats or None, optional
         Lowest and highest mean (standard deviation) over the pixels of frames that are used, whatever
         `screen` says; None for an open end.
+    response : bool
+        Keep also how every pixel follows the exposures of the frames, for ``correction(mode="response")``.
     frames_list : path-like, optional
         CSV file as `camnorm.framelist.write_frame_list` writes it: just the frames that it says are
         accepted are measured, in the halves that it says.
@@ -178,13 +182,15 @@ def measure(
 
     Notes
     -----
-    Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames), 4 bytes a
-    pixel for the mean of the first frames, up to two frames a thread or 128 MB, whichever is more (some MB a
-    thread for files that hold plain pixels); it does not grow with the number of frames, but for about 100
-    bytes a frame in the table. The result does not depend on `threads`, nor on where a run was interrupted.
+    Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames; half as much
+    again for the response), 4 bytes a pixel for the mean of the first frames, up to two frames a thread or
+    128 MB, whichever is more (some MB a thread for files that hold plain pixels); it does not grow with the
+    number of frames, but for about 100 bytes a frame in the table. The result does not depend on `threads`,
+    nor on where a run was interrupted.
     """
     job = _Job(
         _rules(screen, mean_limits, std_limits, frames_list is not None),
+        response,
         options or ReadOptions(),
         _core.resolve_threads(threads),
         strict,
@@ -207,6 +213,7 @@ def measure_groups(
     screen: str | float = "auto",
     mean_limits: Range | None = None,
     std_limits: Range | None = None,
+    response: bool = False,
     options: ReadOptions | None = None,
     strict: bool = False,
     threads: int | None = None,
@@ -216,7 +223,7 @@ def measure_groups(
 
     Parameters
     ----------
-    inputs, screen, mean_limits, std_limits, options, strict, threads, progress
+    inputs, screen, mean_limits, std_limits, response, options, strict, threads, progress
         As of `measure`.
     output : path-like, optional
         ``sensor.h5`` stands for ``sensor_1.h5``, ``sensor_2.h5`` and so on, in the order of the groups.
@@ -239,6 +246,7 @@ def measure_groups(
     """
     job = _Job(
         _rules(screen, mean_limits, std_limits, listed=False),
+        response,
         options or ReadOptions(),
         _core.resolve_threads(threads),
         strict,
@@ -281,6 +289,7 @@ class _Job:
     """How frames are measured."""
 
     rules: screening.Rules
+    response: bool
     options: ReadOptions
     threads: int
     strict: bool
@@ -440,6 +449,7 @@ class _Run:
         self.files = [path.absolute() for path in source.files]
         self.source = source
         self.rules = job.rules
+        self.response = job.response
         self.options = job.options
         self.threads = job.threads
         self.strict = job.strict
@@ -468,6 +478,13 @@ class _Run:
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
         """Moments of both halves; not made in vain if a checkpoint brings its own."""
         return PixelMoments(self.shape, self.dtype), PixelMoments(self.shape, self.dtype)
+
+    @cached_property
+    def responses(self) -> tuple[PixelResponse, PixelResponse] | None:
+        """Response of both halves, if it is wanted."""
+        if not self.response:
+            return None
+        return PixelResponse(self.shape, self.dtype), PixelResponse(self.shape, self.dtype)
 
     def _reference(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and kind that most files have, the first ones in doubt, and the dtype of one of these."""
@@ -524,7 +541,9 @@ class _Run:
 
     def accumulate(self, checkpoint: _Checkpoint | None) -> None:
         """Read every frame once, from the present position on."""
-        items = stream_stored(
+        # The exposure of a frame is known when all of it has been looked at: it is read once, to memory.
+        stream = stream_frames if self.response else stream_stored
+        items = stream(
             self.files,
             threads=self.threads,
             start=self.position,
@@ -620,18 +639,18 @@ class _Run:
                 stacks[half].append(chunk.frames[frames])
                 rows[half].append(new[frames])
         for half in (0, 1):
-            self._add_to(self.halves[half], stacks[half], rows[half])
+            self._add_to(half, stacks[half], rows[half])
 
     def _add_to(
         self,
-        half: PixelMoments,
+        half: int,
         stacks: list[_Stack],
         rows: list[npt.NDArray[np.void]],
     ) -> None:
         """Add frames to one half, leaving out those that are not finite, or can no longer be read."""
         while stacks:
             try:
-                statistics = self._add_stacks(half, stacks)
+                statistics = self._add_stacks(self.halves[half], stacks)
             except FrameError as error:
                 bad = error.frame
                 reason = str(error).removeprefix(f"frame {bad} ").removeprefix("has ")
@@ -641,6 +660,9 @@ class _Run:
                     for name in ("mean", "std", "min", "max"):
                         part[name] = statistics[name][first : first + len(part)]
                     first += len(part)
+                if self.responses is not None:
+                    for stack, part in zip(cast(list[npt.NDArray[Any]], stacks), rows, strict=True):
+                        self.responses[half].add(stack, _exposures(part), threads=self.threads)
                 return
             row = _split(rows, bad)[1][0][:1]
             row["status"], row["reason"] = "rejected", reason
@@ -757,7 +779,10 @@ class _Run:
     def _take_back(self, row: int, stack: npt.NDArray[Any], reason: str) -> None:
         """Subtract a frame, as a stack of one, and say why."""
         frames = self.frames()
-        self.halves["AB".index(frames["half"][row])].subtract(stack, threads=self.threads)
+        half = "AB".index(frames["half"][row])
+        self.halves[half].subtract(stack, threads=self.threads)
+        if self.responses is not None:
+            self.responses[half].subtract(stack, _exposures(frames[row : row + 1]), threads=self.threads)
         if self.early is not None and row < self.early.rows:
             self.early.subtract(stack[0])
         frames["status"][row], frames["reason"][row] = "rejected", reason
@@ -783,7 +808,7 @@ class _Run:
             "drift": drift,
             "files": self.table,
         }
-        return Sensor(self.halves, self.frames(), provenance)
+        return Sensor(self.halves, self.frames(), provenance, self.responses)
 
 
 class _Checkpoint:
@@ -845,11 +870,16 @@ class _Checkpoint:
         if not same:
             warnings.warn(f"starting anew: {self.path} belongs to another set of files", stacklevel=3)
             return
+        if (sensor.responses is None) == run.response:
+            word = "without" if sensor.responses is None else "with"
+            warnings.warn(f"starting anew: {self.path} is of a measurement {word} response", stacklevel=3)
+            return
         rejected = sensor.frames[sensor.frames["status"] == "rejected"]
         if run.strict and rejected.size:
             index = int(rejected["index"][0])
             raise FormatError(rejected["file"][0], rejected["reason"][0], frame=None if index < 0 else index)
         run.halves = sensor.halves
+        run.responses = sensor.responses
         run.resume(sensor.frames, (file, frame))
         run.started = provenance["started"]
         run.groups = {
@@ -968,6 +998,11 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 def _same_statistics(frames: npt.NDArray[Any], row: np.void, threads: int) -> bool:
     statistics = frame_statistics(frames, threads=threads)[0]
     return all(statistics[name] == row[name] for name in ("mean", "std", "min", "max"))
+
+
+def _exposures(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
+    """Exposures of frames, as far as they are known: the means over their pixels."""
+    return np.ascontiguousarray(rows["mean"], np.float64)
 
 
 def _file_table(files: Sequence[Path]) -> npt.NDArray[np.void]:

@@ -6,7 +6,7 @@ import operator
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, overload
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -386,8 +386,12 @@ class PixelMoments:
         return f"<PixelMoments of {self.count} {self.dtype} frames of shape {self.shape}>"
 
 
+class _Locked(Protocol):
+    _lock: threading.Lock
+
+
 @contextmanager
-def _both(a: PixelMoments, b: PixelMoments) -> Iterator[None]:
+def _both(a: _Locked, b: _Locked) -> Iterator[None]:
     """Hold the locks of two objects, which may be one, always in the same order."""
     first, second = sorted((a._lock, b._lock), key=id)
     with first, nullcontext() if second is first else second:

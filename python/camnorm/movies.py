@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .adjustments import Adjustments, Mode
 from .correction import Correction
 from .errors import Error, FormatError
 from .io import (
@@ -73,6 +74,9 @@ def correct(
     target_mean: float | None = None,
     target_sigma: float | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+    mode: Mode = "both",
+    keep_illumination: float | bool | None = None,
+    shrink: bool = False,
     sum_frames: bool = False,
     virtual: bool = False,
     overwrite: bool = False,
@@ -118,6 +122,9 @@ def correct(
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1).
     bad_policy : {"neutral", "interpolate", "nan"}
         What pixels that never change become; see `Correction`.
+    mode, keep_illumination, shrink
+        Other corrections, for sets that fall short of what this one assumes: see `Sensor.correction`. What is
+        set is noted in the files, behind ``camnorm_correction``.
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.
@@ -152,7 +159,7 @@ def correct(
         written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
         If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if
-        files of the format are not compressed that way.
+        files of the format are not compressed that way; if there is no such correction.
     OSError
         If a file cannot be written.
     """
@@ -169,6 +176,7 @@ def correct(
         raise ValueError("manifests hold no pixels: they have no format, compression or sum")
     if sum_frames and dtype != np.float32:
         raise ValueError(f"sums are written as float32, not {dtype}")
+    adjustments = Adjustments(mode, keep_illumination, shrink)
     selection = Selection(frames, every, max_frames)
     workers = _core.resolve_threads(threads)
     if not isinstance(sensor, Sensor):
@@ -176,10 +184,12 @@ def correct(
     options = sensor.options if options is None else options
     files = expand_inputs(inputs, options)
     chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
-    correction = sensor.correction(target_mean, target_sigma, bad_policy)
+    correction = sensor._correction(adjustments, target_mean, target_sigma, bad_policy)
     label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
+    if adjustments:
+        label += f"\ncamnorm_correction: {adjustments}"
     if scale is not None:
-        correction, note = _scaled(sensor, correction, bad_policy)
+        correction, note = _scaled(correction, bad_policy)
         label += "\n" + note
     output = _Output(dtype, format, compression, label, sum_frames, virtual, overwrite)
     jobs = _jobs(files, Path(out_dir), chosen, options, output)
@@ -225,12 +235,13 @@ def correct(
     return written
 
 
-def _scaled(sensor: Sensor, correction: Correction, bad_policy: Any) -> tuple[Correction, str]:
+def _scaled(correction: Correction, bad_policy: Any) -> tuple[Correction, str]:
     """The correction that leads to the results of another, scaled for int16; and a note on that."""
     scale = np.iinfo(np.int16).max / (_SIGMAS * correction.target_sigma)
     offset = -correction.target_mean * scale
     # Other targets, so that pixels are rounded only once.
-    scaled = sensor.correction(0, scale * correction.target_sigma, bad_policy)
+    core = correction._core
+    scaled = Correction(core.mean, core.sigma, 0.0, scale * core.target_sigma, core.bad, bad_policy)
     return scaled, f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
 
 

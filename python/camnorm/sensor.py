@@ -8,18 +8,21 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from operator import add, sub
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from .adjustments import Adjustments, Mode, Name
 from .correction import Correction
 from .errors import Error, FormatError
 from .io.atomic import atomic_target
 from .io.options import ReadOptions
 from .moments import PixelMoments
+from .response import PixelResponse
 
 if TYPE_CHECKING:
     import h5py
@@ -74,10 +77,12 @@ class Sensor:
         dtype and camera of the files that were read, and number of files and of frames), ``drift`` (dict of
         `camnorm.drift.measure_drift`, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path,
         size in bytes, mtime in seconds). Files of before there were such lack some of these.
+    responses : tuple of two PixelResponse, optional
+        Of the same halves, if the exposures of frames were looked at.
 
     Attributes
     ----------
-    halves, frames, provenance
+    halves, frames, provenance, responses
         As given.
     """
 
@@ -86,10 +91,12 @@ class Sensor:
         halves: tuple[PixelMoments, PixelMoments],
         frames: npt.NDArray[np.void],
         provenance: Mapping[str, Any],
+        responses: tuple[PixelResponse, PixelResponse] | None = None,
     ) -> None:
         self.halves = halves
         self.frames = frames
         self.provenance = dict(provenance)
+        self.responses = responses
 
     @property
     def count(self) -> int:
@@ -128,6 +135,11 @@ class Sensor:
         a, b = self.halves
         return _read_only(a._std_with(b))
 
+    @property
+    def response(self) -> PixelResponse | None:
+        """Response of the whole set, merged anew at each call; None if exposures were not looked at."""
+        return None if self.responses is None else self.responses[0] + self.responses[1]
+
     @cached_property
     def _targets(self) -> tuple[float, float]:
         a, b = self.halves
@@ -158,8 +170,14 @@ class Sensor:
         target_mean: float | None = None,
         target_sigma: float | None = None,
         bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+        *,
+        mode: Mode = "both",
+        keep_illumination: float | bool | None = None,
+        shrink: bool = False,
     ) -> Correction:
         """Correction of frames of this sensor, Eq. (2) of Afanasyev et al. 2015.
+
+        The last three are for sets that fall short of what it assumes; docs/corrections.md compares them.
 
         Parameters
         ----------
@@ -167,6 +185,22 @@ class Sensor:
             I0 and s0, by default those of the set. 0 and 1 give Eq. (1).
         bad_policy : {"neutral", "interpolate", "nan"}
             What pixels that never change become; see `Correction`.
+        mode : {"both", "mean", "gain", "response"}
+            What is corrected: mean and sigma of every pixel; the mean by subtraction, I - mean + I0; the mean
+            by a factor, I · I0 / mean, as gain references do; or the response, (I - offset) / gain, by the
+            straight line of each pixel over the exposures of the frames, for sets whose exposures vary (see
+            `PixelResponse`). "gain" has no target sigma of its own: contrast follows the target mean. Pixels
+            whose mean, or gain, is not positive are bad then.
+        keep_illumination : float or True, optional
+            Leave in the frames what varies slowly over the mean and the sigma image: sensitivity and
+            illumination cannot be told apart there. Waves of this length in pixels are kept by half, longer
+            ones more. True is half the shorter side of a frame. The mean image, corrected, becomes its
+            smooth part; the sigma image is divided by its own, geometrically. Colour planes keep their own
+            mean.
+        shrink : bool
+            For sets of few frames: move each pixel of the mean and of the logarithm of the sigma image
+            towards the mean of its 7 x 7 neighbours, by the share of their deviations that is noise. How
+            much that is, the halves of the set tell; of many frames it is next to nothing.
 
         Returns
         -------
@@ -175,19 +209,73 @@ class Sensor:
         Raises
         ------
         Error
-            If no pixel of the set ever changes (a single frame, say).
+            If no pixel of the set ever changes (a single frame, say); if the mode is "gain" and the mean over
+            the mean image not positive; if it is "response", and the set was measured without, or all
+            exposures are the same; to shrink, if a half of the set has less than two frames.
         ValueError
-            If a target is not finite, the target sigma not positive, or the policy another word.
+            If a target is not finite, the target sigma not positive; if the mode is "gain", and the target
+            sigma is given or the target mean not positive; if the policy or the mode is another word, or the
+            scale below 8.
         """
-        if np.isnan(self.target_mean):
+        adjustments = Adjustments(mode, keep_illumination, shrink)
+        return self._correction(adjustments, target_mean, target_sigma, bad_policy)
+
+    def _correction(
+        self,
+        adjustments: Adjustments,
+        target_mean: float | None = None,
+        target_sigma: float | None = None,
+        bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+        half: int | None = None,
+    ) -> Correction:
+        """Correction to the targets of the set, made from all of it or from one half."""
+        measured, *halves = (partial(self._image, part) for part in (half, 0, 1))
+        if np.isnan(self.target_mean) or not measured("sigma").any():
             raise Error("no pixel of the set ever changes: there is nothing to correct with")
+        fewest = min(moments.count for moments in self.halves)
+        if adjustments.shrink and fewest < 2:
+            raise Error(f"noise cannot be told from a half of the set with {fewest} frames: shrink needs two")
+        if adjustments:
+            mean, sigma = adjustments.images(measured, halves, self.target_mean, self.target_sigma)
+        else:
+            mean, sigma = measured("mean"), measured("sigma")
+        if adjustments.mode == "gain":
+            if target_sigma is not None:
+                raise ValueError("a gain leads to no target sigma: contrast follows the target mean")
+            if target_mean is not None and not target_mean > 0:
+                raise ValueError(f"a gain leads to a positive target mean, not to {target_mean:g}")
+            if target_mean is not None:
+                target_sigma = self.target_sigma * target_mean / self.target_mean
         return Correction(
-            self.mean,
-            self.sigma,
+            mean,
+            sigma,
             target_mean=self.target_mean if target_mean is None else target_mean,
             target_sigma=self.target_sigma if target_sigma is None else target_sigma,
             bad_policy=bad_policy,
         )
+
+    def _image(self, half: int | None, name: Name) -> Image:
+        """What all of the set, or one half, says of every pixel."""
+        if name == "gain":
+            return self._gain(half)
+        if half is None:
+            return self.mean if name == "mean" else self.sigma
+        return self.halves[half].mean() if name == "mean" else self.halves[half].std()
+
+    def _gain(self, half: int | None) -> Image:
+        if self.responses is None:
+            raise Error(
+                "the sensor was measured without its response, which `measure --response` "
+                "(response=True) keeps"
+            )
+        if half is None:
+            a, b = self.responses
+            gain = (a + b).gain(self.moments)
+        else:
+            gain = self.responses[half].gain(self.halves[half])
+        if np.isnan(gain).all():
+            raise Error("no response can be told: all frames have the same exposure")
+        return gain
 
     def merge(self, other: Sensor) -> Sensor:
         """Put two measurements of one sensor together, half A to half A, half B to half B.
@@ -196,7 +284,8 @@ class Sensor:
         ----------
         other : Sensor
             Measurement of frames of the same shape and kind. Frames that are in both count twice, and a
-            warning says so; also if the files were read by different options.
+            warning says so; as it does if the files were read by different options, or if only one was
+            measured with its response, which is then lost.
 
         Returns
         -------
@@ -215,14 +304,15 @@ class Sensor:
             warnings.warn(
                 f"in both measurements, and counted twice: {file}, frame {index}{more}", stacklevel=2
             )
-        halves = self._pairwise(other, PixelMoments.__add__)
+        halves, responses = self._pairwise(other, add)
         files = np.concatenate([self.provenance["files"], other.provenance["files"]])
         _, first = np.unique(files["path"].astype(str), return_index=True)
         files = files[np.sort(first)]
         frames = np.concatenate([self.frames, other.frames])
         groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []))
         # What is told of the drift of the parts does not hold for the whole.
-        return Sensor(halves, frames, {**self.provenance, "files": files, "groups": groups, "drift": {}})
+        provenance = {**self.provenance, "files": files, "groups": groups, "drift": {}}
+        return Sensor(halves, frames, provenance, responses)
 
     def _compare_options(self, other: ReadOptions) -> None:
         """Error or warning if frames that were read by other options are other measurements."""
@@ -246,7 +336,7 @@ class Sensor:
         Parameters
         ----------
         other : Sensor
-            The measurement to be taken away.
+            The measurement to be taken away. The response is lost if only one has it, with a warning.
 
         Returns
         -------
@@ -276,22 +366,28 @@ class Sensor:
                 raise Error(
                     f"{file}, frame {index}, is not in half {half} of the measurement it is taken from"
                 )
-        halves = self._pairwise(other, PixelMoments.__sub__)
+        halves, responses = self._pairwise(other, sub)
         files = self.provenance["files"]
         still = set(self.frames["file"][keep])
         left_files = files[[path in still for path in files["path"]]]
         groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []), -1)
         provenance = {**self.provenance, "files": left_files, "groups": groups, "drift": {}}
-        return Sensor(halves, self.frames[keep], provenance)
+        return Sensor(halves, self.frames[keep], provenance, responses)
 
     def _pairwise(
-        self, other: Sensor, operation: Callable[[PixelMoments, PixelMoments], PixelMoments]
-    ) -> tuple[PixelMoments, PixelMoments]:
+        self, other: Sensor, operation: Callable[[Any, Any], Any]
+    ) -> tuple[tuple[PixelMoments, PixelMoments], tuple[PixelResponse, PixelResponse] | None]:
+        """Add or subtract moments and responses, half by half."""
+        if (self.responses is None) != (other.responses is None):
+            warnings.warn("only one of the measurements has a response: it is lost", stacklevel=3)
         try:
-            a, b = (operation(mine, its) for mine, its in zip(self.halves, other.halves, strict=True))
+            a, b = map(operation, self.halves, other.halves)
+            if self.responses is None or other.responses is None:
+                return (a, b), None
+            c, d = map(operation, self.responses, other.responses)
         except (TypeError, ValueError) as error:
             raise Error(f"these measurements do not go together: {error}") from None
-        return a, b
+        return (a, b), (c, d)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a sensor file: HDF5, atomically, in place of one that may be there.
@@ -338,7 +434,8 @@ class Sensor:
     @property
     def _stored_bytes(self) -> int:
         """About how large the file will be."""
-        parts = [part for half in self.halves for part in half._core.parts().values()]
+        sums = (*self.halves, *(self.responses or ()))
+        parts = [part for half in sums for part in half._core.parts().values()]
         rows = self.frames.size + self.provenance["files"].size
         return int(sum(part.nbytes for part in parts)) + 200 * int(rows) + (1 << 16)
 
@@ -362,6 +459,11 @@ class Sensor:
                 group = f.create_group(f"halves/{name}")
                 group.attrs["count"] = half.count
                 for part, array in half._core.parts().items():
+                    group.create_dataset(part, data=array)
+            for name, response in zip("AB", self.responses or (), strict=False):
+                group = f.create_group(f"responses/{name}")
+                group.attrs.update(response._core.numbers())
+                for part, array in response._core.parts().items():
                     group.create_dataset(part, data=array)
             files = self.provenance["files"]
             group = f.create_group("files")
@@ -410,18 +512,32 @@ class Sensor:
             provenance[key] = json.loads(provenance[key])
         provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
 
-        def half(name: str) -> PixelMoments:
-            stored = f["halves"][name]
-            for part, dataset in stored.items():  # before so much memory is asked for
-                if dataset.shape != shape:
-                    raise ValueError(f"{part} has shape {dataset.shape}, not {shape}")
-            moments = PixelMoments(shape, dtype)
-            for part, array in moments._core.parts().items():
+        def read_sums(stored: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
+            for part, array in sums._core.parts().items():
                 if stored[part].dtype != array.dtype:
                     raise ValueError(f"{part} has dtype {stored[part].dtype}, not {array.dtype}")
                 stored[part].read_direct(array)
+
+        def half(name: str) -> PixelMoments:
+            stored = group_of("halves", name)
+            moments = PixelMoments(shape, dtype)
+            read_sums(stored, moments)
             moments._core.count = int(stored.attrs["count"])
             return moments
+
+        def response(name: str) -> PixelResponse:
+            stored = group_of("responses", name)
+            sums = PixelResponse(shape, dtype)
+            read_sums(stored, sums)
+            sums._core.set_numbers({key: stored.attrs[key].item() for key in sums._core.numbers()})
+            return sums
+
+        def group_of(kind: str, name: str) -> h5py.Group:
+            stored = f[kind][name]
+            for part, dataset in stored.items():  # before so much memory is asked for
+                if dataset.shape != shape:
+                    raise ValueError(f"{part} has shape {dataset.shape}, not {shape}")
+            return stored
 
         stored = f["files"]
         files = np.empty(stored["path"].shape, FILE_DTYPE)
@@ -436,7 +552,12 @@ class Sensor:
         for column in ("half", "status"):
             frames[column] = np.char.decode(stored[column][()], "ascii")
         frames["reason"] = stored["reason"].asstr()[()]
-        return cls((half("A"), half("B")), frames, {**provenance, "files": files})
+        halves = half("A"), half("B")
+        responses = (response("A"), response("B")) if "responses" in f else None
+        for moments, sums in zip(halves, responses or (), strict=False):
+            if moments.count != sums.count:
+                raise ValueError(f"moments of {moments.count} frames, but a response of {sums.count}")
+        return cls(halves, frames, {**provenance, "files": files}, responses)
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"

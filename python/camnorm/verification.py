@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, jsontext
+from .adjustments import Adjustments, Mode
 from .assumptions import check
 from .correction import Correction
 from .errors import Error, FormatError
@@ -23,7 +24,7 @@ from .fourier import Independence, RingCorrelation, frc
 from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from .io.atomic import atomic_target
 from .measurement import Progress, choose_frames, kind_of, measure
-from .moments import PixelMoments, frame_statistics
+from .moments import frame_statistics
 from .sensor import Sensor
 
 __all__ = ["Assessment", "Comparison", "Verification", "verify"]
@@ -180,6 +181,8 @@ class Verification:
         Number of frames in the statistics that corrected the first and the second group of each pair.
     same_statistics : bool
         True if both groups were corrected with the same statistics.
+    adjustments : str
+        What of mode, keep_illumination and shrink was set, as corrected files note it.
     window : str or None
         Window of the transforms.
     seed : int
@@ -195,6 +198,7 @@ class Verification:
     files: tuple[list[tuple[str, int]], ...]
     statistics: tuple[int, int]
     same_statistics: bool
+    adjustments: str
     window: str | None
     seed: int
     notes: list[str] = field(default_factory=list)
@@ -224,6 +228,7 @@ class Verification:
             "files": [[{"file": path, "index": index} for path, index in group] for group in self.files],
             "statistics": list(self.statistics),
             "same_statistics": self.same_statistics,
+            "adjustments": self.adjustments,
             "window": self.window,
             "seed": self.seed,
             "notes": self.notes,
@@ -288,6 +293,9 @@ def verify(
     same_statistics: bool = False,
     window: str | None = "hann",
     corners: bool = False,
+    mode: Mode = "both",
+    keep_illumination: float | bool | None = None,
+    shrink: bool = False,
     frames: str | None = None,
     every: int = 1,
     max_frames: int | None = None,
@@ -327,6 +335,9 @@ def verify(
         without strong low frequencies.
     corners : bool
         Test the corners of the Fourier plane beyond Nyquist too, where a Bayer pattern has a peak.
+    mode, keep_illumination, shrink
+        Which correction is tested; see `Sensor.correction`. An illumination that is kept is common to all
+        frames, and correlates.
     frames, every, max_frames
         Which of the frames test frames are chosen from; as for `measure`, to which they are handed on if
         there is no sensor.
@@ -356,6 +367,7 @@ def verify(
         raise ValueError(f"group must be positive, got {group}")
     if pairs < 1:
         raise ValueError(f"pairs must be positive, got {pairs}")
+    adjustments = Adjustments(mode, keep_illumination, shrink)
     workers = _core.resolve_threads(threads)
     selection = Selection(frames, every, max_frames)
     if sensor is not None and not isinstance(sensor, Sensor):
@@ -364,16 +376,21 @@ def verify(
         options = ReadOptions() if sensor is None else sensor.options
     paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
     if sensor is None:
-        sensor = measure(paths, **asdict(selection), options=options, threads=threads, progress=progress)
+        sensor = measure(
+            paths,
+            response=mode == "response",
+            **asdict(selection),
+            options=options,
+            threads=threads,
+            progress=progress,
+        )
         selection = Selection()  # it has no other frames
     chosen = choose_frames(paths, selection, options, workers, progress)
     pool, size, pairs, notes = _test_pool(paths, sensor, group, pairs, chosen, options)
     order = np.random.default_rng(seed).permutation(len(pool))
-    groups, halves = _take_out([pool[i] for i in order], size, pairs, sensor, options, workers)
-    if same_statistics:
-        whole = halves[0] + halves[1]
-        halves = (whole, whole)
-    corrections = [_correction(half, sensor) for half in halves]
+    groups, left = _take_out([pool[i] for i in order], size, pairs, sensor, options, workers)
+    corrections = [_correction(left, adjustments, None if same_statistics else half) for half in (0, 1)]
+    counts = [left.count if same_statistics else half.count for half in left.halves]
 
     def correlate(images: Sequence[npt.NDArray[Any]]) -> tuple[RingCorrelation, ...]:
         result = frc(images[0], images[1], window=window, corners=corners, threads=workers)
@@ -393,7 +410,7 @@ def verify(
             curves.setdefault((kind, "corrected"), []).append(correlate(corrected))
 
     def compare(kind: int, averaged: int) -> Comparison:
-        shares = [averaged / (half.count + averaged) for half in halves]
+        shares = [averaged / (count + averaged) for count in counts]
         alpha = _ALPHA / 2
         return Comparison(
             Assessment.of_pairs(curves[kind, "raw"], alpha, corners, 0.0),
@@ -407,8 +424,9 @@ def verify(
         pairs=compare(0, 1),
         groups=compare(1, size),
         files=tuple(groups),
-        statistics=(halves[0].count, halves[1].count),
+        statistics=(counts[0], counts[1]),
         same_statistics=same_statistics,
+        adjustments=str(adjustments),
         window=window,
         seed=seed,
         notes=notes,
@@ -496,8 +514,8 @@ def _take_out(
     sensor: Sensor,
     options: ReadOptions,
     threads: int,
-) -> tuple[list[list[tuple[str, int]]], tuple[PixelMoments, PixelMoments]]:
-    """Choose pairs of groups of test frames, and form the moments of both halves without them.
+) -> tuple[list[list[tuple[str, int]]], Sensor]:
+    """Choose pairs of groups of test frames, and make the sensor without them.
 
     The first group of a pair is taken from half A, the second from half B, as far as they go: the rest of a
     test frame's movie, which shows the same specimen, is then in the statistics of its own group only.
@@ -507,6 +525,7 @@ def _take_out(
     for *statistics, file, index, half in table[[*_STATISTICS, "file", "index", "half"]].tolist():
         rows_of.setdefault(tuple(statistics), []).append((file, index, half))
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
+    responses = sensor.responses and (sensor.responses[0].copy(), sensor.responses[1].copy())
     seen: set[tuple[float, ...]] = set()
 
     def take(file: str, index: int) -> bool:
@@ -520,7 +539,10 @@ def _take_out(
         seen.add(statistics)
         for row_file, row_index, half in rows_of.get(statistics, ()):
             if (row_file, row_index) == (file, index) or _may_show(row_file, row_index, frame, options):
-                halves["AB".index(half)].subtract(frame, threads=threads)
+                number = "AB".index(half)
+                halves[number].subtract(frame, threads=threads)
+                if responses is not None:
+                    responses[number].subtract(frame, np.array([row["mean"]]), threads=threads)
         return True
 
     taken: dict[str, list[tuple[str, int]]] = {"A": [], "B": []}
@@ -537,7 +559,7 @@ def _take_out(
     groups = [
         taken[half][number * size : (number + 1) * size] for number in range(pairs) for half in ("A", "B")
     ]
-    return groups, halves
+    return groups, Sensor(halves, sensor.frames, sensor.provenance, responses)
 
 
 def _read(file: str, index: int, sensor: Sensor, options: ReadOptions) -> npt.NDArray[Any] | None:
@@ -564,10 +586,8 @@ def _may_show(file: str, index: int, frame: npt.NDArray[Any], options: ReadOptio
         return True
 
 
-def _correction(half: PixelMoments, sensor: Sensor) -> Correction:
-    if half.count < 2:
-        raise Error(f"too few frames are left for the statistics of one half ({half.count}): measure more")
-    sigma = half.std()
-    if not sigma.any():
-        raise Error("no pixel of the set ever changes: there is nothing to correct with")
-    return Correction(half.mean(), sigma, target_mean=sensor.target_mean, target_sigma=sensor.target_sigma)
+def _correction(left: Sensor, adjustments: Adjustments, half: int | None) -> Correction:
+    count = left.count if half is None else left.halves[half].count
+    if count < 2:
+        raise Error(f"too few frames are left for the statistics of one half ({count}): measure more")
+    return left._correction(adjustments, half=half)

@@ -14,7 +14,7 @@ import mrcfile
 import numpy as np
 import tifffile
 
-from camnorm import PixelMoments, Sensor
+from camnorm import PixelMoments, PixelResponse, Sensor
 from camnorm.sensor import FILE_DTYPE, FRAME_DTYPE
 
 STATISTICS = ("mean", "std", "min", "max")
@@ -69,7 +69,7 @@ def states(sensor: Sensor) -> list[dict[str, Any]]:
     return [half.state() for half in sensor.halves]
 
 
-def assert_same_moments(a: PixelMoments, b: PixelMoments) -> None:
+def assert_same_moments(a: PixelMoments | PixelResponse, b: PixelMoments | PixelResponse) -> None:
     """The same to the bit."""
     one, other = a.state(), b.state()
     assert one.keys() == other.keys()
@@ -81,8 +81,8 @@ def assert_same_moments(a: PixelMoments, b: PixelMoments) -> None:
 
 
 def assert_same_sensor(a: Sensor, b: Sensor) -> None:
-    """Moments, counts and frame table the same to the bit."""
-    for one, other in zip(a.halves, b.halves, strict=True):
+    """Moments, responses, counts and frame table the same to the bit."""
+    for one, other in zip((*a.halves, *(a.responses or ())), (*b.halves, *(b.responses or ())), strict=True):
         assert_same_moments(one, other)
     assert a.frames.dtype == b.frames.dtype
     for name in a.frames.dtype.names:

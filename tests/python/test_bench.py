@@ -62,3 +62,19 @@ def test_paper(tmp_path: Path) -> None:
         groups = [row["curves"][f"averages of 12, {state}"] for state in ("raw", "corrected")]
         assert [curve["p"] > 0.05 for curve in groups] == [False, True]
     assert (tmp_path / "electron_frc.png").stat().st_size > 1000
+
+
+def test_shortfalls(tmp_path: Path) -> None:
+    """What docs/corrections.md says, of few frames."""
+    found = figures(tmp_path, "shortfalls.py")
+    for name in ("homogeneous", "scenes"):
+        for row in found[name]:
+            for mode in ("both", "mean", "gain"):
+                assert row[f"{mode}, shrink"] < row[mode]
+    for row in found["illumination"]:
+        assert abs(row["both"][0]) < 0.02
+        for mode in ("both", "mean", "gain", "both, shrink"):
+            assert row[f"{mode}, kept"][0] == pytest.approx(1, abs=0.03)
+        assert row["both, shrink, kept"][1] < row["both, kept"][1] < 1.05 * row["both"][1]
+    for row in found["exposures"]:
+        assert row["response, shrink"] < row["response"]

@@ -140,6 +140,7 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
         "rejected": [],
         "shape": [64, 64],
         "dtype": "uint16",
+        "response": None,
         "selection": {"frames": None, "every": 1, "max_frames": None},
         "reading": camnorm.ReadOptions().to_dict(),
         "bytes": data.frames.nbytes,
@@ -353,6 +354,42 @@ def test_correct_passes_on_what_is_to_be_written(run: Run, data: Data) -> None:
     failed = run(*command, "none", "--compression", "zstd")
     assert failed.status == 1
     assert "compression of MRC files is none, not zstd" in failed.err
+
+
+@pytest.mark.parametrize("keep", ["auto", "20"])
+def test_other_corrections(run: Run, data: Data, keep: str) -> None:
+    options = ["--mode", "gain", "--keep-illumination", keep, "--shrink"]
+    assert run("correct", data.files[0], "-m", data.sensor, "-o", "out", *options).status == 0
+    correction = camnorm.Sensor.load(data.sensor).correction(
+        mode="gain", keep_illumination=True if keep == "auto" else 20, shrink=True
+    )
+    assert np.array_equal(mrcfile.read("out/f00.mrc"), correction.apply(data.frames[0]))
+    shown = run("verify", data.folder, "-m", data.sensor, "--group", "4", *options)
+    scale = "" if keep == "auto" else "=20"
+    assert f"correction      mode=gain keep_illumination{scale} shrink\n" in shown.out
+
+
+def test_response(run: Run, data: Data) -> None:
+    result = run("measure", data.folder, "-o", "sensor.h5", "--response", "--json").json()
+    means = data.frames.mean((1, 2))
+    assert result["response"]["exposure_mean"] == pytest.approx(means.mean(), rel=1e-4)
+    assert result["response"]["exposure_std"] == pytest.approx(means.std(), rel=1e-2)
+    shown = run("show", "sensor.h5").out
+    told = "exposures {exposure_mean:.6g} ± {exposure_std:.3g}, {share:.0%} of a pixel's variance"
+    assert f"response        {told.format(**result['response'])}\n" in shown
+    options = ["-m", "sensor.h5", "--mode", "response"]
+    assert run("correct", data.files[0], "-o", "out", *options).status == 0
+    correction = camnorm.Sensor.load("sensor.h5").correction(mode="response")
+    assert np.array_equal(mrcfile.read("out/f00.mrc"), correction.apply(data.frames[0]))
+    failed = run("correct", data.files[0], "-m", data.sensor, "-o", "other", "--mode", "response")
+    assert failed.status == 1
+    assert failed.err == (
+        "camnorm: error: the sensor was measured without its response, which `measure --response` "
+        "(response=True) keeps\n"
+    )
+    assert not Path("other/f00.mrc").exists()
+    without = run("measure", data.folder, "-o", "plain.h5", "--json").json()
+    assert without["response"] is None
 
 
 def test_correct_replaces_files_only_if_told(run: Run, data: Data) -> None:
@@ -639,6 +676,15 @@ def test_help_of_a_verb_has_examples_and_fits_80_columns(verb: str) -> None:
         (["measure", "x"], "Missing option '--output'"),
         (["measure", "x", "-o", "s.h5", "--nonsense"], "No such option: --nonsense"),
         (["measure", "x", "-o", "s.h5", "--screen", "some"], "'some' is not auto, off or a positive number"),
+        (
+            ["correct", "x", "-m", "s", "-o", "o", "--keep-illumination", "some"],
+            "'some' is not auto or a number",
+        ),
+        (
+            ["verify", "x", "--keep-illumination", "7"],
+            "keep_illumination must be a scale of at least 8 pixels, not 7.0",
+        ),
+        (["correct", "x", "-m", "s", "-o", "o", "--mode", "sigma"], "'sigma' is not one of"),
         (["measure", "x", "-o", "s.h5", "--screen", "-1"], "'-1' is not auto, off or a positive number"),
         (["measure", "x", "-o", "s.h5", "--threads", "0"], "Invalid value for '--threads'"),
         (

@@ -62,9 +62,9 @@ def corrected_with(monkeypatch: pytest.MonkeyPatch) -> list[PixelMoments]:
     halves: list[PixelMoments] = []
     make = verification._correction
 
-    def noted(half: PixelMoments, sensor: Sensor) -> object:
-        halves.append(half)
-        return make(half, sensor)
+    def noted(left: Sensor, adjustments: object, half: int | None) -> object:
+        halves.append(left.moments if half is None else left.halves[half])
+        return make(left, adjustments, half)
 
     monkeypatch.setattr(verification, "_correction", noted)
     return halves

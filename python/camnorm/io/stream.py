@@ -90,6 +90,7 @@ def stream_frames(
     *,
     threads: int,
     start: tuple[int, int] = (0, 0),
+    chosen: Chosen = ALL,
     selection: Iterable[tuple[int, int]] | None = None,
     options: ReadOptions = DEFAULTS,
 ) -> Generator[Chunk | Failure, None, None]:
@@ -104,6 +105,8 @@ def stream_frames(
         caller works on among them: 64 MiB together, but at least one frame each.
     start : tuple of int
         File (place in `paths`) and frame to begin with.
+    chosen : Chosen
+        Which frames of each file are read.
     selection : iterable of tuple of int, optional
         Files and frames. Only these are read, sorted, each as an item of its own.
     options : ReadOptions
@@ -125,7 +128,7 @@ def stream_frames(
     The threads end when the generator is used up or closed, as it is when an exception leaves the loop
     over it. Mapped frames hold a file descriptor: chunks are not to be collected.
     """
-    items = _Reader(_files(paths, start, ALL, selection), threads, options, stored=False).items()
+    items = _Reader(_files(paths, start, chosen, selection), threads, options, stored=False).items()
     return cast(Generator[Chunk | Failure, None, None], items)
 
 
@@ -139,9 +142,8 @@ def stream_stored(
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
 
-    Parameters, order, errors and threads are those of `stream_frames`, but that of each file only the
-    `chosen` frames are looked at. Frames that are only told of have been read from the disk. Each such
-    chunk holds a file descriptor.
+    Parameters, order, errors and threads are those of `stream_frames`. Frames that are only told of have been
+    read from the disk. Each such chunk holds a file descriptor.
 
     Yields
     ------

@@ -1,0 +1,144 @@
+#include "camnorm/response.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "arrays.hpp"
+#include "camnorm/error.hpp"
+#include "sums.hpp"
+
+namespace camnorm::python {
+namespace {
+
+using Response = BoundSums<PixelResponse>;
+
+/// A number a frame.
+std::vector<double> as_exposures(const py::object& object, std::size_t frames) {
+    const py::array array = as_array(object, "exposures");
+    if (array.dtype().kind() != 'f' || array.dtype().itemsize() != 8)
+        throw py::type_error("exposures must be of dtype float64, not " +
+                             py::str(array.dtype()).cast<std::string>());
+    if (array.ndim() != 1 || static_cast<std::size_t>(array.shape(0)) != frames)
+        throw py::value_error("exposures have shape " + shape_text(array) + ", one for each of " +
+                              std::to_string(frames) + " frames is wanted");
+    const auto dense = py::array_t<double, py::array::c_style>::ensure(array);
+    return {dense.data(), dense.data() + dense.size()};
+}
+
+/// Arrays that show the sums in place, writeable; each keeps the response alive.
+py::dict parts(const py::object& self) {
+    auto& r = self.cast<Response&>();
+    ResponseState& s = r.core.state();
+    py::dict state;
+    const auto view = [&](const char* key, auto& values) {
+        using Value = typename std::decay_t<decltype(values)>::value_type;
+        state[key] = py::array_t<Value>(r.shape(), values.data(), self);
+    };
+    if (s.kind == Kind::integer) {
+        view("sum_of_products", s.products);
+    } else {
+        view("sum_of_products_high", s.products_high);
+        view("sum_of_products_low", s.products_low);
+    }
+    return state;
+}
+
+/// Calls visit(name, number) for the count and each sum over exposures.
+template <class State, class Visit>
+void over_numbers(State& s, const Visit& visit) {
+    visit("count", s.count);
+    if (s.kind == Kind::integer) {
+        visit("exposure_sum", s.exposure_sum);
+        visit("exposure_sum_of_squares", s.exposure_sum_of_squares);
+    } else {
+        visit("exposure_sum_high", s.exposure_sum_high);
+        visit("exposure_sum_low", s.exposure_sum_low);
+        visit("exposure_sum_of_squares_high", s.exposure_sum_of_squares_high);
+        visit("exposure_sum_of_squares_low", s.exposure_sum_of_squares_low);
+    }
+}
+
+py::dict numbers(const Response& r) {
+    py::dict result;
+    over_numbers(r.core.state(), [&](const char* name, auto number) { result[name] = number; });
+    return result;
+}
+
+void set_numbers(Response& r, const py::dict& given) {
+    const auto count = given["count"].cast<std::int64_t>();
+    if (count < 0 || count > static_cast<std::int64_t>(PixelResponse::max_count))
+        throw InvalidArgument("a count of " + std::to_string(count) + " frames is not between 0 and " +
+                              std::to_string(PixelResponse::max_count));
+    over_numbers(r.core.state(), [&](const char* name, auto& number) {
+        number = given[name].cast<std::decay_t<decltype(number)>>();
+    });
+}
+
+}  // namespace
+
+void register_response(py::module_& m) {
+    py::class_<Response>(m, "PixelResponse")
+        .def(py::init([](const std::vector<py::ssize_t>& shape, const py::object& dtype) {
+                 const FrameShape frame = as_shape(shape);
+                 const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
+                 py::gil_scoped_release nogil;
+                 return Response{PixelResponse(frame, kind_of(d)), d, shape.size()};
+             }),
+             py::arg("shape"), py::arg("dtype"))
+        .def("parts", &parts)
+        .def("numbers", &numbers)
+        .def("set_numbers", &set_numbers, py::arg("numbers"))
+        .def(
+            "add",
+            [](Response& self, const py::object& frames, const py::object& exposures, int threads) {
+                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                const std::vector<double> of_frames = as_exposures(exposures, view.count);
+                py::gil_scoped_release nogil;
+                self.core.add(view, of_frames.data(), threads);
+            },
+            py::arg("frames"), py::arg("exposures"), py::arg("threads"))
+        .def(
+            "subtract",
+            [](Response& self, const py::object& frames, const py::object& exposures, int threads) {
+                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+                const std::vector<double> of_frames = as_exposures(exposures, view.count);
+                py::gil_scoped_release nogil;
+                self.core.subtract(view, of_frames.data(), threads);
+            },
+            py::arg("frames"), py::arg("exposures"), py::arg("threads"))
+        .def(
+            "merge",
+            [](Response& self, const Response& other, int threads) { self.core.merge(other.core, threads); },
+            py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def(
+            "unmerge",
+            [](Response& self, const Response& other, int threads) {
+                self.core.unmerge(other.core, threads);
+            },
+            py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
+        .def(
+            "copy", [](const Response& self) { return self; }, py::call_guard<py::gil_scoped_release>())
+        .def("exposures",
+             [](const Response& self) {
+                 const Exposures exposures = self.core.exposures();
+                 return py::make_tuple(exposures.mean, exposures.variance);
+             })
+        .def(
+            "gain",
+            [](const Response& self, const Moments& moments, int threads) {
+                return image(self, [&](double* out) { self.core.gain(moments.core, out, threads); });
+            },
+            py::arg("moments"), py::arg("threads"))
+        .def_property_readonly("count", [](const Response& self) { return self.core.count(); })
+        .def_property_readonly("shape",
+                               [](const Response& self) { return py::tuple(py::cast(self.shape())); })
+        .def_property_readonly("dtype", [](const Response& self) { return numpy_dtype(self.dtype); });
+}
+
+}  // namespace camnorm::python
