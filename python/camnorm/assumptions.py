@@ -12,8 +12,9 @@ of mean and sigma image along rows and columns, where three things are told apar
 
 What is local, such as dust, hot pixels, dead columns that were concealed, does not get into the medians that
 profiles are made of. Jumps from one pixel to the next are edges of readout blocks: a scene's edge, which
-is not always at the same pixel, is blurred. (In smaller frames, in which columns average less, weak
-blocks may pass for a motif: of 1024 pixels in up to 12 % of profiles with 8 of them, half of those with 16.) What the halves do not have in common is chance.
+is not always at the same pixel, is blurred. (In smaller frames, in which columns average less, weak blocks
+may pass for a motif: of 1024 pixels in up to 12 % of profiles with 8 of them, half of those with 16.) What
+the halves do not have in common is chance.
 """
 
 from __future__ import annotations
