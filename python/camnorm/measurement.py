@@ -266,7 +266,9 @@ def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> It
         whole, checkpoint = _measure(group, job, output)
         modes = screening.modes(whole.frames, whole.dtype)
         parts = [_Source.of_rows(whole.frames[rows]) for rows in modes] if len(modes) > 1 else []
-        if not parts:
+        if parts:
+            _tell_left_out(whole.frames, modes)
+        else:
             written += 1
             if (target := numbered(written)) is not None:
                 whole.save(target)
@@ -282,6 +284,18 @@ def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> It
             yield sensor
         if checkpoint is not None:
             checkpoint.remove()
+
+
+def _tell_left_out(frames: npt.NDArray[np.void], modes: Sequence[npt.NDArray[np.intp]]) -> None:
+    """Warn of frames that are in none of the modes of a group, and so in no measurement."""
+    rows = np.setdiff1d(np.arange(frames.size), np.concatenate(modes))
+    if rows.size:
+        file, index, reason = frames[rows[0]][["file", "index", "reason"]].tolist()
+        warnings.warn(
+            f"{rows.size} of {frames.size} frames are of no kind that could be measured, the first: {file}, "
+            f"frame {index}: {reason or 'an exposure of its own'}",
+            stacklevel=4,
+        )
 
 
 @dataclass(frozen=True)

@@ -1196,7 +1196,10 @@ def test_groups_of_exposures(tmp_path: Path, dtype: str) -> None:
     frames[11, 0] *= 9  # an outlier
     for i, movie in enumerate(frames):
         write_mrc(tmp_path / f"{i:02d}.mrc", movie)
-    sensors = list(camnorm.measure_groups(tmp_path, tmp_path / "s.h5"))
+    with pytest.warns(
+        UserWarning, match=r"1 of 90 frames are of no kind .*07\.mrc, frame 1: screened: blank"
+    ):
+        sensors = list(camnorm.measure_groups(tmp_path, tmp_path / "s.h5"))
     keep = np.ones((30, 3), bool)
     keep[[7, 11], [1, 0]] = False
     assert [sensor.count for sensor in sensors] == [(keep & group[:, None]).sum() for group in (~late, late)]
@@ -1221,3 +1224,17 @@ def test_groups_of_nothing_that_can_be_read(tmp_path: Path) -> None:
         list(camnorm.measure_groups(tmp_path))
     with pytest.raises(FormatError, match=r"a\.mrc"):
         camnorm.measure_groups(tmp_path, strict=True)
+
+
+def test_frames_of_no_group_are_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for i in range(60):
+        frames = rng.poisson(50 if i < 30 else 200, (1, 32, 32)).astype("u2")
+        write_mrc(tmp_path / f"{i:02}.mrc", frames)
+    write_mrc(tmp_path / "blank.mrc", np.zeros((1, 32, 32), "u2"))
+    with pytest.warns(
+        UserWarning,
+        match=r"^1 of 61 frames are of no kind that could be measured, the first: .*blank\.mrc, frame 0: .*blank",
+    ):
+        sensors = list(camnorm.measure_groups(tmp_path))
+    assert [sensor.count for sensor in sensors] == [30, 30]
