@@ -65,14 +65,15 @@ class Early:
             mean[first:last] = a._rows(first, last)._mean_with(b._rows(first, last))
         return cls(mean, a.count + b.count, rows)
 
-    def subtract(self, frame: npt.NDArray[Any]) -> None:
-        """Take one of the frames back."""
-        self.count -= 1
+    def subtract(self, frames: npt.NDArray[Any]) -> None:
+        """Take a stack of the frames back."""
+        before, self.count = self.count, self.count - len(frames)
         self.roundings += 1
         if self.count:
             for first, last in _bands(self.mean.shape):
+                sums = frames[:, first:last].sum(0, dtype=np.float64)
                 mean = self.mean[first:last].astype(np.float64)
-                self.mean[first:last] = mean + (mean - frame[first:last]) / self.count
+                self.mean[first:last] = (before * mean - sums) / self.count
 
 
 def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> dict[str, Any] | None:

@@ -66,6 +66,9 @@ _ADDED_BYTES = 64 * 2**20
 _STORED_BYTES = 16 * 2**30
 _STORED_SECONDS = 1.0
 
+# Frames that are taken back in one go: they are in memory twice.
+_TAKEN_BACK_BYTES = 32 * 2**20
+
 # Files that may be open at a time for it, of those that the process may open.
 _OPEN_FILES = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
@@ -767,6 +770,7 @@ class _Run:
         for row in sorted({*reasons, *sorts}):
             rows_of.setdefault((number[frames["file"][row]], int(frames["index"][row])), []).append(row)
         originals: dict[tuple[int, bytes], int] = {}
+        bad: list[tuple[int, npt.NDArray[Any]]] = []
         selected = stream_frames(
             self.files, threads=self.threads, selection=list(rows_of), options=self.options
         )
@@ -786,21 +790,29 @@ class _Run:
                     if screening.place(frames[original]) == screening.place(frames[row]):
                         continue
                     reason = screening.copy_reason(frames["file"][original], frames["index"][original])
-                self._take_back(row, item.frames, reason)
+                frames["status"][row], frames["reason"][row] = "rejected", reason
+                self.rejected += 1
+                bad.append((row, item.frames))
+            # As few passes over the sums as memory allows.
+            if done == len(rows_of) or sum(stack.nbytes for _, stack in bad) >= _TAKEN_BACK_BYTES:
+                self._take_back(bad)
+                bad = []
             self.report("screening", done, len(rows_of))
         return screening.as_dict(limits, self.rules)
 
-    def _take_back(self, row: int, stack: npt.NDArray[Any], reason: str) -> None:
-        """Subtract a frame, as a stack of one, and say why."""
+    def _take_back(self, bad: list[tuple[int, npt.NDArray[Any]]]) -> None:
+        """Subtract frames, each as its row of the table and a stack of one."""
         frames = self.frames()
-        half = "AB".index(frames["half"][row])
-        self.halves[half].subtract(stack, threads=self.threads)
+        for half, moments in zip("AB", self.halves, strict=True):
+            for stack in _by_dtype(stack for row, stack in bad if frames["half"][row] == half):
+                moments.subtract(stack, threads=self.threads)
+        if self.early is not None:
+            for stack in _by_dtype(stack for row, stack in bad if row < self.early.rows):
+                self.early.subtract(stack)
         if self.responses is not None:
-            self.responses[half].subtract(stack, _exposures(frames[row : row + 1]), threads=self.threads)
-        if self.early is not None and row < self.early.rows:
-            self.early.subtract(stack[0])
-        frames["status"][row], frames["reason"][row] = "rejected", reason
-        self.rejected += 1
+            for row, stack in bad:
+                response = self.responses["AB".index(frames["half"][row])]
+                response.subtract(stack, _exposures(frames[row : row + 1]), threads=self.threads)
 
     def drift(self) -> dict[str, Any]:
         """How the sensor changed from the first frames to the last."""
@@ -995,6 +1007,14 @@ def _of_one_half(halves: npt.NDArray[np.str_]) -> list[slice]:
             return [slice(first, None, step) for first in range(min(step, halves.size))]
     changes = [0, *(np.flatnonzero(halves[1:] != halves[:-1]) + 1).tolist(), halves.size]
     return [slice(first, last) for first, last in pairwise(changes)]
+
+
+def _by_dtype(stacks: Iterable[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Stacks of one pixel type each."""
+    found: dict[np.dtype[Any], list[npt.NDArray[Any]]] = {}
+    for stack in stacks:
+        found.setdefault(stack.dtype, []).append(stack)
+    return [np.concatenate(some) if len(some) > 1 else some[0] for some in found.values()]
 
 
 def _digest(frames: npt.NDArray[Any]) -> bytes:

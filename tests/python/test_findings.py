@@ -425,8 +425,8 @@ def test_frames_taken_back_from_the_first_mean(dtype: str) -> None:
     halves[0].add(frames[:30])
     halves[1].add(frames[30:])
     early = Early.of(halves, 60)
-    for frame in frames[40:55]:
-        early.subtract(frame)
-    assert (early.count, early.roundings) == (45, 16)
+    for first in range(40, 55, 3):
+        early.subtract(frames[first : first + 3])
+    assert (early.count, early.roundings) == (45, 6)
     kept = np.delete(frames, np.s_[40:55], axis=0).astype(float).mean(0)
     np.testing.assert_allclose(early.mean, kept, rtol=16 * 2.0**-25 * 60 / 45)
