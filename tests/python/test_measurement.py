@@ -1234,7 +1234,7 @@ def test_frames_of_no_group_are_told(tmp_path: Path) -> None:
     write_mrc(tmp_path / "blank.mrc", np.zeros((1, 32, 32), "u2"))
     with pytest.warns(
         UserWarning,
-        match=r"^1 of 61 frames are of no kind that could be measured, the first: .*blank\.mrc, frame 0: .*blank",
+        match=r"^1 of 61 frames are of no kind that could be measured, the first: .*blank\.mrc, frame 0: ",
     ):
         sensors = list(camnorm.measure_groups(tmp_path))
     assert [sensor.count for sensor in sensors] == [30, 30]
