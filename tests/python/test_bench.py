@@ -56,3 +56,15 @@ def test_paper(tmp_path: Path) -> None:
         groups = [row["curves"][f"averages of 12, {state}"] for state in ("raw", "corrected")]
         assert [curve["p"] > 0.05 for curve in groups] == [False, True]
     assert (tmp_path / "electron_frc.png").stat().st_size > 1000
+
+
+def test_formats(tmp_path: Path) -> None:
+    names = ["MRC.gz", "EER", "HDF5, deflate", "MIB"]
+    found = figures(tmp_path, "formats.py", "--formats", *names)
+    assert [row["format"] for row in found["formats"]] == names
+    assert all(
+        min(row[what] for what in ("read", "measure", "convert", "correct")) > 0 for row in found["formats"]
+    )
+    kinds = ["tiff lzw", "tiff deflate", "tiff zstd", "hdf5 deflate", "zarr deflate", "zarr zstd"]
+    assert [f"{row['format']} {row['compression']}" for row in found["compression"]] == kinds
+    assert all([run["threads"] for run in row["threads"]] == [1, 2] for row in found["compression"])
