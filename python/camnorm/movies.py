@@ -33,6 +33,7 @@ from .io import (
     ReadOptions,
     Selection,
     check_compression,
+    check_shape,
     create_writer,
     expand_inputs,
     is_flipped,
@@ -152,7 +153,7 @@ def correct(
         written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
         If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if
-        files of the format are not compressed that way.
+        files of the format are not compressed that way, or cannot hold colour frames.
     OSError
         If a file cannot be written.
     """
@@ -600,6 +601,8 @@ def _jobs(
                 continue
             written = output_format(source.format, output.format)
             check_compression(written, output.compression)
+            if not output.virtual:
+                check_shape(written, source.shape)
             flipped |= is_flipped(source.format, written)
             name = target_name(name, source.format, output.format)
         if output.virtual:
