@@ -45,7 +45,7 @@ from .io import (
     target_name,
 )
 from .measurement import Progress, choose_frames
-from .sensor import Sensor
+from .sensor import Sensor, SensorImages
 
 __all__ = ["correct"]
 
@@ -172,16 +172,18 @@ def correct(
         raise ValueError(f"sums are written as float32, not {dtype}")
     selection = Selection(frames, every, max_frames)
     workers = _core.resolve_threads(threads)
-    if not isinstance(sensor, Sensor):
-        sensor = Sensor.load(sensor)
-    options = sensor.options if options is None else options
+    images = sensor._images if isinstance(sensor, Sensor) else SensorImages.load(sensor)
+    options = images.options if options is None else options
     files = expand_inputs(inputs, options)
     chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
-    correction = sensor.correction(target_mean, target_sigma, bad_policy)
-    label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
+    correction = images.correction(target_mean, target_sigma, bad_policy)
+    label = f"camnorm {_core.version}: a posteriori corrected, {images.count} frames"
     if scale is not None:
-        correction, note = _scaled(sensor, correction, bad_policy)
+        target_mean, target_sigma = correction.target_mean, correction.target_sigma
+        del correction  # before there is another: each takes as much memory as the images
+        correction, note = _scaled(images, target_mean, target_sigma, bad_policy)
         label += "\n" + note
+    del images
     output = _Output(dtype, format, compression, label, sum_frames, virtual, overwrite)
     jobs = _jobs(files, Path(out_dir), chosen, options, output)
     saved = None
@@ -226,12 +228,14 @@ def correct(
     return written
 
 
-def _scaled(sensor: Sensor, correction: Correction, bad_policy: Any) -> tuple[Correction, str]:
+def _scaled(
+    images: SensorImages, target_mean: float, target_sigma: float, bad_policy: Any
+) -> tuple[Correction, str]:
     """The correction that leads to the results of another, scaled for int16; and a note on that."""
-    scale = np.iinfo(np.int16).max / (_SIGMAS * correction.target_sigma)
-    offset = -correction.target_mean * scale
+    scale = np.iinfo(np.int16).max / (_SIGMAS * target_sigma)
+    offset = -target_mean * scale
     # Other targets, so that pixels are rounded only once.
-    scaled = sensor.correction(0, scale * correction.target_sigma, bad_policy)
+    scaled = images.correction(0, scale * target_sigma, bad_policy)
     return scaled, f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
 
 

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -179,15 +180,11 @@ class Sensor:
         ValueError
             If a target is not finite, the target sigma not positive, or the policy another word.
         """
-        if np.isnan(self.target_mean):
-            raise Error("no pixel of the set ever changes: there is nothing to correct with")
-        return Correction(
-            self.mean,
-            self.sigma,
-            target_mean=self.target_mean if target_mean is None else target_mean,
-            target_sigma=self.target_sigma if target_sigma is None else target_sigma,
-            bad_policy=bad_policy,
-        )
+        return self._images.correction(target_mean, target_sigma, bad_policy)
+
+    @property
+    def _images(self) -> SensorImages:
+        return SensorImages(self.count, self.options, self.mean, self.sigma, self._targets)
 
     def merge(self, other: Sensor) -> Sensor:
         """Put two measurements of one sensor together, half A to half A, half B to half B.
@@ -440,6 +437,39 @@ class Sensor:
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+@dataclass(frozen=True, eq=False)
+class SensorImages:
+    """All that a correction needs of a sensor: half the memory of its moments, or less."""
+
+    count: int
+    options: ReadOptions
+    mean: Image
+    sigma: Image
+    targets: tuple[float, float]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SensorImages:
+        """Read a sensor file, as `Sensor.load`; its moments are not kept."""
+        return Sensor.load(path)._images
+
+    def correction(
+        self,
+        target_mean: float | None = None,
+        target_sigma: float | None = None,
+        bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+    ) -> Correction:
+        """As `Sensor.correction`."""
+        if np.isnan(self.targets[0]):
+            raise Error("no pixel of the set ever changes: there is nothing to correct with")
+        return Correction(
+            self.mean,
+            self.sigma,
+            target_mean=self.targets[0] if target_mean is None else target_mean,
+            target_sigma=self.targets[1] if target_sigma is None else target_sigma,
+            bad_policy=bad_policy,
+        )
 
 
 def _add_groups(
