@@ -138,6 +138,13 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def formats(session: nox.Session) -> None:
+    """Every format beside the library that reads it; arguments go to bench/formats.py."""
+    session.install(".[all]", "pytest")
+    session.run("python", "bench/formats.py", *session.posargs)
+
+
+@nox.session
 def scaling(session: nox.Session) -> None:
     """Time and memory over frames, sizes and threads; arguments go to bench/scaling.py."""
     session.install(".")

@@ -1,7 +1,8 @@
 """What the benchmarks run in processes of their own: ``worker.py TASK OPTIONS``.
 
-TASK is a function of this file, OPTIONS its arguments as JSON; what it returns is printed as JSON. Peers
-may be installed elsewhere than camnorm: every function imports what it needs itself.
+TASK is a function of this file, or ``MODULE.FUNCTION`` of one beside it, OPTIONS its arguments as JSON;
+what it returns is printed as JSON. Peers may be installed elsewhere than camnorm: every function imports
+what it needs itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,13 +136,15 @@ def measure(inputs: list[str], output: str | None, threads: int, repeats: int) -
     return best(lambda: camnorm.measure(inputs, output, screen="off", threads=threads), repeats)
 
 
-def correct(inputs: list[str], sensor: str, out_dir: str, threads: int, repeats: int) -> list[float]:
+def correct(
+    inputs: list[str], sensor: str, out_dir: str, threads: int, repeats: int, **options: Any
+) -> list[float]:
     import camnorm
 
     loaded = camnorm.Sensor.load(sensor)
 
     def run() -> None:
-        camnorm.correct(inputs, loaded, out_dir, threads=threads)
+        camnorm.correct(inputs, loaded, out_dir, threads=threads, **options)
 
     return best(run, repeats, before=partial(shutil.rmtree, out_dir, ignore_errors=True))
 
@@ -387,7 +391,9 @@ def copy(paths: list[str], out_dir: str, times: int, threads: int, repeats: int)
 
 def main() -> None:
     try:
-        result = globals()[sys.argv[1]](**json.loads(sys.argv[2]))
+        module, _, name = sys.argv[1].rpartition(".")
+        task = getattr(import_module(module), name) if module else globals()[name]
+        result = task(**json.loads(sys.argv[2]))
     except ModuleNotFoundError as error:
         result = {"missing": error.name}
     print(json.dumps(result))

@@ -34,6 +34,7 @@ from .io import (
     ReadOptions,
     Selection,
     check_compression,
+    check_shape,
     create_writer,
     expand_inputs,
     is_flipped,
@@ -45,7 +46,7 @@ from .io import (
     target_name,
 )
 from .measurement import Progress, choose_frames
-from .sensor import Sensor
+from .sensor import CorrectionImages, Sensor
 
 __all__ = ["correct"]
 
@@ -159,7 +160,8 @@ def correct(
         written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
         If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if
-        files of the format are not compressed that way; if there is no such correction.
+        files of the format are not compressed that way, or cannot hold colour frames; if there is no such
+        correction.
     OSError
         If a file cannot be written.
     """
@@ -179,18 +181,21 @@ def correct(
     adjustments = Adjustments(mode, keep_illumination, shrink)
     selection = Selection(frames, every, max_frames)
     workers = _core.resolve_threads(threads)
-    if not isinstance(sensor, Sensor):
-        sensor = Sensor.load(sensor)
-    options = sensor.options if options is None else options
+    measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
+    options = measured.options if options is None else options
     files = expand_inputs(inputs, options)
     chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
-    correction = sensor._correction(adjustments, target_mean, target_sigma, bad_policy)
-    label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
+    label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"
+    images = measured._correction_images(adjustments, target_mean, target_sigma)
+    del measured  # the moments, if they were loaded here, take as much memory as all that follows
+    correction = images.correction(bad_policy)
     if adjustments:
         label += f"\ncamnorm_correction: {adjustments}"
     if scale is not None:
-        correction, note = _scaled(correction, bad_policy)
+        del correction  # before there is another
+        correction, note = _scaled(images, bad_policy)
         label += "\n" + note
+    del images
     output = _Output(dtype, format, compression, label, sum_frames, virtual, overwrite)
     jobs = _jobs(files, Path(out_dir), chosen, options, output)
     saved = None
@@ -235,14 +240,13 @@ def correct(
     return written
 
 
-def _scaled(correction: Correction, bad_policy: Any) -> tuple[Correction, str]:
+def _scaled(images: CorrectionImages, bad_policy: Any) -> tuple[Correction, str]:
     """The correction that leads to the results of another, scaled for int16; and a note on that."""
-    scale = np.iinfo(np.int16).max / (_SIGMAS * correction.target_sigma)
-    offset = -correction.target_mean * scale
+    scale = np.iinfo(np.int16).max / (_SIGMAS * images.target_sigma)
+    offset = -images.target_mean * scale
     # Other targets, so that pixels are rounded only once.
-    core = correction._core
-    scaled = Correction(core.mean, core.sigma, 0.0, scale * core.target_sigma, core.bad, bad_policy)
-    return scaled, f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
+    scaled = images._replace(target_mean=0.0, target_sigma=scale * images.target_sigma)
+    return scaled.correction(bad_policy), f"camnorm_scale={scale!r} camnorm_offset={offset!r}"
 
 
 class _Output(NamedTuple):
@@ -611,6 +615,8 @@ def _jobs(
                 continue
             written = output_format(source.format, output.format)
             check_compression(written, output.compression)
+            if not output.virtual:
+                check_shape(written, source.shape)
             flipped |= is_flipped(source.format, written)
             name = target_name(name, source.format, output.format)
         if output.virtual:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from operator import add, sub
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -229,6 +229,16 @@ class Sensor:
         half: int | None = None,
     ) -> Correction:
         """Correction to the targets of the set, made from all of it or from one half."""
+        return self._correction_images(adjustments, target_mean, target_sigma, half).correction(bad_policy)
+
+    def _correction_images(
+        self,
+        adjustments: Adjustments,
+        target_mean: float | None = None,
+        target_sigma: float | None = None,
+        half: int | None = None,
+    ) -> CorrectionImages:
+        """What such a correction is formed of."""
         measured, *halves = (partial(self._image, part) for part in (half, 0, 1))
         if np.isnan(self.target_mean) or not measured("sigma").any():
             raise Error("no pixel of the set ever changes: there is nothing to correct with")
@@ -246,12 +256,11 @@ class Sensor:
                 raise ValueError(f"a gain leads to a positive target mean, not to {target_mean:g}")
             if target_mean is not None:
                 target_sigma = self.target_sigma * target_mean / self.target_mean
-        return Correction(
+        return CorrectionImages(
             mean,
             sigma,
-            target_mean=self.target_mean if target_mean is None else target_mean,
-            target_sigma=self.target_sigma if target_sigma is None else target_sigma,
-            bad_policy=bad_policy,
+            self.target_mean if target_mean is None else target_mean,
+            self.target_sigma if target_sigma is None else target_sigma,
         )
 
     def _image(self, half: int | None, name: Name) -> Image:
@@ -561,6 +570,22 @@ class Sensor:
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+class CorrectionImages(NamedTuple):
+    """What a correction is formed of: half the memory of a sensor's moments, or less."""
+
+    mean: Image
+    sigma: Image
+    target_mean: float
+    target_sigma: float
+
+    def correction(self, bad_policy: Literal["neutral", "interpolate", "nan"]) -> Correction:
+        """Form the correction."""
+        mean, sigma, target_mean, target_sigma = self
+        return Correction(
+            mean, sigma, target_mean=target_mean, target_sigma=target_sigma, bad_policy=bad_policy
+        )
 
 
 def _add_groups(

@@ -78,3 +78,15 @@ def test_shortfalls(tmp_path: Path) -> None:
         assert row["both, shrink, kept"][1] < row["both, kept"][1] < 1.05 * row["both"][1]
     for row in found["exposures"]:
         assert row["response, shrink"] < row["response"]
+
+
+def test_formats(tmp_path: Path) -> None:
+    names = ["MRC.gz", "EER", "HDF5, deflate", "MIB"]
+    found = figures(tmp_path, "formats.py", "--formats", *names)
+    assert [row["format"] for row in found["formats"]] == names
+    assert all(
+        min(row[what] for what in ("read", "measure", "convert", "correct")) > 0 for row in found["formats"]
+    )
+    kinds = ["tiff lzw", "tiff deflate", "tiff zstd", "hdf5 deflate", "zarr deflate", "zarr zstd"]
+    assert [f"{row['format']} {row['compression']}" for row in found["compression"]] == kinds
+    assert all([run["threads"] for run in row["threads"]] == [1, 2] for row in found["compression"])

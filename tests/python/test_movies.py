@@ -829,6 +829,39 @@ def test_memory_does_not_grow_with_the_movies(tmp_path: Path, kind: str) -> None
     assert float(done.stdout) < 24  # 8 MiB a thread, and what malloc keeps
 
 
+_PEAK_OF_FILE = """
+import sys
+import camnorm
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+scaled = dict(dtype="int16", scale="auto")
+camnorm.correct(sys.argv[2], sys.argv[1], sys.argv[5], threads=2, **scaled)  # imports, and plans
+for path in sys.argv[6:]:
+    before = peak()
+    camnorm.correct(path, sys.argv[3], sys.argv[4], threads=2, **scaled)
+    print(peak() - before)
+"""
+
+
+@reads_proc
+def test_memory_of_a_sensor_file(tmp_path: Path) -> None:
+    tiny = write_mrc(tmp_path / "tiny.mrc", frames_of(3, SHAPE, "u1"))
+    frames = frames_of(3, (2048, 2048), "u1")
+    few = write_mrc(tmp_path / "few.mrc", frames)
+    many = write_mrc(tmp_path / "many.mrc", np.tile(frames, (8, 1, 1)))
+    camnorm.measure(tiny, tmp_path / "tiny.h5", screen="off")
+    camnorm.measure(few, tmp_path / "sensor.h5", screen="off")
+    folders = tmp_path / "out", tmp_path / "tiny"
+    done = run_script(_PEAK_OF_FILE, tmp_path / "tiny.h5", tiny, tmp_path / "sensor.h5", *folders, few, many)
+    assert done.returncode == 0, done.stderr
+    first, growth = map(int, done.stdout.split())
+    # Moments of both halves are 32 bytes a pixel, the images that are formed of them 16. The corrections
+    # of all targets, of 17 each, come when the moments are no more.
+    assert first < 50 * frames[0].size + 24 * 2**20
+    assert growth < 24 * 2**20  # 8 MiB a thread, and what malloc keeps
+
+
 def test_a_sensor_of_one_frame(tmp_path: Path, files: list[Path]) -> None:
     sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(1, SHAPE, "u2")))
     with pytest.raises(Error, match="no pixel of the set ever changes"):

@@ -11,6 +11,7 @@ from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, strea
 from .writers import (
     FrameWriter,
     check_compression,
+    check_shape,
     create_writer,
     is_flipped,
     output_format,
@@ -35,6 +36,7 @@ __all__ = [
     "atomic_target",
     "check_compression",
     "check_orientation",
+    "check_shape",
     "create_writer",
     "expand_inputs",
     "is_flipped",

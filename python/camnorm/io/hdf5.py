@@ -294,8 +294,6 @@ def _create(
     h5: h5py.File, source: FrameSource, dtype: np.dtype[Any], count: int, label: str, properties: Any
 ) -> Any:
     """Make the dataset, and what tells of it."""
-    if len(source.shape) == 3 and source.shape[2] not in (3, 4):
-        raise ValueError(f"an HDF5 file cannot hold frames of {source.shape[2]} planes: choose TIFF")
     for place, kind, below in (("/", "NXroot", "entry"), ("entry", "NXentry", "data")):
         h5.require_group(place).attrs.update({"NX_class": kind, "default": below})
     group = h5.create_group("entry/data")

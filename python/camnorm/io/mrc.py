@@ -146,8 +146,6 @@ class MrcWriter(FileWriter):
                 f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, int8, and uint8 as "
                 "uint16"
             )
-        if len(source.shape) == 3:
-            raise ValueError("an MRC file cannot hold colour frames: choose TIFF")
         super().__init__(target, source.shape, dtype, count, flipped)
         self._stored = _DTYPES[mode].newbyteorder("<")
         self._statistics = _Statistics()

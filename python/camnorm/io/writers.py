@@ -313,6 +313,7 @@ def create_writer(
     dtype = np.dtype(dtype)
     written = output_format(source.format, wanted)
     check_compression(written, compression)
+    check_shape(written, source.shape)
     if path.exists() and path.samefile(source.path):
         raise Error(f"{path}: is the input itself; results must go elsewhere")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -330,6 +331,18 @@ def check_compression(written: str, compression: str) -> None:
     known = _COMPRESSIONS[written]
     if compression not in known:
         raise ValueError(f"compression of {written} files is {' or '.join(known)}, not {compression}")
+
+
+def check_shape(written: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless files of a format can hold frames of a shape."""
+    if len(shape) < 3:
+        return
+    if written == "MRC":
+        raise ValueError("an MRC file cannot hold colour frames: choose TIFF")
+    # Or the readers would take the planes for columns.
+    if written in ("HDF5", "Zarr") and shape[2] not in (3, 4):
+        kind = "an HDF5 file" if written == "HDF5" else "a Zarr store"
+        raise ValueError(f"{kind} cannot hold frames of {shape[2]} planes: choose TIFF")
 
 
 def is_flipped(source_format: str, written: str) -> bool:

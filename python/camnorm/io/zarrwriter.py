@@ -48,8 +48,6 @@ class ZarrWriter(FrameWriter):
         label: str,
         compression: str,
     ) -> None:
-        if len(source.shape) == 3 and source.shape[2] not in (3, 4):
-            raise ValueError(f"a Zarr store cannot hold frames of {source.shape[2]} planes: choose TIFF")
         super().__init__(target, source.shape, dtype, count, flipped)
         codec: str | None = None
         self._encode: Callable[[Any], Any] | None = None
