@@ -15,16 +15,19 @@ from .moments import PixelMoments
 __all__ = ["Early", "measure_drift"]
 
 Image = npt.NDArray[np.float64]
+_Band = tuple[int, int, npt.NDArray[np.float32]]
 
 # Squares of so many pixels: their medians take away what changed smoothly, which is light or motif as a
 # rule, and one that holds a conspicuous pixel counts no more than any other.
 _TILE = 32
 
-# Pixels whose images are in memory at a time.
+# Pixels whose images are in memory at a time, and that are looked at: of larger frames, rows evenly spread,
+# lest this take more time and memory than the rest of the measurement.
 _BAND_PIXELS = 2**17
+_MOST_PIXELS = 2**20
 
 # Bands that tell the ratio of brightness, and the typical z of the control; all tell the rest.
-_BANDS_FOR_FITS = 32
+_BANDS_FOR_FITS = 8
 
 # Pixels of a tile at an edge, or that vary in a tile, from which on it counts.
 _SMALLEST_TILE = 16
@@ -44,11 +47,11 @@ _ROUNDING = 2.0**-25
 class Early:
     """Mean image of the first frames of a set, whose sums go on to grow.
 
-    Float32 is 4 bytes a pixel and enough: its rounding is part of the standard errors.
+    Float32 is enough: its rounding is part of the standard errors.
     """
 
     mean: npt.NDArray[np.float32]
-    """Shape of a frame."""
+    """Of the rows that are looked at, one below the other."""
     count: int
     """Frames in it."""
     rows: int
@@ -60,20 +63,24 @@ class Early:
     def of(cls, halves: tuple[PixelMoments, PixelMoments], rows: int) -> Early:
         """Mean image of the frames so far."""
         a, b = halves
-        mean = np.empty(a.shape, np.float32)
-        for first, last in _bands(a.shape):
-            mean[first:last] = a._rows(first, last)._mean_with(b._rows(first, last))
-        return cls(mean, a.count + b.count, rows)
+        parts = [a._rows(first, last)._mean_with(b._rows(first, last)) for first, last in _bands(a.shape)]
+        return cls(np.concatenate(parts, dtype=np.float32, casting="same_kind"), a.count + b.count, rows)
 
     def subtract(self, frames: npt.NDArray[Any]) -> None:
         """Take a stack of the frames back."""
         before, self.count = self.count, self.count - len(frames)
         self.roundings += 1
         if self.count:
-            for first, last in _bands(self.mean.shape):
+            for first, last, mean in self.parts(frames.shape[1:]):
                 sums = frames[:, first:last].sum(0, dtype=np.float64)
-                mean = self.mean[first:last].astype(np.float64)
-                self.mean[first:last] = (before * mean - sums) / self.count
+                mean[...] = (before * mean.astype(np.float64) - sums) / self.count
+
+    def parts(self, shape: tuple[int, ...]) -> Iterator[tuple[int, int, npt.NDArray[np.float32]]]:
+        """First row of each band of a frame of this shape, the one after the last, and their mean."""
+        start = 0
+        for first, last in _bands(shape):
+            yield first, last, self.mean[start : start + last - first]
+            start += last - first
 
 
 def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> dict[str, Any] | None:
@@ -96,7 +103,7 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
         ``first``, ``second``
             Number of frames compared.
         ``pixels``
-            Pixels that vary within both.
+            Pixels that were looked at (of large frames, in rows evenly spread) and vary.
         ``rms_z``
             Root mean square over pixels of z, the difference of the means by its standard error; of the
             typical tile of 32 x 32 pixels (the median), so that a few pixels do not matter. 1 without drift
@@ -124,7 +131,7 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     n2 = n - n1
     if min(n1, n2, a.count, b.count) < 2:
         return None
-    bands = list(_bands(a.shape))
+    bands = list(early.parts(a.shape))
     some = bands[:: max(1, len(bands) // _BANDS_FOR_FITS)]
     samples = [_fits(*piece) for band in some for piece in _pieces(halves, early, *band)]
     fits = np.concatenate(samples)
@@ -132,7 +139,7 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
         return None
     slopes = _slope(fits, 0), _slope(fits, 1)
 
-    def look(bands: list[tuple[int, int]], typical: float) -> tuple[Image, npt.NDArray[np.int64]]:
+    def look(bands: list[_Band], typical: float) -> tuple[Image, npt.NDArray[np.int64]]:
         found = [_tiles(slopes, typical, *piece) for band in bands for piece in _pieces(halves, early, *band)]
         return np.concatenate([tiles for tiles, _ in found]), np.sum([counts for _, counts in found], axis=0)
 
@@ -156,14 +163,20 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     }
 
 
-def _bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """First row of bands of whole tiles, and the one after the last."""
-    rows = max(1, _BAND_PIXELS // (math.prod(shape[1:]) * _TILE)) * _TILE
-    return ((first, min(first + rows, shape[0])) for first in range(0, shape[0], rows))
+def _bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First row of each band of whole tiles that is looked at, and the one after the last."""
+    tiles = math.prod(shape[1:]) * _TILE
+    step = math.ceil(shape[0] / _TILE / max(1, _MOST_PIXELS // tiles))
+    rows = max(1, _BAND_PIXELS // tiles) * _TILE if step == 1 else _TILE
+    return [(first, min(first + rows, shape[0])) for first in range(step // 2 * _TILE, shape[0], step * rows)]
 
 
 def _pieces(
-    halves: tuple[PixelMoments, PixelMoments], early: Early, first: int, last: int
+    halves: tuple[PixelMoments, PixelMoments],
+    early: Early,
+    first: int,
+    last: int,
+    early_mean: npt.NDArray[np.float32],
 ) -> Iterator[tuple[Image, ...]]:
     """Differences in time and between halves, mean, and variances of both differences, of a band.
 
@@ -174,7 +187,7 @@ def _pieces(
     n, n1 = a.count + b.count, early.count
     n2 = n - n1
     mean, variance = a._mean_with(b), a._std_with(b) ** 2
-    before = early.mean[first:last].astype(np.float64)
+    before = early_mean.astype(np.float64)
     in_time = (mean - before) * (n / n2)
     between = b.mean() - a.mean()
     pooled = variance - (n1 * n2 / n**2) * in_time**2

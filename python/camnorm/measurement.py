@@ -186,10 +186,9 @@ def measure(
     Notes
     -----
     Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames; half as much
-    again for the response), 4 bytes a pixel for the mean of the first frames, up to two frames a thread or
-    128 MB, whichever is more (some MB a thread for files that hold plain pixels); it does not grow with the
-    number of frames, but for about 100 bytes a frame in the table. The result does not depend on `threads`,
-    nor on where a run was interrupted.
+    again for the response), up to two frames a thread or 128 MB, whichever is more (some MB a thread for
+    files that hold plain pixels); it does not grow with the number of frames, but for about 100 bytes a frame
+    in the table. The result does not depend on `threads`, nor on where a run was interrupted.
     """
     job = _Job(
         _rules(screen, mean_limits, std_limits, frames_list is not None),

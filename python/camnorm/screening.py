@@ -614,8 +614,8 @@ def _drift_found(drift: Mapping[str, Any] | None) -> list[Finding]:
             limit,
             "bad pixels come and go; dust that moves is more of them",
             pixels > limit,
-            f"{_count(drift['beyond_6_sigma'], 'pixel')} of {drift['pixels']} changed by more than 6 "
-            "standard errors from the first frames to the last"
+            f"{_count(drift['beyond_6_sigma'], 'pixel')} of {drift['pixels']} looked at changed by more than "
+            "6 standard errors from the first frames to the last"
             + (": dust moved, or pixels went bad; take shorter sets." if pixels > limit else "."),
         ),
     ]

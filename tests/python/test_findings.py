@@ -430,3 +430,14 @@ def test_frames_taken_back_from_the_first_mean(dtype: str) -> None:
     assert (early.count, early.roundings) == (45, 6)
     kept = np.delete(frames, np.s_[40:55], axis=0).astype(float).mean(0)
     np.testing.assert_allclose(early.mean, kept, rtol=16 * 2.0**-25 * 60 / 45)
+
+
+def test_of_large_frames_rows_evenly_spread_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = set_of_frames(RNG(1), 40, shape=(200, 64))
+    frames[20:, 32:64, 5] += 300  # in the second tiles
+    assert drift_of(frames)["pixels"] == 200 * 64
+    monkeypatch.setattr("camnorm.drift._MOST_PIXELS", 3 * 32 * 64)
+    found = drift_of(frames)
+    assert found["pixels"] == 2 * 32 * 64  # tiles 1 and 4 of 7
+    assert found["beyond_6_sigma"] == 32
+    assert not drift_findings(found)["drift"].flagged
