@@ -1112,6 +1112,7 @@ def verify(
                     for state in ("raw", "corrected")
                 }
             )
+            _print_flagged([finding.to_dict() for finding in result.findings])
             print()
             a, b = result.statistics
             chosen = [
@@ -1121,7 +1122,11 @@ def verify(
             _print_facts(
                 [
                     ("groups of", f"{len(result.files[0])} frames (file:frame), left out of the statistics"),
-                    *((f"group {number}", frames) for number, frames in enumerate(chosen, start=1)),
+                    *(
+                        (f"group {number}", frames)
+                        for number, frames in enumerate(chosen, start=1)
+                        if len(chosen) == 2  # verify.json has them all
+                    ),
                     ("statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"),
                     *([("correction", result.adjustments)] if result.adjustments else []),
                     (
@@ -1139,7 +1144,6 @@ def verify(
                     ("verdict", f"the corrected frames are {_verdict(result.independent)}"),
                 ]
             )
-            _print_flagged([finding.to_dict() for finding in result.findings])
     if not result.independent:
         raise typer.Exit(_NEGATIVE)
 
