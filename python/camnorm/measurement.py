@@ -67,7 +67,7 @@ _STORED_BYTES = 16 * 2**30
 _STORED_SECONDS = 1.0
 
 # Frames that are taken back in one go: they are in memory twice.
-_TAKEN_BACK_BYTES = 32 * 2**20
+_TAKEN_BACK_BYTES = 96 * 2**20
 
 # Files that may be open at a time for it, of those that the process may open.
 _OPEN_FILES = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
