@@ -86,7 +86,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Source distribution and wheel, each installed without the sources, with all tests; arguments for pytest."""
+    """Both packages, each installed without the sources, with all tests; arguments go to pytest."""
     for package in build_packages(session):
         with installed_elsewhere(session, f"camnorm[test] @ {package.as_uri()}") as python:
             try_out(session, python)
@@ -241,20 +241,22 @@ def build_consumers(session: nox.Session, name: str, kind: str, *options: str) -
 
 
 def build_by_pkg_config(session: nox.Session, prefix: Path) -> None:
-    """Build and run the program in C with the flags that pkg-config tells."""
+    """Build and run programs in C and, with FFTW, in C++ with the flags that pkg-config tells."""
     files = next(prefix.rglob("camnorm.pc")).parent
-    flags = session.run(
-        *["pkg-config", "--static", "--cflags", "--libs", "camnorm"],
-        env={"PKG_CONFIG_PATH": str(files)},
-        silent=True,
-        external=True,
-    )
-    program = Path(session.create_tmp(), "from_c").resolve()
-    assert isinstance(flags, str)
-    session.run(
-        *["cc", "-std=c99", "tests/consume/from_c.c", "-o", str(program), *flags.split()], external=True
-    )
-    session.run(str(program), external=True)
+    programs = {"camnorm": ["cc", "-std=c99", "tests/consume/from_c.c"]}
+    if Path(files, "camnorm-fftw.pc").exists():
+        programs["camnorm-fftw"] = ["c++", "-std=c++17", "tests/consume/correlate.cpp"]
+    for package, compile in programs.items():
+        flags = session.run(
+            *["pkg-config", "--static", "--cflags", "--libs", package],
+            env={"PKG_CONFIG_PATH": str(files)},
+            silent=True,
+            external=True,
+        )
+        program = Path(session.create_tmp(), package).resolve()
+        assert isinstance(flags, str)
+        session.run(*compile, "-o", str(program), *flags.split(), external=True)
+        session.run(str(program), external=True)
 
 
 def build(session: nox.Session, preset: str, *options: str, test: bool = True) -> str:

@@ -59,7 +59,6 @@ _RINGS_SHOWN = 24
 
 app = typer.Typer(
     name="camnorm",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -352,10 +351,15 @@ def _limits(screening: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 # Arguments and options that several verbs have
 
 
-def _help(text: str, *examples: str, details: str = "") -> str:
-    """Help of a verb; the backspace keeps the lines of the examples apart."""
+def _help(text: str, *examples: str, details: str = "", negative: str = "") -> str:
+    """Help of a verb; the backspace keeps the lines of the examples apart.
+
+    `negative` is what it means if the status is that of a negative verdict.
+    """
     lines = "\n".join(f"$ {example}" for example in examples)
-    return "\n\n".join(filter(None, [text, details, f"\bExamples:\n{lines}"]))
+    meanings = {0: "done", _FAILED: "failed", _WRONG_USE: "wrong use", _NEGATIVE: negative}
+    status = ", ".join(f"{status} {meaning}" for status, meaning in meanings.items() if meaning)
+    return "\n\n".join(filter(None, [text, details, f"\bExamples:\n{lines}", f"Exit status: {status}."]))
 
 
 def _version(wanted: bool) -> None:
@@ -709,6 +713,7 @@ def _camnorm(
         "Make raw frames of two cameras with known defects, do the whole job on them, draw figures.",
         "camnorm demo",
         "camnorm demo -o /tmp/demo --json",
+        negative="done, but the corrected frames are not independent",
     )
 )
 def demo(
@@ -1038,9 +1043,9 @@ def correct(
         "camnorm verify movies/ -m sensor.h5",
         "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
         "camnorm verify images/ --json",
-        details="Test frames are left out of the statistics. Writes a figure, numbers and curves. Exit "
-        "status 3: the corrected frames are not independent. Files are read as the sensor's were, unless "
-        "told otherwise.",
+        details="Test frames are left out of the statistics. Writes a figure, numbers and curves. "
+        "Files are read as the sensor's were, unless told otherwise.",
+        negative="done, but the corrected frames are not independent",
     )
 )
 @_sharing(selection=_selection, options=_reading, adjustments=_adjustments)

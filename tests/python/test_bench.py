@@ -15,8 +15,17 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 def figures(tmp_path: Path, program: str, *arguments: str) -> dict[str, list[dict[str, Any]]]:
     output = tmp_path / "figures.json"
-    command = [sys.executable, BENCH / program, "--quick", "--json", output, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # In pytest's own directory, which no other program clears away.
+    command = [
+        sys.executable,
+        BENCH / program,
+        "--quick",
+        "--directory",
+        tmp_path / "files",
+        "--json",
+        output,
+    ]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: section["rows"] for name, section in json.loads(output.read_text()).items()}
 

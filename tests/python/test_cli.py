@@ -666,6 +666,28 @@ def test_help_of_a_verb_has_examples_and_fits_80_columns(verb: str) -> None:
     assert max(map(len, lines)) <= 80
     assert any(line.startswith(f" $ camnorm {verb}") for line in lines)
     assert "\b" not in result.stdout
+    status = "Exit status: 0 done, 1 failed, 2 wrong use"
+    negative = ", 3 done, but the corrected frames are not independent" if verb in ("demo", "verify") else ""
+    assert f"{status}{negative}." in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        ("camnorm me", {"measure", "merge"}),
+        ("camnorm measure --ev", {"--every"}),
+        ("camnorm frc --b", {"--binning"}),
+    ],
+)
+def test_bash_completes_verbs_and_options(words: str, completions: set[str]) -> None:
+    environment = {
+        **os.environ,
+        "_CAMNORM_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    result = spawn(env=environment)
+    assert (set(result.stdout.split()), result.stderr) == (completions, "")
 
 
 @pytest.mark.parametrize(
