@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +16,10 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 def figures(tmp_path: Path, program: str, *arguments: str) -> dict[str, list[dict[str, Any]]]:
     output = tmp_path / "figures.json"
-    # In pytest's own directory, which no other program clears away.
-    command = [
-        sys.executable,
-        BENCH / program,
-        "--quick",
-        "--directory",
-        tmp_path / "files",
-        "--json",
-        output,
-    ]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, BENCH / program, "--quick", "--json", output, *arguments]
+    # Its files lie in pytest's own directory, which no other program clears away.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return {name: section["rows"] for name, section in json.loads(output.read_text()).items()}
 
