@@ -704,16 +704,27 @@ std::vector<FrameStatistics> PixelMoments::add(const StoredFrames& frames, int t
     return add_any(in_files, threads, statistics);
 }
 
+template <class Frames>
+std::vector<FrameStatistics> PixelMoments::subtract_any(Frames& frames, int threads, bool statistics) {
+    if (frames.count() > state_.count)
+        throw InvalidArgument("cannot subtract " + std::to_string(frames.count()) + " frames from " +
+                              std::to_string(state_.count));
+    auto result = accumulate(frames, resolve_threads(threads), true, statistics, state_);
+    state_.count -= frames.count();
+    reset_if_empty();
+    return result;
+}
+
 void PixelMoments::subtract(const FramesView& frames, int threads) {
     check_frames(frames.dtype, frames.shape);
-    threads = resolve_threads(threads);
-    if (frames.count > state_.count)
-        throw InvalidArgument("cannot subtract " + std::to_string(frames.count) + " frames from " +
-                              std::to_string(state_.count));
     InMemory in_memory(frames);
-    accumulate(in_memory, threads, true, false, state_);
-    state_.count -= frames.count;
-    reset_if_empty();
+    subtract_any(in_memory, threads, false);
+}
+
+std::vector<FrameStatistics> PixelMoments::subtract(const StoredFrames& frames, int threads) {
+    check_frames(frames.dtype, frames.shape);
+    InFiles in_files(frames);
+    return subtract_any(in_files, threads, true);
 }
 
 void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads) {

@@ -89,6 +89,24 @@ Moments from_bytes(const py::object& object) {
     return {std::move(saved.moments), saved.dtype, saved.plane_axis ? std::size_t{3} : std::size_t{2}};
 }
 
+/// Of each frame the file descriptor and the offset in bytes.
+using Places = std::vector<std::pair<int, std::int64_t>>;
+
+/// Calls work(frames) with the frames that lie at these places, and returns their statistics.
+template <class Work>
+py::array with_stored(const Moments& self, const Places& places, const py::object& dtype, const Work& work) {
+    std::vector<StoredFrames::Place> frames;
+    for (const auto& [file, offset] : places) frames.push_back({file, offset});
+    const StoredFrames stored{frames.data(), as_dtype(py::dtype::from_args(dtype), "frames"), frames.size(),
+                              self.core.shape()};
+    std::vector<FrameStatistics> told;
+    {
+        py::gil_scoped_release nogil;
+        told = work(stored);
+    }
+    return rows(told);
+}
+
 }  // namespace
 
 void register_moments(py::module_& m) {
@@ -143,18 +161,18 @@ void register_moments(py::module_& m) {
             py::arg("stacks"), py::arg("threads"))
         .def(
             "add_stored",
-            [](Moments& self, const std::vector<std::pair<int, std::int64_t>>& places,
-               const py::object& dtype, int threads) {
-                std::vector<StoredFrames::Place> frames;
-                for (const auto& [file, offset] : places) frames.push_back({file, offset});
-                const StoredFrames stored{frames.data(), as_dtype(py::dtype::from_args(dtype), "frames"),
-                                          frames.size(), self.core.shape()};
-                std::vector<FrameStatistics> told;
-                {
-                    py::gil_scoped_release nogil;
-                    told = self.core.add(stored, threads);
-                }
-                return rows(told);
+            [](Moments& self, const Places& places, const py::object& dtype, int threads) {
+                return with_stored(self, places, dtype, [&](const StoredFrames& stored) {
+                    return self.core.add(stored, threads);
+                });
+            },
+            py::arg("places"), py::arg("dtype"), py::arg("threads"))
+        .def(
+            "subtract_stored",
+            [](Moments& self, const Places& places, const py::object& dtype, int threads) {
+                return with_stored(self, places, dtype, [&](const StoredFrames& stored) {
+                    return self.core.subtract(stored, threads);
+                });
             },
             py::arg("places"), py::arg("dtype"), py::arg("threads"))
         .def(

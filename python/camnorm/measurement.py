@@ -752,7 +752,8 @@ class _Run:
 
     def frames(self) -> npt.NDArray[np.void]:
         """Frame table so far."""
-        self.rows = [np.concatenate(self.rows)] if self.rows else [np.empty(0, FRAME_DTYPE)]
+        if len(self.rows) != 1:  # else what others hold and change stays the table
+            self.rows = [np.concatenate([np.empty(0, FRAME_DTYPE), *self.rows])]
         return self.rows[0]
 
     def screen(self) -> dict[str, Any]:
@@ -768,50 +769,80 @@ class _Run:
         rows_of: dict[tuple[int, int], list[int]] = {}  # more than one if a file is listed twice
         for row in sorted({*reasons, *sorts}):
             rows_of.setdefault((number[frames["file"][row]], int(frames["index"][row])), []).append(row)
+        in_question = {place for place, rows in rows_of.items() if sorts.keys() & set(rows)}
         originals: dict[tuple[int, bytes], int] = {}
-        bad: list[tuple[int, npt.NDArray[Any]]] = []
-        selected = stream_frames(
-            self.files, threads=self.threads, selection=list(rows_of), options=self.options
+        bad: list[tuple[int, _Stack]] = []
+        selections = (rows_of.keys() - in_question, stream_stored), (in_question, stream_frames)
+        items = (
+            item
+            for selection, stream in selections
+            for item in stream(self.files, threads=self.threads, selection=selection, options=self.options)
         )
-        for done, item in enumerate(selected, start=1):
-            frame = item.start if isinstance(item, Chunk) else item.frame or 0
-            for row in rows_of[item.file_index, frame]:
-                if not isinstance(item, Chunk) or not _same_statistics(
-                    item.frames, frames[row], self.threads
+        for done, item in enumerate(items, start=1):
+            if isinstance(item, Failure):
+                raise self._changed(rows_of[item.file_index, item.frame or 0][0])
+            for row in rows_of[item.file_index, item.start]:
+                stack = item.frames
+                if not isinstance(stack, StoredFrames) and not self._is(
+                    row, _statistics(stack, self.threads)
                 ):
-                    raise Error(
-                        f"{frames['file'][row]}, frame {frame}: no longer what it was when it was measured; "
-                        "nothing was written"
-                    )
+                    raise self._changed(row)
                 reason = reasons.get(row)
                 if reason is None:
-                    original = originals.setdefault((sorts[row], _digest(item.frames)), row)
+                    original = originals.setdefault((sorts[row], _digest(_pixels(stack))), row)
                     if screening.place(frames[original]) == screening.place(frames[row]):
                         continue
                     reason = screening.copy_reason(frames["file"][original], frames["index"][original])
                 frames["status"][row], frames["reason"][row] = "rejected", reason
                 self.rejected += 1
-                bad.append((row, item.frames))
-            # As few passes over the sums as memory allows.
-            if done == len(rows_of) or sum(stack.nbytes for _, stack in bad) >= _TAKEN_BACK_BYTES:
+                bad.append((row, stack))
+            # As few passes over the sums as memory, and the number of open files, allow.
+            in_memory = sum(stack.nbytes for _, stack in bad if not isinstance(stack, StoredFrames))
+            if done == len(rows_of) or in_memory >= _TAKEN_BACK_BYTES or len(bad) >= _OPEN_FILES:
                 self._take_back(bad)
                 bad = []
             self.report("screening", done, len(rows_of))
         return screening.as_dict(limits, self.rules)
 
-    def _take_back(self, bad: list[tuple[int, npt.NDArray[Any]]]) -> None:
+    def _take_back(self, bad: list[tuple[int, _Stack]]) -> None:
         """Subtract frames, each as its row of the table and a stack of one."""
         frames = self.frames()
         for half, moments in zip("AB", self.halves, strict=True):
-            for stack in _by_dtype(stack for row, stack in bad if frames["half"][row] == half):
-                moments.subtract(stack, threads=self.threads)
+            of_half = [(row, stack) for row, stack in bad if frames["half"][row] == half]
+            for rows, dtype, places in _places_by_dtype(of_half):
+                try:
+                    told = moments._subtract_stored(places, dtype, self.threads)
+                except FrameError as error:
+                    raise self._changed(rows[error.frame]) from None
+                for row, statistics in zip(rows, told, strict=True):
+                    if not self._is(row, statistics):
+                        raise self._changed(row)
+            for array in _arrays_by_dtype(stack for _, stack in of_half):
+                moments.subtract(array, threads=self.threads)
         if self.early is not None:
-            for stack in _by_dtype(stack for row, stack in bad if row < self.early.rows):
-                self.early.subtract(stack)
+            early = [stack for row, stack in bad if row < self.early.rows]
+            for array in _arrays_by_dtype(early):
+                self.early.subtract(array)
+            for stack in early:
+                if isinstance(stack, StoredFrames):
+                    self.early.subtract(_pixels(stack))
         if self.responses is not None:
             for row, stack in bad:
                 response = self.responses["AB".index(frames["half"][row])]
-                response.subtract(stack, _exposures(frames[row : row + 1]), threads=self.threads)
+                exposures = _exposures(frames[row : row + 1])
+                response.subtract(_pixels(stack), exposures, threads=self.threads)
+
+    def _is(self, row: int, statistics: np.void) -> bool:
+        """Whether statistics are those of the frame that was measured."""
+        measured = self.frames()[row]
+        return all(statistics[name] == measured[name] for name in ("mean", "std", "min", "max"))
+
+    def _changed(self, row: int) -> Error:
+        frame = self.frames()[row]
+        return Error(
+            f"{frame['file']}, frame {frame['index']}: no longer what it was when it was measured; "
+            "nothing was written"
+        )
 
     def drift(self) -> dict[str, Any]:
         """How the sensor changed from the first frames to the last."""
@@ -1008,12 +1039,37 @@ def _of_one_half(halves: npt.NDArray[np.str_]) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(changes)]
 
 
-def _by_dtype(stacks: Iterable[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-    """Stacks of one pixel type each."""
+def _arrays_by_dtype(stacks: Iterable[_Stack]) -> list[npt.NDArray[Any]]:
+    """Stacks in memory as one of each pixel type."""
     found: dict[np.dtype[Any], list[npt.NDArray[Any]]] = {}
     for stack in stacks:
-        found.setdefault(stack.dtype, []).append(stack)
+        if not isinstance(stack, StoredFrames):
+            found.setdefault(stack.dtype, []).append(stack)
     return [np.concatenate(some) if len(some) > 1 else some[0] for some in found.values()]
+
+
+def _places_by_dtype(
+    bad: Iterable[tuple[int, _Stack]],
+) -> list[tuple[list[int], np.dtype[Any], list[tuple[int, int]]]]:
+    """Rows of stored frames, and the frames' places, for each pixel type."""
+    found: dict[np.dtype[Any], tuple[list[int], list[tuple[int, int]]]] = {}
+    for row, stack in bad:
+        if isinstance(stack, StoredFrames):
+            rows, places = found.setdefault(stack.dtype, ([], []))
+            rows.append(row)
+            places += stack.places
+    return [(rows, dtype, places) for dtype, (rows, places) in found.items()]
+
+
+def _pixels(stack: _Stack) -> npt.NDArray[Any]:
+    """A stack of one frame in memory."""
+    if not isinstance(stack, StoredFrames):
+        return stack
+    ((file, offset),) = stack.places
+    data = os.pread(file, stack.nbytes, offset)
+    if len(data) < stack.nbytes:
+        raise Error("a file has shrunk while it was read; nothing was written")
+    return np.frombuffer(data, stack.dtype).reshape(stack.shape)
 
 
 def _digest(frames: npt.NDArray[Any]) -> bytes:
@@ -1028,9 +1084,9 @@ def kind_of(dtype: np.dtype[Any]) -> str:
     return "integer" if dtype.kind in "iu" and dtype.itemsize <= 2 else "float"
 
 
-def _same_statistics(frames: npt.NDArray[Any], row: np.void, threads: int) -> bool:
-    statistics = frame_statistics(frames, threads=threads)[0]
-    return all(statistics[name] == row[name] for name in ("mean", "std", "min", "max"))
+def _statistics(frames: npt.NDArray[Any], threads: int) -> np.void:
+    statistics: np.void = frame_statistics(frames, threads=threads)[0]
+    return statistics
 
 
 def _exposures(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

@@ -152,6 +152,13 @@ class PixelMoments:
         with self._lock:
             return self._core.add_stored(places, dtype, threads)
 
+    def _subtract_stored(
+        self, places: list[tuple[int, int]], dtype: np.dtype[Any], threads: int
+    ) -> npt.NDArray[np.void]:
+        """Take back frames that lie at these places, and tell their statistics."""
+        with self._lock:
+            return self._core.subtract_stored(places, dtype, threads)
+
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.
 

@@ -483,6 +483,9 @@ TEST_CASE_TEMPLATE("frames in files count as those in memory do", T, PIXEL_TYPES
         CHECK(m.add(stored.frames(), threads, false).empty());
         m.subtract(view_of(x, stored_shape), threads);
         CHECK(same_bits(m, expected));
+        m.add(view_of(x, stored_shape), threads);
+        CHECK(same_statistics(m.subtract(stored.frames(), threads), rows));
+        CHECK(same_bits(m, expected));
     }
 }
 
@@ -528,6 +531,8 @@ TEST_CASE("files that cannot be read") {
     PixelMoments m(stored_shape, Kind::integer);
     check_refused<Unreadable>(m, "frame 0 cannot be read: Bad file descriptor",
                               [&] { m.add(StoredFrames{&place, DType::uint8, 1, stored_shape}); });
+    check_refused<InvalidArgument>(m, "cannot subtract 1 frames from 0",
+                                   [&] { m.subtract(StoredFrames{&place, DType::uint8, 1, stored_shape}); });
     PixelMoments f(stored_shape, Kind::floating);
     check_refused<Unreadable>(f, "frame 0 cannot be read: Bad file descriptor",
                               [&] { f.add(StoredFrames{&place, DType::float32, 1, stored_shape}); });

@@ -189,6 +189,24 @@ def test_deviant_frames_are_taken_out_exactly(tmp_path: Path, dtype: str) -> Non
     assert sensor.count == 38
 
 
+@pytest.mark.parametrize("kind", ["mrc", "tiff"])
+def test_frames_taken_back_in_several_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    files, movies, bad = deviant_set(tmp_path, "u2")
+    if kind == "tiff":
+        files = [write_tiff(path.with_suffix(".tif"), movies[i], "lzw") for i, path in enumerate(files)]
+    whole = camnorm.measure(files)
+    monkeypatch.setattr("camnorm.measurement._TAKEN_BACK_BYTES", 1)
+    monkeypatch.setattr("camnorm.measurement._OPEN_FILES", 1)
+    sensor = camnorm.measure(files)
+    assert_same_sensor(sensor, whole)
+    assert [index for _, index, _ in rejected(sensor)] == [4, 0]
+    good = np.ones((8, 5), bool)
+    good[tuple(zip(*bad, strict=True))] = False
+    assert_holds(sensor.moments, movies[good])
+
+
 def test_screening_off_keeps_everything(tmp_path: Path) -> None:
     files, movies, _ = deviant_set(tmp_path, "u1")
     sensor = camnorm.measure(files, screen="off")

@@ -84,6 +84,10 @@ public:
     /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.
     void subtract(const FramesView& frames, int threads = 0);
 
+    /// Takes frames back as they are read, and tells their statistics: whether they are what was added.
+    /// @throws as subtract() of frames in memory and as add() of stored ones.
+    std::vector<FrameStatistics> subtract(const StoredFrames& frames, int threads = 0);
+
     /// @throws InvalidArgument for another shape or too many frames, WrongKind for the other kind.
     void merge(const PixelMoments& other, int threads = 0);
     void unmerge(const PixelMoments& other, int threads = 0);
@@ -103,6 +107,8 @@ public:
 private:
     template <class Frames>
     std::vector<FrameStatistics> add_any(Frames& frames, int threads, bool statistics);
+    template <class Frames>
+    std::vector<FrameStatistics> subtract_any(Frames& frames, int threads, bool statistics);
     void check_frames(DType dtype, FrameShape shape) const;
     void check_same(const PixelMoments& other) const;
     void check_addable(const PixelMoments& other) const;

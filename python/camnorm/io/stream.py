@@ -138,6 +138,7 @@ def stream_stored(
     threads: int,
     start: tuple[int, int] = (0, 0),
     chosen: Chosen = ALL,
+    selection: Iterable[tuple[int, int]] | None = None,
     options: ReadOptions = DEFAULTS,
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
@@ -149,7 +150,7 @@ def stream_stored(
     ------
     Chunk, StoredChunk or Failure
     """
-    return _Reader(_files(paths, start, chosen, None), threads, options, stored=True).items()
+    return _Reader(_files(paths, start, chosen, selection), threads, options, stored=True).items()
 
 
 def _files(
@@ -168,6 +169,7 @@ def _files(
 
 _Item = Chunk | StoredChunk | Failure
 _Task = Callable[[], list[_Item]]
+_Read = Callable[[FrameSource, int, int], list[_Item]]
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ class _File:
     def tasks(self, source: FrameSource, chunk_bytes: int, stored: bool) -> list[_Task]:
         """What is to be done in turn to read the file."""
         if self.selected is not None:
-            return [partial(self._read_selected, source, frame) for frame in self.selected]
+            read = self._find if stored and source.offsets is not None else self._read
+            return [partial(self._read_selected, read, source, frame) for frame in self.selected]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
         read, step = self._read, max(1, chunk_bytes // frame_bytes)
         if stored and source.offsets is not None:
@@ -245,11 +248,11 @@ class _File:
         (item,) = self._read(source, start, start + 1)
         return [replace(item, count=count)] if isinstance(item, Failure) else [item]
 
-    def _read_selected(self, source: FrameSource, frame: int) -> list[_Item]:
+    def _read_selected(self, read: _Read, source: FrameSource, frame: int) -> list[_Item]:
         if frame >= source.count:
             reason = f"no such frame, the file has {source.count}"
             return [Failure(self.index, frame, 1, FormatError(self.path, reason, frame=frame))]
-        return self._read(source, frame, frame + 1)
+        return read(source, frame, frame + 1)
 
 
 class _Reader:
