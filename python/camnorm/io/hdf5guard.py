@@ -22,6 +22,7 @@ import h5py
 from ..errors import FormatError
 
 _SECONDS = 60.0
+_START_SECONDS = 60.0
 _MAX_FRAME = 2**30  # bytes of a frame that is read for a trial
 _MAX_LINKS = 16
 _MAX_BYTES = 2**20  # of a part of an object's header
@@ -50,6 +51,8 @@ def open_object(path: Path, group: h5py.Group, name: str, links: int = 0) -> Any
         if not isinstance(found, h5py.Group):
             raise KeyError(f"{found.name} is no group")
         link = found.get(part, getlink=True)
+        if link is None:
+            raise KeyError(f"{part} does not exist in {found.name}")
         if isinstance(link, h5py.SoftLink):
             found = open_object(path, found, link.path, links + 1)
             continue
@@ -140,35 +143,36 @@ class _Helper:
     def bears(self, request: list[str]) -> bool:
         """Whether it survives a request in time; also where there is no way to start it."""
         with self._lock:
-            if self._process is None or self._owner != os.getpid():  # not that of a parent
-                self._process = self._start()
+            if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
+                self._start()
             process = self._process
             if process is None:
                 return True
             assert process.stdin is not None
-            assert process.stdout is not None
             with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], _SECONDS)
-            if ready and process.stdout.read(1):
+            if _answers(process, _SECONDS):
                 return True
             self.end()
             return False
 
-    def _start(self) -> subprocess.Popen[bytes] | None:
+    def _start(self) -> None:
+        self.end()
+        self._process, self._owner = None, os.getpid()  # not that of a parent
         if not sys.executable:  # Python within another program
-            return None
+            return
         # Not by multiprocessing, which would run the user's script again.
         script = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
-        self._owner = os.getpid()
-        return subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-c", script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is not for it
         )
+        if not _answers(self._process, _START_SECONDS):
+            self.end()
 
     def end(self) -> None:
         """End the process."""
@@ -182,15 +186,27 @@ class _Helper:
             process.wait()
 
 
+def _answers(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a byte, so long; none comes of a process that has ended."""
+    assert process.stdout is not None
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    return bool(poll.poll(1000 * seconds)) and len(process.stdout.read(1)) == 1
+
+
 _helper = _Helper()
 atexit.register(_helper.end)
 
 
 def main() -> None:
-    """What the process does: a line of standard input tells file and dataset, a byte that it has survived."""
+    """What the process does: a line of standard input tells file and dataset, a byte that it has survived.
+
+    The first byte tells that it has begun.
+    """
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.write(1, b".")
     for line in sys.stdin.buffer:
         with suppress(Exception):  # is met again where it can be told
             _try(*json.loads(line))
