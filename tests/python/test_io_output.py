@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -23,8 +24,10 @@ import tifffile
 
 import camnorm
 from camnorm import Sensor
+from camnorm.errors import FormatError
 from camnorm.io import ReadOptions, create_writer, open_frames, target_name
 from camnorm.io.tiff import CompressedTiffWriter
+from damage import read_each
 from image_sets import cut, frames_of, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)
@@ -1052,3 +1055,42 @@ def test_relion_reads_it(
             assert np.array_equal(np.squeeze(mrc.data), expected[index])
             assert float(mrc.voxel_size.x) == pytest.approx(1.5, rel=1e-6)
         converted.unlink()
+
+
+# --- damage to what was written
+
+
+@pytest.mark.parametrize(
+    ("wanted", "compression"),
+    [("tiff", "lzw"), ("tiff", "deflate"), ("tiff", "zstd"), ("hdf5", "deflate"), ("zarr", "zstd")],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_outputs(tmp_path: Path, wanted: Any, compression: Any) -> None:
+    frames = np.random.default_rng(0).normal(100, 10, (4, 16, 24)).astype(np.float32)
+    target = tmp_path / {"tiff": "a.tif", "hdf5": "a.h5", "zarr": "a.zarr"}[wanted]
+    with (
+        open_frames(write_npy(tmp_path / "in.npy", frames)) as source,
+        create_writer(
+            target, source, np.float32, count=4, label=LABEL, wanted=wanted, compression=compression
+        ) as writer,
+    ):
+        writer.write(frames)
+    files = [target] if target.is_file() else sorted(path for path in target.rglob("*") if path.is_file())
+    random_ = random.Random(f"{wanted} {compression}")
+    for path in files:
+        data = path.read_bytes()
+        places = set(range(len(data)))
+        if wanted == "hdf5":  # HDF5 does not come to an end of a heap that is damaged
+            heap = data.index(b"GCOL")
+            places -= set(range(heap, heap + 4096))
+        for _ in range(80 // len(files)):
+            damaged = bytearray(data)
+            for place in random_.choices(sorted(places), k=random_.randint(1, 4)):
+                damaged[place] = random_.choice([0, 1, 0x7F, 0x80, 0xFF, random_.randrange(256)])
+            if random_.random() < 0.2:
+                del damaged[random_.randrange(len(damaged)) :]
+            path.write_bytes(damaged)
+            for result in read_each(target):
+                # What cannot be decoded is told, not left out.
+                assert isinstance(result, FormatError) or np.count_nonzero(result) > result.size // 2
+        path.write_bytes(data)

@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import Error, FormatError
 from .atomic import AtomicFile
 from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
+from .hdf5guard import open_object
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding, scaling_in
 from .writers import EncodedWriter, FileWriter
@@ -370,7 +371,7 @@ def _find(path: Path, h5: h5py.File, name: str | None) -> h5py.Dataset:
         raise FormatError(path, f"a {kind} file, which holds no images")
     dataset = _default(path, h5) if name is None else _named(path, h5, name)
     if isinstance(dataset, h5py.Group):
-        datasets, signals, fault = _images(dataset)
+        datasets, signals, fault = _images(path, dataset)
         if not datasets and fault:
             raise FormatError(path, f"no images in it: {fault}")
         candidates = signals or datasets
@@ -392,7 +393,7 @@ def _named(path: Path, h5: h5py.File, name: str) -> h5py.Dataset | h5py.Group:
 
 def _follow(path: Path, group: h5py.Group, name: str) -> Any:
     try:
-        return group[name]
+        return open_object(path, group, name)
     except KeyError as error:
         raise FormatError(path, _fault(group, name, error)) from None
 
@@ -422,7 +423,7 @@ def _default(path: Path, h5: h5py.File) -> h5py.Dataset | h5py.Group:
     return h5
 
 
-def _images(top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Dataset], str]:
+def _images(path: Path, top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Dataset], str]:
     """All datasets that can be read as frames, those that NeXus calls signals, and what cannot be opened."""
     datasets, signals, fault = {}, {}, ""
     seen = set()
@@ -434,7 +435,7 @@ def _images(top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Da
             if isinstance(link, h5py.SoftLink):  # what it points to is found where it is
                 continue
             try:
-                found = group[name]
+                found = open_object(path, group, name)
                 information = h5py.h5o.get_info(found.id)
                 key = information.fileno, information.addr
                 if key in seen:
@@ -447,6 +448,8 @@ def _images(top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Da
                     datasets[place] = found
                     if _text(group, "signal") == name or "signal" in found.attrs:
                         signals[place] = found
+            except FormatError as error:
+                fault = error.reason
             except Exception as error:  # damage drives h5py into nearly any exception
                 fault = _fault(group, name, error)
     return datasets, signals, fault
@@ -488,7 +491,7 @@ def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
         try:
             file = dataset.file.filename if source.file_name == "." else folder / source.file_name
             with h5py.File(file, "r") as h5:
-                part = h5[source.dset_name]
+                part = open_object(path, h5, source.dset_name)
                 _check_parts(Path(h5.filename), part)
                 _load_filters(path, part)
                 counts = _chunk_counts(part)

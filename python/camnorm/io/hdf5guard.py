@@ -1,0 +1,224 @@
+"""Damaged virtual datasets of HDF5: to open one can crash the HDF5 library, or keep it busy for ever.
+
+Another process opens them first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+
+from ..errors import FormatError
+
+_SECONDS = 60.0
+_START_SECONDS = 60.0
+_MAX_FRAME = 2**30  # bytes of a frame that is read for a trial
+_MAX_LINKS = 16
+_MAX_BYTES = 2**20  # of a part of an object's header
+
+# Specification of the HDF5 file format, version 3.0: messages IV.A.2.i and IV.A.2.q.
+_LAYOUT, _CONTINUATION = 8, 16
+_VIRTUAL = 3
+
+
+def open_object(path: Path, group: h5py.Group, name: str, links: int = 0) -> Any:
+    """Open what has this name in a group, behind so many links.
+
+    Raises
+    ------
+    FormatError
+        It is a virtual dataset which the HDF5 library cannot bear; `path` is the file to be told.
+    KeyError, OSError, RuntimeError
+        As h5py raises.
+    """
+    if links > _MAX_LINKS:
+        raise KeyError(f"too many links: {name}")
+    found: Any = group.file["/"] if name.startswith("/") else group
+    for part in name.split("/"):
+        if part in ("", "."):
+            continue
+        if not isinstance(found, h5py.Group):
+            raise KeyError(f"{found.name} is no group")
+        link = found.get(part, getlink=True)
+        if link is None:
+            raise KeyError(f"{part} does not exist in {found.name}")
+        if isinstance(link, h5py.SoftLink):
+            found = open_object(path, found, link.path, links + 1)
+            continue
+        if isinstance(link, h5py.ExternalLink):
+            file = Path(found.file.filename).parent / link.filename
+            if file.is_file():  # else HDF5 has more places to look for it
+                with h5py.File(file, "r") as h5:
+                    open_object(path, h5, link.path, links + 1)
+        else:
+            _check(path, found, part)
+        found = found[part]
+    return found
+
+
+def _check(path: Path, group: h5py.Group, name: str) -> None:
+    """FormatError if a name is that of a virtual dataset that cannot be opened."""
+    file = group.file.filename
+    # Not h5o.get_info, which would open it.
+    address = group.id.links.get_info(name.encode()).u
+    try:
+        with open(file, "rb") as raw:
+            virtual = _is_virtual(raw, group.file.userblock_size, address)
+    except (ValueError, IndexError):
+        virtual = True  # who knows
+    if virtual:
+        status = os.stat(file)
+        if not _bearable(file, f"{group.name.rstrip('/')}/{name}", status.st_mtime_ns, status.st_size):
+            raise FormatError(path, f"damaged: HDF5 crashes or does not end when it opens {name}")
+
+
+def _is_virtual(file: IO[bytes], base: int, address: int) -> bool:
+    """Whether the header of an object tells of the layout of a virtual dataset.
+
+    Raises ValueError or IndexError if it cannot be read.
+    """
+
+    def read(offset: int, size: int) -> bytes:
+        file.seek(base + offset)
+        data = file.read(size)
+        if len(data) < size or size > _MAX_BYTES:
+            raise ValueError("damaged header")
+        return data
+
+    head = read(address, 16)
+    later = head[:4] == b"OHDR"
+    if later:
+        flags = head[5]
+        begin = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
+        width = 1 << (flags & 3)
+        size = int.from_bytes(read(address + begin, width), "little")
+        parts = [(address + begin + width, size)]
+        prefix = 6 if flags & 4 else 4
+    else:
+        parts = [(address + 16, int.from_bytes(head[8:12], "little"))]
+        prefix = 8
+    for offset, size in parts:  # which grow meanwhile
+        data = read(offset, size)
+        place = 0
+        while place + prefix <= len(data):
+            kind = data[place] if later else int.from_bytes(data[place : place + 2], "little")
+            length = int.from_bytes(
+                data[place + 1 : place + 3] if later else data[place + 2 : place + 4], "little"
+            )
+            body = data[place + prefix : place + prefix + length]
+            if kind == _LAYOUT:
+                return body[0] > 3 and body[1] == _VIRTUAL
+            if kind == _CONTINUATION and len(parts) < 1000:
+                where, much = (int.from_bytes(body[at : at + 8], "little") for at in (0, 8))
+                parts.append((where + 4, much - 8) if later else (where, much))  # signature and checksum
+            place += prefix + length
+    return False
+
+
+@lru_cache(2**12)
+def _bearable(file: str, name: str, mtime_ns: int, size: int) -> bool:
+    """Whether another process survives opening a dataset and reading a frame of it, in time."""
+    return _helper.bears([file, name])
+
+
+class _Helper:
+    """A process that opens datasets: started when it is needed, and again when it had to be ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def bears(self, request: list[str]) -> bool:
+        """Whether it survives a request in time; also where there is no way to start it."""
+        with self._lock:
+            if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
+                self._start()
+            process = self._process
+            if process is None:
+                return True
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()
+            if _answers(process, _SECONDS):
+                return True
+            self.end()
+            return False
+
+    def _start(self) -> None:
+        self.end()
+        self._process, self._owner = None, os.getpid()  # not that of a parent
+        if not sys.executable:  # Python within another program
+            return
+        # Not by multiprocessing, which would run the user's script again.
+        script = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+        if not _answers(self._process, _START_SECONDS):
+            self.end()
+
+    def end(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                with suppress(BrokenPipeError):
+                    pipe.close()
+            process.wait()
+
+
+def _answers(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a byte, so long; none comes of a process that has ended."""
+    assert process.stdout is not None
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    return bool(poll.poll(1000 * seconds)) and len(process.stdout.read(1)) == 1
+
+
+_helper = _Helper()
+atexit.register(_helper.end)
+
+
+def main() -> None:
+    """What the process does: a line of standard input tells file and dataset, a byte that it has survived.
+
+    The first byte tells that it has begun.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.write(1, b".")
+    for line in sys.stdin.buffer:
+        with suppress(Exception):  # is met again where it can be told
+            _try(*json.loads(line))
+        os.write(1, b".")
+
+
+def _try(file: str, name: str) -> None:
+    with h5py.File(file, "r") as h5:
+        dataset = h5[name]
+        h5py.h5o.get_info(dataset.id)
+        if dataset.is_virtual:
+            dataset.virtual_sources()
+        several = len(dataset.shape) > 2
+        if dataset.nbytes // (max(1, len(dataset)) if several else 1) <= _MAX_FRAME:
+            dataset[: 1 if several else None]
