@@ -70,13 +70,24 @@ py::dict numbers(const Response& r) {
     return result;
 }
 
+/// A number of a state.
+template <class Number>
+Number as_number(const py::dict& given, const char* name) {
+    try {
+        return given[name].cast<Number>();
+    } catch (const py::cast_error&) {
+        throw InvalidArgument(std::string(name) + " is no number that a state can have: " +
+                              py::repr(given[name]).cast<std::string>());
+    }
+}
+
 void set_numbers(Response& r, const py::dict& given) {
-    const auto count = given["count"].cast<std::int64_t>();
+    const auto count = as_number<std::int64_t>(given, "count");
     if (count < 0 || count > static_cast<std::int64_t>(PixelResponse::max_count))
         throw InvalidArgument("a count of " + std::to_string(count) + " frames is not between 0 and " +
                               std::to_string(PixelResponse::max_count));
     over_numbers(r.core.state(), [&](const char* name, auto& number) {
-        number = given[name].cast<std::decay_t<decltype(number)>>();
+        number = as_number<std::decay_t<decltype(number)>>(given, name);
     });
 }
 

@@ -46,7 +46,7 @@ _MANY = 2**20
 # The part of a wavelength over which three means in turn leave half the amplitude: sinc³ = 1/2. The smallest
 # scale of an illumination in pixels, with which these are means over three of them.
 _SHARE_AVERAGED = 0.366
-_SMALLEST_SCALE = 8.0
+_SMALLEST_SCALE, _LARGEST_SCALE = 8.0, 1e5  # of larger ones windows would take long
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,10 @@ class Adjustments:
         scale = self.keep_illumination
         if isinstance(scale, (bool, np.bool_)) or scale is None:
             return
-        if not _SMALLEST_SCALE <= scale < math.inf:
+        if not _SMALLEST_SCALE <= scale <= _LARGEST_SCALE:
             raise ValueError(
-                f"keep_illumination must be a scale of at least {_SMALLEST_SCALE:g} pixels, not {scale!r}"
+                f"keep_illumination must be a scale of {_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g} pixels, "
+                f"not {scale!r}"
             )
 
     def __bool__(self) -> bool:

@@ -845,6 +845,8 @@ def measure(
         }
         if not inputs and frames_list is None:
             raise typer.BadParameter("Name images, or a --frames-list.", param_hint="INPUT")
+        if frames_csv is not None and frames_csv.absolute() == output.absolute():
+            raise typer.BadParameter("is the sensor file.", param_hint="--frames-csv")
         if split and (frames_list is not None or frames_csv is not None or selection != asdict(_EVERYTHING)):
             raise typer.BadParameter(
                 "does not go with --frames-list, --frames-csv, --frames, --every and --max-frames.",
@@ -1248,7 +1250,8 @@ def show(
         summary = _sensor_summary(loaded)
         convergence = camnorm.frames_needed(loaded)
         findings = camnorm.check(loaded, convergence)
-        pattern = camnorm.fixed_pattern(loaded) if min(half.count for half in loaded.halves) > 1 else None
+        told = min(half.count for half in loaded.halves) > 1 and min(loaded.shape[:2]) > 1
+        pattern = camnorm.fixed_pattern(loaded) if told and loaded.sigma.any() else None
         if output is not None:
             figure = camnorm.plot.sensor_figure(
                 loaded.mean,

@@ -306,7 +306,7 @@ class _Survey:
         self._shape = (height, width)
         weights = [n - 1 for n in self._halves]
         total = np.zeros((8, planes))
-        spread = 0.0
+        spread = level = 0.0
         for where, *images in sensor._blocks(rows):
             (a, b), variances = ([image.reshape(-1, width, planes) for image in pair] for pair in images)
             variance = np.average(variances, axis=0, weights=weights)
@@ -317,13 +317,17 @@ class _Survey:
             logarithm = np.log(np.where(varied, variances[0], 1.0) / np.where(varied, variances[1], 1.0))
             sums = [used, variance, variance**2, a, b, (a - b) ** 2, a * b, logarithm**2]
             total += [quantity.sum((0, 1)) for quantity in sums]
-            difference = (a - b).mean(2)
+            # Pixels that are left out get the level of the others, or they would make a pattern.
+            others = (a - b).sum((0, 1)) / np.maximum(used.sum((0, 1)), 1)
+            difference = np.where(used, a - b, others).mean(2)
             spread += float((difference**2).sum())
+            level += float(difference.sum())
             self._reduce(difference, where.start // factor)
         count = np.maximum(total[0], 1.0)
         _, variance, squared, a, b, difference, product, logarithm = total / count
         self._count = float(count.sum())
-        self._power = (spread - float(((a - b).mean() ** 2) * height * width)) * height * width
+        self._used = self._count / (height * width * planes)
+        self._power = spread * height * width - level**2
         # Each plane has a level of its own.
         self.variance, self.difference, self._covariance, self._log_variance = (
             float(np.average(values, weights=count))
@@ -348,7 +352,8 @@ class _Survey:
         if self._factor > 1:
             # The frequencies beyond the grid's, as if they were white.
             squares += max(whole - power.sum(), 0.0) ** 2 / (pixels - power.size)
-        freedom = whole**2 / max(squares, 5e-324) / self._unevenness
+        # Flat spectra are those of pixels that are left out, too, which tell nothing.
+        freedom = self._used * whole**2 / max(squares, 5e-324) / self._unevenness
         # The noise variance is measured too.
         return float(freedom / (1 + 1 / max(sum(self._halves) - 2, 1)))
 
@@ -357,7 +362,10 @@ class _Survey:
         variance = self.variance - self._common_variance()
         if not variance > 0.02 * self.variance or self.difference <= 0:
             return math.nan, math.nan, math.nan
-        spread = 2 / (9 * self._freedom())  # Wilson and Hilferty's cube root of χ²/f
+        freedom = self._freedom()
+        if not freedom > 0:
+            return math.nan, math.nan, math.nan
+        spread = 2 / (9 * freedom)  # Wilson and Hilferty's cube root of χ²/f
         low, high = ((1 - spread + sign * _QUANTILE * math.sqrt(spread)) ** 3 for sign in (-1, 1))
         return float(self.difference / (variance * self._share)), float(max(low, 0.0)), float(high)
 
@@ -367,7 +375,9 @@ class _Survey:
         parts = [table["mean"][table["half"] == half] for half in "AB"]
         if tuple(map(len, parts)) != self._halves:
             return 0.0
-        return float(sum(((part - part.mean()) ** 2).sum() for part in parts) / (sum(self._halves) - 2))
+        squares = float(sum(((part - part.mean()) ** 2).sum() for part in parts))
+        # The frames' means are over all pixels; of those that never change nothing varies.
+        return squares / (sum(self._halves) - 2) / self._used**2 if self._used else 0.0
 
     def kurtosis(self) -> float:
         """Kurtosis of a pixel vector; NaN for halves that are too small."""

@@ -64,7 +64,9 @@ class Early:
         """Mean image of the frames so far."""
         a, b = halves
         parts = [a._rows(first, last)._mean_with(b._rows(first, last)) for first, last in _bands(a.shape)]
-        return cls(np.concatenate(parts, dtype=np.float32, casting="same_kind"), a.count + b.count, rows)
+        with np.errstate(over="ignore"):  # pixels beyond 3e38, of which no drift is told
+            mean = np.concatenate(parts, dtype=np.float32, casting="same_kind")
+        return cls(mean, a.count + b.count, rows)
 
     def subtract(self, frames: npt.NDArray[Any]) -> None:
         """Take a stack of the frames back."""
@@ -129,11 +131,13 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     a, b = halves
     n, n1 = a.count + b.count, early.count
     n2 = n - n1
-    if min(n1, n2, a.count, b.count) < 2:
+    if min(n1, n2, a.count, b.count) < 2 or not np.isfinite(early.mean).all():
         return None
     bands = list(early.parts(a.shape))
     some = bands[:: max(1, len(bands) // _BANDS_FOR_FITS)]
     samples = [_fits(*piece) for band in some for piece in _pieces(halves, early, *band)]
+    if not samples:  # frames too small to be looked at
+        return None
     fits = np.concatenate(samples)
     if not (fits["weight"] > 0).any():
         return None

@@ -176,13 +176,15 @@ def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int |
     Raises
     ------
     Error
-        If a half has fewer than two frames.
+        If a half has fewer than two frames, or the frames are a single row or column.
     """
     a, b = sensor.halves
     if min(a.count, b.count) < 2:
         raise Error(
             f"halves of {a.count} and {b.count} frames have no pattern to compare: measure more frames"
         )
+    if min(sensor.shape[:2]) < 2:
+        raise Error(f"frames of shape {sensor.shape} have no rings of frequencies")
     total = a.count + b.count
     means, sigmas = (a.mean(), b.mean()), (a.std(), b.std())
     share = a.count * b.count / total

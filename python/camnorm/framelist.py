@@ -85,7 +85,10 @@ class FrameList:
             head = file.readline()
             file.seek(0)
             rows = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
-            columns = rows.fieldnames or ()
+            try:
+                columns = rows.fieldnames or ()
+            except csv.Error as error:
+                raise Error(f"{self.path}: is no frame list: {error}") from None
             if missing := [name for name in _NEEDED if name not in columns]:
                 raise Error(f"{self.path}: no column {missing[0]!r}; a frame list has {', '.join(_NEEDED)}")
             try:
@@ -112,7 +115,7 @@ class FrameList:
             raise Error(f"{where}: status {status!r} is neither accepted nor rejected")
         if status.strip().lower() == "rejected":
             return
-        path = (self.path.absolute().parent / file).absolute()
+        path = Path(os.path.normpath(self.path.absolute().parent / file))
         if not file or not path.exists():
             raise Error(f"{where}: there is no file {file!r}")
         try:
@@ -157,7 +160,7 @@ class FrameList:
             the measurement to say so.
         """
         if inputs is not None:
-            known = {path.absolute() for path in inputs}
+            known = {Path(os.path.normpath(path.absolute())) for path in inputs}
             for file, found in zip(self.files, self._found, strict=True):
                 if file not in known:
                     line = self._lines[file, found[0]]

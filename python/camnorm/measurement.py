@@ -275,7 +275,7 @@ def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> It
             if (target := numbered(written)) is not None:
                 whole.save(target)
             yield whole
-        del whole
+        del whole  # two sets of moments at a time are too many
         for part in parts:
             written += 1
             target = numbered(written)
@@ -284,6 +284,7 @@ def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> It
                 sensor.save(target)
                 its_checkpoint.remove()
             yield sensor
+            del sensor
         if checkpoint is not None:
             checkpoint.remove()
 
@@ -435,7 +436,7 @@ def _rules(screen: str | float, mean: Range | None, std: Range | None, listed: b
         return screening.Rules(None, given)
     if screen == "auto":
         return screening.Rules(screening.DEFAULT_K, given)
-    if isinstance(screen, str) or not screen > 0:
+    if isinstance(screen, str) or not 0 < screen < math.inf:
         raise ValueError(f"screen must be 'auto', 'off' or a positive number, not {screen!r}")
     return screening.Rules(float(screen), given)
 

@@ -297,7 +297,7 @@ def findings(sensor: Sensor) -> list[Finding]:
     """
     frames = sensor.frames
     return [
-        *_left_out(frames, sensor.dtype),
+        *_left_out(frames, sensor.dtype, compared="k" in sensor.provenance["screening"]),
         _mixed(sensor.provenance.get("groups", [])),
         _modes_found(frames, sensor.dtype),
         *(finding for field in _WORDS for finding in _course_found(frames, field)),
@@ -305,7 +305,8 @@ def findings(sensor: Sensor) -> list[Finding]:
     ]
 
 
-def _left_out(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> list[Finding]:
+def _left_out(frames: npt.NDArray[np.void], dtype: np.dtype[Any], compared: bool) -> list[Finding]:
+    """What was left out; and what may be copies, unless frames of equal statistics were compared."""
     total = max(frames.size, 1)
     accepted = frames[frames["status"] == "accepted"]
     reasons = frames["reason"].tolist()
@@ -339,7 +340,7 @@ def _left_out(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> list[Findin
             )
         )
     copied = [reason.removeprefix(_COPY) for reason in reasons if reason.startswith(_COPY)]
-    kept_copies = copies(frames)
+    kept_copies = {} if compared else copies(frames)
     still = f", {len(kept_copies)} may be in the statistics" if kept_copies else ""
     first = f", the first of {copied[0]}" if copied else ""
     places = accepted[["file", "index"]].tolist()
@@ -403,13 +404,9 @@ def _usable(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> npt.NDArray[n
 
 def _units(frames: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
     """Number of the file of each row if there are many files, else of the row itself."""
-    _, first, unit = np.unique(frames["file"].astype(str), return_index=True, return_inverse=True)
-    if first.size < _MANY_FILES:
-        return np.arange(frames.size)
-    order = np.empty(first.size, np.intp)
-    order[np.argsort(first)] = np.arange(first.size)
-    numbers: npt.NDArray[np.intp] = order[unit.reshape(-1)]
-    return numbers
+    numbers: dict[str, int] = {}
+    units = np.fromiter((numbers.setdefault(file, len(numbers)) for file in frames["file"]), np.intp)
+    return units if len(numbers) >= _MANY_FILES else np.arange(frames.size)
 
 
 def _of_units(values: npt.NDArray[np.float64], units: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

@@ -486,7 +486,8 @@ class Sensor:
                 group.create_dataset(column, data=self.frames[column])
             for column in ("half", "status"):
                 group.create_dataset(column, data=np.char.encode(self.frames[column], "ascii"))
-            group.create_dataset("reason", data=self.frames["reason"], dtype=text)
+            reasons = [_encoded(reason) for reason in self.frames["reason"]]
+            group.create_dataset("reason", data=reasons, dtype=text)
             group = f.create_group("provenance")
             group.attrs["shape"] = self.shape
             group.attrs["dtype"] = self.dtype.name
@@ -560,7 +561,7 @@ class Sensor:
             frames[column] = stored[column][()]
         for column in ("half", "status"):
             frames[column] = np.char.decode(stored[column][()], "ascii")
-        frames["reason"] = stored["reason"].asstr()[()]
+        frames["reason"] = stored["reason"].asstr(errors=_NAMES)[()]
         halves = half("A"), half("B")
         responses = (response("A"), response("B")) if "responses" in f else None
         for moments, sums in zip(halves, responses or (), strict=False):

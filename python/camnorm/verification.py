@@ -355,8 +355,8 @@ def verify(
     Raises
     ------
     Error
-        If there are fewer than eight frames to choose from, or these are not of the sensor's shape and
-        kind.
+        If there are fewer than eight frames to choose from (four for groups of one), or these are not of
+        the sensor's shape and kind.
 
     Notes
     -----

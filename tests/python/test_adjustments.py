@@ -118,8 +118,8 @@ def test_pixels_without_a_positive_mean_have_no_gain() -> None:
     ("given", "said"),
     [
         ({"mode": "sigma"}, "mode must be 'both', 'mean', 'gain' or 'response', not 'sigma'"),
-        ({"keep_illumination": 7.9}, "keep_illumination must be a scale of at least 8 pixels, not 7.9"),
-        ({"keep_illumination": np.nan}, "keep_illumination must be a scale of at least 8 pixels, not nan"),
+        ({"keep_illumination": 7.9}, "keep_illumination must be a scale of 8 to 100000 pixels, not 7.9"),
+        ({"keep_illumination": np.nan}, "keep_illumination must be a scale of 8 to 100000 pixels, not nan"),
         (
             {"mode": "gain", "target_sigma": 1},
             "a gain leads to no target sigma: contrast follows the target mean",

@@ -704,7 +704,7 @@ def test_bash_completes_verbs_and_options(words: str, completions: set[str]) -> 
         ),
         (
             ["verify", "x", "--keep-illumination", "7"],
-            "keep_illumination must be a scale of at least 8 pixels, not 7.0",
+            "keep_illumination must be a scale of 8 to 100000 pixels, not 7.0",
         ),
         (["correct", "x", "-m", "s", "-o", "o", "--mode", "sigma"], "'sigma' is not one of"),
         (["measure", "x", "-o", "s.h5", "--screen", "-1"], "'-1' is not auto, off or a positive number"),

@@ -271,3 +271,15 @@ def test_wrong_arguments() -> None:
         camnorm.frames_needed(sensor, residual=0)
     with pytest.raises(ValueError, match="group must be positive, got 0"):
         camnorm.frames_needed(sensor, group=0)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 100.0])
+@pytest.mark.parametrize("dead", [1, 6, 20, 60])
+def test_pixels_that_never_change_do_not_count(dead: int, brightness: float) -> None:
+    rng = np.random.default_rng(11)
+    frames = 1000 + brightness * rng.normal(size=(40, 1, 1)) + rng.normal(0, 20, (40, 64, 64))
+    frames[..., :dead] = 0
+    found = camnorm.frames_needed(sensor_of(np.rint(frames).astype(np.uint16)[:, None]))
+    assert found.ratio == pytest.approx(1, abs=0.15)
+    assert found.ratio_limits[0] <= found.ratio <= found.ratio_limits[1]
+    assert found.noise == pytest.approx(math.hypot(20, brightness), rel=0.3)

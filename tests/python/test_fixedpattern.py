@@ -136,6 +136,8 @@ def test_errors() -> None:
     sensor = sensor_of(frames(rng, np.zeros((8, 8)), 1), frames(rng, np.zeros((8, 8)), 5))
     with pytest.raises(Error, match="halves of 1 and 5 frames have no pattern to compare"):
         fixed_pattern(sensor)
+    with pytest.raises(Error, match=r"frames of shape \(1, 8\) have no rings of frequencies"):
+        fixed_pattern(sensor_of(*(frames(rng, np.zeros((1, 8)), 5) for _ in range(2))))
     found = fixed_pattern(sensor_of(*(frames(rng, np.zeros((8, 8)), 5) for _ in range(2))))
     with pytest.raises(ValueError, match="exposure must be positive, got 0"):
         found.derating(0)

@@ -511,3 +511,10 @@ def test_response_corrects_best_where_exposures_vary(tmp_path: Path) -> None:
         others = [found[mode, exposure] for mode in ("both", "mean", "gain")]
         assert found["response", exposure] < 0.8 * min(others)
     assert found["response", 1.0] < 1.05 * min(found[mode, 1.0] for mode in ("both", "mean", "gain"))
+
+
+@pytest.mark.parametrize("number", [{"count": 2**70}, {"exposure_sum_of_squares": -1}])
+def test_states_with_impossible_numbers(number: dict[str, int]) -> None:
+    state = PixelResponse((4, 4), np.uint8).state() | number
+    with pytest.raises(ValueError, match="is no number that a state can have"):
+        PixelResponse.from_state(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -478,3 +479,43 @@ def test_sensor_files_of_before(tmp_path: Path) -> None:
     assert names == [found.name for found in camnorm.screening.findings(sensor)][: len(names)]
     assert not {"drift", "drift_pixels"} & set(names)
     assert old.merge(camnorm.measure(files, screen="off").subtract(sensor)).count == 60
+
+
+def test_frames_too_small_for_drift(tmp_path: Path) -> None:
+    files = [write_npy(tmp_path / f"{i}.npy", frames_of(1, (3, 3), "u1", i)) for i in range(20)]
+    sensor = camnorm.measure(files)
+    assert sensor.count == 20
+    assert not [found for found in camnorm.screening.findings(sensor) if found.name.startswith("drift")]
+
+
+def test_frames_of_equal_statistics_that_were_compared_are_no_copies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    files = [
+        write_npy(tmp_path / f"{i:02}.npy", rng.permuted(np.arange(64) < 9).reshape(1, 8, 8).astype("u1"))
+        for i in range(20)
+    ]
+    sensor = camnorm.measure(files)
+    assert sensor.count == 20
+    (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
+    assert not found.flagged
+    unscreened = camnorm.measure(files, screen="off")
+    (found,) = (one for one in camnorm.screening.findings(unscreened) if one.name == "duplicates")
+    assert found.flagged
+    assert "20 may be in the statistics" in found.sentence
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+def test_copies_of_files_with_names_that_are_no_text(tmp_path: Path) -> None:
+    frames = frames_of(13, SHAPE, "u2")
+    frames[7] = frames[2]
+    files = []
+    for i, frame in enumerate(frames):
+        path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff%02d.npy" % i)
+        with open(path, "wb") as file:
+            np.save(file, frame[None])
+        files.append(path)
+    sensor = camnorm.measure(files, tmp_path / "s.h5")
+    loaded = Sensor.load(tmp_path / "s.h5")
+    reasons = [row["reason"] for row in loaded.frames if row["status"] == "rejected"]
+    assert reasons == [f"screened: copy of {files[2]}, frame 0"]
+    assert loaded.count == sensor.count == 12
