@@ -15,7 +15,7 @@ from .moments import PixelMoments
 __all__ = ["Early", "measure_drift"]
 
 Image = npt.NDArray[np.float64]
-_Band = tuple[int, int, npt.NDArray[np.float32]]
+_Band = list[tuple[Image, ...]]
 
 # Squares of so many pixels: their medians take away what changed smoothly, which is light or motif as a
 # rule, and one that holds a conspicuous pixel counts no more than any other.
@@ -24,7 +24,7 @@ _TILE = 32
 # Pixels whose images are in memory at a time, and that are looked at: of larger frames, rows evenly spread,
 # lest this take more time and memory than the rest of the measurement.
 _BAND_PIXELS = 2**17
-_MOST_PIXELS = 2**20
+_MOST_PIXELS = 2**19
 
 # Bands that tell the ratio of brightness, and the typical z of the control; all tell the rest.
 _BANDS_FOR_FITS = 8
@@ -133,9 +133,9 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     n2 = n - n1
     if min(n1, n2, a.count, b.count) < 2 or not np.isfinite(early.mean).all():
         return None
-    bands = list(early.parts(a.shape))
+    bands = [list(_pieces(halves, early, *band)) for band in early.parts(a.shape)]
     some = bands[:: max(1, len(bands) // _BANDS_FOR_FITS)]
-    samples = [_fits(*piece) for band in some for piece in _pieces(halves, early, *band)]
+    samples = [_fits(*piece) for band in some for piece in band]
     if not samples:  # frames too small to be looked at
         return None
     fits = np.concatenate(samples)
@@ -144,7 +144,7 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     slopes = _slope(fits, 0), _slope(fits, 1)
 
     def look(bands: list[_Band], typical: float) -> tuple[Image, npt.NDArray[np.int64]]:
-        found = [_tiles(slopes, typical, *piece) for band in bands for piece in _pieces(halves, early, *band)]
+        found = [_tiles(slopes, typical, *piece) for band in bands for piece in band]
         return np.concatenate([tiles for tiles, _ in found]), np.sum([counts for _, counts in found], axis=0)
 
     typical = math.sqrt(np.median(look(some, math.inf)[0][:, 1]))
