@@ -164,3 +164,62 @@ def test_damaged_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert all(
                 np.array_equal(result[0], frame) for result, frame in zip(results, frames, strict=True)
             )
+
+
+def write_nexus(path: Path, libver: str, attributes: int = 0) -> np.ndarray:
+    """A file whose strings lie in a heap, as they do by default; with so many more attributes."""
+    frames = np.arange(1, 2 * 8 * 8 + 1, dtype=np.uint16).reshape(2, 8, 8)
+    with h5py.File(path, "w", libver=libver) as file:
+        file.attrs["default"] = "entry"
+        group = file.create_group("entry")
+        group.attrs.update({f"more{i}": "text" for i in range(attributes)})
+        group.attrs["signal"] = "images"
+        group["images"] = frames
+        group["others"] = frames
+    return frames
+
+
+@pytest.mark.parametrize("attributes", [0, 20])
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_strings_are_read_without_a_trial_where_their_heap_is_seen_to_be_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libver: str, attributes: int
+) -> None:
+    asked = requests(monkeypatch)
+    frames = write_nexus(tmp_path / "a.h5", libver, attributes)
+    with open_frames(tmp_path / "a.h5") as source:
+        np.testing.assert_array_equal(source.read(0, 2), frames)
+    # Where there are many attributes, later versions of the format keep them elsewhere.
+    tried = [[str(tmp_path / "a.h5"), "/entry", "signal"]] if libver == "latest" and attributes else []
+    assert asked == tried
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_heaps_of_strings_that_are_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, libver: str
+) -> None:
+    """Each byte of the heads of the heap and of its objects; some kept the library busy for ever."""
+    path = tmp_path / "a.h5"
+    frames = write_nexus(path, libver)
+    data = path.read_bytes()
+    heap = data.index(b"GCOL")
+    monkeypatch.setattr(guard, "_SECONDS", 1.0)
+    refused = 0
+    for place in (*range(16), *range(16, 32), *range(40, 56)):
+        damaged = bytearray(data)
+        damaged[heap + place] ^= 0x81
+        path.write_bytes(damaged)
+        for result, frame in zip(read_each(path), frames, strict=False):
+            if isinstance(result, FormatError):
+                refused += "damaged: HDF5 crashes or does not end when it reads" in str(result)
+            else:
+                np.testing.assert_array_equal(result[0], frame)
+    assert refused > 8
+
+
+def test_a_string_in_a_heap_that_another_process_does_not_survive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_nexus(tmp_path / "a.h5", "latest", attributes=20)
+    requests(monkeypatch, answer=lambda: False)
+    with pytest.raises(FormatError, match="does not end when it reads signal"):
+        open_frames(tmp_path / "a.h5")

@@ -1079,13 +1079,9 @@ def test_damaged_outputs(tmp_path: Path, wanted: Any, compression: Any) -> None:
     random_ = random.Random(f"{wanted} {compression}")
     for path in files:
         data = path.read_bytes()
-        places = set(range(len(data)))
-        if wanted == "hdf5":  # HDF5 does not come to an end of a heap that is damaged
-            heap = data.index(b"GCOL")
-            places -= set(range(heap, heap + 4096))
         for _ in range(80 // len(files)):
             damaged = bytearray(data)
-            for place in random_.choices(sorted(places), k=random_.randint(1, 4)):
+            for place in random_.choices(range(len(data)), k=random_.randint(1, 4)):
                 damaged[place] = random_.choice([0, 1, 0x7F, 0x80, 0xFF, random_.randrange(256)])
             if random_.random() < 0.2:
                 del damaged[random_.randrange(len(damaged)) :]

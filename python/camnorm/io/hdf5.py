@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import Error, FormatError
 from .atomic import AtomicFile
 from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
-from .hdf5guard import open_object
+from .hdf5guard import open_object, text_of
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding, scaling_in
 from .writers import EncodedWriter, FileWriter
@@ -62,7 +62,7 @@ class Hdf5Source(FrameSource):
                 if len(dataset.shape) - axes not in (0, 1):
                     reason = f"{dataset.name} of shape {dataset.shape} is neither a frame nor a stack"
                     raise FormatError(file.path, reason)
-                told = _told(dataset)
+                told = _told(file.path, dataset)
                 self._stored: np.dtype[Any] = dataset.dtype
                 shape: tuple[int, ...] = dataset.shape[-axes:]
                 self._leading = len(dataset.shape) - axes
@@ -315,12 +315,12 @@ def _create(
     return dataset
 
 
-def _told(dataset: h5py.Dataset) -> dict[str, float]:
+def _told(path: Path, dataset: h5py.Dataset) -> dict[str, float]:
     """Pixel size and scale, if they are told as the writers do."""
-    told = scaling_in(_text(dataset, "label"))
+    told = scaling_in(text_of(path, dataset, "label"))
     size = dataset.attrs.get("pixel_size")
     if (
-        _text(dataset, "pixel_size_units") == "angstrom"
+        text_of(path, dataset, "pixel_size_units") == "angstrom"
         and isinstance(size, np.float64)
         and 0 < size < np.inf
     ):
@@ -332,7 +332,7 @@ def is_result(path: Path) -> bool:
     """Whether a file is one of camnorm's own."""
     try:
         with h5py.File(path, "r") as h5:
-            return _text(h5, "format").startswith(_OURS)
+            return text_of(path, h5, "format").startswith(_OURS)
     except Exception:  # damage drives h5py into nearly any exception
         return False
 
@@ -366,7 +366,7 @@ def _open(file: MappedFile) -> h5py.File:
 
 def _find(path: Path, h5: h5py.File, name: str | None) -> h5py.Dataset:
     """The dataset of images."""
-    kind = _text(h5, "format")
+    kind = text_of(path, h5, "format")
     if kind.startswith(_OURS):
         raise FormatError(path, f"a {kind} file, which holds no images")
     dataset = _default(path, h5) if name is None else _named(path, h5, name)
@@ -411,7 +411,7 @@ def _default(path: Path, h5: h5py.File) -> h5py.Dataset | h5py.Group:
     group = h5
     for _ in range(_MAX_DEFAULTS):
         for attribute in ("signal", "default"):
-            name = _text(group, attribute)
+            name = text_of(path, group, attribute)
             found = _follow(path, group, name) if name and name in group else None
             if found is not None:
                 break
@@ -446,23 +446,13 @@ def _images(path: Path, top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[
                 elif isinstance(found, h5py.Dataset) and is_images(found.shape or (), found.dtype):
                     place = f"{group.name.rstrip('/')}/{name}"
                     datasets[place] = found
-                    if _text(group, "signal") == name or "signal" in found.attrs:
+                    if text_of(path, group, "signal") == name or "signal" in found.attrs:
                         signals[place] = found
             except FormatError as error:
                 fault = error.reason
             except Exception as error:  # damage drives h5py into nearly any exception
                 fault = _fault(group, name, error)
     return datasets, signals, fault
-
-
-def _text(group: h5py.Group, attribute: str) -> str:
-    """An attribute that is a string; else nothing."""
-    value = group.attrs.get(attribute)
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else ""
 
 
 def _chunk_counts(dataset: h5py.Dataset) -> list[int]:

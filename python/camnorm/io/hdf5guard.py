@@ -1,6 +1,7 @@
-"""Damaged virtual datasets of HDF5: to open one can crash the HDF5 library, or keep it busy for ever.
+"""Damaged HDF5 files: to open a virtual dataset, or read a string, can crash the HDF5 library, or keep it
+busy for ever.
 
-Another process opens them first.
+Another process opens virtual datasets first; the heap in which strings lie is looked at.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import select
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 import h5py
+import numpy as np
 
 from ..errors import FormatError
 
@@ -27,8 +30,8 @@ _MAX_FRAME = 2**30  # bytes of a frame that is read for a trial
 _MAX_LINKS = 16
 _MAX_BYTES = 2**20  # of a part of an object's header
 
-# Specification of the HDF5 file format, version 3.0: messages IV.A.2.i and IV.A.2.q.
-_LAYOUT, _CONTINUATION = 8, 16
+# Specification of the HDF5 file format, version 3.0: messages IV.A.2.i, IV.A.2.m and IV.A.2.q; heap III.E.
+_LAYOUT, _ATTRIBUTE, _CONTINUATION = 8, 12, 16
 _VIRTUAL = 3
 
 
@@ -83,53 +86,126 @@ def _check(path: Path, group: h5py.Group, name: str) -> None:
             raise FormatError(path, f"damaged: HDF5 crashes or does not end when it opens {name}")
 
 
-def _is_virtual(file: IO[bytes], base: int, address: int) -> bool:
-    """Whether the header of an object tells of the layout of a virtual dataset.
+def text_of(path: Path, group: h5py.Group, attribute: str) -> str:
+    """An attribute that is a string; else nothing.
 
-    Raises ValueError or IndexError if it cannot be read.
+    Strings of any length lie in a heap. The HDF5 library does not come to an end of some that are damaged.
+
+    Raises
+    ------
+    FormatError
+        The heap is damaged; `path` is the file to be told.
     """
+    if attribute not in group.attrs:
+        return ""
+    if group.attrs.get_id(attribute).get_type().is_variable_str() and not _can_be_read(group, attribute):
+        raise FormatError(path, f"damaged: HDF5 crashes or does not end when it reads {attribute}")
+    value = group.attrs[attribute]
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else ""
 
-    def read(offset: int, size: int) -> bytes:
-        file.seek(base + offset)
-        data = file.read(size)
-        if len(data) < size or size > _MAX_BYTES:
-            raise ValueError("damaged header")
-        return data
 
-    head = read(address, 16)
+def _can_be_read(group: h5py.Group, attribute: str) -> bool:
+    """Whether the heap in which the string lies is whole; if that is not seen here, another process tries."""
+    file = group.file.filename
+    with suppress(ValueError, IndexError), open(file, "rb") as raw:
+        base = group.file.userblock_size
+        for kind, body in _messages(raw, base, h5py.h5o.get_info(group.id).addr):
+            if kind == _ATTRIBUTE and (heap := _heap_of(body, attribute)) is not None:
+                return _is_whole(raw, base + heap)
+    status = os.stat(file)
+    return _bearable(file, group.name, status.st_mtime_ns, status.st_size, attribute)
+
+
+def _heap_of(body: bytes, attribute: str) -> int | None:
+    """Where the heap of a single string is, if this is the message of an attribute of this name."""
+    version = body[0]
+    lengths = [int.from_bytes(body[at : at + 2], "little") for at in (2, 4, 6)]
+    place = 9 if version == 3 else 8
+    name = body[place : place + lengths[0]]
+    if name.rstrip(b"\0") != attribute.encode():
+        return None
+    unit = 8 if version == 1 else 1  # to which parts are filled up
+    place += sum(-(-length // unit) * unit for length in lengths)
+    data = body[place:]
+    if version not in (1, 2, 3) or len(data) != 16:  # length, address, number
+        raise ValueError("no single string")
+    return int.from_bytes(data[4:12], "little")
+
+
+def _is_whole(file: IO[bytes], offset: int) -> bool:
+    """Whether the objects of a heap follow each other up to its end."""
+    head = _read(file, offset, 16)
+    size = int.from_bytes(head[8:16], "little")
+    if head[:4] != b"GCOL" or size < 32:
+        return False
+    heap = _read(file, offset, size)
+    place = 16
+    while place + 16 <= size:
+        number = int.from_bytes(heap[place : place + 2], "little")
+        length = int.from_bytes(heap[place + 8 : place + 16], "little")
+        if number == 0:  # what is free, with its head, up to the end
+            return place + length == size
+        place += 16 + -(-length // 8) * 8
+    return place <= size
+
+
+def _read(file: IO[bytes], offset: int, size: int) -> bytes:
+    """So many bytes; ValueError if there are fewer, or it is too much."""
+    file.seek(offset)
+    data = file.read(size) if size <= _MAX_BYTES else b""
+    if len(data) < size:
+        raise ValueError("damaged")
+    return data
+
+
+def _is_virtual(file: IO[bytes], base: int, address: int) -> bool:
+    """Whether the header of an object tells of the layout of a virtual dataset; ValueError or IndexError."""
+    for kind, body in _messages(file, base, address):
+        if kind == _LAYOUT:
+            return body[0] > 3 and body[1] == _VIRTUAL
+    return False
+
+
+def _messages(file: IO[bytes], base: int, address: int) -> Iterator[tuple[int, bytes]]:
+    """The messages of an object's header, but for shared ones; ValueError or IndexError if it is damaged."""
+    head = _read(file, base + address, 16)
     later = head[:4] == b"OHDR"
     if later:
         flags = head[5]
-        begin = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
+        begin = address + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
         width = 1 << (flags & 3)
-        size = int.from_bytes(read(address + begin, width), "little")
-        parts = [(address + begin + width, size)]
+        size = int.from_bytes(_read(file, base + begin, width), "little")
+        parts = [(begin + width, size)]
         prefix = 6 if flags & 4 else 4
     else:
         parts = [(address + 16, int.from_bytes(head[8:12], "little"))]
         prefix = 8
     for offset, size in parts:  # which grow meanwhile
-        data = read(offset, size)
+        data = _read(file, base + offset, size)
         place = 0
         while place + prefix <= len(data):
             kind = data[place] if later else int.from_bytes(data[place : place + 2], "little")
             length = int.from_bytes(
                 data[place + 1 : place + 3] if later else data[place + 2 : place + 4], "little"
             )
+            shared = data[place + 3 if later else place + 4] & 2
             body = data[place + prefix : place + prefix + length]
-            if kind == _LAYOUT:
-                return body[0] > 3 and body[1] == _VIRTUAL
             if kind == _CONTINUATION and len(parts) < 1000:
                 where, much = (int.from_bytes(body[at : at + 8], "little") for at in (0, 8))
                 parts.append((where + 4, much - 8) if later else (where, much))  # signature and checksum
+            elif not shared:
+                yield kind, body
             place += prefix + length
-    return False
 
 
 @lru_cache(2**12)
-def _bearable(file: str, name: str, mtime_ns: int, size: int) -> bool:
-    """Whether another process survives opening a dataset and reading a frame of it, in time."""
-    return _helper.bears([file, name])
+def _bearable(file: str, name: str, mtime_ns: int, size: int, attribute: str | None = None) -> bool:
+    """Whether another process survives reading an attribute, or opening a dataset and reading a frame."""
+    return _helper.bears([file, name, *([] if attribute is None else [attribute])])
 
 
 class _Helper:
@@ -213,8 +289,11 @@ def main() -> None:
         os.write(1, b".")
 
 
-def _try(file: str, name: str) -> None:
+def _try(file: str, name: str, attribute: str | None = None) -> None:
     with h5py.File(file, "r") as h5:
+        if attribute is not None:
+            h5[name].attrs.get(attribute)
+            return
         dataset = h5[name]
         h5py.h5o.get_info(dataset.id)
         if dataset.is_virtual:
