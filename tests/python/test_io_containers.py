@@ -678,16 +678,17 @@ def test_ome_zarr_series_of_bioformats2raw(tmp_path: Path) -> None:
     assert_reads(tmp_path / "a.zarr", frames)
 
 
-@pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("fill_value", [0, 7])
 @pytest.mark.parametrize(
-    "layout", [{"chunks": (1, 16, 24)}, {"chunks": (1, 8, 8)}, {"chunks": (1, 8, 8), "shards": (2, 16, 24)}]
+    ("version", "layout"),
+    [
+        *((version, {"chunks": chunks}) for version in (2, 3) for chunks in ((1, 16, 24), (1, 8, 8))),
+        (3, {"chunks": (1, 8, 8), "shards": (2, 16, 24)}),
+    ],
 )
 def test_zarr_chunks_of_the_fill_value_are_left_out(
     tmp_path: Path, version: int, fill_value: int, layout: dict[str, Any]
 ) -> None:
-    if version == 2 and "shards" in layout:
-        pytest.skip("Zarr 2 has no shards")
     frames = pixels((7, 16, 24), "u2")
     frames[1, :8] = frames[2] = frames[4:6] = fill_value  # a part, a frame, a shard
     path = write_zarr(tmp_path / "a.zarr", frames, version, fill_value=fill_value, **layout)
