@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, Protocol, overload
+from collections.abc import Mapping
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .sums import ExactSums, both
 
 __all__ = ["PixelMoments", "frame_statistics"]
 
 Image = npt.NDArray[np.float64]
 
 
-class PixelMoments:
+class PixelMoments(ExactSums[_core.PixelMoments]):
     """Count, sum and sum of squares of every pixel vector, kept exactly.
 
     Integer frames (uint8, int8, uint16, int16) are summed in 64-bit integers; uint32, int32, float16,
@@ -65,33 +65,11 @@ class PixelMoments:
     (2, [[2.0, 2.0], [4.0, 4.0]], [[1.0, 0.0], [1.0, 0.0]])
     """
 
-    __slots__ = ("_core", "_lock")
+    __slots__ = ()
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self._core = _core.PixelMoments(tuple(shape), dtype)
         self._lock = threading.Lock()
-
-    @classmethod
-    def _wrap(cls, core: _core.PixelMoments) -> PixelMoments:
-        self = cls.__new__(cls)
-        self._core = core
-        self._lock = threading.Lock()
-        return self
-
-    @property
-    def count(self) -> int:
-        """Number of frames in the sums."""
-        return self._core.count
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a frame, (y, x) or (y, x, c)."""
-        return self._core.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Pixel type that the moments were made for."""
-        return self._core.dtype
 
     @overload
     def add(
@@ -179,48 +157,6 @@ class PixelMoments:
         with self._lock:
             self._core.subtract(frames, n)
 
-    def merge(self, other: PixelMoments, *, threads: int | None = None) -> None:
-        """Add all the frames of other moments.
-
-        Parameters
-        ----------
-        other : PixelMoments
-            Moments of the same shape and kind.
-        threads : int, optional
-            As for `add`.
-
-        Raises
-        ------
-        TypeError
-            If `other` is of the other kind, or no PixelMoments.
-        ValueError
-            If `other` has another shape.
-        """
-        if not isinstance(other, PixelMoments):
-            raise TypeError(f"other must be PixelMoments, not {type(other).__name__}")
-        with _both(self, other):
-            self._core.merge(other._core, _core.resolve_threads(threads))
-
-    def __add__(self, other: PixelMoments) -> PixelMoments:
-        if not isinstance(other, PixelMoments):
-            return NotImplemented
-        result = self.copy()
-        result.merge(other)
-        return result
-
-    def __sub__(self, other: PixelMoments) -> PixelMoments:
-        if not isinstance(other, PixelMoments):
-            return NotImplemented
-        result = self.copy()
-        with _both(result, other):
-            result._core.unmerge(other._core, _core.resolve_threads(None))
-        return result
-
-    def copy(self) -> PixelMoments:
-        """Return moments of their own with the same state."""
-        with self._lock:
-            return self._wrap(self._core.copy())
-
     def _rows(self, first: int, last: int) -> PixelMoments:
         """Moments of rows of the frames, as far as there are: for results too large to be formed at once."""
         last = min(last, self.shape[0])
@@ -234,16 +170,16 @@ class PixelMoments:
 
     def _mean_with(self, other: PixelMoments) -> Image:
         """Mean image of the frames of both, as if they were merged; likewise below."""
-        with _both(self, other):
+        with both(self, other):
             return self._core.mean(_core.resolve_threads(None), other._core)
 
     def _std_with(self, other: PixelMoments) -> Image:
-        with _both(self, other):
+        with both(self, other):
             return self._core.std(0, _core.resolve_threads(None), other._core)
 
     def _targets_with(self, other: PixelMoments) -> tuple[float, float]:
         """Means over mean and sigma image, pixels that never change left out (NaN if all)."""
-        with _both(self, other):
+        with both(self, other):
             return self._core.targets(_core.resolve_threads(None), other._core)
 
     def mean(self) -> Image:
@@ -338,15 +274,7 @@ class PixelMoments:
         if missing:
             raise ValueError(f"the state has no {missing[0]!r}")
         self = cls(state["shape"], state["dtype"])
-        for name, part in self._core.parts().items():
-            if name not in state:
-                raise ValueError(f"the state has no {name!r}")
-            array = np.asarray(state[name])
-            if array.dtype != part.dtype:
-                raise TypeError(f"{name} must be of dtype {part.dtype}, not {array.dtype}")
-            if array.shape != part.shape:
-                raise ValueError(f"{name} has shape {array.shape}, the frames {part.shape}")
-            part[...] = array
+        self._fill(state)
         self._core.count = operator.index(state["count"])
         return self
 
@@ -388,21 +316,6 @@ class PixelMoments:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelMoments.from_state, (self.state(),)
-
-    def __repr__(self) -> str:
-        return f"<PixelMoments of {self.count} {self.dtype} frames of shape {self.shape}>"
-
-
-class _Locked(Protocol):
-    _lock: threading.Lock
-
-
-@contextmanager
-def _both(a: _Locked, b: _Locked) -> Iterator[None]:
-    """Hold the locks of two objects, which may be one, always in the same order."""
-    first, second = sorted((a._lock, b._lock), key=id)
-    with first, nullcontext() if second is first else second:
-        yield
 
 
 def _ddof(ddof: int) -> int:

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .moments import PixelMoments, _both
+from .moments import PixelMoments
+from .sums import ExactSums, both
 
 __all__ = ["PixelResponse"]
 
 Image = npt.NDArray[np.float64]
 
 
-class PixelResponse:
+class PixelResponse(ExactSums[_core.PixelResponse]):
     """Sums that tell, with the moments of the same frames, how every pixel follows the light.
 
     Of frames x of exposure w they are Σw, Σw² and, for every pixel, Σw·x. With Σx of the moments they give
@@ -69,26 +70,11 @@ class PixelResponse:
     [[0.678, 1.322]]
     """
 
-    __slots__ = ("_core", "_lock")
+    __slots__ = ()
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self._core = _core.PixelResponse(tuple(shape), dtype)
         self._lock = threading.Lock()
-
-    @property
-    def count(self) -> int:
-        """Number of frames in the sums."""
-        return self._core.count
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a frame, (y, x) or (y, x, c)."""
-        return self._core.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Pixel type that the sums were made for."""
-        return self._core.dtype
 
     def add(
         self, frames: npt.NDArray[Any], exposures: npt.NDArray[np.float64], *, threads: int | None = None
@@ -141,51 +127,6 @@ class PixelResponse:
         with self._lock:
             self._core.subtract(frames, exposures, n)
 
-    def merge(self, other: PixelResponse, *, threads: int | None = None) -> None:
-        """Add all the frames of another one.
-
-        Parameters
-        ----------
-        other : PixelResponse
-            Of the same shape and kind.
-        threads : int, optional
-            As for `add`.
-
-        Raises
-        ------
-        TypeError
-            If `other` is of the other kind, or no PixelResponse.
-        ValueError
-            If `other` has another shape, or the sums would overflow.
-        """
-        if not isinstance(other, PixelResponse):
-            raise TypeError(f"other must be a PixelResponse, not {type(other).__name__}")
-        with _both(self, other):
-            self._core.merge(other._core, _core.resolve_threads(threads))
-
-    def __add__(self, other: PixelResponse) -> PixelResponse:
-        if not isinstance(other, PixelResponse):
-            return NotImplemented
-        result = self.copy()
-        result.merge(other)
-        return result
-
-    def __sub__(self, other: PixelResponse) -> PixelResponse:
-        if not isinstance(other, PixelResponse):
-            return NotImplemented
-        result = self.copy()
-        with _both(result, other):
-            result._core.unmerge(other._core, _core.resolve_threads(None))
-        return result
-
-    def copy(self) -> PixelResponse:
-        """Return sums of their own with the same state."""
-        result = PixelResponse.__new__(PixelResponse)
-        with self._lock:
-            result._core = self._core.copy()
-        result._lock = threading.Lock()
-        return result
-
     def exposures(self) -> tuple[float, float]:
         """Mean of the exposures, and their standard deviation (ddof 0); NaN without frames."""
         with self._lock:
@@ -211,7 +152,7 @@ class PixelResponse:
         ValueError
             If the moments are not of as many frames of the same shape and kind.
         """
-        with _both(self, moments):
+        with both(self, moments):
             return self._core.gain(moments._core, _core.resolve_threads(None))
 
     def offset(self, moments: PixelMoments) -> Image:
@@ -273,18 +214,11 @@ class PixelResponse:
         if missing:
             raise ValueError(f"the state has no {missing[0]!r}")
         self = cls(state["shape"], state["dtype"])
-        parts = self._core.parts()
         numbers = self._core.numbers()
-        for name in (*parts, *numbers):
+        for name in numbers:
             if name not in state:
                 raise ValueError(f"the state has no {name!r}")
-        for name, part in parts.items():
-            array = np.asarray(state[name])
-            if array.dtype != part.dtype:
-                raise TypeError(f"{name} must be of dtype {part.dtype}, not {array.dtype}")
-            if array.shape != part.shape:
-                raise ValueError(f"{name} has shape {array.shape}, the frames {part.shape}")
-            part[...] = array
+        self._fill(state)
         self._core.set_numbers(
             {
                 name: operator.index(state[name]) if isinstance(number, int) else float(state[name])
@@ -295,6 +229,3 @@ class PixelResponse:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelResponse.from_state, (self.state(),)
-
-    def __repr__(self) -> str:
-        return f"<PixelResponse of {self.count} {self.dtype} frames of shape {self.shape}>"
