@@ -1115,6 +1115,10 @@ def verify(
                 }
             )
             _print_flagged([finding.to_dict() for finding in result.findings])
+            if result.convergence is not None:
+                _print_convergence(result.convergence)
+            if result.fixed_pattern is not None:
+                _print_pattern(result.fixed_pattern)
             print()
             a, b = result.statistics
             chosen = [
@@ -1227,7 +1231,8 @@ def frc(
         "camnorm show sensor.h5 -o sensor.png",
         "camnorm show sensor.h5 --json",
         details="With -o also pictures: mean and sigma image, their spectra, histograms and course of the "
-        "frames' means and standard deviations, and what a correction leaves over the number of frames.",
+        "frames' means and standard deviations, what a correction leaves over the number of frames, and what "
+        "the fixed pattern costs over the frequency.",
     )
 )
 def show(
@@ -1248,10 +1253,11 @@ def show(
     with _session(debug):
         loaded = camnorm.Sensor.load(sensor)
         summary = _sensor_summary(loaded)
+        from .fixedpattern import tells_pattern
+
         convergence = camnorm.frames_needed(loaded)
         findings = camnorm.check(loaded, convergence)
-        told = min(half.count for half in loaded.halves) > 1 and min(loaded.shape[:2]) > 1
-        pattern = camnorm.fixed_pattern(loaded) if told and loaded.sigma.any() else None
+        pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
         if output is not None:
             figure = camnorm.plot.sensor_figure(
                 loaded.mean,
@@ -1261,6 +1267,7 @@ def show(
                 limits=_limits(loaded.provenance["screening"]),
                 rejected=loaded.frames["status"] == "rejected",
                 convergence=convergence,
+                pattern=pattern,
             )
             camnorm.plot.save(figure, output)
         files = loaded.provenance["files"]

@@ -186,7 +186,8 @@ class Convergence:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers by their names, and a curve over the number of frames, ready for JSON."""
-        numbers = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        numbers = {name: list(value) if isinstance(value, tuple) else value for name, value in values}
         frames = self.curve_frames()
         return {
             **numbers,
@@ -327,13 +328,15 @@ class _Survey:
         _, variance, squared, a, b, difference, product, logarithm = total / count
         self._count = float(count.sum())
         self._used = self._count / (height * width * planes)
-        self._power = spread * height * width - level**2
+        self._power = spread * height * width - level * level
         # Each plane has a level of its own.
         self.variance, self.difference, self._covariance, self._log_variance = (
             float(np.average(values, weights=count))
             for values in (variance, difference - (a - b) ** 2, product - a * b, logarithm)
         )
-        self._unevenness = float(np.average(squared, weights=count)) / max(self.variance**2, 5e-324)
+        self._unevenness = float(np.average(squared, weights=count)) / max(
+            self.variance * self.variance, 5e-324
+        )
 
     def _reduce(self, difference: npt.NDArray[np.float64], first: int) -> None:
         """Put means over square blocks of pixels into the grid."""
@@ -353,7 +356,7 @@ class _Survey:
             # The frequencies beyond the grid's, as if they were white.
             squares += max(whole - power.sum(), 0.0) ** 2 / (pixels - power.size)
         # Flat spectra are those of pixels that are left out, too, which tell nothing.
-        freedom = self._used * whole**2 / max(squares, 5e-324) / self._unevenness
+        freedom = self._used * whole * whole / max(squares, 5e-324) / self._unevenness
         # The noise variance is measured too.
         return float(freedom / (1 + 1 / max(sum(self._halves) - 2, 1)))
 

@@ -128,12 +128,14 @@ class FixedPattern:
         Returns
         -------
         float
-            From `residual_variance`; E / (N + E) for N independent frames, at every frequency.
+            From `residual_variance`. For N independent frames it is E / (N + E), and the same at every
+            frequency, since the error of a mean image has the spectrum of the noise.
         """
         return _derating(self.residual_variance, self.noise_variance, exposure)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return numbers and curves, ready for JSON."""
+        """Return numbers, and curves from the first ring on, ready for JSON."""
+        correlations = {"mean_frc": self.mean_correlation, "sigma_frc": self.sigma_correlation}
         return {
             "variance": self.variance,
             "sigma_variance": self.sigma_variance,
@@ -141,12 +143,11 @@ class FixedPattern:
             "residual_variance": self.residual_variance,
             "derating": {str(e): self.derating(e) for e in (1, 12)},
             "derating_corrected": {str(e): self.derating_corrected(e) for e in (1, 12)},
-            "nyquist": self.nyquist.tolist(),
-            "mean_frc": [curve.correlation.tolist() for curve in self.mean_correlation],
-            "sigma_frc": [curve.correlation.tolist() for curve in self.sigma_correlation],
-            "pattern_power": self.pattern_power.tolist(),
-            "noise_power": self.noise_power.tolist(),
-            "derating_curve": self.derating_curve().tolist(),
+            "nyquist": self.nyquist[1:].tolist(),
+            **{name: [curve.correlation[1:].tolist() for curve in c] for name, c in correlations.items()},
+            "pattern_power": self.pattern_power[1:].tolist(),
+            "noise_power": self.noise_power[1:].tolist(),
+            "derating_curve": self.derating_curve()[1:].tolist(),
         }
 
     def __repr__(self) -> str:
@@ -155,6 +156,12 @@ class FixedPattern:
             f"noise {self.noise_variance:.3g}, derating {self.derating():.2%}, "
             f"corrected {self.derating_corrected():.2%}>"
         )
+
+
+def tells_pattern(sensor: Sensor) -> bool:
+    """Whether `fixed_pattern` can be asked of a sensor, and something varies in its images."""
+    halves = min(half.count for half in sensor.halves)
+    return halves >= 2 and min(sensor.shape[:2]) >= 2 and not np.isnan(sensor.target_mean)
 
 
 def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int | None = None) -> FixedPattern:

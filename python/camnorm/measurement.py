@@ -67,7 +67,7 @@ _STORED_BYTES = 16 * 2**30
 _STORED_SECONDS = 1.0
 
 # Frames that are taken back in one go: they are in memory twice.
-_TAKEN_BACK_BYTES = 96 * 2**20
+_TAKEN_BACK_BYTES = 64 * 2**20
 
 # Files that may be open at a time for it, of those that the process may open.
 _OPEN_FILES = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
@@ -244,7 +244,11 @@ def measure_groups(
     Notes
     -----
     Files are grouped by their headers, and each group is measured. If its frames turn out to be of more than
-    one mode, such as two exposures (`camnorm.screening.modes`), they are read once more, mode by mode.
+    one mode, such as two exposures (`camnorm.screening.modes`), they are read once more, mode by mode. A
+    group of which no frame can be used is left out with a warning, unless there is no other, or `strict`.
+
+    After an interruption the same call measures groups that were finished anew, and goes on within the one
+    that was not.
     """
     job = _Job(
         _rules(screen, mean_limits, std_limits, listed=False),
@@ -259,26 +263,36 @@ def measure_groups(
 
 
 def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> Iterator[Sensor]:
-    def numbered(number: int) -> Path | None:
-        return None if output is None else output.with_name(f"{output.stem}_{number}{output.suffix}")
+    def named(ending: str) -> Path | None:
+        return None if output is None else output.with_name(f"{output.stem}_{ending}{output.suffix}")
 
     written = 0
-    for group in groups:
-        # Under a name that no group has, since it may turn out to be several.
-        whole, checkpoint = _measure(group, job, output)
+    for number, group in enumerate(groups, start=1):
+        if (target := named(str(written + 1))) is not None:
+            Sensor._check_replaceable(target)
+        try:
+            # Under a name that no result has, since the group may turn out to be several.
+            whole, checkpoint = _measure(group, job, named(f"group{number}"))
+        except FormatError:  # of strict
+            raise
+        except Error as error:
+            if not written and number == len(groups):
+                raise
+            warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
+            continue
         modes = screening.modes(whole.frames, whole.dtype)
         parts = [_Source.of_rows(whole.frames[rows]) for rows in modes] if len(modes) > 1 else []
         if parts:
             _tell_left_out(whole.frames, modes)
         else:
             written += 1
-            if (target := numbered(written)) is not None:
+            if target is not None:
                 whole.save(target)
             yield whole
         del whole  # two sets of moments at a time are too many
         for part in parts:
             written += 1
-            target = numbered(written)
+            target = named(str(written))
             sensor, its_checkpoint = _measure(part, job, target)
             if target is not None and its_checkpoint is not None:
                 sensor.save(target)

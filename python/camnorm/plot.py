@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .convergence import Convergence
+    from .fixedpattern import FixedPattern
 
 __all__ = [
     "Curve",
@@ -384,6 +385,7 @@ def sensor_figure(
     limits: Mapping[str, tuple[float, float]] | None = None,
     rejected: NDArray[np.bool_] | None = None,
     convergence: Convergence | None = None,
+    pattern: FixedPattern | None = None,
 ) -> Figure:
     """Mean and sigma image of a sensor, their spectra, the histograms of the frames, and their course.
 
@@ -402,6 +404,9 @@ def sensor_figure(
     convergence : Convergence, optional
         What `camnorm.frames_needed` gave; with it, the pattern that a correction leaves is drawn over the
         number of frames.
+    pattern : FixedPattern, optional
+        What `camnorm.fixed_pattern` gave; with it, the correlation of the halves' images, the spectra of
+        pattern and noise, and what the pattern costs of the DQE are drawn over the frequency.
 
     Returns
     -------
@@ -423,7 +428,7 @@ def sensor_figure(
 
     if mean.shape != sigma.shape:
         raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
-    heights = [1.0, 1.0, 0.6] if rejected is None else [1.0, 1.0, 0.6, 0.5]
+    heights = [1.0, 1.0, 0.6, *([] if rejected is None else [0.5]), *([] if pattern is None else [0.6])]
     figure = Figure(figsize=(16.0, 4.9 * sum(heights) + 0.5), dpi=_DPI, layout="constrained")
     grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
     for row, (name, image) in enumerate((("mean image", mean), ("sigma image", sigma))):
@@ -442,6 +447,8 @@ def sensor_figure(
             _course_panel(figure.add_subplot(courses[0, column]), values, name, accepted, rejected)
     for column, (name, values, accepted) in enumerate(statistics):
         _histogram_panel(figure.add_subplot(histograms[0, column]), values, name, accepted)
+    if pattern is not None:
+        _pattern_panels([figure.add_subplot(grid[-1, column]) for column in range(3)], pattern)
     return figure
 
 
@@ -568,6 +575,46 @@ def _course_panel(
     ax.set_ylabel(name)
     ax.spines[["top", "right"]].set_visible(False)
     _set_title(ax, f"{name} of the frames in their order")
+
+
+def _pattern_panels(panels: Sequence[Axes], pattern: FixedPattern) -> None:
+    """Half-maps, spectra of pattern and noise, and the derating of the DQE, over the frequency."""
+    ax = panels[0]
+    images = (("mean image", pattern.mean_correlation, "-"), ("sigma image", pattern.sigma_correlation, ":"))
+    for name, curves, style in images:
+        for curve, colour in zip(curves, _plane_colours(len(curves)), strict=True):
+            ax.plot(curve.nyquist, curve.correlation, style, color=colour, lw=0.9, label=name)
+            name = "_"  # once in the legend
+    ax.set_ylim(-0.2, 1.05)
+    ax.set_ylabel("FRC")
+    _set_title(ax, "half A against half B")
+
+    ax = panels[1]
+    shown = pattern.nyquist > 0
+    for name, power, colour in (
+        ("fixed pattern", pattern.pattern_power, _ORANGE),
+        ("noise and scene of a frame", pattern.noise_power, _BLUE),
+    ):
+        seen = shown & (power > 0)
+        ax.semilogy(pattern.nyquist[seen], power[seen], color=colour, lw=0.9, label=name)
+    ax.set_ylabel("power")
+    _set_title(ax, "spectra over rings")
+
+    ax = panels[2]
+    for exposure, colour in ((1, _BLUE), (12, _ORANGE)):
+        frames = "single frames" if exposure == 1 else f"sums of {exposure}"
+        cost = 100 * pattern.derating_curve(exposure)
+        ax.plot(pattern.nyquist, cost, color=colour, lw=0.9, label=f"{frames}, raw")
+        left = 100 * pattern.derating_corrected(exposure)
+        ax.axhline(left, color=colour, lw=0.9, ls="--", label=f"{frames}, corrected: {left:.2g} %")
+    ax.set_ylim(bottom=0.0)
+    ax.set_ylabel("% of the DQE")
+    _set_title(ax, "what the fixed pattern costs")
+    for ax in panels:
+        ax.set_xlim(0.0, 1.0)
+        ax.set_xlabel("spatial frequency / Nyquist")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=9)
 
 
 def _convergence_panel(ax: Axes, convergence: Convergence) -> None:

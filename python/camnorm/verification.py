@@ -17,9 +17,11 @@ import numpy.typing as npt
 from . import _core, jsontext
 from .adjustments import Adjustments, Mode
 from .assumptions import check
+from .convergence import Convergence, frames_needed
 from .correction import Correction
 from .errors import Error, FormatError
 from .findings import Finding
+from .fixedpattern import FixedPattern, fixed_pattern, tells_pattern
 from .fourier import Independence, RingCorrelation, frc
 from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from .io.atomic import atomic_target
@@ -191,6 +193,10 @@ class Verification:
         What the user should know of the choice.
     findings : list of Finding
         What `camnorm.check` found of the measured set, test frames included.
+    convergence : Convergence, optional
+        How precise the measurement is, and what more frames would give.
+    fixed_pattern : FixedPattern, optional
+        How strong the pattern is and what it costs; None if the set is too small to tell.
     """
 
     pairs: Comparison
@@ -203,6 +209,8 @@ class Verification:
     seed: int
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    convergence: Convergence | None = None
+    fixed_pattern: FixedPattern | None = None
 
     @property
     def independent(self) -> bool:
@@ -233,6 +241,8 @@ class Verification:
             "seed": self.seed,
             "notes": self.notes,
             "findings": [finding.to_dict() for finding in self.findings],
+            "convergence": self.convergence and self.convergence.to_dict(),
+            "fixed_pattern": self.fixed_pattern and self.fixed_pattern.to_dict(),
         }
 
     def curves(self) -> dict[str, RingCorrelation]:
@@ -409,6 +419,8 @@ def verify(
             ]
             curves.setdefault((kind, "corrected"), []).append(correlate(corrected))
 
+    convergence = frames_needed(sensor)
+
     def compare(kind: int, averaged: int) -> Comparison:
         shares = [averaged / (count + averaged) for count in counts]
         alpha = _ALPHA / 2
@@ -430,7 +442,9 @@ def verify(
         window=window,
         seed=seed,
         notes=notes,
-        findings=check(sensor),
+        findings=check(sensor, convergence),
+        convergence=convergence,
+        fixed_pattern=fixed_pattern(sensor, threads=workers) if tells_pattern(sensor) else None,
     )
 
 

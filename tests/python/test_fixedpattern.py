@@ -126,8 +126,9 @@ def test_numbers_for_programs() -> None:
     found = fixed_pattern(sensor_of(*(frames(rng, np.zeros((32, 48)), 4) for _ in range(2))))
     numbers = json.loads(jsontext.dumps(found.to_dict()))
     assert numbers["derating"] == {"1": found.derating(1), "12": found.derating(12)}
-    assert numbers["derating_curve"][0] is None
-    assert len(numbers["nyquist"]) == len(numbers["mean_frc"][0]) == len(numbers["pattern_power"]) == 17
+    assert numbers["derating_curve"] == found.derating_curve()[1:].tolist()
+    assert numbers["nyquist"][0] == 1 / 16
+    assert len(numbers["nyquist"]) == len(numbers["mean_frc"][0]) == len(numbers["pattern_power"]) == 16
     assert "of 8 frames" in repr(found)
 
 

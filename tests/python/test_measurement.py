@@ -1238,3 +1238,27 @@ def test_frames_of_no_group_are_told(tmp_path: Path) -> None:
     ):
         sensors = list(camnorm.measure_groups(tmp_path))
     assert [sensor.count for sensor in sensors] == [30, 30]
+
+
+def test_a_group_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
+    good = frames_of(12, SHAPE, "f4")
+    for i in range(6):
+        write_mrc(tmp_path / f"a{i}.mrc", np.full((1, 5, 7), np.nan, "f4"))
+    for i, frame in enumerate(good):
+        write_mrc(tmp_path / f"b{i:02}.mrc", frame[None])
+    with pytest.warns(
+        UserWarning, match=r"a group of 6 files is left out: no frame could be used, 6 rejected"
+    ):
+        (sensor,) = camnorm.measure_groups(tmp_path, tmp_path / "s.h5")
+    assert_holds(sensor.moments, good)
+    assert [path.name for path in tmp_path.glob("s*")] == ["s_1.h5"]
+    with pytest.raises(FormatError, match=r"a0\.mrc"):
+        list(camnorm.measure_groups(tmp_path, strict=True))
+
+
+def test_another_file_in_the_place_of_a_group_is_found_before_it_is_measured(tmp_path: Path) -> None:
+    files = write_movies(tmp_path / "in", 4, 5, SHAPE, "u2")
+    (tmp_path / "s_1.h5").write_text("mine")
+    with pytest.raises(FormatError, match=r"s_1\.h5"):
+        next(iter(camnorm.measure_groups(files, tmp_path / "s.h5", progress=lambda _: pytest.fail("begun"))))
+    assert (tmp_path / "s_1.h5").read_text() == "mine"

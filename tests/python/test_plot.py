@@ -364,6 +364,26 @@ class TestSensorFigure:
         assert lines["fixed pattern, uncorrected"].get_ydata()[0] == pytest.approx(50, rel=0.1)
         figure.canvas.draw()
 
+    @pytest.mark.parametrize("planes", [(), (3,)])
+    def test_what_the_fixed_pattern_costs_is_drawn_over_the_frequency(self, planes):
+        rng = np.random.default_rng(3)
+        shape = (32, 32, *planes)
+        frames = 100 + 5 * rng.standard_normal(shape) + 10 * rng.standard_normal((40, 1, *shape))
+        pattern = camnorm.fixed_pattern(sensor_of(frames))
+        figure = plot.sensor_figure(*self.sensor(), np.arange(9.0), np.arange(9.0), pattern=pattern)
+        half_maps, spectra, costs = figure.axes[-3:]
+        assert len(half_maps.lines) == 2 * (planes[0] if planes else 1)
+        assert [text.get_text() for text in half_maps.get_legend().get_texts()] == [
+            "mean image",
+            "sigma image",
+        ]
+        np.testing.assert_array_equal(spectra.lines[1].get_ydata(), pattern.noise_power[1:])
+        lines = {line.get_label(): line.get_ydata() for line in costs.lines}
+        np.testing.assert_array_equal(lines["sums of 12, raw"], 100 * pattern.derating_curve(12))
+        left = 100 * pattern.derating_corrected(1)
+        assert lines[f"single frames, corrected: {left:.2g} %"][0] == left
+        figure.canvas.draw()
+
     def test_too_few_frames_to_tell_what_a_correction_leaves(self):
         few = camnorm.frames_needed(sensor_of(np.arange(8.0).reshape(2, 1, 2, 2)))
         plot.sensor_figure(*self.sensor(), np.arange(2.0), np.arange(2.0), convergence=few).canvas.draw()

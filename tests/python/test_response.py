@@ -206,7 +206,7 @@ def test_what_else_is_refused() -> None:
         response.merge(PixelResponse((2, 2), np.uint16))
     with pytest.raises(TypeError, match="responses of integer frames and of float frames"):
         response.merge(PixelResponse(SHAPE, np.float32))
-    with pytest.raises(TypeError, match="other must be a PixelResponse, not int"):
+    with pytest.raises(TypeError, match="other must be PixelResponse, not int"):
         response.merge(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unsupported operand"):
         response + 3  # type: ignore[operator]

@@ -715,3 +715,13 @@ def test_a_test_frame_that_vanishes_is_an_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(verification, "_take_out", and_lose_one)
     with pytest.raises(Error, match=r"\.npy, frame 0: can no longer be read"):
         verify(files, sensor, group=3)
+
+
+def test_what_the_set_tells_is_part_of_the_result(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path / "in", 40)
+    sensor = camnorm.measure(files)
+    result = verify(files, sensor, group=4)
+    numbers = result.to_dict()
+    assert result.findings == camnorm.check(sensor)
+    assert numbers["convergence"] == camnorm.frames_needed(sensor).to_dict()
+    assert numbers["fixed_pattern"] == camnorm.fixed_pattern(sensor).to_dict()
