@@ -396,6 +396,15 @@ def test_stores(
     assert not [path for path in (tmp_path / "1").iterdir() if path != written[0]]
 
 
+@pytest.mark.parametrize("compression", ["none", "deflate"])
+def test_hdf5_keeps_no_time(tmp_path: Path, sensor: Sensor, movie: Path, compression: Any) -> None:
+    (written,) = camnorm.correct(movie, sensor, tmp_path / "out", format="hdf5", compression=compression)
+    with h5py.File(written) as h5:
+        for name in ("/", "entry", "entry/data", "entry/data/data"):
+            info = h5py.h5o.get_info(h5[name].id)
+            assert (info.mtime, info.ctime, info.btime) == (0, 0, 0)
+
+
 def everything(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return {str(file.relative_to(path.parent)): file.read_bytes() for file in files}

@@ -219,7 +219,7 @@ class Hdf5Writer(FileWriter):
         flipped: bool,
         label: str,
     ) -> None:
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties = _properties()
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         with _system_errors(), h5py.File(target.temporary, "w") as h5:
@@ -248,7 +248,7 @@ class CompressedHdf5Writer(EncodedWriter):
         flipped: bool,
         label: str,
     ) -> None:
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties = _properties()
         properties.set_chunk((1, *source.shape))
         properties.set_shuffle()
         properties.set_deflate(1)
@@ -289,6 +289,13 @@ def _system_errors() -> Iterator[None]:
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _properties() -> Any:
+    """Properties of a new dataset, without the time: files written from the same frames are the same."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_obj_track_times(False)
+    return properties
 
 
 def _create(
