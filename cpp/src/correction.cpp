@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -94,6 +95,7 @@ struct Tile {
     const double* mean;
     const double* gain;
     const std::byte* next = nullptr;  // as many that will be worked on later, if known
+    const detail::Approximation* approximation = nullptr;
 };
 
 /// Runs them through the formula to another type; gives the number of clipped ones.
@@ -101,7 +103,7 @@ std::uint64_t correct(const CorrectionDirection& direction, DType dtype, const T
                       DType out_dtype, std::byte* out, bool streams = false) {
     const auto run = [&](DType type, const std::byte* pixels, const std::byte* next) {
         return direction.correct[static_cast<std::size_t>(type)].to[static_cast<std::size_t>(out_dtype)](
-            pixels, tile.n, tile.mean, tile.gain, target_mean, out, streams, next);
+            pixels, tile.n, tile.mean, tile.gain, target_mean, out, streams, next, tile.approximation);
     };
     if (dtype != DType::float16) return run(dtype, tile.pixels, tile.next);
     if (tile.next != nullptr) prefetch(tile.next, tile.n * item_size(dtype));
@@ -109,6 +111,32 @@ std::uint64_t correct(const CorrectionDirection& direction, DType dtype, const T
     detail::moments_kernels().widen_float16(tile.pixels, tile.n, wide);
     return run(DType::float32, reinterpret_cast<const std::byte*>(wide), nullptr);
 }
+
+/// Approximations of a block's pixels, with a margin for every tile, so that a pixel that has none spoils no
+/// other tile.
+class Approximations {
+public:
+    void make(const CorrectionDirection& direction, const double* mean, const double* gain, std::size_t n,
+              double target_mean, DType out) {
+        const double lowest = out == DType::int8 ? -128.0 : 0.0;
+        for (std::size_t i = 0; i < n; i += tile_pixels)
+            margin_[i / tile_pixels] = direction.approximate(mean + i, gain + i, std::min(tile_pixels, n - i),
+                                                             target_mean, lowest, factor_ + i, offset_ + i);
+    }
+
+    /// That of n pixels of the block, from the i-th on; none where any tile that they are of has none.
+    std::optional<detail::Approximation> of(std::size_t i, std::size_t n) const {
+        const auto [least, most] =
+            std::minmax({margin_[i / tile_pixels], margin_[(i + n - 1) / tile_pixels]});
+        if (least == 0) return std::nullopt;
+        return detail::Approximation{factor_ + i, offset_ + i, most};
+    }
+
+private:
+    float factor_[block_pixels];
+    float offset_[block_pixels];
+    std::int32_t margin_[block_pixels / tile_pixels];
+};
 
 /// Calls visit(y, x, pixel) for each good pixel of the pixel's own colour plane on the rim of the
 /// square of (2 * radius + 1)^2 pixels around it.
@@ -256,6 +284,7 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
     // In place, the lines to be overwritten are in the cache already.
     const bool large =
         dense_out && frames.data != out.data && out.count * pixels * out_size >= streamed_bytes;
+    const bool approximates = detail::approximates(frames.dtype, out.dtype);
     const std::size_t blocks = (pixels + block_pixels - 1) / block_pixels;
     const std::size_t blocks_a_piece = threads == 1 ? blocks : (blocks + pieces - 1) / pieces;
 
@@ -265,12 +294,15 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
         const std::size_t next_pixels = std::min(end + block_pixels, piece_end) - end;
         const auto first_bad = std::lower_bound(bad_pixels_.begin(), bad_pixels_.end(), origin + begin);
         double gain[block_pixels];
+        Approximations approximations;
         double values[tile_pixels];
         std::byte scratch_in[tile_pixels * sizeof(double)];
         std::byte scratch_out[tile_pixels * sizeof(double)];
         std::uint64_t clipped = 0;
         std::size_t fetched = 0;  // values of the next block's mean and sigma
         for (std::size_t f = 0; f < count; ++f) {
+            if (f == 1 && approximates)
+                approximations.make(direction, mean + begin, gain, end - begin, target_mean_, out.dtype);
             auto bad = first_bad;
             std::byte* const target = out.frame(first + f);
             const auto misaligned = reinterpret_cast<std::uintptr_t>(target + begin * out_size) % line_bytes;
@@ -294,6 +326,9 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
                 } else if (dense_in && i + block_pixels + n <= piece_end) {
                     tile.next = frames.frame(first) + (i + block_pixels) * in_size;
                 }
+                std::optional<detail::Approximation> approximation;
+                if (f > 0 && approximates) approximation = approximations.of(i - begin, n);
+                if (approximation) tile.approximation = &*approximation;
 
                 std::byte* const place = dense_out ? target + i * out_size : scratch_out;
                 if (bad == bad_pixels_.end() || *bad >= origin + i + n) {

@@ -26,8 +26,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Pixels = std::vector<std::uint8_t>;
 
-constexpr std::size_t slots = 32;
-constexpr std::size_t most_at_once = 16;
+constexpr std::size_t slots = 128;
+constexpr std::size_t most_at_once = 64;  // each call reads and writes all the sums
 constexpr std::size_t scenes = 6;
 
 struct Options {

@@ -132,6 +132,81 @@ TEST_CASE("integers are rounded half to even, saturate and are counted; the coun
     CHECK(moved.clipped() == 3);
 }
 
+namespace {
+
+/// Each pixel's results for all values of 8-bit input, by the formula in float64; `clipped` counts them.
+std::vector<std::uint8_t> longhand(const Correction& c, DType in, DType out,
+                                   std::vector<std::uint64_t>& clipped) {
+    const std::size_t pixels = c.shape().pixels();
+    const double low = out == DType::int8 ? -128.0 : 0.0;
+    std::vector<std::uint8_t> results(pixels * 256);
+    clipped.assign(results.size(), 0);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        const std::size_t p = i / 256;
+        const auto byte = static_cast<std::uint8_t>(i % 256);
+        const double x = in == DType::int8 ? static_cast<double>(static_cast<std::int8_t>(byte)) : byte;
+        double value = c.target_mean();
+        if (c.bad()[p] == 0) value = (x - c.mean()[p]) * (c.target_sigma() / c.sigma()[p]) + c.target_mean();
+        const double rounded = std::nearbyint(value);
+        const double saturated = std::min(std::max(rounded, low), low + 255.0);
+        clipped[i] = rounded != saturated;
+        results[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(saturated));
+    }
+    return results;
+}
+
+}  // namespace
+
+TEST_CASE("8-bit integers are rounded as float64 is, however close to the middle between two") {
+    const std::size_t pixels = shape.pixels();
+    const std::size_t count = 8000;  // 33.6 MB
+    std::vector<std::uint8_t> frames(count * pixels);
+    for (std::size_t i = 0; i < frames.size(); ++i)
+        frames[i] = static_cast<std::uint8_t>(i / pixels + i % pixels * 31);
+    std::vector<std::uint8_t> out(frames.size() + 7);
+    const double gains[] = {1.0, 0.4, 1.7, 5.9, 30.0};
+    for (std::size_t k = 0; k < 15; ++k) {
+        // Pixels with a value whose result is the middle between two integers, or next to it by up to
+        // 2^-12, but also 2^-50: some in each tile, or all of them.
+        std::vector<double> mean(pixels), sigma(pixels, 1.0);
+        const double target = k % 3 == 1 ? 1e12 : 100.0;
+        for (std::size_t p = 0; p < pixels; ++p) {
+            const double gain = gains[k % 5] * (1.0 + static_cast<double>(p % 97) * 0x1p-9);
+            sigma[p] = 1.0 / gain;
+            const double off = std::ldexp(static_cast<double>(p % 5) - 2.0, -12 - static_cast<int>(p % 40));
+            const bool middle = k < 5 || p % 50 == 7;
+            const double result = static_cast<double>(p % 256) + (middle ? 0.5 + off : 0.25);
+            mean[p] = static_cast<double>(p % 211) - (result - target) / gain;
+        }
+        std::vector<std::uint8_t> bad(pixels);
+        if (k > 9) bad[3] = bad[2047] = bad[4199] = 1;
+        if (k > 9) sigma[700] = 0.0;
+        const Correction c(shape, mean, sigma, {target, 1.0, bad, BadPolicy::neutral});
+        for (const DType in : {DType::uint8, DType::int8}) {
+            for (const DType to : {DType::uint8, DType::int8}) {
+                std::vector<std::uint64_t> clips;
+                const std::vector<std::uint8_t> expected = longhand(c, in, to, clips);
+                const bool streams = k == 10 && in == DType::uint8 && to == DType::uint8;
+                const std::size_t used = streams ? count : 300;
+                for (const std::size_t offset : {std::size_t{0}, std::size_t{7}}) {
+                    const std::uint64_t before = c.clipped();
+                    c.apply(FramesView::contiguous(frames.data(), in, used, shape),
+                            MutableFramesView::contiguous(out.data() + offset, to, used, shape), 2);
+                    std::size_t different = 0;
+                    std::uint64_t clipped = 0;
+                    for (std::size_t i = 0; i < used * pixels; ++i) {
+                        const std::size_t entry = i % pixels * 256 + frames[i];
+                        different += out[offset + i] != expected[entry];
+                        clipped += clips[entry];
+                    }
+                    CHECK(different == 0);
+                    CHECK(c.clipped() - before == clipped);
+                }
+            }
+        }
+    }
+}
+
 TEST_CASE("bad pixels follow the policy") {
     const FrameShape colour{3, 3, 2};
     std::vector<std::uint8_t> bad(colour.pixels());

@@ -53,6 +53,62 @@ void inverse_gain(const double* __restrict__ sigma, std::size_t n, double target
     for (std::size_t i = 0; i < n; ++i) gain[i] = sigma[i] / target_sigma;
 }
 
+// Steps of approximations: 256 integers fill the lower half of the fraction of numbers from 2^23 to 2^24.
+constexpr int step_bits = 14;
+constexpr double steps = 16384.0;
+constexpr double steps_zero = 12582912.0;  // 1.5 * 2^23
+constexpr std::uint32_t steps_zero_bits = 0x4B400000u;
+
+/// Of 256 pixels, one in four or so is then too close to the middle between two integers.
+constexpr float largest_margin = 8.0f;
+
+inline std::uint32_t bits_of(float value) {
+    std::uint32_t bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/// Bits of |value|, in the order of the numbers, NaN last: of integers the compiler makes vectors of maxima.
+inline std::int32_t magnitude(float value) { return static_cast<std::int32_t>(bits_of(value) & 0x7FFFFFFFu); }
+
+inline float float_of(std::int32_t bits) {
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+inline std::int32_t larger(std::int32_t a, std::int32_t b) { return a > b ? a : b; }
+
+/// With |x| <= 255, and u = 2^-24 by which float32 rounds at most, the product of x and factor is off by 2u *
+/// 255 * factor; the offset, of whole steps, and the sum by half a step each. What float64 adds to that, here
+/// and in the formula, is a few 2^-53 of the parts of the offset, which may be far larger than their
+/// difference.
+template <bool Inverse>
+std::int32_t approximate(const double* __restrict__ mean, const double* __restrict__ gain, std::size_t n,
+                         double target_mean, double lowest, float* __restrict__ factor,
+                         float* __restrict__ offset) noexcept {
+    const auto from_middle = [&](std::size_t i, double part) {
+        return (Inverse ? part - target_mean * gain[i] : target_mean - part) - (lowest - 0.5);
+    };
+    const auto part_of = [&](std::size_t i) { return Inverse ? mean[i] : mean[i] * gain[i]; };
+    std::int32_t factors = 0;
+    std::int32_t offsets = 0;
+    std::int32_t parts = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const double part = part_of(i);
+        factor[i] = static_cast<float>(gain[i] * steps);
+        factors = larger(factors, magnitude(factor[i]));
+        offsets = larger(offsets, magnitude(static_cast<float>(from_middle(i, part))));
+        parts = larger(parts, magnitude(static_cast<float>(part)));
+    }
+    const float margin = 2.0f + 0x1.1p-23f * 255.0f * float_of(factors) + 0x1p-34f * float_of(parts);
+    if (!(margin <= largest_margin && float_of(offsets) < 255.0f)) return 0;
+    const auto whole = static_cast<std::int32_t>(margin);
+    for (std::size_t i = 0; i < n; ++i)
+        offset[i] = static_cast<float>(from_middle(i, part_of(i)) * steps + (steps_zero + whole));
+    return whole;
+}
+
 // Added to a number, 1.5 * 2^52 rounds it half to even and leaves the integer in the low bits of the
 // sum. Numbers from 2^51 on go beyond the limits of any integer type all the same.
 constexpr double integer_zero = 6755399441055744.0;
@@ -218,6 +274,27 @@ template <bool Inverse, class In>
         values[i] = formula<Inverse>(load<In>(x, i), mean[i], gain[i], target_mean);
 }
 
+/// The same to 8-bit integers by an approximation. False, and no result, if one of them might be another by
+/// the formula, or is none of the type's.
+template <class In, class T>
+[[gnu::noinline]] bool round_approximation(const std::byte* __restrict__ x, std::size_t n,
+                                           const float* __restrict__ factor, const float* __restrict__ offset,
+                                           std::int32_t margin, std::byte* __restrict__ out) noexcept {
+    constexpr std::uint32_t sign = static_cast<T>(-1) < static_cast<T>(0) ? 0x80 : 0;
+    std::uint32_t beyond = 0;
+    std::int32_t closest = 1 << step_bits;  // to the middle below
+    for (std::size_t i = 0; i < n; ++i) {
+        In pixel;
+        __builtin_memcpy(&pixel, x + i, sizeof pixel);
+        const std::uint32_t bits = bits_of(static_cast<float>(pixel) * factor[i] + offset[i]);
+        const auto above = static_cast<std::int32_t>(bits & ((1u << step_bits) - 1));
+        closest = above < closest ? above : closest;
+        beyond |= bits ^ steps_zero_bits;
+        store(out, i, static_cast<std::uint8_t>((bits >> step_bits) ^ sign));
+    }
+    return beyond >> (step_bits + 8) == 0 && closest > 2 * margin;
+}
+
 /// To float32, the usual output, without that detour.
 template <bool Inverse, class In>
 inline void to_float32(const std::byte* __restrict__ x, std::size_t n, const double* __restrict__ mean,
@@ -228,12 +305,19 @@ inline void to_float32(const std::byte* __restrict__ x, std::size_t n, const dou
 
 template <bool Inverse, class In, class Out, Round RoundTo>
 std::uint64_t correct(const std::byte* x, std::size_t n, const double* mean, const double* gain,
-                      double target_mean, std::byte* out, bool streams, const std::byte* next) noexcept {
+                      double target_mean, std::byte* out, bool streams, const std::byte* next,
+                      [[maybe_unused]] const Approximation* approximation) noexcept {
     return write<Out>(n, out, streams, [&](std::size_t first, std::size_t count, std::byte* result) {
         const std::size_t place = first * sizeof(In);
         if (next != nullptr) {
             for (std::size_t k = 0; k < count * sizeof(In); k += line_bytes)
                 __builtin_prefetch(next + place + k);
+        }
+        if constexpr (sizeof(In) == 1 && sizeof(Out) == 1) {
+            if (approximation != nullptr &&
+                round_approximation<In, Out>(x + place, count, approximation->factor + first,
+                                             approximation->offset + first, approximation->margin, result))
+                return std::uint64_t{0};
         }
         if constexpr (RoundTo == round_float<float>) {
             to_float32<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, result);
@@ -265,11 +349,13 @@ constexpr CorrectTo correct_from = {
 // In the order of DType.
 const CorrectionKernels correction_kernels = {
     {forward_gain,
+     approximate<false>,
      {correct_from<false, std::uint8_t>, correct_from<false, std::int8_t>, correct_from<false, std::uint16_t>,
       correct_from<false, std::int16_t>, correct_from<false, std::uint32_t>,
       correct_from<false, std::int32_t>, CorrectTo{}, correct_from<false, float>,
       correct_from<false, double>}},
     {inverse_gain,
+     approximate<true>,
      {correct_from<true, std::uint8_t>, correct_from<true, std::int8_t>, correct_from<true, std::uint16_t>,
       correct_from<true, std::int16_t>, correct_from<true, std::uint32_t>, correct_from<true, std::int32_t>,
       CorrectTo{}, correct_from<true, float>, correct_from<true, double>}},

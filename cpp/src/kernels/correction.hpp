@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "camnorm/frames.hpp"
 #include "kernels/isa.hpp"
 
 namespace camnorm::detail {
@@ -12,6 +13,15 @@ inline constexpr std::size_t dtypes = 9;
 /// Bytes of a cache line.
 inline constexpr std::size_t line_bytes = 64;
 
+/// The formula in float32: factor[i] * x[i] + offset[i] counts from 1.5 * 2^23, in steps of 2^-14, by how
+/// much it is above the middle between the lowest integer of the output's type and the one before it. That is
+/// too much by at most 2 * margin steps, never too little.
+struct Approximation {
+    const float* factor;
+    const float* offset;
+    std::int32_t margin;
+};
+
 /// Eq. (2) or its inverse for n pixels, rounded to the type of the output: (x[i] - mean[i]) * gain[i] +
 /// target_mean, or for the inverse (x[i] - target_mean) * gain[i] + mean[i]. Gives the number of pixels
 /// that saturated an integer type or were NaN, which becomes 0 there. x and out may be unaligned, and
@@ -19,10 +29,14 @@ inline constexpr std::size_t line_bytes = 64;
 ///
 /// If `streams`, whole cache lines of the output go past the caches, where there are such stores; `out`
 /// must then be aligned to its type. Pixels of the same number at `next`, unless null, are fetched into the
-/// cache meanwhile.
+/// cache meanwhile. The approximation, null if there is none, saves time where no pixel lies so close to the
+/// middle between two integers that it could be rounded to the wrong one.
 using Correct = std::uint64_t (*)(const std::byte* x, std::size_t n, const double* mean, const double* gain,
-                                  double target_mean, std::byte* out, bool streams,
-                                  const std::byte* next) noexcept;
+                                  double target_mean, std::byte* out, bool streams, const std::byte* next,
+                                  const Approximation* approximation) noexcept;
+
+/// Whether Correct has a use for an approximation.
+constexpr bool approximates(DType in, DType out) { return item_size(in) == 1 && item_size(out) == 1; }
 
 /// One a DType of the output.
 struct CorrectTo {
@@ -32,6 +46,11 @@ struct CorrectTo {
 struct CorrectionDirection {
     /// gain[i]: target_sigma / sigma[i], or sigma[i] / target_sigma for the inverse.
     void (*gain)(const double* sigma, std::size_t n, double target_sigma, double* gain) noexcept;
+
+    /// Makes factor and offset of an approximation, and gives its margin, or 0 if it is of no use. `lowest`:
+    /// of the output's type.
+    std::int32_t (*approximate)(const double* mean, const double* gain, std::size_t n, double target_mean,
+                                double lowest, float* factor, float* offset) noexcept;
 
     /// One a DType of the input, but none for float16, which MomentsKernels::widen_float16 brings to
     /// float32.
