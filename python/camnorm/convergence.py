@@ -83,6 +83,10 @@ class Convergence:
         The same as measured, on frames left out: what remains of half B's mean image when half A's is
         subtracted from it, half of it due to either, without brightness that changes as a whole; and the
         number of frames that it holds for, the halves' harmonic mean.
+    measured : tuple of pairs
+        Of the first frames of the set, of more and more of them, the number n, and the residual pattern
+        with n frames as the mean image of all others shows it, sqrt(r/n), with r the ratio for these two
+        parts instead of the halves; empty where the sensor file tells none.
     residual_target : float
         Residual that is asked for.
     needed_for_residual : int
@@ -109,6 +113,7 @@ class Convergence:
     residual: float
     measured_residual: float
     measured_at: float
+    measured: tuple[tuple[int, float], ...]
     residual_target: float
     needed_for_residual: int
     group: int
@@ -191,6 +196,7 @@ class Convergence:
         frames = self.curve_frames()
         return {
             **numbers,
+            "measured": [list(point) for point in self.measured],
             "curve": {"frames": frames.tolist(), "residual": self.predicted(frames).tolist()},
             "advice": self.advice(),
         }
@@ -279,6 +285,10 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
         residual=1 / math.sqrt(max(effective, 1.0)),
         measured_residual=math.sqrt(ratio / measured_at),
         measured_at=measured_at,
+        measured=tuple(
+            (part["first"], math.sqrt(part["ratio"] / part["first"]))
+            for part in sensor.provenance.get("ratios", [])
+        ),
         residual_target=residual,
         needed_for_residual=math.ceil(independent / residual**2),
         group=group,

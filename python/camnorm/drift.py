@@ -1,9 +1,9 @@
-"""Whether a sensor changed while its set was taken: the first frames compared with the last."""
+"""Whether a sensor changed while its set was taken: the first frames compared with the others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .moments import PixelMoments
 
-__all__ = ["Early", "measure_drift"]
+__all__ = ["Early", "measure_drift", "measure_ratios"]
 
 Image = npt.NDArray[np.float64]
 _Band = list[tuple[Image, ...]]
@@ -41,6 +41,11 @@ _LARGEST_Z = 1000.0
 
 # Half the distance of neighbours in float32, relatively.
 _ROUNDING = 2.0**-25
+# The variance that this makes must be so many times less than what is measured.
+_ROUNDED_AWAY = 100.0
+
+# Pixels of so much more variance than the typical one are hot; a few of them would make up the means.
+_HOT = 16.0
 
 
 @dataclass
@@ -67,6 +72,12 @@ class Early:
         with np.errstate(over="ignore"):  # pixels beyond 3e38, of which no drift is told
             mean = np.concatenate(parts, dtype=np.float32, casting="same_kind")
         return cls(mean, a.count + b.count, rows)
+
+    @staticmethod
+    def stored_bytes(shape: tuple[int, ...]) -> int:
+        """Bytes of the mean image of frames of this shape."""
+        rows = sum(last - first for first, last in _bands(shape))
+        return 4 * rows * math.prod(shape[1:])
 
     def subtract(self, frames: npt.NDArray[Any]) -> None:
         """Take a stack of the frames back."""
@@ -165,6 +176,61 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
         "control_beyond_6_sigma": int(control_beyond),
         "brightness": 1 + slopes[0],
     }
+
+
+def measure_ratios(
+    halves: tuple[PixelMoments, PixelMoments], early: Sequence[Early], frames: npt.NDArray[np.void]
+) -> list[dict[str, Any]]:
+    """Compare the mean images of the first frames with those of all others, as independent frames would.
+
+    Parameters
+    ----------
+    halves : tuple of two PixelMoments
+        Moments of both halves of the whole set.
+    early : sequence of Early
+        Mean images of the first frames, of more and more of them.
+    frames : structured array
+        The frame table.
+
+    Returns
+    -------
+    list of dict
+        For each mean image of which the set tells it, ``first`` and ``others``, numbers of frames n1 and n2,
+        and ``ratio``: var(M₂ - M₁) over the pixels by <S²>·(1/n1 + 1/n2), which is 1 for independent frames.
+        Brightness that changes as a whole is left out of both, as are pixels that never change, those that
+        vary four times as much as is typical, and, of large frames, most rows.
+    """
+    a, b = halves
+    n = a.count + b.count
+    means = frames["mean"][frames["status"] == "accepted"]
+    if not early or n < 4 or means.size != n:
+        return []
+    parts = [(a._rows(*band), b._rows(*band)) for band in _bands(a.shape)]
+    mean, variance = (
+        np.concatenate(images).reshape(-1, *a.shape[2:])
+        for images in zip(*((x._mean_with(y), x._std_with(y) ** 2) for x, y in parts), strict=True)
+    )
+    varies = variance > 0
+    if not varies.any():
+        return []
+    used = varies & (variance <= _HOT * np.median(variance[varies]))
+    noise = float(variance[used].mean() * n / (n - 1) - means.var(ddof=1))
+    found = []
+    for first in early:
+        n1, n2 = first.count, n - first.count
+        if min(n1, n2) < 2 or not np.isfinite(first.mean).all():
+            continue
+        if found and found[-1]["first"] == n1:  # frames between two places could not be used
+            continue
+        before = first.mean.reshape(mean.shape).astype(np.float64)
+        difference = (mean - before) * (n / n2)
+        rounding = (before[used] * (_ROUNDING * n / n2)) ** 2 * first.roundings
+        level = difference.mean(0, where=used)
+        measured = float(((difference - level)[used] ** 2).mean())
+        expected = noise * (1 / n1 + 1 / n2)
+        if expected > _ROUNDED_AWAY * float(rounding.mean()):
+            found.append({"first": n1, "others": n2, "ratio": measured / expected})
+    return found
 
 
 def _bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, screening
-from .drift import Early, measure_drift
+from .drift import Early, measure_drift, measure_ratios
 from .errors import Error, FormatError, FrameError
 from .framelist import FrameList
 from .io import (
@@ -77,6 +77,10 @@ _S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
 
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9
+
+# Parts of the set, by its bytes, after which the mean image so far is kept, to be compared with that of the
+# rest.
+_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 
 # Groups of files that are told of; more than a few are a mess whose rest does not matter.
 _GROUPS_TOLD = 50
@@ -420,7 +424,7 @@ def _measure(source: _Source, job: _Job, output: Path | None) -> tuple[Sensor, _
         if checkpoint is not None:
             checkpoint.save(run)
         raise
-    sensor = run.sensor(run.screen(), run.drift())
+    sensor = run.sensor(run.screen(), run.changes())
     if sensor.count == 0:
         raise Error(_nothing_left(sensor.frames))
     return sensor, checkpoint
@@ -497,13 +501,13 @@ class _Run:
         self.frames_read = 0
         self.bytes_read = 0
         self.rejected = 0
-        self.early: Early | None = None
-        """Mean of the first frames, once they are read."""
+        self.early: list[Early] = []
+        """Means of the first frames, one for each place that was passed."""
         self.groups: dict[str, dict[str, Any]] = {}
         """Files of one shape, pixel type and camera, by all these."""
         self._last_counted: int | None = None
         self.shape, self.dtype = self._reference()
-        self._middle = self._find_middle()
+        self._places = sorted({self._find_place(share) for share in _SHARES})
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
@@ -547,15 +551,15 @@ class _Run:
         ((most, _),) = seen.most_common(1)
         return most[0], dtypes[most]
 
-    def _find_middle(self) -> tuple[int, int]:
-        """File and frame about which the first half of the bytes ends."""
+    def _find_place(self, share: float) -> tuple[int, int]:
+        """File and frame about which the first part of the bytes ends."""
         sizes = np.maximum(self.table["size"], 0).astype(np.float64)
         sizes[[self.source.chosen.without(file) for file in range(sizes.size)]] = 0.0
         ends = np.cumsum(sizes)
-        file = int(np.searchsorted(ends, ends[-1] / 2))
+        file = int(np.searchsorted(ends, ends[-1] * share))
         if sizes[file] == 0:
             return file, 0
-        share = 1 - (ends[file] - ends[-1] / 2) / sizes[file]
+        share = 1 - (ends[file] - ends[-1] * share) / sizes[file]
         try:
             with open_frames(self.files[file], self.options) as source:
                 frames = self.source.chosen(file, source.count)
@@ -581,11 +585,11 @@ class _Run:
             chosen=self.source.chosen,
             options=self.options,
         )
-        for item in (part for whole in items for part in _parts(whole, self._middle)):
-            if self.early is None and _place(item) >= self._middle:
+        for item in (part for whole in items for part in _parts(whole, self._places)):
+            while len(self.early) < len(self._places) and _place(item) >= self._places[len(self.early)]:
                 self._add_waiting()
                 with _interrupts_wait():
-                    self.early = Early.of(self.halves, sum(rows.size for rows in self.rows))
+                    self.early.append(Early.of(self.halves, sum(rows.size for rows in self.rows)))
             if isinstance(item, (Chunk, StoredChunk)):
                 if not self._goes_with_waiting(item):
                     self._add_waiting()
@@ -834,13 +838,15 @@ class _Run:
                         raise self._changed(row)
             for array in _arrays_by_dtype(stack for _, stack in of_half):
                 moments.subtract(array, threads=self.threads)
-        if self.early is not None:
-            early = [stack for row, stack in bad if row < self.early.rows]
-            for array in _arrays_by_dtype(early):
-                self.early.subtract(array)
-            for stack in early:
-                if isinstance(stack, StoredFrames):
-                    self.early.subtract(_pixels(stack))
+        for early in self.early:
+            for array in _arrays_by_dtype(stack for row, stack in bad if row < early.rows):
+                early.subtract(array)
+        for row, stack in bad:
+            which = [early for early in self.early if row < early.rows]
+            if which and isinstance(stack, StoredFrames):
+                pixels = _pixels(stack)
+                for early in which:
+                    early.subtract(pixels)
         if self.responses is not None:
             for row, stack in bad:
                 response = self.responses["AB".index(frames["half"][row])]
@@ -859,12 +865,15 @@ class _Run:
             "nothing was written"
         )
 
-    def drift(self) -> dict[str, Any]:
-        """How the sensor changed from the first frames to the last."""
-        found = None if self.early is None else measure_drift(self.halves, self.early)
-        return found or {}
+    def changes(self) -> dict[str, Any]:
+        """What the first frames tell beside the others, of drift and of how the mean image converges."""
+        whole = len(self.early) >= len(self._places)
+        return {
+            "drift": (measure_drift(self.halves, self.early[-1]) if whole else None) or {},
+            "ratios": measure_ratios(self.halves, self.early, self.frames()),
+        }
 
-    def sensor(self, screened: dict[str, Any], drift: dict[str, Any]) -> Sensor:
+    def sensor(self, screened: dict[str, Any], changes: dict[str, Any]) -> Sensor:
         groups = sorted(self.groups.values(), key=lambda group: -group["frames"])
         provenance = {
             "version": _core.version,
@@ -876,7 +885,7 @@ class _Run:
             "reading": self.options.to_dict(),
             "frames_list": dict(self.source.listed),
             "groups": groups[:_GROUPS_TOLD],
-            "drift": drift,
+            **changes,
             "files": self.table,
         }
         return Sensor(self.halves, self.frames(), provenance, self.responses)
@@ -901,7 +910,7 @@ class _Checkpoint:
         files = 1 if self.path.exists() else 2
         try:
             with tempfile.TemporaryFile(dir=self.output.parent) as probe:
-                early = 4 * math.prod(run.shape)
+                early = len(_SHARES) * Early.stored_bytes(run.shape)
                 reserve(probe, files * (run.sensor({}, {})._stored_bytes + early))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.output)) from None
@@ -957,8 +966,10 @@ class _Checkpoint:
             f"{tuple(group['shape'])} {group['dtype']} {group['camera']}": group
             for group in provenance.get("groups", [])
         }
-        if "early" in arrays:
-            run.early = Early(arrays["early"], int(attributes["early_count"]), int(attributes["early_rows"]))
+        run.early = [
+            Early(arrays[f"early_{i}"], int(count), int(rows))
+            for i, (count, rows) in enumerate(attributes.get("early", []))
+        ]
         run.frames_read = int(attributes["frames_read"])
         run.bytes_read = int(attributes["bytes_read"])
         run.rejected = rejected.size
@@ -976,10 +987,8 @@ class _Checkpoint:
             "frames_read": run.frames_read,
             "bytes_read": run.bytes_read,
         }
-        arrays = {}
-        if run.early is not None:
-            attributes |= {"early_count": run.early.count, "early_rows": run.early.rows}
-            arrays["early"] = run.early.mean
+        attributes["early"] = np.array([(early.count, early.rows) for early in run.early]).reshape(-1, 2)
+        arrays = {f"early_{i}": early.mean for i, early in enumerate(run.early)}
         try:
             with atomic_target(self.path, overwrite=True) as temporary:
                 run.sensor({}, {})._write(temporary, attributes, arrays)
@@ -1031,18 +1040,19 @@ def _place(item: Chunk | StoredChunk | Failure) -> tuple[int, int]:
 
 
 def _parts(
-    item: Chunk | StoredChunk | Failure, place: tuple[int, int]
+    item: Chunk | StoredChunk | Failure, places: list[tuple[int, int]]
 ) -> Iterator[Chunk | StoredChunk | Failure]:
-    """Cut a chunk in two before a frame, if it holds that behind others."""
-    file, frame = place
-    if isinstance(item, Failure) or item.file_index != file or not 0 < frame - item.start < len(item.frames):
+    """Cut a chunk before the frames at some places, if it holds them behind others."""
+    if isinstance(item, Failure):
         yield item
         return
-    for start, frames in ((item.start, slice(frame - item.start)), (frame, slice(frame - item.start, None))):
+    cuts = [frame - item.start for file, frame in places if file == item.file_index]
+    bounds = [0, *(cut for cut in cuts if 0 < cut < len(item.frames)), len(item.frames)]
+    for first, last in pairwise(bounds):
         if isinstance(item, Chunk):
-            yield replace(item, start=start, frames=item.frames[frames])
+            yield replace(item, start=item.start + first, frames=item.frames[first:last])
         else:
-            yield replace(item, start=start, frames=item.frames[frames])
+            yield replace(item, start=item.start + first, frames=item.frames[first:last])
 
 
 def _of_one_half(halves: npt.NDArray[np.str_]) -> list[slice]:

@@ -624,6 +624,10 @@ def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
     if math.isfinite(convergence.measured_residual):
         measured = (convergence.measured_at, 100 * convergence.measured_residual)
         ax.loglog(*measured, "o", color=_BLUE, mfc="none", label="measured, one half by the other")
+    if convergence.measured:
+        numbers, residuals = np.transpose(convergence.measured)
+        label = "measured, first frames by the others"
+        ax.loglog(numbers, 100 * residuals, "s", color=_BLUE, mfc="none", label=label)
     ax.loglog(convergence.frames, 100 * convergence.residual, "o", color=_BLUE, label="this set")
     if convergence.pattern_seen:
         pattern = 100 * math.sqrt(convergence.fixed_pattern) / convergence.noise

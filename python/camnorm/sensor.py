@@ -55,7 +55,7 @@ FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
 _NAMES = "surrogateescape"
 
 # What of the provenance is kept as JSON.
-_JSON = frozenset({"screening", "selection", "reading", "frames_list", "groups", "drift"})
+_JSON = frozenset({"screening", "selection", "reading", "frames_list", "groups", "drift", "ratios"})
 
 Image = npt.NDArray[np.float64]
 
@@ -74,9 +74,10 @@ class Sensor:
         limits of mean and std that the set set, and those given, as lists of two with None for an open
         end; or empty), ``selection`` (dict: frames, every and max_frames of `measure`), ``reading`` (dict:
         its options), ``frames_list`` (dict: path and digest, or empty), ``groups`` (list of dicts: shape,
-        dtype and camera of the files that were read, and number of files and of frames), ``drift`` (dict of
-        `camnorm.drift.measure_drift`, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path,
-        size in bytes, mtime in seconds). Files of before there were such lack some of these.
+        dtype and camera of the files that were read, and number of files and of frames), ``drift`` and
+        ``ratios`` (dict of `camnorm.drift.measure_drift` and list of `camnorm.drift.measure_ratios`, or
+        empty), ``files`` (structured array of dtype `FILE_DTYPE`: path, size in bytes, mtime in seconds).
+        Files of before there were such lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.
 
@@ -320,7 +321,7 @@ class Sensor:
         frames = np.concatenate([self.frames, other.frames])
         groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []))
         # What is told of the drift of the parts does not hold for the whole.
-        provenance = {**self.provenance, "files": files, "groups": groups, "drift": {}}
+        provenance = {**self.provenance, "files": files, "groups": groups, "drift": {}, "ratios": []}
         return Sensor(halves, frames, provenance, responses)
 
     def _compare_options(self, other: ReadOptions) -> None:
@@ -380,7 +381,7 @@ class Sensor:
         still = set(self.frames["file"][keep])
         left_files = files[[path in still for path in files["path"]]]
         groups = _add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []), -1)
-        provenance = {**self.provenance, "files": left_files, "groups": groups, "drift": {}}
+        provenance = {**self.provenance, "files": left_files, "groups": groups, "drift": {}, "ratios": []}
         return Sensor(halves, self.frames[keep], provenance, responses)
 
     def _pairwise(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import camnorm
-from camnorm import assumptions, convergence, jsontext
+from camnorm import PixelMoments, assumptions, convergence, jsontext
+from camnorm.drift import Early, measure_ratios
 from image_sets import sensor_of
 
 SHAPE = (48, 64)
@@ -283,3 +286,59 @@ def test_pixels_that_never_change_do_not_count(dead: int, brightness: float) -> 
     assert found.ratio == pytest.approx(1, abs=0.15)
     assert found.ratio_limits[0] <= found.ratio <= found.ratio_limits[1]
     assert found.noise == pytest.approx(math.hypot(20, brightness), rel=0.3)
+
+
+# --- the first frames beside the others
+
+
+def ratios_of(frames: np.ndarray, *counts: int) -> list[dict[str, float]]:
+    """By `measure_ratios`, after so many frames each."""
+    halves = (PixelMoments(frames.shape[1:], frames.dtype), PixelMoments(frames.shape[1:], frames.dtype))
+    table = np.zeros(len(frames), camnorm.sensor.FRAME_DTYPE)
+    table["status"], table["mean"] = "accepted", frames.mean(tuple(range(1, frames.ndim)))
+    early = []
+    for i, frame in enumerate(frames):
+        early += [Early.of(halves, i)] * counts.count(i)
+        halves[i % 2].add(frame)
+    return measure_ratios(halves, early, table)
+
+
+@pytest.mark.parametrize(("length", "specimen"), [(1, 0.0), (10, 10.0)])
+def test_the_curve_is_measured_with_more_and_more_frames(
+    tmp_path: Path, length: int, specimen: float
+) -> None:
+    files = []
+    for i, movie in enumerate(movies(21, 480 // length, length, specimen, 10.0, 5.0)):
+        files.append(tmp_path / f"{i:03d}.npy")
+        np.save(files[-1], movie.astype(np.float32))
+    camnorm.measure(files, tmp_path / "s.h5", screen="off")
+    found = camnorm.frames_needed(camnorm.Sensor.load(tmp_path / "s.h5"))
+    assert [n for n, _ in found.measured] == [30, 60, 120, 240]
+    # Of k frames of a movie, the specimen counts as one.
+    noise = math.hypot(specimen, 10.0)
+    expected = math.sqrt((length * specimen**2 + 10.0**2) / noise**2)
+    for n, residual in found.measured:
+        assert residual * math.sqrt(n) == pytest.approx(expected, rel=0.1)
+    told = json.loads(jsontext.dumps(found.to_dict()))
+    assert told["measured"] == [[n, pytest.approx(residual)] for n, residual in found.measured]
+
+
+def test_ratios_of_colour_frames_are_without_each_planes_level() -> None:
+    rng = np.random.default_rng(22)
+    frames = rng.normal(100, 5, (64, 40, 50, 3)) + rng.normal(0, 3, (64, 1, 1, 1))
+    frames[32:] += [0, 20, 40]
+    (part,) = ratios_of(frames, 16)
+    a, b = frames[:16].mean(0), frames[16:].mean(0)
+    noise = frames.var(0, ddof=1).mean() - frames.mean((1, 2, 3)).var(ddof=1)
+    expected = (b - a).reshape(-1, 3).var(0).mean() / noise / (1 / 16 + 1 / 48)
+    assert part == {"first": 16, "others": 48, "ratio": pytest.approx(expected, rel=1e-5)}
+
+
+def test_ratios_that_are_not_told() -> None:
+    rng = np.random.default_rng(23)
+    frames = rng.normal(100, 5, (40, 20, 20))
+    assert [part["first"] for part in ratios_of(frames, 0, 1, 2, 2, 20, 39)] == [2, 20]
+    assert ratios_of(frames[:3], 2) == []
+    assert ratios_of(np.full((40, 20, 20), 7.0), 20) == []
+    assert ratios_of(frames + 1e9, 20) == []  # float32 does not tell such means apart
+    assert len(ratios_of(frames + 1e4, 20)) == 1

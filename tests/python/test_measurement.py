@@ -743,7 +743,7 @@ def interrupted_set(
     small_steps(monkeypatch, 2 * 286)
     files = write_movies(tmp_path / "in", count, 4, SHAPE, "u2")
     output = tmp_path / "sensor.h5"
-    interrupted_run(files, output, monkeypatch, 5 if count > 2 else 2)
+    interrupted_run(files, output, monkeypatch, 6 if count > 2 else 2)
     assert (tmp_path / "sensor.h5.checkpoint").exists()
     return files, output
 
@@ -1098,14 +1098,20 @@ def test_drift_after_an_interruption(
     output = tmp_path / "sensor.h5"
     interrupted_run(files, output, monkeypatch, call)
     with h5py.File(tmp_path / "sensor.h5.checkpoint") as f:
-        assert ("early" in f) == (f.attrs["frames_read"] > 12)
+        read = f.attrs["frames_read"]
+        places = [2, 3, 6, 12]  # 24 frames: a sixteenth of them, of whole frames, and so on
+        assert [f[f"early_{i}"].shape for i in range(len(f.attrs["early"]))] == [SHAPE] * sum(
+            read > place for place in places
+        )
     sensor = camnorm.measure(files, output)
     assert_same_sensor(sensor, expected)
     assert sensor.provenance["drift"] == expected.provenance["drift"]
     assert sensor.provenance["drift"]["first"] == 12
+    assert sensor.provenance["ratios"] == expected.provenance["ratios"]
+    assert [part["first"] for part in sensor.provenance["ratios"]] == [2, 3, 6, 12]
     assert sensor.provenance["groups"] == expected.provenance["groups"]
     with h5py.File(output) as f:
-        assert "early" not in f
+        assert not [name for name in f if name.startswith("early")]
 
 
 def test_a_list_of_frames_after_an_interruption(

@@ -422,11 +422,26 @@ def drifting_set(folder: Path, dtype: str = "u2") -> tuple[list[Path], np.ndarra
     return [write_mrc(folder / f"m{i:02d}.mrc", movie) for i, movie in enumerate(movies)], movies
 
 
+def ratio_by_numpy(frames: np.ndarray, first: int) -> float:
+    """See `camnorm.drift.measure_ratios`."""
+    variance = frames.var(0, ddof=1)
+    used = (variance > 0) & (variance <= 16 * np.median(variance))
+    noise = variance[used].mean() - frames.mean((1, 2)).var(ddof=1)
+    difference = (frames[first:].mean(0) - frames[:first].mean(0))[used]
+    return float(difference.var() / noise / (1 / first + 1 / (len(frames) - first)))
+
+
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
 def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, dtype: str) -> None:
-    files, _ = drifting_set(tmp_path / "in", dtype)
+    files, movies = drifting_set(tmp_path / "in", dtype)
     sensor = camnorm.measure(files, tmp_path / "s.h5")
     assert len(rejected(sensor)) == 6
+    ratios = sensor.provenance["ratios"]
+    assert Sensor.load(tmp_path / "s.h5").provenance["ratios"] == ratios
+    accepted = movies.reshape(60, *movies.shape[2:])[sensor.frames["status"] == "accepted"].astype(float)
+    assert [(part["first"], part["others"]) for part in ratios] == [(3, 51), (6, 48), (14, 40), (27, 27)]
+    for part in ratios:
+        assert part["ratio"] == pytest.approx(ratio_by_numpy(accepted, part["first"]), rel=1e-5)
     drift = sensor.provenance["drift"]
     assert (drift["first"], drift["second"]) == (27, 27)
     assert Sensor.load(tmp_path / "s.h5").provenance["drift"] == drift
@@ -438,10 +453,11 @@ def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, 
 
 def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files, _ = drifting_set(tmp_path / "in")
-    drift = camnorm.measure(files, threads=1).provenance["drift"]
+    before = camnorm.measure(files, threads=1).provenance
     monkeypatch.setattr("camnorm.io.stream._STORED_BYTES", 1)
     monkeypatch.setattr("camnorm.measurement._STORED_BYTES", 0)
-    assert camnorm.measure(files, threads=3).provenance["drift"] == drift
+    after = camnorm.measure(files, threads=3).provenance
+    assert (after["drift"], after["ratios"]) == (before["drift"], before["ratios"])
 
 
 def test_drift_within_a_single_file(tmp_path: Path) -> None:
@@ -456,11 +472,11 @@ def test_merged_and_subtracted_measurements_tell_nothing_of_drift(tmp_path: Path
     files, _ = drifting_set(tmp_path / "in")
     a, b = camnorm.measure(files[:6], screen="off"), camnorm.measure(files[6:], screen="off")
     both = a.merge(b)
-    assert both.provenance["drift"] == {}
+    assert (both.provenance["drift"], both.provenance["ratios"]) == ({}, [])
     (group,) = both.provenance["groups"]
     assert (group["files"], group["frames"]) == (12, 60)
     rest = both.subtract(b)
-    assert rest.provenance["drift"] == {}
+    assert (rest.provenance["drift"], rest.provenance["ratios"]) == ({}, [])
     assert rest.provenance["groups"] == a.provenance["groups"]
     assert "drift" not in {found.name for found in camnorm.screening.findings(rest)}
     rest.save(tmp_path / "rest.h5")
