@@ -79,8 +79,11 @@ _S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
 _FILES_LOOKED_INTO = 9
 
 # Parts of the set, by its bytes, after which the mean image so far is kept, to be compared with that of the
-# rest.
+# rest. Each costs a pass over the sums: if these are more than so many bytes, so many times as many must have been
+# read, but for the half, which tells of drift.
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+_SMALL_SUMS = 32 * 2**20
+_READ_BY_SUMS = 4
 
 # Groups of files that are told of; more than a few are a mess whose rest does not matter.
 _GROUPS_TOLD = 50
@@ -507,7 +510,7 @@ class _Run:
         """Files of one shape, pixel type and camera, by all these."""
         self._last_counted: int | None = None
         self.shape, self.dtype = self._reference()
-        self._places = sorted({self._find_place(share) for share in _SHARES})
+        self._places = self._find_places()
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
@@ -550,6 +553,18 @@ class _Run:
             raise Error(f"no frame could be used, {len(self.files)} files rejected; the first: {first_error}")
         ((most, _),) = seen.most_common(1)
         return most[0], dtypes[most]
+
+    def _find_places(self) -> list[tuple[int, int]]:
+        """Where the mean image so far is kept, in their order."""
+        sums = 32 * math.prod(self.shape)
+        size = int(np.maximum(self.table["size"], 0).sum())
+        return sorted(
+            {
+                self._find_place(share)
+                for share in _SHARES
+                if share == _SHARES[-1] or sums <= _SMALL_SUMS or share * size >= _READ_BY_SUMS * sums
+            }
+        )
 
     def _find_place(self, share: float) -> tuple[int, int]:
         """File and frame about which the first part of the bytes ends."""

@@ -460,6 +460,18 @@ def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, monkeypatch
     assert (after["drift"], after["ratios"]) == (before["drift"], before["ratios"])
 
 
+def test_large_sums_are_not_looked_at_before_much_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 60 frames of 2 bytes a pixel, sums of 32."""
+    files, _ = drifting_set(tmp_path / "in")
+    monkeypatch.setattr("camnorm.measurement._SMALL_SUMS", 0)
+    for times, firsts in ((1, [14, 27]), (0.2, [3, 6, 14, 27]), (100, [27])):
+        monkeypatch.setattr("camnorm.measurement._READ_BY_SUMS", times * 15 / 16)
+        ratios = camnorm.measure(files).provenance["ratios"]
+        assert [part["first"] for part in ratios] == firsts
+
+
 def test_drift_within_a_single_file(tmp_path: Path) -> None:
     _, movies = drifting_set(tmp_path / "in")
     for name, write in (("all.mrc", write_mrc), ("all.tif", write_tiff)):
