@@ -215,7 +215,7 @@ def measure_ratios(
         return []
     used = varies & (variance <= _HOT * np.median(variance[varies]))
     noise = float(variance[used].mean() * n / (n - 1) - means.var(ddof=1))
-    found = []
+    found: list[dict[str, Any]] = []
     for first in early:
         n1, n2 = first.count, n - first.count
         if min(n1, n2) < 2 or not np.isfinite(first.mean).all():

@@ -79,8 +79,8 @@ _S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
 _FILES_LOOKED_INTO = 9
 
 # Parts of the set, by its bytes, after which the mean image so far is kept, to be compared with that of the
-# rest. Each costs a pass over the sums: if these are more than so many bytes, so many times as many must have been
-# read, but for the half, which tells of drift.
+# rest. Each costs a pass over the sums: if these are more than so many bytes, so many times as many must
+# have been read, but for the half, which tells of drift.
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 _SMALL_SUMS = 32 * 2**20
 _READ_BY_SUMS = 4
