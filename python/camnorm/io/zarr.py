@@ -54,11 +54,10 @@ class ZarrSource(FrameSource):
             self._complete = label.startswith(_OURS)
             metadata: dict[str, Any] = {"dataset": place.relative_to(file.path).as_posix()}
             metadata |= _pixel_size(image, names) | scaling_in(label)
+            # To be allocated for a frame: it, or a chunk that is larger.
+            pixels = max(math.prod(shape[-axes:]), math.prod(self._chunks.shape))
+            self._frame_bytes = pixels * array.dtype.itemsize
         count = math.prod(self._leading)
-        # To be allocated for a frame: it, or a chunk that is larger.
-        self._frame_bytes = (
-            max(math.prod(shape[-axes:]), math.prod(self._chunks.shape)) * array.dtype.itemsize
-        )
         super().__init__(
             file, shape=shape[-axes:], dtype=array.dtype, count=count, available=count, metadata=metadata
         )
