@@ -128,6 +128,7 @@ class PackedMrcSource(MrcSource):
     Damage that only the checksum at the end of the file tells of is told with the last frame.
     """
 
+    sequential = True
     expansion: ClassVar[int]
     """Bytes that one of the file can stand for; a header that tells of more is damaged."""
 

@@ -192,6 +192,9 @@ class FrameSource(ABC):
 
     format: ClassVar[str]
 
+    sequential: ClassVar[bool] = False
+    """Whether frames are decompressed in order, so that those before the last read cost all again."""
+
     # Why frames from `available` on cannot be read.
     _missing = _TRUNCATED
 

@@ -7,7 +7,7 @@ import os
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -255,6 +255,12 @@ class _File:
         return read(source, frame, frame + 1)
 
 
+def _after(before: Future[list[_Item]], task: _Task) -> list[_Item]:
+    """Do a task when the one before has ended. That one has begun, as tasks begin in order: it will end."""
+    wait([before])
+    return task()
+
+
 class _Reader:
     """Threads that open files and read chunks ahead of the one that uses them.
 
@@ -313,8 +319,11 @@ class _Reader:
             tasks = file.tasks(source, self._chunk_bytes, self._stored)
             if not tasks:
                 self._close(source)
+            future = None
             for task in tasks:
-                yield self._executor.submit(task), source if task is tasks[-1] else None
+                in_turn = task if future is None or not source.sequential else partial(_after, future, task)
+                future = self._executor.submit(in_turn)
+                yield future, source if task is tasks[-1] else None
 
     def _open_ahead(self) -> bool:
         while len(self._opening) < self._ahead:
