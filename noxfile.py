@@ -125,8 +125,8 @@ def asan_python(session: nox.Session) -> None:
         # Python itself is not instrumented: the sanitizer's library must come before all others, and the one
         # whose exceptions it intercepts must be there when it starts.
         "LD_PRELOAD": ":".join(runtimes),
-        # At its end Python leaves much to the system, which would all be told as leaks. Some tests ask for
-        # more memory than there is, and want to be told so.
+        # At its end Python leaves much to the system, which would all be told as leaks. Memory that is not
+        # there is refused as ever: a MemoryError, not the end of the process.
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         # Every object in memory of its own, with guards around it, not in Python's pools.
