@@ -134,6 +134,22 @@ def test_checksum_is_looked_at(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_checksum_behind_more_than_the_frames_is_looked_at(tmp_path: Path, kind: str) -> None:
+    """As where damage makes the data longer, or a file has something behind its frames."""
+    frames = np.random.default_rng(0).integers(0, 2**16, (4, 48, 64), "u2")
+    data = write_mrc(tmp_path / "plain.mrc", frames).read_bytes()
+    path = tmp_path / f"a.mrc{kind}"
+    path.write_bytes(CODECS[kind](data + bytes(3 * 2**20)))
+    np.testing.assert_array_equal(np.concatenate(read_each(path)), frames)
+    damaged = bytearray(path.read_bytes())
+    damaged[{".gz": -8, ".bz2": -6, ".zst": -4}[kind]] ^= 0x10
+    path.write_bytes(damaged)
+    results = read_each(path)
+    assert isinstance(results[-1], FormatError)
+    assert "cannot be read" in results[-1].reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_mutated_files_give_format_errors_only(tmp_path: Path, kind: str) -> None:
     path = packed(tmp_path, kind, frames_of(4, (24, 32), "u2"))
     readable = check_mutations(path, range(path.stat().st_size), 150, kind)

@@ -169,7 +169,7 @@ class PackedMrcSource(MrcSource):
         try:
             frames = super()._frames(start, stop)
             if stop == self.count:
-                self._file.read(self._offset + stop * self._frame_bytes, 1)
+                self._file.read(self._file.size, 0)  # all that follows, for the checksum behind it
                 if self._file.fault:
                     raise FormatError(self.path, self._file.fault)
         except FormatError as error:
