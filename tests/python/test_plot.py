@@ -382,6 +382,10 @@ class TestSensorFigure:
         np.testing.assert_array_equal(lines["sums of 12, raw"], 100 * pattern.derating_curve(12))
         left = 100 * pattern.derating_corrected(1)
         assert lines[f"single frames, corrected: {left:.2g} %"][0] == left
+        for ax in figure.axes:
+            if (legend := ax.get_legend()) is not None:  # names are read where curves run behind them
+                assert legend.get_frame_on()
+                assert legend.get_frame().get_facecolor()[3] >= 0.7
         figure.canvas.draw()
 
     def test_too_few_frames_to_tell_what_a_correction_leaves(self):
