@@ -132,7 +132,8 @@ def _is_hdf5(path: Path, head: bytes) -> bool:
 
 
 def _is_zarr(path: Path, head: bytes) -> bool:
-    return not head and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    # Unlike that of pathlib, this says no of directories that may not be read.
+    return not head and any(os.path.exists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
