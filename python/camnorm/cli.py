@@ -112,12 +112,15 @@ def _open_standard_streams() -> None:
 
 
 @contextmanager
-def _session(debug: bool) -> Iterator[None]:
-    """Say errors and warnings in one line each, and leave with the status that belongs to them."""
+def _session(debug: bool) -> Iterator[list[int]]:
+    """Say errors and warnings in one line each, and leave with the status that belongs to them.
+
+    Yields the signals that were to end the program, for a `_ProgressBar`.
+    """
     with warnings.catch_warnings(), _signals_interrupt() as signals:
         warnings.showwarning = _show_warning
         try:
-            yield
+            yield signals
             print(end="", flush=True)
         except BrokenPipeError:
             # Whoever reads has seen enough.
@@ -134,7 +137,7 @@ def _session(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[list[int]]:
-    """Have what else ends a program do what Ctrl-C does, so that nothing half done is left; tell of it.
+    """Have what else ends a program do what Ctrl-C does, so that nothing half done is left; tell of all.
 
     Schedulers and closing terminals send these. Ignored ones, as by nohup, stay ignored.
     """
@@ -142,18 +145,23 @@ def _signals_interrupt() -> Iterator[list[int]]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        handler = signal.getsignal(signal.SIGINT)
-        (handler if callable(handler) else signal.default_int_handler)(number, frame)
+        waiting = signal.getsignal(signal.SIGINT)
+        if waiting is not interrupt and callable(waiting):  # for when it does no harm
+            waiting(number, frame)
+        else:
+            raise KeyboardInterrupt
 
-    known = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))
-    numbers = [number for number in known if number and signal.getsignal(number) is signal.SIG_DFL]
-    for number in numbers:
+    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in known if number is not None}
+    before = {number: handler for number, handler in before.items() if handler in defaults}
+    for number in before:
         signal.signal(number, interrupt)
     try:
         yield received
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _complain(*parts: str) -> None:
@@ -179,15 +187,19 @@ def _reason(error: Exception) -> str:
 
 
 class _ProgressBar:
-    """Progress of a verb on stderr, if that is a terminal; a callback for the library."""
+    """Progress of a verb on stderr, if that is a terminal; a callback for the library.
 
-    def __init__(self, quiet: bool) -> None:
+    It ends the verb after a signal whose KeyboardInterrupt was lost, as in a finalizer.
+    """
+
+    def __init__(self, quiet: bool, signals: Sequence[int]) -> None:
         self.bytes = 0
         """Bytes of pixels read."""
         self.rate = ""
         """Frames and megabytes a second since the first report of the stage."""
         self._stage = ""
         self._begin = (0.0, 0, 0)
+        self._signals = signals
         self._task: TaskID | None = None
         self._shown = sys.stderr.isatty() and not quiet
         if self._shown:
@@ -221,6 +233,8 @@ class _ProgressBar:
             self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
+        if self._signals:
+            raise KeyboardInterrupt
         now = time.monotonic()
         self.bytes = progress.bytes
         if progress.stage != self._stage:
@@ -777,8 +791,8 @@ def demo(
 ) -> None:
     from .demo import run_demo
 
-    with _session(debug):
-        with _ProgressBar(quiet) as bar:
+    with _session(debug) as signals:
+        with _ProgressBar(quiet, signals) as bar:
             result = run_demo(output, threads=threads, progress=bar)
         if as_json:
             _print_json(result.to_dict())
@@ -883,7 +897,7 @@ def measure(
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    with _session(debug):
+    with _session(debug) as signals:
         asked: dict[str, Any] = {
             "screen": _screening_k(screen),
             "mean_limits": _range(mean, "--mean"),
@@ -911,7 +925,7 @@ def measure(
         results = []
         start = time.monotonic()
         try:
-            with _ProgressBar(quiet) as bar, _PoliteInterrupt(bar) as report:
+            with _ProgressBar(quiet, signals) as bar, _PoliteInterrupt(bar) as report:
                 if split:
                     sensors = camnorm.measure_groups(inputs or [], output, **asked, progress=report)
                 else:
@@ -1045,10 +1059,10 @@ def correct(
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    with _session(debug):
+    with _session(debug) as signals:
         start = time.monotonic()
         failed: list[FormatError] = []
-        with _ProgressBar(quiet) as bar:
+        with _ProgressBar(quiet, signals) as bar:
             written = camnorm.correct(
                 inputs,
                 sensor,
@@ -1148,8 +1162,8 @@ def verify(
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    with _session(debug):
-        with _ProgressBar(quiet) as bar:
+    with _session(debug) as signals:
+        with _ProgressBar(quiet, signals) as bar:
             result = camnorm.verify(
                 inputs,
                 sensor,

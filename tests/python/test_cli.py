@@ -1129,6 +1129,28 @@ def test_what_ends_programs_leaves_nothing_half_done(
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
+def test_an_interrupt_that_is_lost_is_heeded_at_the_next_report(
+    run: Run, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python drops what is raised in a finalizer, of which h5py has many."""
+    lost = []
+    load = camnorm.Sensor.load
+
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def load_and_finalize(path: Path) -> camnorm.Sensor:
+        Finalized()
+        return load(path)
+
+    monkeypatch.setattr(camnorm.Sensor, "load", load_and_finalize)
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    result = run("correct", data.folder, "-m", data.sensor, "-o", "out")
+    assert result == (130, "", "camnorm: interrupted\n")
+    assert len(lost) == 1
+
+
 def test_a_scheduler_that_ends_measure(data: Data, tmp_path: Path) -> None:
     """The same command goes on, as after Ctrl-C."""
     code = (
