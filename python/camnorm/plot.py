@@ -643,6 +643,8 @@ def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
     ax.set_xlabel("frames")
     ax.set_ylabel("% of the noise of a frame")
     ax.spines[["top", "right"]].set_visible(False)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low / math.sqrt(high / low))  # room for the names below the curve
     _legend(ax, loc="lower left", fontsize=8)
     _set_title(ax, "pattern that a correction leaves")
 

@@ -363,6 +363,9 @@ class TestSensorFigure:
         assert measured.get_ydata()[0] == pytest.approx(100 / np.sqrt(20), rel=0.1)
         assert lines["fixed pattern, uncorrected"].get_ydata()[0] == pytest.approx(50, rel=0.1)
         figure.canvas.draw()
+        names = ax.get_legend().get_window_extent()
+        for x, y in ax.transData.transform(np.column_stack([curve.get_xdata(), curve.get_ydata()])):
+            assert not names.contains(x, y)
 
     @pytest.mark.parametrize("planes", [(), (3,)])
     def test_what_the_fixed_pattern_costs_is_drawn_over_the_frequency(self, planes):
