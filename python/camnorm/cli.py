@@ -1,14 +1,16 @@
 """The command line: parses arguments, calls the library, prints what it returns.
 
 Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 done but
-the verdict is negative, 130 interrupted.
+the verdict is negative, 128 + its number if a signal ended it: 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import inspect
 import io
+import logging
 import math
+import os
 import signal
 import sys
 import textwrap
@@ -29,7 +31,8 @@ import typer
 import camnorm
 
 from . import jsontext
-from .framelist import write_frame_list
+from .errors import message_of
+from .framelist import check_frame_list_target, write_frame_list
 from .io import Selection
 
 if TYPE_CHECKING:
@@ -50,7 +53,10 @@ __all__ = ["app", "main"]
 
 _EVERYTHING = Selection()
 
-_FAILED, _WRONG_USE, _NEGATIVE, _INTERRUPTED = 1, 2, 3, 130
+_FAILED, _WRONG_USE, _NEGATIVE, _ENDED = 1, 2, 3, 128
+
+# Of the tables on stdout, whose columns are not to be cut where a terminal is narrower.
+_WIDTH = 100
 
 # Rejected frames, checks that do not tell, and rings of a curve that people are shown; programs get all.
 _REJECTED_SHOWN = 10
@@ -67,11 +73,17 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line and end the process."""
+    _open_standard_streams()
+    # A read-only home is no matter of the user's images.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Names of files may hold bytes that are no text, and a terminal may not know a sigma.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = app(prog_name="camnorm", standalone_mode=False)
+    except OSError as error:  # of a help that nobody takes: verbs say theirs themselves
+        _complain("error", _reason(error))
+        status = _FAILED
     except Exception as error:
         # Errors of use have no common class that every version of typer names.
         if not hasattr(error, "format_message"):
@@ -83,28 +95,73 @@ def main() -> None:
     sys.exit(status)
 
 
+def _open_standard_streams() -> None:
+    """Have somewhere to print to, also if the streams are closed, as some daemons start programs.
+
+    A file that is opened must not get the number of one of them: what libraries write there would be in it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end of the process
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+
+
 # Frame of every verb: errors, progress, output
 
 
 @contextmanager
-def _session(debug: bool) -> Iterator[None]:
-    """Say errors and warnings in one line each, and leave with the status that belongs to them."""
-    with warnings.catch_warnings():
+def _session(debug: bool) -> Iterator[list[int]]:
+    """Say errors and warnings in one line each, and leave with the status that belongs to them.
+
+    Yields the signals that were to end the program, for a `_ProgressBar`.
+    """
+    with warnings.catch_warnings(), _signals_interrupt() as signals:
         warnings.showwarning = _show_warning
         try:
-            yield
+            yield signals
             print(end="", flush=True)
         except BrokenPipeError:
             # Whoever reads has seen enough.
             raise typer.Exit(_FAILED) from None
         except KeyboardInterrupt as interrupt:
             _complain("interrupted", *interrupt.args)
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(_ENDED + (signals or [signal.SIGINT])[0]) from None
         except (camnorm.Error, OSError, ValueError, TypeError, MemoryError) as error:
             if debug:
                 traceback.print_exc()
             _complain("error", _reason(error))
             raise typer.Exit(_FAILED) from None
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[list[int]]:
+    """Have what else ends a program do what Ctrl-C does, so that nothing half done is left; tell of all.
+
+    Schedulers and closing terminals send these. Ignored ones, as by nohup, stay ignored.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        waiting = signal.getsignal(signal.SIGINT)
+        if waiting is not interrupt and callable(waiting):  # for when it does no harm
+            waiting(number, frame)
+        else:
+            raise KeyboardInterrupt
+
+    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in known if number is not None}
+    before = {number: handler for number, handler in before.items() if handler in defaults}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _complain(*parts: str) -> None:
@@ -124,23 +181,25 @@ def _show_warning(
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}" if str(error) else "not enough memory"
-    return str(error)
+    return message_of(error)
 
 
 class _ProgressBar:
-    """Progress of a verb on stderr, if that is a terminal; a callback for the library."""
+    """Progress of a verb on stderr, if that is a terminal; a callback for the library.
 
-    def __init__(self, quiet: bool) -> None:
+    It ends the verb after a signal whose KeyboardInterrupt was lost, as in a finalizer.
+    """
+
+    def __init__(self, quiet: bool, signals: Sequence[int]) -> None:
         self.bytes = 0
         """Bytes of pixels read."""
         self.rate = ""
         """Frames and megabytes a second since the first report of the stage."""
         self._stage = ""
         self._begin = (0.0, 0, 0)
+        self._signals = signals
         self._task: TaskID | None = None
         self._shown = sys.stderr.isatty() and not quiet
         if self._shown:
@@ -174,6 +233,8 @@ class _ProgressBar:
             self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
+        if self._signals:
+            raise KeyboardInterrupt
         now = time.monotonic()
         self.bytes = progress.bytes
         if progress.stage != self._stage:
@@ -240,7 +301,7 @@ def _print_json(result: Mapping[str, Any]) -> None:
 def _print_rich(renderable: RenderableType) -> None:
     from rich.console import Console
 
-    Console().print(renderable)
+    Console(width=_WIDTH).print(renderable)
 
 
 def _print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -718,7 +779,10 @@ def _camnorm(
 )
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for all files, 0.5 GB.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", file_okay=False, help="Directory for all files, 0.5 GB."
+        ),
     ] = Path("camnorm-demo"),
     threads: _Threads = None,
     quiet: _Quiet = False,
@@ -727,8 +791,8 @@ def demo(
 ) -> None:
     from .demo import run_demo
 
-    with _session(debug):
-        with _ProgressBar(quiet) as bar:
+    with _session(debug) as signals:
+        with _ProgressBar(quiet, signals) as bar:
             result = run_demo(output, threads=threads, progress=bar)
         if as_json:
             _print_json(result.to_dict())
@@ -833,7 +897,7 @@ def measure(
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    with _session(debug):
+    with _session(debug) as signals:
         asked: dict[str, Any] = {
             "screen": _screening_k(screen),
             "mean_limits": _range(mean, "--mean"),
@@ -856,10 +920,12 @@ def measure(
             raise typer.BadParameter(
                 "does not go with --frames, --every and --max-frames.", param_hint="--frames-list"
             )
+        if frames_csv is not None:
+            check_frame_list_target(frames_csv)
         results = []
         start = time.monotonic()
         try:
-            with _ProgressBar(quiet) as bar, _PoliteInterrupt(bar) as report:
+            with _ProgressBar(quiet, signals) as bar, _PoliteInterrupt(bar) as report:
                 if split:
                     sensors = camnorm.measure_groups(inputs or [], output, **asked, progress=report)
                 else:
@@ -929,7 +995,14 @@ def correct(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Directory to write to."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            show_default=False,
+            file_okay=False,
+            help="Directory to write to.",
+        ),
     ],
     selection: dict[str, Any],
     options: Any,
@@ -986,10 +1059,10 @@ def correct(
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    with _session(debug):
+    with _session(debug) as signals:
         start = time.monotonic()
         failed: list[FormatError] = []
-        with _ProgressBar(quiet) as bar:
+        with _ProgressBar(quiet, signals) as bar:
             written = camnorm.correct(
                 inputs,
                 sensor,
@@ -1067,7 +1140,10 @@ def verify(
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for figure and curves.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", file_okay=False, help="Directory for figure and curves."
+        ),
     ] = Path("camnorm-verify"),
     group: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in a group average.")] = 12,
     pairs: Annotated[
@@ -1086,8 +1162,8 @@ def verify(
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
-    with _session(debug):
-        with _ProgressBar(quiet) as bar:
+    with _session(debug) as signals:
+        with _ProgressBar(quiet, signals) as bar:
             result = camnorm.verify(
                 inputs,
                 sensor,
@@ -1189,6 +1265,9 @@ def frc(
     with _session(debug):
         from .verification import Assessment
 
+        for option, path in (("--csv", csv), ("--plot", plot)):
+            if path is not None and any(_is_same(path, image) for image in (a, b)):
+                raise typer.BadParameter("is an image that is compared.", param_hint=option)
         found = camnorm.frc(
             _read_frame(a, frame_a, options),
             _read_frame(b, frame_b, options),
@@ -1340,8 +1419,8 @@ def _print_pattern(pattern: FixedPattern) -> None:
     for exposure, images in ((1, "single frames"), (12, "sums of 12 frames")):
         _print_item(
             "-",
-            f"In {images} it costs {pattern.derating(exposure):.2%} of the DQE; corrected, "
-            f"{pattern.derating_corrected(exposure):.2%}.",
+            f"In {images} it costs {100 * pattern.derating(exposure):.2f} % of the DQE; corrected, "
+            f"{100 * pattern.derating_corrected(exposure):.2f} %.",
         )
 
 
@@ -1404,6 +1483,10 @@ def _save_sensor(sensor: Sensor, output: Path, as_json: bool) -> None:
 
 def _window(name: _WindowName) -> str | None:
     return None if name is _WindowName.none else name.value
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and a.samefile(b)
 
 
 def _read_frame(path: Path, index: int, options: Any) -> Any:

@@ -51,6 +51,13 @@ def _format_error(path: str, reason: str, frame: int | None, offset: int | None)
     return FormatError(path, reason, frame=frame, offset=offset)
 
 
+def message_of(error: BaseException) -> str:
+    """What an error says in one line: of the system's, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 class FrameError(Error):
     """One of several frames that cannot be used.
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from .errors import Error
 from .io import Chosen, ReadOptions, Selection, open_frames
-from .io.atomic import atomic_target
+from .io.atomic import AtomicFile, atomic_target
 
-__all__ = ["FrameList", "write_frame_list"]
+__all__ = ["FrameList", "check_frame_list_target", "write_frame_list"]
 
 _COLUMNS = ("file", "index", "mean", "std", "min", "max", "half", "status", "reason")
 _NEEDED = ("file", "index", "status")
@@ -48,6 +48,30 @@ def write_frame_list(frames: npt.NDArray[np.void], path: str | os.PathLike[str])
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         writer.writerows(frames[list(_COLUMNS)].tolist())
+
+
+def check_frame_list_target(path: str | os.PathLike[str]) -> None:
+    """See whether a frame list can be written somewhere, which one would not like to learn after hours.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to be.
+
+    Raises
+    ------
+    Error
+        If there is a file of another kind, an image maybe.
+    OSError
+        If it cannot be written.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size > 0:
+        with open(path, encoding="utf-8-sig", errors=_NAMES) as file:
+            head = file.readline(1000)
+        if any(name not in head for name in _NEEDED):
+            raise Error(f"{path}: is no frame list, and is not replaced by one")
+    AtomicFile(path, overwrite=True).discard()
 
 
 class FrameList:

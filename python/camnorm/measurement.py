@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import math
 import os
@@ -30,7 +29,7 @@ import numpy.typing as npt
 
 from . import _core, screening
 from .drift import Early, measure_drift, measure_ratios
-from .errors import Error, FormatError, FrameError
+from .errors import Error, FormatError, FrameError, message_of
 from .framelist import FrameList
 from .io import (
     Chosen,
@@ -46,7 +45,7 @@ from .io import (
     stream_frames,
     stream_stored,
 )
-from .io.atomic import atomic_target
+from .io.atomic import atomic_target, remove_leftovers
 from .moments import PixelMoments, frame_statistics
 from .response import PixelResponse
 from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
@@ -529,10 +528,9 @@ class _Run:
         step = max(1, len(self.files) // _FILES_LOOKED_INTO)
         seen: Counter[tuple[tuple[int, ...], str]] = Counter()
         dtypes: dict[tuple[tuple[int, ...], str], np.dtype[Any]] = {}
-        first_error: Exception | None = None
+        reasons: list[str] = []
 
         def look(path: Path) -> None:
-            nonlocal first_error
             try:
                 with open_frames(path, self.options) as source:
                     key = source.shape, kind_of(source.dtype)
@@ -541,7 +539,7 @@ class _Run:
             except (Error, OSError) as error:
                 if self.strict:
                     raise
-                first_error = first_error or error
+                reasons.append(message_of(error))
 
         for path in self.files[::step]:
             look(path)
@@ -550,7 +548,7 @@ class _Run:
             if seen:
                 break
         if not seen:
-            raise Error(f"no frame could be used, {len(self.files)} files rejected; the first: {first_error}")
+            raise Error(f"no frame could be used, {len(self.files)} files rejected; the first: {reasons[0]}")
         ((most, _),) = seen.most_common(1)
         return most[0], dtypes[most]
 
@@ -918,9 +916,7 @@ class _Checkpoint:
     def prepare(self, run: _Run) -> None:
         """Find out at once, not after a night, that the output cannot be written."""
         Sensor._check_replaceable(self.output)
-        # What a killed run was writing, under the names that atomic_target gives.
-        for leftover in self.output.parent.glob(f".{glob.escape(self.output.name)}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+        remove_leftovers([self.output, self.path])
         # A checkpoint stays until the next, or the result, is on disk.
         files = 1 if self.path.exists() else 2
         try:

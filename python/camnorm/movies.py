@@ -41,6 +41,7 @@ from .io import (
     open_frames,
     output_format,
     reason_of,
+    remove_leftovers,
     runs,
     sync_directory,
     target_name,
@@ -627,7 +628,7 @@ def _jobs(
         jobs[target] = _Job(number, file.path, target)
     if not jobs:
         raise Error("no file could be corrected: none has frames that were selected")
-    inputs = {_identity(file.path) for file in files}
+    inputs = {_identity(file.path) for file in files if file.path.exists()}
     for target in jobs:
         if target.exists() and _identity(target) in inputs:
             raise Error(f"{target}: is an input; results must go elsewhere")
@@ -635,6 +636,7 @@ def _jobs(
     if there and not output.overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
         raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
+    remove_leftovers(jobs)
     if flipped:
         warnings.warn(
             "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",

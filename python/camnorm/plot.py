@@ -149,6 +149,11 @@ def _set_title(ax: Axes, title: str) -> None:
         ax.set_title(title, loc="left", fontsize=10, pad=5)
 
 
+def _legend(ax: Axes, loc: Literal["best", "upper right", "lower left"] = "best", fontsize: int = 9) -> None:
+    """Name the curves, readable where they run behind their names."""
+    ax.legend(loc=loc, fontsize=fontsize, facecolor="white", edgecolor="none", framealpha=0.8)
+
+
 def _blocks(image: NDArray[Any], factor: int) -> NDArray[Any]:
     """Split into factor x factor blocks, (y, factor, x, factor[, c]); a remainder is left out."""
     height, width = (n // factor for n in image.shape[:2])
@@ -313,7 +318,7 @@ def frc_panel(
     ax.set_xlabel("spatial frequency / Nyquist")
     ax.set_ylabel("FRC")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(loc="upper right", frameon=False, fontsize=9)
+    _legend(ax, loc="upper right")
     _set_title(ax, title)
 
 
@@ -527,7 +532,7 @@ def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: t
             ax.hist(
                 np.clip(values[~inside], *view), bins=bins, color=_ORANGE, label=f"{(~inside).sum()} rejected"
             )
-            ax.legend(frameon=False, fontsize=9)
+            _legend(ax)
         for limit in limits:
             if view[0] < limit < view[1]:
                 ax.axvline(limit, color=_ORANGE, lw=1.0, ls="--")
@@ -565,7 +570,7 @@ def _course_panel(
                 clip_on=False,
                 label=f"{int(out.sum())} rejected",
             )
-            ax.legend(loc="upper right", frameon=False, fontsize=9)
+            _legend(ax, loc="upper right")
         for limit in limits:
             if view[0] < limit < view[1]:
                 ax.axhline(limit, color=_ORANGE, lw=1.0, ls="--")
@@ -614,7 +619,7 @@ def _pattern_panels(panels: Sequence[Axes], pattern: FixedPattern) -> None:
         ax.set_xlim(0.0, 1.0)
         ax.set_xlabel("spatial frequency / Nyquist")
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=9)
+        _legend(ax)
 
 
 def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
@@ -638,7 +643,9 @@ def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
     ax.set_xlabel("frames")
     ax.set_ylabel("% of the noise of a frame")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(loc="lower left", frameon=False, fontsize=8)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low / math.sqrt(high / low))  # room for the names below the curve
+    _legend(ax, loc="lower left", fontsize=8)
     _set_title(ax, "pattern that a correction leaves")
 
 

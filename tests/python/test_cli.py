@@ -796,11 +796,54 @@ def test_places_that_cannot_be_written(run: Run, words: Path, data: Data) -> Non
     fails(run("merge", data.sensor, data.sensor, "-o", "gone/s.h5"), f"gone/s.h5: {missing}")
     fails(run("correct", *frames, "-m", data.sensor, "-o", words / "out"), f"{words}/out: {not_a_directory}")
     fails(run("verify", data.folder, "-m", data.sensor, "-o", words / "v"), f"{words}/v: {not_a_directory}")
+    for verb in (["correct", data.folder, "-m", data.sensor], ["verify", data.folder], ["demo"]):
+        result = run(*verb, "-o", words)
+        assert (result.status, result.out) == (2, "")
+        assert f"'{words}' is a file." in result.err
     fails(run("frc", *frames, "--csv", "gone/c.csv"), f"gone/c.csv: {missing}")
     fails(run("frc", *frames, "--plot", "gone/c.png"), f"gone/c.png: {missing}")
     fails(run("frc", *frames, "--plot", "c.xyz"), "figures are written as .png, .pdf or .svg, not 'c.xyz'")
     fails(run("show", data.sensor, "-o", "gone/s.png"), f"gone/s.png: {missing}")
     assert sorted(path.name for path in Path().iterdir()) == ["words.mrc"]
+
+
+def test_results_do_not_replace_images(run: Run, data: Data, tmp_path: Path) -> None:
+    a, b = (tmp_path / name for name in ("a.png", "b.mrc"))
+    for path in (a, b):
+        path.write_bytes(data.files[0].read_bytes())
+    before = a.read_bytes()
+    for option, name in (("--plot", "a.png"), ("--csv", "b.mrc")):
+        result = run("frc", a, b, option, name)
+        assert (result.status, result.out) == (2, "")
+        assert result.err == (
+            f"camnorm: error: Invalid value for {option}: is an image that is compared. "
+            "(see 'camnorm frc --help')\n"
+        )
+    result = run("measure", data.folder, "-o", "s.h5", "--frames-csv", "b.mrc")
+    assert result == (1, "", "camnorm: error: b.mrc: is no frame list, and is not replaced by one\n")
+    assert a.read_bytes() == b.read_bytes() == before
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_lists_that_cannot_be_written_are_told_of_before_measuring(
+    run: Run, data: Data, tmp_path: Path
+) -> None:
+    result = run("measure", data.folder, "-o", "s.h5", "--frames-csv", "gone/f.csv")
+    assert result == (1, "", "camnorm: error: gone/f.csv: No such file or directory\n")
+    assert not list(tmp_path.iterdir())
+    assert run("measure", data.folder, "-o", "s.h5", "--frames-csv", "f.csv").status == 0
+    assert run("measure", data.folder, "-o", "s.h5", "--frames-csv", "f.csv").status == 0
+
+
+def test_links_that_lead_nowhere_are_told_of(run: Run, data: Data, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in data.files[:12]:
+        (folder / path.name).symlink_to(path)
+    (folder / "gone.mrc").symlink_to("nowhere.mrc")
+    rejected = [{"file": str(folder / "gone.mrc"), "index": None, "reason": "No such file or directory"}]
+    assert run("measure", folder, "-o", "s.h5", "--json").json()["rejected"] == rejected
+    assert run("correct", folder, "-m", "s.h5", "-o", "out", "--json").json()["rejected"] == rejected
 
 
 def test_frames_that_do_not_fit(run: Run, data: Data) -> None:
@@ -929,6 +972,49 @@ def test_results_that_cannot_be_written_are_an_error(data: Data) -> None:
     assert (result.returncode, result.stderr) == (1, "camnorm: error: No space left on device\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_that_cannot_be_written_is_an_error(option: str) -> None:
+    with open("/dev/full", "w") as full:
+        result = spawn(option, stdout=full)
+    assert (result.returncode, result.stderr) == (1, "camnorm: error: No space left on device\n")
+
+
+def test_closed_streams_are_no_matter(data: Data, tmp_path: Path) -> None:
+    """As some daemons start programs; what is written to the streams must not get into the sensor file."""
+
+    def close() -> None:
+        for descriptor in (0, 1, 2):
+            os.close(descriptor)
+
+    code = (
+        "import os, sys, camnorm, camnorm.cli as c\n"
+        "save = camnorm.Sensor._write\n"
+        "def write(*arguments):\n"
+        "    save(*arguments)\n"
+        "    assert os.write(1, b'words') == os.write(2, b'words') == 5\n"
+        "camnorm.Sensor._write = write\n"
+        "c.main()"
+    )
+    command = [sys.executable, "-c", code, "measure", data.folder, "-o", "s.h5", "--screen", "off"]
+    result = subprocess.run(command, cwd=tmp_path, preexec_fn=close, check=False, timeout=120)
+    assert result.returncode == 0
+    assert camnorm.Sensor.load(tmp_path / "s.h5").count == FRAMES
+    assert [path.name for path in tmp_path.iterdir()] == ["s.h5"]
+
+
+def test_tables_are_whole_on_a_narrow_terminal(data: Data, tmp_path: Path) -> None:
+    result = spawn("frc", *data.files[:2], env={**os.environ, "COLUMNS": "12"})
+    assert re.search(r"^ +1 +0\.0156 +0\.031 +8 +[+-]\d\.\d{4} +1\.5000 *$", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or not os.path.isdir("/proc"), reason="needs /proc")
+def test_a_home_that_cannot_be_written_is_no_matter(data: Data, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MPL"))}
+    result = spawn("show", data.sensor, "-o", tmp_path / "s.png", env={**environment, "HOME": "/proc"})
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_names_and_signs_that_the_terminal_does_not_know(data: Data, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"odd\xff.mrc")
     odd.write_text("words")
@@ -1020,6 +1106,93 @@ def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> 
     assert not checkpoint.exists()
     whole = camnorm.Sensor.load(tmp_path / "s.h5").moments
     np.testing.assert_array_equal(whole.sum(), 20 * data.frames.sum(0, dtype=np.int64))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_programs_leaves_nothing_half_done(
+    run: Run, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """As schedulers and closing terminals do it: like Ctrl-C, with the status of the signal."""
+    written = []
+    write = camnorm.io.FrameWriter.write
+
+    def end_at_the_third(*arguments: Any, **options: Any) -> None:
+        write(*arguments, **options)
+        written.append(True)
+        if len(written) == 3:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(camnorm.io.FrameWriter, "write", end_at_the_third)
+    result = run("correct", data.folder, "-m", data.sensor, "-o", "out", "--threads", 1)
+    assert result == (128 + number, "", "camnorm: interrupted\n")
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_an_interrupt_that_is_lost_is_heeded_at_the_next_report(
+    run: Run, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python drops what is raised in a finalizer, of which h5py has many."""
+    lost = []
+    load = camnorm.Sensor.load
+
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def load_and_finalize(path: Path) -> camnorm.Sensor:
+        Finalized()
+        return load(path)
+
+    monkeypatch.setattr(camnorm.Sensor, "load", load_and_finalize)
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    result = run("correct", data.folder, "-m", data.sensor, "-o", "out")
+    assert result == (130, "", "camnorm: interrupted\n")
+    assert len(lost) == 1
+
+
+def test_a_scheduler_that_ends_measure(data: Data, tmp_path: Path) -> None:
+    """The same command goes on, as after Ctrl-C."""
+    code = (
+        "import os, signal, camnorm.measurement as m, camnorm.cli as c\n"
+        "report = m._Run.report\n"
+        "def end(run, stage):\n"
+        "    report(run, stage)\n"
+        "    if run.frames_read >= 30: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "m._Run.report = end\n"
+        "c.main()"
+    )
+    (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))
+    arguments = ["measure", "@list.txt", "-o", "s.h5", "--screen", "off", "--json"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (128 + signal.SIGTERM, "")
+    assert result.stderr == "camnorm: interrupted: the same command goes on from the last checkpoint\n"
+    assert (tmp_path / "s.h5.checkpoint").exists()
+    assert json.loads(spawn(*arguments, cwd=tmp_path).stdout)["count"] == 20 * FRAMES
+
+
+def test_nohup_is_heeded(run: Run, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = camnorm.Sensor.load
+    monkeypatch.setattr(camnorm.Sensor, "load", lambda path: signal.raise_signal(signal.SIGHUP) or load(path))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run("show", data.sensor).status == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_killed_runs_left_is_removed(run: Run, data: Data, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    kept = [".f00.mrc.tmp", ".f00.mrc.0123abcd.old", ".other.mrc.0123abcd.tmp", "f00.mrc.0123abcd.tmp"]
+    for name in (".f00.mrc.0123abcd.tmp", ".f59.mrc.ffffffff.tmp", *kept):
+        (out / name).write_text("half")
+    (out / ".f01.mrc.0123abcd.tmp" / "0").mkdir(parents=True)
+    assert run("correct", data.folder, "-m", data.sensor, "-o", "out").status == 0
+    files = {path.name for path in data.files}
+    assert {path.name for path in out.iterdir()} == {*files, *kept}
 
 
 def test_a_second_interrupt_does_not_wait_for_a_report(

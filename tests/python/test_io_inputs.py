@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -76,7 +77,29 @@ def test_directory_with_links(tree: Path) -> None:
     (tree / "links/x.mrc").symlink_to(tree / "b.mrc")
     (tree / "links/gone.mrc").symlink_to(tree / "gone.mrc")
     (tree / "links/loop").symlink_to(tree / "links")
-    assert expand("links") == [("links/x.mrc", "x.mrc")]
+    (tree / "links/circle.mrc").symlink_to(tree / "links/circle.mrc")
+    (tree / "links/notes.txt").symlink_to(tree / "gone.txt")
+    # Images that are missed are listed, to be told of when they cannot be read.
+    names = ["circle.mrc", "gone.mrc", "x.mrc"]
+    assert expand("links") == [(f"links/{name}", name) for name in names]
+    assert expand("links/*.mrc") == [(f"links/{name}", name) for name in names]
+    for name in ("circle", "gone"):
+        with pytest.raises(Error, match=rf"^links/{name}\.mrc: a link that leads nowhere \(.*{name}\.mrc\)$"):
+            expand(f"links/{name}.mrc")
+
+
+def test_directory_that_may_not_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images in it would be missed."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="grid/deep"):
+        expand("grid")
 
 
 def make(folder: Path, *names: str) -> None:

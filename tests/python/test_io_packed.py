@@ -9,6 +9,7 @@ import itertools
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
+from astropy.io import fits
 
 import camnorm
 from camnorm.errors import Error, FormatError
-from camnorm.io import Failure, create_writer, open_frames, stream_frames, target_name
+from camnorm.io import Failure, ReadOptions, create_writer, open_frames, stream_frames, target_name
 from camnorm.io.packed import UnpackedFile
 from camnorm.io.registry import is_image_name
 from camnorm.io.source import FrameSource
@@ -136,6 +138,22 @@ def test_checksum_is_looked_at(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_checksum_behind_more_than_the_frames_is_looked_at(tmp_path: Path, kind: str) -> None:
+    """As where damage makes the data longer, or a file has something behind its frames."""
+    frames = np.random.default_rng(0).integers(0, 2**16, (4, 48, 64), "u2")
+    data = write_mrc(tmp_path / "plain.mrc", frames).read_bytes()
+    path = tmp_path / f"a.mrc{kind}"
+    path.write_bytes(CODECS[kind](data + bytes(3 * 2**20)))
+    np.testing.assert_array_equal(np.concatenate(read_each(path)), frames)
+    damaged = bytearray(path.read_bytes())
+    damaged[{".gz": -8, ".bz2": -6, ".zst": -4}[kind]] ^= 0x10
+    path.write_bytes(damaged)
+    results = read_each(path)
+    assert isinstance(results[-1], FormatError)
+    assert "cannot be read" in results[-1].reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_mutated_files_give_format_errors_only(tmp_path: Path, kind: str) -> None:
     path = packed(tmp_path, kind, frames_of(4, (24, 32), "u2"))
     readable = check_mutations(path, range(path.stat().st_size), 150, kind)
@@ -187,7 +205,7 @@ def test_other_things_that_are_compressed(tmp_path: Path, kind: str) -> None:
     buffer = io.BytesIO()
     np.save(buffer, frames_of(3, (24, 32), "u2"))
     (tmp_path / f"a.npy{kind}").write_bytes(CODECS[kind](buffer.getvalue()))
-    with pytest.raises(FormatError, match="compressed, but not an MRC file: only these are read compressed"):
+    with pytest.raises(FormatError, match="compressed, but neither an MRC nor a FITS file: only these"):
         open_frames(tmp_path / f"a.npy{kind}")
     (tmp_path / f"a.mrc{kind}").write_bytes(CODECS[kind](buffer.getvalue()))
     with pytest.raises(FormatError, match="not an MRC file: no 'MAP' at byte 208"):
@@ -298,3 +316,112 @@ def test_what_is_asked_for_is_what_is_held(tmp_path: Path) -> None:
         assert isinstance(file, UnpackedFile)
         np.testing.assert_array_equal(source.view(20), frames[20:21])
         assert file._position == 1024 + 21 * frames[0].nbytes
+
+
+# FITS
+
+FITS_KINDS = [".gz", ".bz2"]
+
+
+def packed_fits(folder: Path, kind: str, frames: np.ndarray) -> Path:
+    fits.writeto(folder / "plain.fits", frames, overwrite=True)
+    path = folder / f"a.fits{kind}"
+    path.write_bytes(CODECS[kind]((folder / "plain.fits").read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "f4", "f8"])
+@pytest.mark.parametrize("kind", FITS_KINDS)
+def test_frames_of_fits_are_those_of_astropy(tmp_path: Path, kind: str, dtype: str) -> None:
+    path = packed_fits(tmp_path, kind, frames_of(7, (24, 32), dtype))
+    frames = fits.getdata(path)
+    with open_frames(path) as source:
+        assert (source.format, source.shape, source.dtype, source.count, source.offsets) == (
+            "FITS",
+            (24, 32),
+            np.dtype(dtype),
+            7,
+            None,
+        )
+        np.testing.assert_array_equal(source.read(0, 7), frames)
+        for start, stop in ((3, 5), (6, 7), (0, 2), (2, 3)):
+            np.testing.assert_array_equal(source.view(start, stop), frames[start:stop])
+    assert is_image_name("image.FIT" + kind)
+    assert target_name(path.name, "FITS") == Path("a.tif")
+    path.rename(tmp_path / "without_suffix")
+    np.testing.assert_array_equal(np.concatenate(read_each(tmp_path / "without_suffix")), frames)
+
+
+@pytest.mark.parametrize("kind", FITS_KINDS)
+def test_extensions_of_compressed_fits(tmp_path: Path, kind: str) -> None:
+    frames = frames_of(5, (24, 32), "i2")
+    scaled = fits.ImageHDU(frames, name="scaled")
+    scaled.scale("int16", bscale=0.5, bzero=3)
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(frames, name="SCI"), scaled, fits.CompImageHDU(frames, name="T")]
+    path = tmp_path / f"a.fits{kind}"
+    fits.HDUList(hdus).writeto(path)
+    with fits.open(path) as told:
+        for name, number in ((None, 1), ("sci", 1), ("2", 2), ("SCALED", 2)):
+            with open_frames(path, ReadOptions(dataset=name)) as source:
+                np.testing.assert_array_equal(source.read(0, 5), told[number].data)
+                assert source.metadata["extension"] == number
+    with pytest.raises(
+        FormatError, match=r"^\S+: its image is compressed too, by tiles: decompress the file$"
+    ):
+        open_frames(path, ReadOptions(dataset="T"))
+    with pytest.raises(FormatError, match=r"^\S+: no extension ERR in it$"):
+        open_frames(path, ReadOptions(dataset="ERR"))
+
+
+@pytest.mark.parametrize("kind", FITS_KINDS)
+def test_damaged_compressed_fits(tmp_path: Path, kind: str) -> None:
+    frames = np.random.default_rng(0).integers(0, 2**16, (5, 48, 64), "u2")
+    path = packed_fits(tmp_path, kind, frames)
+    # Behind the frames are zeros up to a whole block.
+    most = check_truncation(path, frames, points=30, tail={".gz": 60, ".bz2": 10}[kind])
+    assert most >= (4 if kind == ".gz" else 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    error = read_each(path)[-1]
+    assert isinstance(error, FormatError)
+    assert error.frame == (4 if kind == ".gz" else 0)
+    assert "truncated" in error.reason
+    damaged = bytearray(whole)
+    damaged[{".gz": -8, ".bz2": 12}[kind]] ^= 0x10
+    path.write_bytes(damaged)
+    error = read_each(path)[-1]
+    assert isinstance(error, FormatError)
+    assert "cannot be read" in error.reason
+    path.write_bytes(whole)
+    check_mutations(path, range(len(whole)), 60, kind)
+
+
+def test_a_fits_header_that_asks_for_too_much_allocates_nothing(tmp_path: Path) -> None:
+    plain = packed_fits(tmp_path, ".gz", frames_of(4, (24, 32), "f4")).with_name("plain.fits").read_bytes()
+    for n, size in ((1, 10**6), (2, 10**6), (3, 10**9)):
+        start = plain.index(f"NAXIS{n}".encode())
+        plain = plain[:start] + f"NAXIS{n}  = {size:20d}".encode() + plain[start + 30 :]
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress(plain))
+    tracemalloc.start()
+    (error,) = read_each(tmp_path / "a.fits.gz")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert isinstance(error, FormatError)
+    assert "truncated" in error.reason
+
+
+@pytest.mark.parametrize("kind", FITS_KINDS)
+def test_measure_and_correct_of_compressed_fits(tmp_path: Path, kind: str) -> None:
+    frames = frames_of(24, (24, 32), "u2")
+    for name in ("plain", "packed"):
+        (tmp_path / name).mkdir()
+    for i, movie in enumerate(np.split(frames, 8)):
+        fits.writeto(tmp_path / f"plain/{i}.fits", movie)
+        packed = tmp_path / f"packed/{i}.fits{kind}"
+        packed.write_bytes(CODECS[kind]((tmp_path / f"plain/{i}.fits").read_bytes()))
+    plain, unpacked = (camnorm.measure(tmp_path / name) for name in ("plain", "packed"))
+    assert plain.moments.to_bytes() == unpacked.moments.to_bytes()
+    written = camnorm.correct(tmp_path / "packed", unpacked, tmp_path / "out")
+    assert [path.name for path in written] == [f"{i}.tif" for i in range(8)]
+    with open_frames(written[2]) as source:
+        np.testing.assert_array_equal(source.read(0, 3), plain.correction().apply(frames[6:9]))

@@ -363,6 +363,9 @@ class TestSensorFigure:
         assert measured.get_ydata()[0] == pytest.approx(100 / np.sqrt(20), rel=0.1)
         assert lines["fixed pattern, uncorrected"].get_ydata()[0] == pytest.approx(50, rel=0.1)
         figure.canvas.draw()
+        names = ax.get_legend().get_window_extent()
+        for x, y in ax.transData.transform(np.column_stack([curve.get_xdata(), curve.get_ydata()])):
+            assert not names.contains(x, y)
 
     @pytest.mark.parametrize("planes", [(), (3,)])
     def test_what_the_fixed_pattern_costs_is_drawn_over_the_frequency(self, planes):
@@ -382,6 +385,10 @@ class TestSensorFigure:
         np.testing.assert_array_equal(lines["sums of 12, raw"], 100 * pattern.derating_curve(12))
         left = 100 * pattern.derating_corrected(1)
         assert lines[f"single frames, corrected: {left:.2g} %"][0] == left
+        for ax in figure.axes:
+            if (legend := ax.get_legend()) is not None:  # names are read where curves run behind them
+                assert legend.get_frame_on()
+                assert legend.get_frame().get_facecolor()[3] >= 0.7
         figure.canvas.draw()
 
     def test_too_few_frames_to_tell_what_a_correction_leaves(self):

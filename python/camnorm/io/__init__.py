@@ -1,7 +1,7 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
 from .apriori import check_orientation
-from .atomic import AtomicFile, atomic_target, sync_directory
+from .atomic import AtomicFile, atomic_target, remove_leftovers, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
@@ -44,6 +44,7 @@ __all__ = [
     "open_frames",
     "output_format",
     "reason_of",
+    "remove_leftovers",
     "runs",
     "stream_frames",
     "stream_stored",

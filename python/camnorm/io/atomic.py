@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import Error
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 class AtomicFile:
@@ -147,6 +150,23 @@ def atomic_target(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Pat
         file.discard()
         raise
     sync_directory(file.path.parent)
+
+
+def remove_leftovers(targets: Iterable[Path]) -> None:
+    """Remove what killed processes were writing these files to, under names as of `AtomicFile`."""
+    names: dict[Path, set[str]] = {}
+    for target in targets:
+        names.setdefault(target.parent, set()).add(target.name)
+    for folder, wanted in names.items():
+        found = os.scandir(folder) if folder.is_dir() else ()
+        for entry in found:
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match is None or match[1] not in wanted:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -15,6 +15,7 @@ from astropy.io import fits
 from ..errors import FormatError
 from .containers import EXPANSION, read_frames
 from .options import ReadOptions
+from .packed import PackedByBzip2, PackedByGzip, UnpackedFile
 from .source import FrameSource, MappedFile, decoding
 
 if TYPE_CHECKING:
@@ -52,8 +53,11 @@ class FitsSource(FrameSource):
                 if not hdu.compressed:
                     self._stored: np.dtype[Any] = np.dtype(_DTYPES[hdu.bits])
                     dtype = hdu.dtype
-                    frame_bytes = math.prod(shape) * self._stored.itemsize
-                    available = (file.size - hdu.offset) // max(1, frame_bytes)
+                    self._offset = hdu.offset
+                    self._frame_bytes = math.prod(shape) * self._stored.itemsize
+                    available = (file.size - hdu.offset) // max(1, self._frame_bytes)
+                elif isinstance(file, UnpackedFile):
+                    raise FormatError(file.path, "its image is compressed too, by tiles: decompress the file")
                 else:
                     if hdu.end > file.size:
                         raise FormatError(file.path, "truncated", frame=0, offset=file.size)
@@ -86,13 +90,12 @@ class FitsSource(FrameSource):
         """Where frames begin in the file; None unless they are bytes, as FITS is big-endian."""
         if self._hdu.compressed or self.dtype != self._stored:
             return None
-        return self._hdu.offset + np.arange(self.available) * math.prod(self.shape)
+        return self._offset + np.arange(self.available) * self._frame_bytes
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         if self._hdu.compressed:
             return read_frames(self._decode, start, stop)
-        frame_bytes = math.prod(self.shape) * self._stored.itemsize
-        begin = self._hdu.offset + start * frame_bytes
+        begin = self._offset + start * self._frame_bytes
         frames = self._file.map(begin, (stop - start, *self.shape), self._stored)
         if self._hdu.plain:
             return frames
@@ -111,6 +114,14 @@ class FitsSource(FrameSource):
         with self._lock, decoding(self.path, start):
             frames: NDArray[Any] = self._section[(slice(start, stop),) * (len(self._hdu.shape) - 2)]
             return np.reshape(frames, (stop - start, *self.shape))
+
+
+class GzipFitsSource(PackedByGzip, FitsSource):
+    """Frames in an image of a FITS file that is compressed by gzip."""
+
+
+class Bzip2FitsSource(PackedByBzip2, FitsSource):
+    """Frames in an image of a FITS file that is compressed by bzip2."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,7 @@ def _find(file: MappedFile, wanted: str | None) -> _Hdu:
 def _hdus(file: MappedFile) -> Iterator[_Hdu]:
     """Primary image and extensions one after another; tables have no shape."""
     offset = number = 0
-    while number == 0 or offset < file.size:
+    while number == 0 or file.read(offset, 1):  # of a compressed file the size is not known
         header, offset = _header(file, offset)
         numbers = [header.get(key, 1) for key in ("BSCALE", "BZERO", "BLANK", "GCOUNT", "PCOUNT")]
         if not all(isinstance(number, (int, float)) for number in numbers):

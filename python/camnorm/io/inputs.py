@@ -57,10 +57,10 @@ def expand_inputs(
         - a file (a Zarr store counts as one). Results are written under its name;
         - a directory: all files in it and below whose suffix is that of an image format, sorted. Hidden
           files and directories are passed over, and so are sensor files; links to directories are not
-          followed. Previews (PNG and JPEG files that bear the name of another image beside them) are left
-          out; where there are movies of EPU (``FoilHole_*_Data_*_Fractions.*``, ``*_EER.eer``) also its
-          summed exposures, overviews, gain references and all previews. A warning says so. Results keep
-          the path below the directory;
+          followed, links that lead nowhere are listed. Previews (PNG and JPEG files that bear the name of
+          another image beside them) are left out; where there are movies of EPU
+          (``FoilHole_*_Data_*_Fractions.*``, ``*_EER.eer``) also its summed exposures, overviews, gain
+          references and all previews. A warning says so. Results keep the path below the directory;
         - a pattern of `glob` that is not the name of a file: all files that match, sorted; ``**`` also
           matches any number of directories. Results keep the path from the first wildcard on;
         - ``@list.txt``: a text file with one input of these kinds a line. Blank lines and lines that start
@@ -113,6 +113,8 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
         yield from known.get(path.suffix.lower(), _expand_file)(path)
     elif glob.has_magic(name):
         yield from _expand_pattern(name, folder, options)
+    elif path.is_symlink():
+        raise Error(f"{name}: a link that leads nowhere ({os.readlink(path)})")
     else:
         raise Error(f"{name}: no such file")
 
@@ -129,7 +131,7 @@ def _expand_file(path: Path) -> list[InputFile]:
 
 def _expand_directory(directory: Path, options: ReadOptions) -> list[InputFile]:
     found: list[Path] = []
-    for parent, folders, names in os.walk(directory):
+    for parent, folders, names in os.walk(directory, onerror=_raise):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
         paths = [Path(parent, name) for name in names if not name.startswith(".")]
         if options.raw is None:
@@ -137,7 +139,7 @@ def _expand_directory(directory: Path, options: ReadOptions) -> list[InputFile]:
             found += [Path(parent, folder) for folder in stores]
             folders[:] = [folder for folder in folders if folder not in stores]
             paths = [path for path in paths if is_image_name(path.name)]
-        found += [path for path in paths if path.is_file() and not is_result(path)]
+        found += [path for path in paths if _may_be_read(path) and not is_result(path)]
     if not found:
         wanted = "files" if options.raw is not None else f"images in this directory ({format_names()})"
         raise Error(f"{directory}: no {wanted}")
@@ -145,6 +147,15 @@ def _expand_directory(directory: Path, options: ReadOptions) -> list[InputFile]:
     if options.raw is None:
         found = _without_doubles(directory, _without_companions(directory, found), options)
     return [InputFile(path, path.relative_to(directory)) for path in found]
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether it is a file, or a link that leads nowhere: images that are missed are to be told of."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _without_companions(directory: Path, found: list[Path]) -> list[Path]:
@@ -217,7 +228,7 @@ def _names_of_previews(name: str) -> Iterator[str]:
 def _expand_pattern(pattern: str, folder: Path | None, options: ReadOptions) -> list[InputFile]:
     for root in (Path(), folder or Path()):
         found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))
-        files = [path for path in found if path.is_file() or is_image_directory(path)]
+        files = [path for path in found if _may_be_read(path) or is_image_directory(path)]
         if files:
             if options.raw is None:
                 files = _without_doubles(pattern, files, options)

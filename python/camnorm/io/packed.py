@@ -1,4 +1,4 @@
-"""MRC files compressed as a whole by gzip or bzip2; zstd is in a module of its own, as its library is."""
+"""Files compressed as a whole, of MRC by gzip or bzip2; zstd and FITS are where their libraries are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import FormatError
 from .mrc import MrcSource
 from .options import ReadOptions
-from .source import MappedFile, decoding
+from .source import FrameSource, MappedFile, decoding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class UnpackedFile(MappedFile):
     wait, the one is served whose bytes come next.
     """
 
-    def __init__(self, packed: MappedFile, source: type[PackedMrcSource]) -> None:
+    def __init__(self, packed: MappedFile, source: type[PackedSource]) -> None:
         self.path = packed.path
         self._packed = packed
         self._source = source
@@ -122,10 +122,12 @@ class UnpackedFile(MappedFile):
         return data
 
 
-class PackedMrcSource(MrcSource):
-    """Sections of a compressed MRC file as frames: decompressed in order, so best read in order.
+class PackedSource(FrameSource):
+    """Frames of a compressed file: decompressed in order, so best read in order.
 
-    Damage that only the checksum at the end of the file tells of is told with the last frame.
+    A class of this and of the source of the plain file, in this order, which tells where the frames begin
+    (`_offset`) and how long each is (`_frame_bytes`). Damage that only the checksum at the end of the file
+    tells of is told with the last frame.
     """
 
     sequential = True
@@ -133,19 +135,20 @@ class PackedMrcSource(MrcSource):
     """Bytes that one of the file can stand for; a header that tells of more is damaged."""
 
     _file: UnpackedFile
+    _offset: int
+    _frame_bytes: int
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         unpacked = UnpackedFile(file, type(self))
         try:
-            head = unpacked.head
-            if len(head) < _HEADER_BYTES:
+            if len(unpacked.head) < _HEADER_BYTES:
                 raise FormatError(file.path, unpacked.fault or _TRUNCATED, frame=0)
-            if head[208:211] != b"MAP" and not _SUFFIXES & {name.lower() for name in file.path.suffixes}:
-                reason = "compressed, but not an MRC file: only these are read compressed"
-                raise FormatError(file.path, reason)
-            super().__init__(unpacked, options)
-        except BaseException:
+            self._check_kind(unpacked)
+            super().__init__(unpacked, options)  # type: ignore[call-arg, arg-type]
+        except BaseException as error:
             unpacked.close()
+            if isinstance(error, FormatError):  # bytes are counted in what the file holds, not in it
+                raise FormatError(file.path, unpacked.fault or error.reason, frame=error.frame) from error
             raise
 
     @staticmethod
@@ -153,13 +156,8 @@ class PackedMrcSource(MrcSource):
     def open_stream(path: Path) -> Stream:
         """Start to decompress."""
 
-    def extended_header(self) -> bytes:
-        """Read the extended header from the file, which may be closed by now."""
-        file = UnpackedFile(MappedFile(self.path), type(self))
-        try:
-            return file.read(_HEADER_BYTES, self._offset - _HEADER_BYTES)
-        finally:
-            file.close()
+    def _check_kind(self, file: UnpackedFile) -> None:
+        """Raise FormatError if the file does not hold one of the format."""
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
@@ -168,9 +166,9 @@ class PackedMrcSource(MrcSource):
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         try:
-            frames = super()._frames(start, stop)
+            frames = super()._frames(start, stop)  # type: ignore[safe-super]
             if stop == self.count:
-                self._file.read(self._offset + stop * self._frame_bytes, 1)
+                self._file.read(self._file.size, 0)  # all that follows, for the checksum behind it
                 if self._file.fault:
                     raise FormatError(self.path, self._file.fault)
         except FormatError as error:
@@ -181,8 +179,8 @@ class PackedMrcSource(MrcSource):
         return frames
 
 
-class GzipMrcSource(PackedMrcSource):
-    """Sections of an MRC file compressed by gzip."""
+class PackedByGzip(PackedSource):
+    """Frames of a file compressed by gzip."""
 
     expansion = 1032
 
@@ -192,8 +190,8 @@ class GzipMrcSource(PackedMrcSource):
         return gzip.open(path)
 
 
-class Bzip2MrcSource(PackedMrcSource):
-    """Sections of an MRC file compressed by bzip2."""
+class PackedByBzip2(PackedSource):
+    """Frames of a file compressed by bzip2."""
 
     expansion = 2**21  # 45 bytes can stand for 45 MB
 
@@ -201,3 +199,29 @@ class Bzip2MrcSource(PackedMrcSource):
     def open_stream(path: Path) -> Stream:
         """Start to decompress."""
         return bz2.open(path)
+
+
+class PackedMrcSource(PackedSource, MrcSource):
+    """Sections of a compressed MRC file as frames."""
+
+    def _check_kind(self, file: UnpackedFile) -> None:
+        suffixes = {name.lower() for name in file.path.suffixes}
+        if file.head[208:211] != b"MAP" and not _SUFFIXES & suffixes:
+            reason = "compressed, but neither an MRC nor a FITS file: only these are read compressed"
+            raise FormatError(file.path, reason)
+
+    def extended_header(self) -> bytes:
+        """Read the extended header from the file, which may be closed by now."""
+        file = UnpackedFile(MappedFile(self.path), type(self))
+        try:
+            return file.read(_HEADER_BYTES, self._offset - _HEADER_BYTES)
+        finally:
+            file.close()
+
+
+class GzipMrcSource(PackedByGzip, PackedMrcSource):
+    """Sections of an MRC file compressed by gzip."""
+
+
+class Bzip2MrcSource(PackedByBzip2, PackedMrcSource):
+    """Sections of an MRC file compressed by bzip2."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import re
 import struct
+import zlib
 from pathlib import Path
 
 CAMERA_SUFFIXES = (
@@ -13,6 +16,7 @@ CAMERA_SUFFIXES = (
 _TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CAMERA_MARKS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM")
 _DNG_VERSION = 50706
+_FITS_MARK = b"SIMPLE  ="
 _EDF_KEY = re.compile(rb"(EDF_\w+|HeaderID|ByteOrder|DataType|Dim_1)\s*=", re.IGNORECASE)
 _SMV_START = re.compile(rb"{\s*HEADER_BYTES\s*=")
 
@@ -51,6 +55,24 @@ def is_dm(path: Path, head: bytes) -> bool:
 def is_tvips(path: Path, head: bytes) -> bool:
     """Whether a file begins with a header of TVIPS; those that go on with a recording have only the name."""
     return head[52:].startswith(b"TVIPS") or (bool(head) and path.suffix.lower() == ".tvips")
+
+
+def is_gzip_fits(path: Path, head: bytes) -> bool:
+    """Whether a file is FITS compressed by gzip."""
+    return head.startswith(b"\x1f\x8b\x08") and _unpacks_to_fits(gzip.GzipFile, path)
+
+
+def is_bzip2_fits(path: Path, head: bytes) -> bool:
+    """Whether a file is FITS compressed by bzip2."""
+    return head.startswith(b"BZh") and _unpacks_to_fits(bz2.BZ2File, path)
+
+
+def _unpacks_to_fits(unpack: type[gzip.GzipFile | bz2.BZ2File], path: Path) -> bool:
+    try:
+        with unpack(path) as file:
+            return file.read(len(_FITS_MARK)) == _FITS_MARK
+    except (OSError, EOFError, zlib.error):  # damage is told by whoever reads it
+        return False
 
 
 def _first_tags(head: bytes) -> set[int]:

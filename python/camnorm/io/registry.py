@@ -15,7 +15,17 @@ from pathlib import Path
 from ..errors import Error, FormatError
 from .apriori import prepare
 from .options import DEFAULTS, ReadOptions
-from .recognition import CAMERA_SUFFIXES, is_camera_raw, is_dm, is_edf, is_smv, is_tiff, is_tvips
+from .recognition import (
+    CAMERA_SUFFIXES,
+    is_bzip2_fits,
+    is_camera_raw,
+    is_dm,
+    is_edf,
+    is_gzip_fits,
+    is_smv,
+    is_tiff,
+    is_tvips,
+)
 from .source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -132,7 +142,8 @@ def _is_hdf5(path: Path, head: bytes) -> bool:
 
 
 def _is_zarr(path: Path, head: bytes) -> bool:
-    return not head and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    # Unlike that of pathlib, this says no of directories that may not be read.
+    return not head and any(os.path.exists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 _RAW = ImageFormat("raw", (), ".raw:RawSource")
@@ -161,6 +172,21 @@ _BUILT_IN = (
     ImageFormat("SER", (".ser",), ".vendor:SerSource", (b"II\x97\x01",)),
     ImageFormat("TVIPS", (".tvips",), ".vendor:TvipsSource", recognises=is_tvips),
     ImageFormat("DM", (".dm3", ".dm4"), ".dm:DmSource", recognises=is_dm),
+    ImageFormat(
+        "FITS.gz",
+        (".fits.gz", ".fit.gz", ".fts.gz"),
+        ".fits:GzipFitsSource",
+        recognises=is_gzip_fits,
+        extra="fits",
+    ),
+    ImageFormat(
+        "FITS.bz2",
+        (".fits.bz2", ".fit.bz2", ".fts.bz2"),
+        ".fits:Bzip2FitsSource",
+        recognises=is_bzip2_fits,
+        extra="fits",
+    ),
+    # What else is compressed is taken for MRC, which says so if it is not.
     ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), ".packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
     ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), ".packed:Bzip2MrcSource", (b"BZh",)),
     # Files of pzstd begin with a frame to be skipped, of any of 16 marks.

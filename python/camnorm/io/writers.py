@@ -246,10 +246,11 @@ def output_format(source_format: str, wanted: str = "same") -> str:
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
     """Name of the file that is written for an input: its own, unless it changes its format.
 
-    MRC files are not compressed: ``.mrc.gz`` becomes ``.mrc``. MarCCD files become TIFF.
+    Files are not compressed as a whole: ``.mrc.gz`` becomes ``.mrc``, ``.fits.gz`` ``.tif``. MarCCD files
+    become TIFF.
     """
     path = Path(path)
-    if source_format == "MRC" and path.suffix.lower() in _COMPRESSED:
+    if source_format in ("MRC", "FITS") and path.suffix.lower() in _COMPRESSED:
         path = path.with_suffix("")
     written = output_format(source_format, wanted)
     own = written == source_format and path.suffix.lower() != ".mccd"
