@@ -446,17 +446,92 @@ def test_verdict_longhand():
     assert v.expected_outside_exact == pytest.approx(64 * 0.0027)
     assert v.mean_correlation == pytest.approx(c.mean())
     assert v.z == pytest.approx(z.sum() / 8)
-    m = r.n[1:65] * r.evenness[1:65]
+    m = r.n[1:65] * r.evenness[1:65] / 2 + 3
     p = 2 * stdtr(m - 1, -abs(z) * np.sqrt((m - 1) / (m - z**2)))
-    assert v.p_largest == pytest.approx(1 - (1 - p.min()) ** 64)
+    assert v.p_largest == pytest.approx(1 - (1 - p.min()) ** 64, abs=1e-13)
     k = (p < 0.0027).sum()
     assert k >= 2
     below = sum(math.comb(64, i) * 0.0027**i * (1 - 0.0027) ** (64 - i) for i in range(k))
     assert v.p_count == pytest.approx(1 - below)
     assert v.p_mean == pytest.approx(1 - ndtr(v.z))
-    assert v.p == pytest.approx(1 - (1 - min(v.p_largest, v.p_count, v.p_mean)) ** 2.3)
+    assert v.p == pytest.approx(smallest_p_longhand(min(v.p_largest, v.p_count, v.p_mean), 64), rel=1e-6)
     assert v.alpha == 0.01
     assert v.independent == (v.p >= 0.01)
+
+
+def smallest_p_longhand(s: float, rings: int) -> float:
+    """1 - P(none of the three p is at most s), summed over how many rings lie beyond the 0.27 % points."""
+    q = 1 - (1 - s) ** (1 / rings)
+
+    def binomial(k: int, p: float) -> float:
+        return math.comb(rings, k) * p**k * (1 - p) ** (rings - k)
+
+    neither, k, at_least = 0.0, 0, 1.0
+    while at_least > s * (1 + 1e-9):  # so few rings are no reason, unless one of them is below q
+        neither += math.comb(rings, k) * max(0.0, 0.0027 - q) ** k * (1 - max(0.0027, q)) ** (rings - k)
+        at_least -= binomial(k, 0.0027)
+        k += 1
+    return 1 - (1 - s) * neither
+
+
+def normal_rings(rng: np.random.Generator, rings: int) -> RingCorrelation:
+    """A curve of independent rings, of so many frequencies that z is normal."""
+    n = np.full(rings + 1, 10**9)
+    z = np.concatenate([[np.nan], rng.normal(size=rings)])
+    return RingCorrelation(
+        (2 * rings, 2 * rings), "round", None, z / np.sqrt(n), z, np.ones(rings + 1), n, n.astype(float)
+    )
+
+
+@pytest.mark.parametrize("rings", [8, 64, 500])
+def test_smallest_of_three_p_keeps_the_level(rings):
+    rng = np.random.default_rng(33)
+    verdicts = [normal_rings(rng, rings).independence() for _ in range(1000)]
+    p = np.array([v.p for v in verdicts])
+    for level in (0.01, 0.05, 0.2):
+        # Not above, by 3 standard deviations, and near: a count of rings makes steps.
+        assert level * 0.8 - 0.015 < (p < level).mean() < level + 3 * math.sqrt(level * (1 - level) / p.size)
+    for v in verdicts[:20]:
+        smallest = min(v.p_largest, v.p_count, v.p_mean)
+        assert v.p == pytest.approx(smallest_p_longhand(smallest, rings), rel=1e-6)
+
+
+@pytest.mark.parametrize("window", [None, "hann", "tukey", ("tukey", 0.25)])
+@pytest.mark.parametrize("radius", [10, 24])
+def test_p_of_a_ring_has_the_kurtosis_that_the_window_leaves(window, radius):
+    from scipy.special import stdtr
+
+    side, z_there = 64, 3.3
+    x = np.arange(side)
+    tapered = {None: 0.0, "hann": 1.0, "tukey": 0.5}.get(window, 0.25)
+    w = np.ones(side)
+    if tapered:
+        w = 0.5 - 0.5 * np.cos(np.pi * np.minimum(1, np.minimum(x, side - x) / (tapered * side / 2)))
+    # The covariance of the coefficients of the ring, and the excess kurtosis of z by its cumulants.
+    ky, kx = np.nonzero(ring_numbers(side, side, "round") == radius)
+    spectrum = np.fft.fft(w**2) / (w**2).sum()
+    covariance = spectrum[ky[:, None] - ky] * spectrum[kx[:, None] - kx]
+    n = ky.size
+    h2, h3, h4 = ((np.linalg.eigvalsh(covariance) ** j).sum() / n for j in (2, 3, 4))
+    kappa = 4 * h3 / h2 - h4 / h2**2 - (abs(covariance) ** 4).sum() / n
+
+    rng = np.random.default_rng(34)
+    r = frc(*rng.normal(size=(2, side, side)), window=window)
+    z = np.zeros(r.z.size)
+    z[radius] = z_there
+    v = dataclasses.replace(r, z=z, evenness=np.ones(r.n.size)).independence()
+    m = n / kappa + 3
+    p = 2 * stdtr(m - 1, -z_there * np.sqrt((m - 1) / (m - z_there**2)))
+    assert v.p_largest == pytest.approx(1 - (1 - p) ** v.rings, rel=0.06)
+
+
+@pytest.mark.parametrize("window", [None, "hann", "tukey"])
+def test_tails_of_rings_of_white_frames(window):
+    rng = np.random.default_rng(35)
+    frames = (rng.normal(size=(2, 64, 64)).astype(np.float32) for _ in range(800))
+    p = np.array([frc(*pair, window=window).independence().p_largest for pair in frames])
+    # 10 % of 800, and 3.5 standard deviations of that. Where a window makes rings alike, they are fewer.
+    assert 50 <= (p < 0.1).sum() <= 110
 
 
 def test_combined_pairs():

@@ -266,7 +266,7 @@ def test_from_a_sensor_file(tmp_path: Path) -> None:
 def test_frames_that_are_not_part_of_the_statistics(
     tmp_path: Path, corrected_with: list[PixelMoments]
 ) -> None:
-    sets = Sets()
+    sets = Sets(1)
     sensor = camnorm.measure(sets.files(tmp_path / "in", 60), screen="off")
     result = verify(sets.files(tmp_path / "new", 60), sensor)
     assert result.statistics == (30, 30)
