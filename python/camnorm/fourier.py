@@ -39,9 +39,9 @@ _OUTSIDE = 0.0027
 _LINE = 16.0
 _LOW_FREQUENCIES = 0.1
 
-# Rings of few frequencies have smaller fourth cumulants than the leading order says. With so many
-# frequencies more, simulated rings of 20 and more keep their 0.27 and 0.05 % points, and smaller ones stay
-# below.
+# Rings of few frequencies have smaller fourth cumulants than the leading order says. Taken as of so many
+# frequencies more, simulated rings of 40 and more about keep their 0.27 and 0.05 % points; of smaller ones
+# there are but five.
 _FEW = 3.0
 
 _THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-bit")
@@ -309,12 +309,14 @@ class RingCorrelation:
         taken as independent of them.
 
         Of a thousand pairs of simulated scenes each, 3 to 7 % without windows and 3.7 to 6 % with them are
-        called dependent at `alpha` = 0.05 (docs/independence.md). Two limits follow.
+        called dependent at `alpha` = 0.05 (docs/independence.md). Three limits follow.
 
+        - Without a window, what jumps at the edges is taken out of both frames. White noise jumps there by
+          chance, and taking that out makes the rings of the lowest frequencies depend on each other: about
+          6 % of pairs are called dependent.
         - Scenes whose low frequencies dominate and do not go on periodically over the edges leak along the
-          axes, and correlate from ring to ring. What jumps at the edges is taken out, which suffices for
-          amplitudes that fall as 1/k or 1/k^1.5; where they fall as 1/k² or faster, lay a Hann window on
-          the frames.
+          axes, and correlate from ring to ring. Taking out what jumps at the edges suffices for amplitudes
+          that fall as 1/k or 1/k^1.5; where they fall as 1/k² or faster, lay a Hann window on the frames.
         - A pattern of a few single frequencies, such as readout lines that repeat every four columns, has
           but a few phases to show for it, however strong it is. So rings are looked for whose power lies in
           the same few frequencies in both frames: the evenness is 1 if all frequencies share the power of
