@@ -116,7 +116,7 @@ def asan(session: nox.Session) -> None:
 
 @nox.session
 def asan_python(session: nox.Session) -> None:
-    """The Python tests of the bindings and the C API with both; needs gcc, arguments go to pytest."""
+    """The Python tests of the bindings and the C API with the same; needs gcc, arguments go to pytest."""
     runtimes = [compiler_file(session, name) for name in ("libasan.so", "libstdc++.so")]
     session.install(*CMAKE)
     session.install(".[test]", "-Ccmake.args=--preset=asan", "-Ccmake.build-type=RelWithDebInfo")

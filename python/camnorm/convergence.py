@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .drift import HOT
 from .sensor import Sensor
 
 __all__ = ["Convergence", "frames_needed"]
@@ -29,9 +30,6 @@ BLOCK_VALUES = 2**19
 
 # Sides of the blocks' grid in which correlations of neighbouring pixels are looked for.
 _GRID = 256
-
-# Pixels of so much more variance than the typical one are hot; a few of them would make up the means.
-_HOT = 16.0
 
 # Chance makes a ratio fall outside its limits once in a thousand sets on either side.
 _QUANTILE = 3.09
@@ -321,7 +319,7 @@ class _Survey:
         for where, *images in sensor._blocks(rows):
             (a, b), variances = ([image.reshape(-1, width, planes) for image in pair] for pair in images)
             variance = np.average(variances, axis=0, weights=weights)
-            used = (variance > 0) & (variance <= _HOT * sensor.target_sigma**2)
+            used = (variance > 0) & (variance <= HOT * sensor.target_sigma**2)
             a, b = (np.where(used, image - sensor.target_mean, 0.0) for image in (a, b))
             variance[~used] = 0.0
             varied = used & (variances[0] > 0) & (variances[1] > 0)

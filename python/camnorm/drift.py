@@ -45,7 +45,7 @@ _ROUNDING = 2.0**-25
 _ROUNDED_AWAY = 100.0
 
 # Pixels of so much more variance than the typical one are hot; a few of them would make up the means.
-_HOT = 16.0
+HOT = 16.0
 
 
 @dataclass
@@ -213,7 +213,7 @@ def measure_ratios(
     varies = variance > 0
     if not varies.any():
         return []
-    used = varies & (variance <= _HOT * np.median(variance[varies]))
+    used = varies & (variance <= HOT * np.median(variance[varies]))
     noise = float(variance[used].mean() * n / (n - 1) - means.var(ddof=1))
     found: list[dict[str, Any]] = []
     for first in early:
@@ -225,7 +225,8 @@ def measure_ratios(
         before = first.mean.reshape(mean.shape).astype(np.float64)
         difference = (mean - before) * (n / n2)
         rounding = (before[used] * (_ROUNDING * n / n2)) ** 2 * first.roundings
-        level = difference.mean(0, where=used)
+        # A plane of which no pixel is used has no level.
+        level = difference.sum(0, where=used) / np.maximum(used.sum(0), 1)
         measured = float(((difference - level)[used] ** 2).mean())
         expected = noise * (1 / n1 + 1 / n2)
         if expected > _ROUNDED_AWAY * float(rounding.mean()):

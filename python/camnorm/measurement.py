@@ -554,32 +554,30 @@ class _Run:
 
     def _find_places(self) -> list[tuple[int, int]]:
         """Where the mean image so far is kept, in their order."""
-        sums = 32 * math.prod(self.shape)
-        size = int(np.maximum(self.table["size"], 0).sum())
-        return sorted(
-            {
-                self._find_place(share)
-                for share in _SHARES
-                if share == _SHARES[-1] or sums <= _SMALL_SUMS or share * size >= _READ_BY_SUMS * sums
-            }
-        )
-
-    def _find_place(self, share: float) -> tuple[int, int]:
-        """File and frame about which the first part of the bytes ends."""
         sizes = np.maximum(self.table["size"], 0).astype(np.float64)
         sizes[[self.source.chosen.without(file) for file in range(sizes.size)]] = 0.0
         ends = np.cumsum(sizes)
-        file = int(np.searchsorted(ends, ends[-1] * share))
+        sums = 32 * math.prod(self.shape)
+        least = 0 if sums <= _SMALL_SUMS else _READ_BY_SUMS * sums
+        bytes_before = [share * ends[-1] for share in _SHARES]
+        wanted = [before for before in bytes_before[:-1] if before >= least] + bytes_before[-1:]
+        return sorted({self._find_place(sizes, ends, before) for before in wanted})
+
+    def _find_place(
+        self, sizes: npt.NDArray[np.float64], ends: npt.NDArray[np.float64], before: float
+    ) -> tuple[int, int]:
+        """File and frame before which about so many bytes lie, by the size of each file and where it ends."""
+        file = int(np.searchsorted(ends, before))
         if sizes[file] == 0:
             return file, 0
-        share = 1 - (ends[file] - ends[-1] * share) / sizes[file]
+        share = 1 - (ends[file] - before) / sizes[file]
         try:
             with open_frames(self.files[file], self.options) as source:
                 frames = self.source.chosen(file, source.count)
         except (Error, OSError):
             return file, 0
-        before = round(share * len(frames))
-        return (file, frames[before]) if before < len(frames) else (file + 1, 0)
+        first = round(share * len(frames))
+        return (file, frames[first]) if first < len(frames) else (file + 1, 0)
 
     def report(self, stage: str, done: float | None = None, total: int | None = None) -> None:
         if self._progress is not None:

@@ -55,7 +55,31 @@ FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
 _NAMES = "surrogateescape"
 
 # What of the provenance is kept as JSON.
-_JSON = frozenset({"screening", "selection", "reading", "frames_list", "groups", "drift", "ratios"})
+_JSON = {
+    "screening": dict,
+    "selection": dict,
+    "reading": dict,
+    "frames_list": dict,
+    "groups": list,
+    "drift": dict,
+    "ratios": list,
+}
+
+# The least that numbers in them can be.
+_NUMBERS = {
+    "groups": {"files": 0, "frames": 0},
+    "drift": {
+        "first": 1,
+        "second": 1,
+        "pixels": 0,
+        "rms_z": 0,
+        "control_rms_z": 0,
+        "share": 0,
+        "beyond_6_sigma": 0,
+        "control_beyond_6_sigma": 0,
+    },
+    "ratios": {"first": 1, "others": 1, "ratio": 0},
+}
 
 Image = npt.NDArray[np.float64]
 
@@ -519,8 +543,8 @@ class Sensor:
         shape = tuple(int(n) for n in group.attrs["shape"])
         dtype = np.dtype(group.attrs["dtype"])
         provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
-        for key in {"screening", *(_JSON & provenance.keys())}:
-            provenance[key] = json.loads(provenance[key])
+        for key in {"screening", *(_JSON.keys() & provenance.keys())}:
+            provenance[key] = _from_json(key, provenance[key])
         provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
 
         def read_sums(stored: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
@@ -588,6 +612,19 @@ class CorrectionImages(NamedTuple):
         return Correction(
             mean, sigma, target_mean=target_mean, target_sigma=target_sigma, bad_policy=bad_policy
         )
+
+
+def _from_json(key: str, text: str) -> Any:
+    """Read a part of the provenance; ValueError if it is not what this may be."""
+    value = json.loads(text)
+    if not isinstance(value, _JSON[key]):
+        raise ValueError(f"{key} is no {_JSON[key].__name__}")
+    for entry in value if isinstance(value, list) else [value] if value else []:
+        for name, least in _NUMBERS.get(key, {}).items():
+            number = entry.get(name) if isinstance(entry, dict) else None
+            if not isinstance(number, (int, float)) or number < least:
+                raise ValueError(f"{key} has no {name}, or one that cannot be")
+    return value
 
 
 def _add_groups(

@@ -334,6 +334,19 @@ def test_ratios_of_colour_frames_are_without_each_planes_level() -> None:
     assert part == {"first": 16, "others": 48, "ratio": pytest.approx(expected, rel=1e-5)}
 
 
+def test_ratios_with_a_plane_that_never_changes() -> None:
+    rng = np.random.default_rng(24)
+    frames = rng.normal(100, 5, (40, 20, 20, 3))
+    with_it = frames.copy()
+    with_it[..., 1] = 0
+    (part,) = ratios_of(with_it, 10)
+    brightness = with_it.mean((1, 2, 3)).var(ddof=1)
+    a, b = frames[:10, ..., ::2].mean(0), frames[10:, ..., ::2].mean(0)
+    noise = frames[..., ::2].var(0, ddof=1).mean() - brightness
+    expected = (b - a).reshape(-1, 2).var(0).mean() / noise / (1 / 10 + 1 / 30)
+    assert part["ratio"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_ratios_that_are_not_told() -> None:
     rng = np.random.default_rng(23)
     frames = rng.normal(100, 5, (40, 20, 20))

@@ -389,6 +389,19 @@ def attribute(name: str, key: str, value: Any) -> Callable[[h5py.File], None]:
         (attribute("provenance", "dtype", "float32"), "doesn't exist"),
         (attribute("provenance", "screening", "{"), "."),
         (attribute("provenance", "screening", None), "screening"),
+        (attribute("provenance", "screening", "[]"), "screening is no dict"),
+        (attribute("provenance", "groups", "{}"), "groups is no list"),
+        (attribute("provenance", "groups", '["words"]'), "groups has no files"),
+        (attribute("provenance", "drift", '{"first": 3}'), "drift has no second"),
+        (attribute("provenance", "ratios", '[{"first": 0, "others": 3, "ratio": 1}]'), "ratios has no first"),
+        (
+            attribute("provenance", "ratios", '[{"first": 3, "others": 3, "ratio": -1}]'),
+            "or one that cannot be",
+        ),
+        (
+            attribute("provenance", "ratios", '[{"first": 3, "others": 3, "ratio": "1"}]'),
+            "ratios has no ratio",
+        ),
     ],
 )
 def test_damaged(saved: Path, damage: Callable[[h5py.File], None], reason: str) -> None:
