@@ -90,7 +90,7 @@ class Job:
 
         def run() -> Run:
             sensor.unlink(missing_ok=True)
-            return harness.camnorm("measure", *inputs, "-o", sensor, *harness.UNSCREENED)
+            return harness.camnorm("measure", *inputs, "-o", sensor, "--overwrite", *harness.UNSCREENED)
 
         return self.best_run(run)
 

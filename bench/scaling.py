@@ -54,7 +54,7 @@ class Job:
         runs = []
         for _ in range(repeats):
             sensor.unlink(missing_ok=True)
-            options = ("-o", sensor, "--threads", str(self.threads), *harness.UNSCREENED)
+            options = ("-o", sensor, "--overwrite", "--threads", str(self.threads), *harness.UNSCREENED)
             runs.append(harness.camnorm("measure", inputs, *options))
         sensor.unlink()
         run = min(runs, key=lambda run: run.seconds)
@@ -122,7 +122,7 @@ def screening(job: Job) -> list[dict[str, Any]]:
     for screen in ("off", "auto") * job.repeats:
         sensor.unlink(missing_ok=True)
         run = harness.camnorm(
-            "measure", directory, "-o", sensor, "--threads", str(job.threads), "--screen", screen
+            "measure", directory, "-o", sensor, "--overwrite", "--threads", str(job.threads), "--screen", screen
         )
         accepted = json.loads(run.output)["accepted"]
         if accepted != count - (len(blank) if screen == "auto" else 0):

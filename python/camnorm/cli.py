@@ -33,7 +33,7 @@ import camnorm
 from . import jsontext
 from .errors import message_of
 from .framelist import check_frame_list_target, write_frame_list
-from .io import Selection
+from .io import Protected, Selection, check_content
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -537,6 +537,10 @@ _SensorOutput = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Sensor file to write."),
 ]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+_OverwriteSensor = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a sensor file that holds another measurement.")
+]
 _Window = Annotated[
     _WindowName, typer.Option(metavar="NAME", help="Window against the frames' edges: none, hann or tukey.")
 ]
@@ -891,6 +895,10 @@ def measure(
             "FILE_1, FILE_2 and so on.",
         ),
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a sensor file, and a table of frames, of other frames."),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable frame.")] = False,
     threads: _Threads = None,
     quiet: _Quiet = False,
@@ -904,6 +912,7 @@ def measure(
             "std_limits": _range(std, "--std"),
             "response": response,
             "options": options,
+            "overwrite": overwrite,
             "strict": strict,
             "threads": threads,
         }
@@ -921,7 +930,8 @@ def measure(
                 "does not go with --frames, --every and --max-frames.", param_hint="--frames-list"
             )
         if frames_csv is not None:
-            check_frame_list_target(frames_csv)
+            Protected(path for path in (frames_list,) if path is not None).check(frames_csv)
+            check_frame_list_target(frames_csv, None if overwrite else output)
         results = []
         start = time.monotonic()
         try:
@@ -1052,7 +1062,7 @@ def correct(
             "--virtual", help="Write small files, NAME.camnorm.json, that are read as the corrected frames."
         ),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: _Overwrite = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
     threads: _Threads = None,
     quiet: _Quiet = False,
@@ -1263,11 +1273,13 @@ def frc(
     debug: _Debug = False,
 ) -> None:
     with _session(debug):
+        from .fourier import CURVE_MARK
         from .verification import Assessment
 
-        for option, path in (("--csv", csv), ("--plot", plot)):
-            if path is not None and any(_is_same(path, image) for image in (a, b)):
-                raise typer.BadParameter("is an image that is compared.", param_hint=option)
+        protected = Protected([a, b])
+        if plot is not None:
+            protected.check(plot)
+            _check_figure(plot)
         found = camnorm.frc(
             _read_frame(a, frame_a, options),
             _read_frame(b, frame_b, options),
@@ -1280,9 +1292,14 @@ def frc(
         names = [f"plane {plane}" for plane in range(len(curves))] if isinstance(found, list) else ["FRC"]
         assessment = Assessment(tuple(curves), alpha=0.05)
         if csv is not None:
-            for plane, curve in enumerate(curves):
-                suffix = f"_{plane}" if isinstance(found, list) else ""
-                curve.to_csv(csv.with_name(f"{csv.stem}{suffix}{csv.suffix}"))
+            planes = range(len(curves))
+            tables = [csv.with_name(f"{csv.stem}_{plane}{csv.suffix}") for plane in planes]
+            tables = tables if isinstance(found, list) else [csv]
+            for table in tables:
+                protected.check(table)
+                check_content(table, CURVE_MARK, "a table of a ring correlation")
+            for table, curve in zip(tables, curves, strict=True):
+                curve.to_csv(table)
         if plot is not None:
             camnorm.plot.save(camnorm.plot.frc_figure({f"{a.name} and {b.name}": curves}), plot)
         if as_json:
@@ -1332,6 +1349,8 @@ def show(
     with _session(debug):
         loaded = camnorm.Sensor.load(sensor)
         summary = _sensor_summary(loaded)
+        if output is not None:
+            _check_figure(output)
         from .fixedpattern import tells_pattern
 
         convergence = camnorm.frames_needed(loaded)
@@ -1440,6 +1459,7 @@ def merge(
     first: _SensorArgument,
     others: Annotated[list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More of them.")],
     output: _SensorOutput,
+    overwrite: _OverwriteSensor = False,
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
@@ -1447,7 +1467,7 @@ def merge(
         sensor = camnorm.Sensor.load(first)
         for other in others:
             sensor = sensor.merge(camnorm.Sensor.load(other))
-        _save_sensor(sensor, output, as_json)
+        _save_sensor(sensor, output, overwrite, as_json, Protected([first, *others]))
 
 
 @app.command(
@@ -1462,18 +1482,19 @@ def subtract(
         Path, typer.Argument(metavar="PART", show_default=False, help="Sensor file of frames in SENSOR.")
     ],
     output: _SensorOutput,
+    overwrite: _OverwriteSensor = False,
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
     with _session(debug):
         sensor = camnorm.Sensor.load(first).subtract(camnorm.Sensor.load(second))
-        _save_sensor(sensor, output, as_json)
+        _save_sensor(sensor, output, overwrite, as_json, Protected([first, second]))
 
 
-def _save_sensor(sensor: Sensor, output: Path, as_json: bool) -> None:
+def _save_sensor(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, protected: Protected) -> None:
     if not sensor.count:
         raise camnorm.Error("no frame is left: nothing was written")
-    sensor.save(output)
+    sensor._save(output, overwrite, protected)
     summary = _sensor_summary(sensor)
     if as_json:
         _print_json({**summary, "output": output})
@@ -1481,12 +1502,12 @@ def _save_sensor(sensor: Sensor, output: Path, as_json: bool) -> None:
         _print_facts([*_sensor_facts(summary), ("written", output)])
 
 
+def _check_figure(path: Path) -> None:
+    check_content(path, camnorm.plot.MARK.encode(), "a figure of camnorm")
+
+
 def _window(name: _WindowName) -> str | None:
     return None if name is _WindowName.none else name.value
-
-
-def _is_same(a: Path, b: Path) -> bool:
-    return a.exists() and b.exists() and a.samefile(b)
 
 
 def _read_frame(path: Path, index: int, options: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core, jsontext, plot
+from .errors import Error
 from .io import open_frames
 from .io.atomic import atomic_target
 from .measurement import Progress, measure
@@ -34,6 +35,8 @@ _MOVIES, _MOVIE_FRAMES = 101, 3
 _ELECTRON_SHAPE = (768, 768)
 _IMAGES = 240
 _BAYER_SHAPE = (600, 672)
+
+_FIGURES = ("fig1_electron.png", "fig2_frc.png", "fig3_bayer.png", "fig4_bayer_frc.png")
 
 # Files that are corrected, of each camera.
 _CORRECTED = 3
@@ -171,8 +174,8 @@ def run_demo(
     Parameters
     ----------
     directory : path-like
-        Where everything is written (about 0.5 GB); made if it is not there. What an earlier
-        demonstration wrote is replaced.
+        Where everything is written (about 0.5 GB): a new or empty directory, or that of an earlier
+        demonstration, which is replaced.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
@@ -185,11 +188,14 @@ def run_demo(
 
     Raises
     ------
+    Error
+        If there is anything else in `directory`.
     OSError
         If `directory` cannot be written.
     """
     start = time.monotonic()
     folder = Path(directory)
+    _check_folder(folder)
     workers = _core.resolve_threads(threads)
 
     electron = Camera.electron(_ELECTRON_SHAPE)
@@ -212,6 +218,14 @@ def run_demo(
         with atomic_target(folder / name, overwrite=True) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
     return demo
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise Error if there is anything in a folder that no demonstration wrote."""
+    ours = {"electron", "bayer", "summary.txt", "summary.json", *_FIGURES}
+    others = [path.name for path in sorted(folder.glob("[!.]*")) if path.name not in ours]
+    if others:
+        raise Error(f"{folder}: already holds other files ({others[0]}); choose a new folder")
 
 
 def _make(
@@ -259,7 +273,7 @@ def _whole_job(
     progress: Callable[[Progress], None] | None,
 ) -> CameraReport:
     sensor_file = folder / "sensor.h5"
-    sensor = measure(raw, sensor_file, threads=threads, progress=progress)
+    sensor = measure(raw, sensor_file, overwrite=True, threads=threads, progress=progress)
     corrected = correct(
         raw[:_CORRECTED], sensor, folder / "corrected", overwrite=True, threads=threads, progress=progress
     )
@@ -279,13 +293,13 @@ def _figures(folder: Path, electron: Camera, bayer: Camera, reports: dict[str, C
     top, left = round(block[0]) - 38, round(block[1]) - 42
     found, bayer_found = reports["electron"].verification, reports["bayer"].verification
     averages = f"two averages of {len(found.files[0])} frames"
-    made = {
-        "fig1_electron.png": _correction_figure(
+    made = (
+        _correction_figure(
             reports["electron"],
             (slice(height - _DETAIL, height), slice(0, _DETAIL)),
             [(height - 0.6 * _DETAIL, bundle), (line, 0.78 * _DETAIL)],
         ),
-        "fig2_frc.png": plot.frc_figure(
+        plot.frc_figure(
             {
                 "raw, two frames": found.pairs.raw.curves,
                 f"raw, {averages}": found.groups.raw.curves,
@@ -294,18 +308,16 @@ def _figures(folder: Path, electron: Camera, bayer: Camera, reports: dict[str, C
             },
             peaks=(0.5, 0.75),
         ),
-        "fig3_bayer.png": _correction_figure(
-            reports["bayer"], (slice(top, top + 75), slice(left, left + 84)), [block, spot]
-        ),
-        "fig4_bayer_frc.png": plot.frc_figure(
+        _correction_figure(reports["bayer"], (slice(top, top + 75), slice(left, left + 84)), [block, spot]),
+        plot.frc_figure(
             {"raw": bayer_found.pairs.raw.curves, "corrected": bayer_found.pairs.corrected.curves},
             images={Path(path).name: _read(Path(path), index) for (path, index), *_ in bayer_found.files},
             peaks=(0.5,),
         ),
-    }
-    for name, figure in made.items():
+    )
+    for name, figure in zip(_FIGURES, made, strict=True):
         plot.save(figure, folder / name)
-    return [folder / name for name in made]
+    return [folder / name for name in _FIGURES]
 
 
 def _correction_figure(

@@ -44,6 +44,9 @@ _LOW_FREQUENCIES = 0.1
 # there are but five.
 _FEW = 3.0
 
+# A column of the tables of curves: by it a table is known that may be replaced.
+CURVE_MARK = b"threshold_3sigma"
+
 _THRESHOLDS = ("3sigma", "3sigma-exact", "3sigma-asymptotic", "half-bit", "one-bit")
 
 # What windows do is computed pair by pair up to this side; beyond it, rings behave all alike.
@@ -402,7 +405,7 @@ class RingCorrelation:
         return ax
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a row a ring to a CSV file, which appears whole or not at all.
+        """Write a row a ring to a CSV file, atomically.
 
         Parameters
         ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from .errors import Error
 from .io import Chosen, ReadOptions, Selection, open_frames
 from .io.atomic import AtomicFile, atomic_target
+from .sensor import Sensor
 
 __all__ = ["FrameList", "check_frame_list_target", "write_frame_list"]
 
@@ -41,27 +43,24 @@ def write_frame_list(frames: npt.NDArray[np.void], path: str | os.PathLike[str])
     OSError
         If it cannot be written; a file that was there before is unharmed then.
     """
-    with (
-        atomic_target(path, overwrite=True) as temporary,
-        open(temporary, "w", encoding="utf-8", errors=_NAMES, newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        writer.writerows(frames[list(_COLUMNS)].tolist())
+    with atomic_target(path, overwrite=True) as temporary:
+        temporary.write_bytes(_as_csv(frames).encode("utf-8", _NAMES))
 
 
-def check_frame_list_target(path: str | os.PathLike[str]) -> None:
+def check_frame_list_target(path: str | os.PathLike[str], sensor: str | os.PathLike[str] | None) -> None:
     """See whether a frame list can be written somewhere, which one would not like to learn after hours.
 
     Parameters
     ----------
     path : path-like
         The file to be.
+    sensor : path-like, optional
+        Sensor file of which a list may be replaced, if it was not edited; None: any list may.
 
     Raises
     ------
     Error
-        If there is a file of another kind, an image maybe.
+        If there is a file of another kind, an image maybe; or a list of other frames.
     OSError
         If it cannot be written.
     """
@@ -70,8 +69,25 @@ def check_frame_list_target(path: str | os.PathLike[str]) -> None:
         with open(path, encoding="utf-8-sig", errors=_NAMES) as file:
             head = file.readline(1000)
         if any(name not in head for name in _NEEDED):
-            raise Error(f"{path}: is no frame list, and is not replaced by one")
+            raise Error(f"{path}: is not a frame list, and is not replaced by one; write elsewhere")
+        if sensor is not None and not _is_list_of(path, Path(sensor)):
+            raise Error(f"{path}: already exists; use overwrite=True to replace it")
     AtomicFile(path, overwrite=True).discard()
+
+
+def _is_list_of(path: Path, sensor: Path) -> bool:
+    """Whether a list is just as it was written of a sensor file."""
+    if not sensor.is_file() or sensor.stat().st_size == 0:
+        return False
+    return path.read_bytes().decode("utf-8", _NAMES) == _as_csv(Sensor.load(sensor).frames)
+
+
+def _as_csv(frames: npt.NDArray[np.void]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    writer.writerows(frames[list(_COLUMNS)].tolist())
+    return text.getvalue()
 
 
 class FrameList:

@@ -16,13 +16,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,13 @@ from .io import (
     stream_frames,
     stream_stored,
 )
-from .io.atomic import atomic_target, remove_leftovers
+from .io.atomic import AtomicFile, Protected, atomic_target, sync_directory
 from .moments import PixelMoments, frame_statistics
 from .response import PixelResponse
-from .sensor import FILE_DTYPE, FRAME_DTYPE, Sensor, reserve
+from .sensor import FILE_DTYPE, FRAME_DTYPE, Identity, Sensor, check_replaceable, reserve
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Progress", "measure", "measure_groups"]
 
@@ -122,6 +126,7 @@ def measure(
     every: int = 1,
     max_frames: int | None = None,
     options: ReadOptions | None = None,
+    overwrite: bool = False,
     strict: bool = False,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -139,7 +144,8 @@ def measure(
         there is a `frames_list`.
     output : path-like, optional
         Sensor file to write. While the measurement runs, a checkpoint is kept beside it, from which the
-        same call goes on after the process was killed.
+        same call goes on after the process was killed. An existing sensor file is replaced if it holds the
+        same measurement: of the same files, with the same options.
     screen : {"auto", "off"} or float
         Frames that are blank or saturated, whose mean or standard deviation lies outside median ± k·MAD
         over the set, or that are copies of others, are taken out again, exactly, by reading just these once
@@ -163,6 +169,8 @@ def measure(
         any other, as far as they go. The choice is the same for the same files in the same order.
     options : ReadOptions, optional
         How the files are read, where they do not tell it themselves.
+    overwrite : bool
+        Whether `output` may replace another measurement.
     strict : bool
         Stop at the first frame that cannot be used, instead of listing it and going on.
     threads : int, optional
@@ -178,7 +186,9 @@ def measure(
     ------
     Error
         If there is nothing to measure: no such file, no image among the inputs, no frame that can be
-        used; the list of frames does not fit. Subclass FormatError with `strict`.
+        used; if the list of frames does not fit; if `output` holds another measurement, is an input, or is
+        being written by another process. Subclass FormatError with `strict`, and if `output` is a file of
+        another kind.
     ValueError
         If an option makes no sense, or options do not go together.
     OSError
@@ -205,12 +215,13 @@ def measure(
         progress,
     )
     source = _source(inputs, frames_list, Selection(frames, every, max_frames), job)
-    if output is not None and Path(output).is_dir():
+    if output is None:
+        return _measure(source, job, None)
+    if Path(output).is_dir():
         raise Error(f"{output}: is a directory; name the sensor file to write")
-    sensor, checkpoint = _measure(source, job, None if output is None else Path(output))
-    if output is not None and checkpoint is not None:
-        sensor.save(output)
-        checkpoint.remove()
+    with _Checkpoint(_Output(Path(output), overwrite, source.protected)) as checkpoint:
+        sensor = _measure(source, job, checkpoint)
+        checkpoint.finish(sensor)
     return sensor
 
 
@@ -223,6 +234,7 @@ def measure_groups(
     std_limits: Range | None = None,
     response: bool = False,
     options: ReadOptions | None = None,
+    overwrite: bool = False,
     strict: bool = False,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -231,7 +243,7 @@ def measure_groups(
 
     Parameters
     ----------
-    inputs, screen, mean_limits, std_limits, response, options, strict, threads, progress
+    inputs, screen, mean_limits, std_limits, response, options, overwrite, strict, threads, progress
         As of `measure`.
     output : path-like, optional
         ``sensor.h5`` stands for ``sensor_1.h5``, ``sensor_2.h5`` and so on, in the order of the groups.
@@ -264,49 +276,52 @@ def measure_groups(
         strict,
         progress,
     )
-    files = _source(inputs, None, Selection(), job).files
-    return _measure_groups(_by_header(files, job), job, None if output is None else Path(output))
+    whole = _source(inputs, None, Selection(), job)
+    groups = _by_header(whole.files, job)
+    if output is None:
+        return _measure_groups(groups, job, None)
+    return _measure_groups(groups, job, _Output(Path(output), overwrite, whole.protected))
 
 
-def _measure_groups(groups: list[_Source], job: _Job, output: Path | None) -> Iterator[Sensor]:
-    def named(ending: str) -> Path | None:
-        return None if output is None else output.with_name(f"{output.stem}_{ending}{output.suffix}")
+def _measure_groups(groups: list[_Source], job: _Job, output: _Output | None) -> Iterator[Sensor]:
+    def target(ending: str | int) -> AbstractContextManager[_Checkpoint | None]:
+        return nullcontext() if output is None else _Checkpoint(output.named(ending))
 
     written = 0
     for number, group in enumerate(groups, start=1):
-        if (target := named(str(written + 1))) is not None:
-            Sensor._check_replaceable(target)
-        try:
-            # Under a name that no result has, since the group may turn out to be several.
-            whole, checkpoint = _measure(group, job, named(f"group{number}"))
-        except FormatError:  # of strict
-            raise
-        except Error as error:
-            if not written and number == len(groups):
+        if output is not None:
+            output.named(written + 1).check_part(group.files)
+        # Under a name that no result has, since the group may turn out to be several.
+        with target(f"group{number}") as checkpoint:
+            try:
+                whole = _measure(group, job, checkpoint)
+            except FormatError:  # of strict
                 raise
-            warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
-            continue
-        modes = screening.modes(whole.frames, whole.dtype)
-        parts = [_Source.of_rows(whole.frames[rows]) for rows in modes] if len(modes) > 1 else []
-        if parts:
-            _tell_left_out(whole.frames, modes)
-        else:
-            written += 1
-            if target is not None:
-                whole.save(target)
-            yield whole
-        del whole  # two sets of moments at a time are too many
-        for part in parts:
-            written += 1
-            target = named(str(written))
-            sensor, its_checkpoint = _measure(part, job, target)
-            if target is not None and its_checkpoint is not None:
-                sensor.save(target)
-                its_checkpoint.remove()
-            yield sensor
-            del sensor
-        if checkpoint is not None:
-            checkpoint.remove()
+            except Error as error:
+                if not written and number == len(groups):
+                    raise
+                warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
+                continue
+            modes = screening.modes(whole.frames, whole.dtype)
+            parts = [_Source.of_rows(whole.frames[rows]) for rows in modes] if len(modes) > 1 else []
+            if parts:
+                _tell_left_out(whole.frames, modes)
+            else:
+                written += 1
+                if output is not None:
+                    output.named(written).save(whole)
+                yield whole
+            del whole  # two sets of moments at a time are too many
+            for part in parts:
+                written += 1
+                with target(written) as own:
+                    sensor = _measure(part, job, own)
+                    if own is not None:
+                        own.finish(sensor)
+                yield sensor
+                del sensor
+            if checkpoint is not None:
+                checkpoint.remove()
 
 
 def _tell_left_out(frames: npt.NDArray[np.void], modes: Sequence[npt.NDArray[np.intp]]) -> None:
@@ -344,6 +359,8 @@ class _Source:
     """Of each file, the halves of the chosen frames; None: they take turns."""
     listed: Mapping[str, str] = field(default_factory=dict)
     """What the provenance keeps of a list of frames."""
+    protected: Protected = field(default_factory=Protected)
+    """What no result may replace."""
 
     @classmethod
     def of_files(cls, files: Sequence[Path], selection: Selection, job: _Job) -> _Source:
@@ -376,12 +393,15 @@ class _Source:
 def _source(
     inputs: Inputs | None, frames_list: str | os.PathLike[str] | None, selection: Selection, job: _Job
 ) -> _Source:
-    files = None if inputs is None else [file.path for file in expand_inputs(inputs, job.options)]
+    found = None if inputs is None else expand_inputs(inputs, job.options)
+    files = None if found is None else [file.path for file in found]
+    used = {name for file in found or () for name in file.lists} | {job.options.gain, job.options.defects}
+    protected = Protected(path for path in (*(files or ()), *used, frames_list) if path is not None)
     if frames_list is None:
         if files is None:
             raise ValueError("there must be inputs, or a frames_list")
         check_orientation(files, job.options)
-        return _Source.of_files(files, selection, job)
+        return replace(_Source.of_files(files, selection, job), protected=protected)
     if selection != Selection():
         raise ValueError(
             "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
@@ -389,7 +409,9 @@ def _source(
     listed = FrameList(frames_list)
     listed.check(job.options, job.threads, files)
     check_orientation(listed.files, job.options)
-    return _Source.of_list(listed)
+    for file in listed.files:
+        protected.add(file)
+    return replace(_Source.of_list(listed), protected=protected)
 
 
 def _by_header(files: Sequence[Path], job: _Job) -> list[_Source]:
@@ -413,10 +435,8 @@ def _by_header(files: Sequence[Path], job: _Job) -> list[_Source]:
     return [_Source.of_files(group, Selection(), job) for group in ([*first, *unknown], *others)]
 
 
-def _measure(source: _Source, job: _Job, output: Path | None) -> tuple[Sensor, _Checkpoint | None]:
-    """Measure, and leave the sensor to be saved and the checkpoint to be removed."""
+def _measure(source: _Source, job: _Job, checkpoint: _Checkpoint | None) -> Sensor:
     run = _Run(source, job)
-    checkpoint = None if output is None else _Checkpoint(output)
     if checkpoint is not None:
         checkpoint.load(run)
         checkpoint.prepare(run)
@@ -429,7 +449,7 @@ def _measure(source: _Source, job: _Job, output: Path | None) -> tuple[Sensor, _
     sensor = run.sensor(run.screen(), run.changes())
     if sensor.count == 0:
         raise Error(_nothing_left(sensor.frames))
-    return sensor, checkpoint
+    return sensor
 
 
 def choose_frames(
@@ -902,27 +922,82 @@ class _Run:
         return Sensor(self.halves, self.frames(), provenance, self.responses)
 
 
-class _Checkpoint:
-    """State of a run kept beside the output, so that the same call can go on from there."""
+@dataclass(frozen=True)
+class _Output:
+    """The sensor file to be written."""
 
-    def __init__(self, output: Path) -> None:
+    path: Path
+    overwrite: bool
+    protected: Protected
+
+    def named(self, ending: str | int) -> _Output:
+        """The file of one of several groups."""
+        path = self.path.with_name(f"{self.path.stem}_{ending}{self.path.suffix}")
+        return replace(self, path=path)
+
+    def check(self, identity: Identity) -> None:
+        """Raise an error if there is a file that this measurement may not replace."""
+        check_replaceable(self.path, self.overwrite, identity.has_same_settings)
+
+    def check_part(self, files: Sequence[Path]) -> None:
+        """Raise an error if there is a file that no measurement of some of these files may replace."""
+
+        def may_be_same(found: Identity) -> bool:
+            return {path for path, _, _ in found.files} <= {str(file.absolute()) for file in files}
+
+        check_replaceable(self.path, self.overwrite, may_be_same)
+
+    def save(self, sensor: Sensor) -> None:
+        sensor._save(self.path, self.overwrite, self.protected)
+
+
+class _Checkpoint:
+    """State of a run kept beside the output, so that the same call can go on from there.
+
+    As a context manager it locks the output, so that no other process measures to it meanwhile.
+    """
+
+    def __init__(self, output: _Output) -> None:
         self.output = output
-        self.path = output.with_name(output.name + ".checkpoint")
+        self.path = output.path.with_name(output.path.name + ".checkpoint")
         self._next = time.monotonic() + _CHECKPOINT_SECONDS
         self._usable = True
+        self._resumed = False
+
+    def __enter__(self) -> Self:
+        self._file = AtomicFile(self.output.path, overwrite=True, protected=self.output.protected)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.discard()
 
     def prepare(self, run: _Run) -> None:
         """Find out at once, not after a night, that the output cannot be written."""
-        Sensor._check_replaceable(self.output)
-        remove_leftovers([self.output, self.path])
+        sensor = run.sensor(screening.as_dict({}, run.rules), {})
+        if not self._resumed:  # else it had been allowed to replace what is there
+            self.output.check(sensor._identity())
         # A checkpoint stays until the next, or the result, is on disk.
         files = 1 if self.path.exists() else 2
         try:
-            with tempfile.TemporaryFile(dir=self.output.parent) as probe:
+            with tempfile.TemporaryFile(dir=self.output.path.parent) as probe:
                 early = len(_SHARES) * Early.stored_bytes(run.shape)
-                reserve(probe, files * (run.sensor({}, {})._stored_bytes + early))
+                reserve(probe, files * (sensor._stored_bytes + early))
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.output)) from None
+            raise OSError(error.errno, error.strerror, str(self.output.path)) from None
+
+    def finish(self, sensor: Sensor) -> None:
+        """Write the sensor file, and remove the checkpoint."""
+        with self._file.writing():
+            sensor._write(self._file.temporary)
+            self._file.sync()
+        self._file.commit()
+        sync_directory(self.output.path.parent)
+        self.remove()
 
     def load(self, run: _Run) -> None:
         """Put a run where its checkpoint left it, if there is one that fits."""
@@ -970,6 +1045,7 @@ class _Checkpoint:
         run.halves = sensor.halves
         run.responses = sensor.responses
         run.resume(sensor.frames, (file, frame))
+        self._resumed = True
         run.started = provenance["started"]
         run.groups = {
             f"{tuple(group['shape'])} {group['dtype']} {group['camera']}": group
@@ -999,7 +1075,7 @@ class _Checkpoint:
         attributes["early"] = np.array([(early.count, early.rows) for early in run.early]).reshape(-1, 2)
         arrays = {f"early_{i}": early.mean for i, early in enumerate(run.early)}
         try:
-            with atomic_target(self.path, overwrite=True) as temporary:
+            with atomic_target(self.path, overwrite=True, protected=self.output.protected) as temporary:
                 run.sensor({}, {})._write(temporary, attributes, arrays)
         except OSError as error:
             self._usable = False

@@ -31,6 +31,7 @@ from .io import (
     FrameSource,
     FrameWriter,
     InputFile,
+    Protected,
     ReadOptions,
     Selection,
     check_compression,
@@ -41,7 +42,6 @@ from .io import (
     open_frames,
     output_format,
     reason_of,
-    remove_leftovers,
     runs,
     sync_directory,
     target_name,
@@ -198,13 +198,16 @@ def correct(
         label += "\n" + note
     del images
     output = _Output(dtype, format, compression, label, sum_frames, virtual, overwrite)
-    jobs = _jobs(files, Path(out_dir), chosen, options, output)
+    protected = Protected(used for used in (options.gain, options.defects) if used is not None)
+    if not isinstance(sensor, Sensor):
+        protected.add(sensor)
+    jobs = _jobs(files, _folder(out_dir), chosen, options, output, protected)
     saved = None
     if virtual:
         from .io.virtual import save_correction
 
-        saved = save_correction(Path(out_dir), correction._core)
-    corrector = _Corrector(jobs, chosen, options, correction, bad_policy, output, saved, workers)
+        saved = save_correction(_folder(out_dir), correction._core)
+    corrector = _Corrector(jobs, chosen, options, correction, bad_policy, output, saved, protected, workers)
     written: list[Path] = []
     errors: list[FormatError] = []
     frames_done = pixels = 0
@@ -314,6 +317,7 @@ class _Corrector:
         bad_policy: str,
         output: _Output,
         saved: Path | None,
+        protected: Protected,
         threads: int,
     ) -> None:
         self.pixels = 0
@@ -325,6 +329,7 @@ class _Corrector:
         self._whole_frames = bad_policy == "interpolate"
         self._output = output
         self._saved = saved  # the correction, for manifests to name it
+        self._protected = protected
         self._threads = threads
         self._changed = threading.Condition()
         self._stopped = False
@@ -382,6 +387,7 @@ class _Corrector:
                 wanted=self._output.format,
                 compression=self._output.compression,
                 overwrite=self._output.overwrite,
+                protected=self._protected,
             )
             try:
                 threads = math.ceil(self._threads / (len(self._jobs) - number))
@@ -404,7 +410,15 @@ class _Corrector:
         if source.format == "camnorm manifest":
             raise FormatError(source.path, "is a manifest of corrected frames already")
         manifest = write_manifest(
-            target, source, frames, self._options, output.dtype, correction, output.label, output.overwrite
+            target,
+            source,
+            frames,
+            self._options,
+            output.dtype,
+            correction,
+            output.label,
+            output.overwrite,
+            self._protected,
         )
         return _Corrected(manifest, len(frames), 0)
 
@@ -601,17 +615,33 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
         raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
 
+def _folder(out_dir: str | os.PathLike[str]) -> Path:
+    """The folder of results, without the name of one that may not exist and be left at once: ``new/..``."""
+    folder = Path(out_dir)
+    return Path(os.path.realpath(folder)) if ".." in folder.parts else folder
+
+
 def _jobs(
-    files: Sequence[InputFile], folder: Path, chosen: Chosen, options: ReadOptions, output: _Output
+    files: Sequence[InputFile],
+    folder: Path,
+    chosen: Chosen,
+    options: ReadOptions,
+    output: _Output,
+    protected: Protected,
 ) -> list[_Job]:
     """Where the result of each file goes; found out, and all conflicts, before the first frame is read."""
     jobs: dict[Path, _Job] = {}
     flipped = False
+    for list_file in {name for file in files for name in file.lists}:
+        protected.add(list_file)
     for number, file in enumerate(files):
+        protected.add(file.path)
         if chosen.without(number):
             continue
         name = file.relative
         with suppress(Error, OSError), open_frames(file.path, options) as source:
+            for used in source.files:
+                protected.add(used)
             if not chosen(number, source.count):
                 continue
             written = output_format(source.format, output.format)
@@ -628,15 +658,13 @@ def _jobs(
         jobs[target] = _Job(number, file.path, target)
     if not jobs:
         raise Error("no file could be corrected: none has frames that were selected")
-    inputs = {_identity(file.path) for file in files if file.path.exists()}
+    _check_inside(jobs, folder)
     for target in jobs:
-        if target.exists() and _identity(target) in inputs:
-            raise Error(f"{target}: is an input; results must go elsewhere")
+        protected.check(target)
     there = [target for target in jobs if os.path.lexists(target)]
     if there and not output.overwrite:
         more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
-        raise Error(f"{there[0]} is there already{more}: --overwrite replaces it")
-    remove_leftovers(jobs)
+        raise Error(f"{there[0]}: already exists{more}; use overwrite=True to replace it")
     if flipped:
         warnings.warn(
             "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",
@@ -645,7 +673,10 @@ def _jobs(
     return list(jobs.values())
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """What a file is known by, whatever it is called."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
+def _check_inside(targets: Iterable[Path], folder: Path) -> None:
+    """Raise Error if a link leads a result out of the folder of results."""
+    root = os.path.realpath(folder)
+    for parent in {target.parent for target in targets}:
+        place = os.path.realpath(parent)
+        if os.path.commonpath([root, place]) != root:
+            raise Error(f"{parent}: leads to {place}, outside of {folder}; results stay below that folder")

@@ -36,6 +36,9 @@ __all__ = [
 # Resolution at which sizes in pixels below are meant.
 _DPI = 100
 
+# In every figure: by it a figure is known that may be replaced.
+MARK = "camnorm"
+
 # Grey levels of shown images: noise at 256 levels makes a file twice as large and looks the same.
 _LEVELS = 40
 
@@ -650,7 +653,7 @@ def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file, which appears whole or not at all.
+    """Write a figure to a file, atomically.
 
     Parameters
     ----------
@@ -675,12 +678,12 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         if kind == ".png":
             _save_png(figure, target)
         else:
-            figure.savefig(target, format=kind[1:])
+            figure.savefig(target, format=kind[1:], metadata={"Creator": MARK})
 
 
 def _save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a PNG with a palette where one holds the figure's colours: half the size."""
-    from PIL import Image  # comes with matplotlib, which writes PNG by it
+    from PIL import Image, PngImagePlugin  # comes with matplotlib, which writes PNG by it
 
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=figure.dpi, pil_kwargs={"compress_level": 1})
@@ -688,4 +691,6 @@ def _save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     # Grey images and antialiased lines; a colour photograph has more and stays as it is.
     if image.getcolors(4096) is not None:
         image = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.save(path, format="PNG", dpi=(figure.dpi, figure.dpi), optimize=True)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", MARK)
+    image.save(path, format="PNG", dpi=(figure.dpi, figure.dpi), optimize=True, pnginfo=text)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from .adjustments import Adjustments, Mode, Name
 from .correction import Correction
 from .errors import Error, FormatError
-from .io.atomic import atomic_target
+from .io.atomic import Protected, atomic_target
 from .io.options import ReadOptions
 from .moments import PixelMoments
 from .response import PixelResponse
@@ -435,12 +435,27 @@ class Sensor:
         ------
         FormatError
             If there is a file of another kind, which is not replaced.
+        Error
+            If another process is writing this file.
         OSError
             If it cannot be written; a file that was there before is unharmed then.
         """
-        self._check_replaceable(path)
-        with atomic_target(path, overwrite=True) as temporary:
-            self._write(temporary, {"format": _FORMAT})
+        self._save(path, overwrite=True)
+
+    def _save(
+        self, path: str | os.PathLike[str], overwrite: bool, protected: Protected | None = None
+    ) -> None:
+        """Write a sensor file that replaces no other measurement, unless asked to, and no protected file."""
+        protected = protected or Protected()
+        protected.check(Path(path))
+        check_replaceable(path, overwrite, lambda found: found == self._identity())
+        with atomic_target(path, overwrite=True, protected=protected) as temporary:
+            self._write(temporary)
+
+    def _identity(self) -> Identity:
+        """What tells this measurement from others."""
+        halves = self.halves[0].count, self.halves[1].count
+        return Identity.of(self.provenance, self.responses is not None, (*halves, self.frames.size))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Sensor:
@@ -476,7 +491,7 @@ class Sensor:
     def _write(
         self,
         path: str | os.PathLike[str],
-        attributes: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
         arrays: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         import h5py
@@ -485,8 +500,9 @@ class Sensor:
         with open(path, "r+b") as file:
             reserve(file, self._stored_bytes + sum(array.nbytes for array in (arrays or {}).values()))
         text = h5py.string_dtype()
-        with h5py.File(path, "w") as f:
-            f.attrs.update({"schema": SCHEMA, **attributes})
+        # Without HDF5's lock: the temporary file is locked already.
+        with h5py.File(path, "w", locking=False) as f:
+            f.attrs.update({"format": _FORMAT, "schema": SCHEMA, **(attributes or {})})
             for name, array in (arrays or {}).items():
                 f.create_dataset(name, data=array)
             for name, half in zip("AB", self.halves, strict=True):
@@ -523,13 +539,6 @@ class Sensor:
                     group.attrs[key] = json.dumps(value) if key in _JSON else value
 
     @classmethod
-    def _check_replaceable(cls, path: str | os.PathLike[str]) -> None:
-        """Raise FormatError if there is a file that is no sensor file, nor empty."""
-        if Path(path).is_file() and Path(path).stat().st_size > 0:
-            with _opened(path, _FORMAT):
-                pass
-
-    @classmethod
     def _read(
         cls, path: str | os.PathLike[str], kind: str
     ) -> tuple[Sensor, dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -539,13 +548,10 @@ class Sensor:
 
     @classmethod
     def _read_open(cls, f: h5py.File) -> Sensor:
-        group = f["provenance"]
-        shape = tuple(int(n) for n in group.attrs["shape"])
-        dtype = np.dtype(group.attrs["dtype"])
-        provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
-        for key in {"screening", *(_JSON.keys() & provenance.keys())}:
-            provenance[key] = _from_json(key, provenance[key])
-        provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
+        shape = tuple(int(n) for n in f["provenance"].attrs["shape"])
+        dtype = np.dtype(f["provenance"].attrs["dtype"])
+        provenance = _read_provenance(f)
+        files = provenance["files"]
 
         def read_sums(stored: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
             for part, array in sums._core.parts().items():
@@ -574,11 +580,6 @@ class Sensor:
                     raise ValueError(f"{part} has shape {dataset.shape}, not {shape}")
             return stored
 
-        stored = f["files"]
-        files = np.empty(stored["path"].shape, FILE_DTYPE)
-        files["path"] = stored["path"].asstr(errors=_NAMES)[()]
-        for column in ("size", "mtime"):
-            files[column] = stored[column][()]
         stored = f["frames"]
         frames = np.empty(stored["file"].shape, FRAME_DTYPE)
         frames["file"] = files["path"][stored["file"][()]]
@@ -592,7 +593,7 @@ class Sensor:
         for moments, sums in zip(halves, responses or (), strict=False):
             if moments.count != sums.count:
                 raise ValueError(f"moments of {moments.count} frames, but a response of {sums.count}")
-        return cls(halves, frames, {**provenance, "files": files}, responses)
+        return cls(halves, frames, provenance, responses)
 
     def __repr__(self) -> str:
         return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
@@ -612,6 +613,86 @@ class CorrectionImages(NamedTuple):
         return Correction(
             mean, sigma, target_mean=target_mean, target_sigma=target_sigma, bad_policy=bad_policy
         )
+
+
+class Identity(NamedTuple):
+    """What tells a measurement from others, whenever and by whichever version it was made."""
+
+    files: tuple[tuple[str, int, float], ...]
+    """Path, size and time of change."""
+    choice: tuple[Any, ...]
+    """Which of their frames are taken, and how they are read and screened."""
+    numbers: tuple[int, ...]
+    """Frames in half A, in half B, in the table."""
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any], response: bool, numbers: tuple[int, ...]) -> Identity:
+        """Find it in a provenance, of whatever version."""
+        screening = provenance["screening"]
+        choice = (
+            provenance.get("selection", {"frames": None, "every": 1, "max_frames": None}),
+            ReadOptions.from_dict(provenance.get("reading", {})),
+            provenance.get("frames_list", {}).get("digest"),
+            screening.get("k"),
+            screening.get("given", {}),
+            response,
+        )
+        return cls(tuple(provenance["files"].tolist()), choice, numbers)
+
+    def has_same_settings(self, other: Identity) -> bool:
+        """Whether the same frames are measured in the same way, if all goes well."""
+        return (self.files, self.choice) == (other.files, other.choice)
+
+
+def check_replaceable(
+    path: str | os.PathLike[str], overwrite: bool, same: Callable[[Identity], bool]
+) -> None:
+    """Raise an error if there is a file that a sensor file may not replace.
+
+    Parameters
+    ----------
+    path : path-like
+        The sensor file to be.
+    overwrite : bool
+        Whether it may replace another measurement.
+    same : callable
+        Whether an `Identity` is that of the same measurement, which may always be replaced.
+
+    Raises
+    ------
+    FormatError
+        If there is a file of another kind that is not empty.
+    Error
+        If there is another measurement, and `overwrite` is false.
+    """
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with _opened(path, _FORMAT) as f:
+        if overwrite:
+            return
+        provenance = _read_provenance(f)
+        counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
+        found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
+    if not same(found):
+        raise Error(
+            f"{path}: already holds another measurement ({sum(counts)} frames of {len(found.files)} files); "
+            "use overwrite=True to replace it"
+        )
+
+
+def _read_provenance(f: h5py.File) -> dict[str, Any]:
+    group = f["provenance"]
+    provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
+    for key in {"screening", *(_JSON.keys() & provenance.keys())}:
+        provenance[key] = _from_json(key, provenance[key])
+    provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
+    stored = f["files"]
+    files = np.empty(stored["path"].shape, FILE_DTYPE)
+    files["path"] = stored["path"].asstr(errors=_NAMES)[()]
+    for column in ("size", "mtime"):
+        files[column] = stored[column][()]
+    return {**provenance, "files": files}
 
 
 def _from_json(key: str, text: str) -> Any:

@@ -22,9 +22,9 @@ from .correction import Correction
 from .errors import Error, FormatError
 from .findings import Finding
 from .fixedpattern import FixedPattern, fixed_pattern, tells_pattern
-from .fourier import Independence, RingCorrelation, frc
+from .fourier import CURVE_MARK, Independence, RingCorrelation, frc
 from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
-from .io.atomic import atomic_target
+from .io.atomic import atomic_target, check_content
 from .measurement import Progress, choose_frames, kind_of, measure
 from .moments import frame_statistics
 from .sensor import Sensor
@@ -264,12 +264,19 @@ class Verification:
         Parameters
         ----------
         directory : path-like
-            Made if it is not there; files of these names in it are replaced.
+            Made if it is not there; files of these names that hold another verification are replaced.
 
         Returns
         -------
         list of Path
             The files written.
+
+        Raises
+        ------
+        Error
+            If there is a file of one of these names that holds something else.
+        OSError
+            If one cannot be written.
         """
         from . import plot
 
@@ -283,13 +290,16 @@ class Verification:
             f"averages of {size}, raw": self.groups.raw.curves,
             f"averages of {size}, corrected": self.groups.corrected.curves,
         }
+        tables = {folder / f"verify_{name}.csv": curve for name, curve in self.curves().items()}
+        check_content(numbers, b'"same_statistics"', "a result of a verification")
+        check_content(figure, plot.MARK.encode(), "a figure of camnorm")
+        for table in tables:
+            check_content(table, CURVE_MARK, "a table of a ring correlation")
         with atomic_target(numbers, overwrite=True) as temporary:
             Path(temporary).write_text(jsontext.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         plot.save(plot.frc_figure(panels), figure)
-        tables = []
-        for name, curve in self.curves().items():
-            tables.append(folder / f"verify_{name}.csv")
-            curve.to_csv(tables[-1])
+        for table, curve in tables.items():
+            curve.to_csv(table)
         return [numbers, figure, *tables]
 
 

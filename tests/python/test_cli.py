@@ -398,7 +398,7 @@ def test_correct_replaces_files_only_if_told(run: Run, data: Data) -> None:
     before = Path("out/f00.mrc").stat().st_ino
     again = run(*command)
     assert again.status == 1
-    assert again.err == "camnorm: error: out/f00.mrc is there already: --overwrite replaces it\n"
+    assert again.err == "camnorm: error: out/f00.mrc: already exists; use --overwrite to replace it\n"
     assert Path("out/f00.mrc").stat().st_ino == before
     assert run(*command, "--overwrite").status == 0
 
@@ -761,9 +761,9 @@ def test_nothing_left_of_a_sensor(run: Run, data: Data) -> None:
     fails(run("subtract", data.sensor, data.sensor, "-o", "c.h5"), "no frame is left: nothing was written")
 
 
-def test_an_unknown_instruction_set(data: Data) -> None:
+def test_an_unknown_instruction_set(data: Data, tmp_path: Path) -> None:
     environment = {**os.environ, "CAMNORM_ISA": "mmx"}
-    result = spawn("measure", data.folder, "-o", os.devnull, env=environment)
+    result = spawn("measure", data.folder, "-o", tmp_path / "s.h5", env=environment)
     assert result.returncode == 1
     assert result.stderr == "camnorm: error: CAMNORM_ISA=mmx: must be baseline, avx2 or avx512\n"
 
@@ -773,7 +773,7 @@ def test_a_device_is_not_replaced(data: Data, tmp_path: Path) -> None:
     os.mkfifo(pipe)
     result = spawn("measure", data.folder, "-o", pipe)
     assert (result.returncode, pipe.is_fifo()) == (1, True)
-    assert result.stderr == f"camnorm: error: {pipe}: is no regular file, and is not replaced by one\n"
+    assert result.stderr == f"camnorm: error: {pipe}: is not a regular file, and is not replaced by one\n"
 
 
 def test_a_file_that_is_no_sensor(run: Run, words: Path, data: Data) -> None:
@@ -813,16 +813,82 @@ def test_results_do_not_replace_images(run: Run, data: Data, tmp_path: Path) -> 
         path.write_bytes(data.files[0].read_bytes())
     before = a.read_bytes()
     for option, name in (("--plot", "a.png"), ("--csv", "b.mrc")):
-        result = run("frc", a, b, option, name)
-        assert (result.status, result.out) == (2, "")
-        assert result.err == (
-            f"camnorm: error: Invalid value for {option}: is an image that is compared. "
-            "(see 'camnorm frc --help')\n"
+        fails(
+            run("frc", a, b, option, name),
+            f"{name}: is an input, and inputs are never replaced; write elsewhere",
         )
-    result = run("measure", data.folder, "-o", "s.h5", "--frames-csv", "b.mrc")
-    assert result == (1, "", "camnorm: error: b.mrc: is no frame list, and is not replaced by one\n")
+    other = "is not {}, and is not replaced by one; write elsewhere"
+    images = data.files[:2]
+    fails(run("frc", *images, "--plot", "a.png"), "a.png: " + other.format("a figure of camnorm"))
+    table = "b.mrc: " + other.format("a table of a ring correlation")
+    fails(run("frc", *images, "--csv", "b.mrc"), table)
+    fails(run("show", data.sensor, "-o", "a.png"), "a.png: " + other.format("a figure of camnorm"))
+    listed = "b.mrc: " + other.format("a frame list")
+    fails(run("measure", data.folder, "-o", "s.h5", "--frames-csv", "b.mrc"), listed)
     assert a.read_bytes() == b.read_bytes() == before
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_results_are_replaced_by_the_same_kind(run: Run, data: Data, tmp_path: Path) -> None:
+    for name in ("c.png", "c.pdf", "c.svg"):
+        for _ in range(2):
+            assert run("frc", *data.files[:2], "--plot", name, "--csv", "c.csv").status == 0
+            assert run("show", data.sensor, "-o", name).status == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"c.png", "c.pdf", "c.svg", "c.csv"}
+
+
+@pytest.mark.parametrize("name", ["verify.json", "verify.png", "verify_groups_raw.csv"])
+def test_verify_replaces_only_its_own_results(run: Run, data: Data, tmp_path: Path, name: str) -> None:
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / name).write_text("mine")
+    result = run("verify", data.folder, "-m", data.sensor, "-o", "v")
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert f"v/{name}: is not a " in result.err
+    assert [(path.name, path.read_text()) for path in (tmp_path / "v").iterdir()] == [(name, "mine")]
+
+
+def test_a_frame_list_that_was_edited_is_kept(run: Run, data: Data, tmp_path: Path) -> None:
+    measure = ("measure", data.folder, "-o", "s.h5", "--frames-csv", "frames.csv")
+    assert run(*measure).status == 0
+    assert run(*measure).status == 0  # the same list
+    listed = tmp_path / "frames.csv"
+    edited = listed.read_text().replace("accepted", "rejected", 1)
+    listed.write_text(edited)
+    fails(run(*measure), "frames.csv: already exists; use --overwrite to replace it")
+    itself = (
+        "measure",
+        "--frames-list",
+        "frames.csv",
+        "-o",
+        "t.h5",
+        "--frames-csv",
+        "frames.csv",
+        "--overwrite",
+    )
+    fails(run(*itself), "frames.csv: is an input, and inputs are never replaced; write elsewhere")
+    assert listed.read_text() == edited
+    assert run(*measure, "--overwrite").status == 0
+    assert listed.read_text() == edited.replace("rejected", "accepted", 1)
+
+
+@pytest.mark.filterwarnings("ignore:in both measurements")
+def test_merge_and_subtract_replace_only_the_same_measurement(run: Run, data: Data, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.h5", tmp_path / "two.h5"
+    camnorm.measure(data.files[:4], one)
+    camnorm.measure(data.files[4:8], two)
+    before = one.read_bytes()
+    itself = "is an input, and inputs are never replaced; write elsewhere"
+    fails(run("merge", one, two, "-o", one, "--overwrite"), f"{one}: {itself}")
+    assert run("merge", one, two, "-o", "both.h5").status == 0
+    assert run("merge", one, two, "-o", "both.h5").status == 0
+    both = "both.h5: already holds another measurement (8 frames of 8 files); use --overwrite to replace it"
+    fails(run("merge", one, one, "-o", "both.h5"), both)
+    fails(run("subtract", "both.h5", two, "-o", "both.h5", "--overwrite"), f"both.h5: {itself}")
+    assert run("subtract", "both.h5", two, "-o", "rest.h5").status == 0
+    assert camnorm.Sensor.load("rest.h5").count == 4
+    assert run("merge", one, one, "-o", "both.h5", "--overwrite").status == 0
+    assert camnorm.Sensor.load("both.h5").count == 8
+    assert one.read_bytes() == before
 
 
 def test_lists_that_cannot_be_written_are_told_of_before_measuring(
@@ -1183,18 +1249,6 @@ def test_nohup_is_heeded(run: Run, data: Data, monkeypatch: pytest.MonkeyPatch) 
         signal.signal(signal.SIGHUP, before)
 
 
-def test_what_killed_runs_left_is_removed(run: Run, data: Data, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    kept = [".f00.mrc.tmp", ".f00.mrc.0123abcd.old", ".other.mrc.0123abcd.tmp", "f00.mrc.0123abcd.tmp"]
-    for name in (".f00.mrc.0123abcd.tmp", ".f59.mrc.ffffffff.tmp", *kept):
-        (out / name).write_text("half")
-    (out / ".f01.mrc.0123abcd.tmp" / "0").mkdir(parents=True)
-    assert run("correct", data.folder, "-m", data.sensor, "-o", "out").status == 0
-    files = {path.name for path in data.files}
-    assert {path.name for path in out.iterdir()} == {*files, *kept}
-
-
 def test_a_second_interrupt_does_not_wait_for_a_report(
     run: Run, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1253,7 +1307,7 @@ def test_limits_on_the_command_line(run: Run, data: Data) -> None:
     assert result["screening"]["given"]["std"] == [None, 1e9]
     assert "screening       given: mean " in run("measure", data.folder, "-o", "s.h5", *options).out
     assert ":; given: std :1e+09\n" in run("show", "s.h5").out
-    both = run("measure", data.folder, "-o", "s.h5", "--mean", f"{low - 1e-6}:{high + 1e-6}").out
+    both = run("measure", data.folder, "-o", "t.h5", "--mean", f"{low - 1e-6}:{high + 1e-6}").out
     assert "screening       k = 6: mean " in both
 
 

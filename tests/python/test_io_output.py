@@ -490,12 +490,12 @@ def test_stores_replace_only_stores(tmp_path: Path, sensor: Sensor, movie: Path,
     target.mkdir(parents=True)
     (target / "precious").write_text("mine")
     for _ in range(2):
-        with pytest.raises(camnorm.Error, match="is no Zarr store, and is not replaced by one"):
+        with pytest.raises(camnorm.Error, match="is not a Zarr store, and is not replaced by one"):
             camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", overwrite=True)
         assert (target / "precious").read_text() == "mine"
     shutil.rmtree(target)
     camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", target_mean=5)
-    with pytest.raises(camnorm.Error, match="is there already"):
+    with pytest.raises(camnorm.Error, match="already exists"):
         camnorm.correct(movie, sensor, tmp_path / "out", format="zarr")
     camnorm.correct(movie, sensor, tmp_path / "out", format="zarr", overwrite=True)
     assert np.array_equal(read_store(target), sensor.correction().apply(frames))
@@ -830,7 +830,7 @@ def test_corrections_do_not_replace_each_other(tmp_path: Path, sensor: Sensor, m
     assert len(list((tmp_path / "virtual").glob("correction-*"))) == 2
     (written,) = camnorm.correct(movie, sensor, tmp_path / "out")
     same_in_both(written, first)
-    with pytest.raises(camnorm.Error, match="is there already"):
+    with pytest.raises(camnorm.Error, match="already exists"):
         camnorm.correct(movie, sensor, tmp_path / "virtual", virtual=True)
 
 

@@ -394,7 +394,7 @@ def test_target_that_exists(tmp_path: Path, movie: Path) -> None:
     target.write_text("precious")
     with open_frames(movie) as source:
         frames = source.read(0, 5)
-        with pytest.raises(Error, match=r"out\.mrc: exists already; --overwrite replaces it$"):
+        with pytest.raises(Error, match=r"out\.mrc: already exists; use overwrite=True to replace it$"):
             write(target, source, frames)
         assert target.read_text() == "precious"
         write(target, source, frames, overwrite=True)
@@ -412,7 +412,7 @@ def test_target_that_is_the_source(tmp_path: Path, movie: Path, way: str, overwr
         target.hardlink_to(movie)
     with (
         open_frames(movie) as source,
-        pytest.raises(Error, match="is the input itself; results must go else"),
+        pytest.raises(Error, match="is an input, and inputs are never replaced"),
     ):
         write(target, source, source.read(0, 5), overwrite)
     assert movie.read_bytes() == before
@@ -456,7 +456,7 @@ def test_atomic_target_leaves_nothing_after_an_error(tmp_path: Path, error: type
 def test_atomic_target_does_not_replace_what_came_in_between(tmp_path: Path) -> None:
     target = tmp_path / "sensor.h5"
     with (
-        pytest.raises(Error, match=r"sensor\.h5: exists already; --overwrite replaces it$"),
+        pytest.raises(Error, match=r"sensor\.h5: already exists; use overwrite=True to replace it$"),
         atomic_target(target, overwrite=False),
     ):
         target.write_text("of another process")

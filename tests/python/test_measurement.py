@@ -468,7 +468,7 @@ def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
         (tmp_path / "file" / "s.h5", OSError, r"Not a directory: .*file/s\.h5"),
         (tmp_path / "folder", Error, "folder: is a directory; name the sensor file to write"),
         (tmp_path / "file", FormatError, "file: not a camnorm sensor file"),
-        (files[0], FormatError, "not a camnorm sensor file"),
+        (files[0], Error, r"movie_000\.mrc: is an input, and inputs are never replaced; write elsewhere"),
     ):
         with pytest.raises(kind, match=message):
             camnorm.measure(files, output, progress=read.append)
@@ -477,11 +477,47 @@ def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     assert temporary_files(tmp_path) == []
 
 
-def test_an_earlier_result_is_replaced(tmp_path: Path) -> None:
+def test_only_the_same_measurement_is_replaced(tmp_path: Path) -> None:
+    output = tmp_path / "sensor.h5"
+    a = write_npy(tmp_path / "a.npy", frames_of(30, SHAPE, "u2"))
+    b = write_npy(tmp_path / "b.npy", frames_of(5, SHAPE, "u2"))
+    camnorm.measure(a, output)
+    camnorm.measure(a, output, threads=1)
+    read: list[Progress] = []
+    others: list[tuple[Any, dict[str, Any]]] = [
+        (b, {}),
+        ([a, b], {}),
+        (a, {"every": 2}),
+        (a, {"screen": 4}),
+        (a, {"mean_limits": (0, None)}),
+        (a, {"response": True}),
+        (a, {"options": ReadOptions(mrc_mode0="signed")}),
+    ]
+    message = r"sensor\.h5: already holds another measurement \(30 frames of 1 files\); use overwrite=True"
+    for inputs, options in others:
+        with pytest.raises(Error, match=message):
+            camnorm.measure(inputs, output, progress=read.append, **options)
+    assert [report for report in read if report.stage != "counting"] == []  # found out before the first frame
+    os.utime(a, (0, 0))
+    with pytest.raises(Error, match=message):
+        camnorm.measure(a, output)
+    assert Sensor.load(output).count == 30
+    assert camnorm.measure(b, output, overwrite=True).count == 5
+    assert Sensor.load(output).count == 5
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npy", "b.npy", "sensor.h5"}
+
+
+def test_a_killed_run_may_replace_what_it_was_allowed_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+) -> None:
+    small_steps(monkeypatch, 2 * 286)
     output = tmp_path / "sensor.h5"
     camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(3, SHAPE, "u2")), output)
-    camnorm.measure(write_npy(tmp_path / "b.npy", frames_of(5, SHAPE, "u2")), output)
-    assert Sensor.load(output).count == 5
+    files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
+    interrupted_run(files, output, monkeypatch, 5, overwrite=True)
+    assert Sensor.load(output).count == 3
+    assert camnorm.measure(files, output).count == 24
+    assert resumed[-1] > (0, 0)
 
 
 def test_a_file_beside_the_output_is_left_alone(tmp_path: Path) -> None:
@@ -850,7 +886,9 @@ def test_checkpoints_that_cannot_be_written_do_not_stop_the_run(
 _MEASURE = """
 import sys
 import camnorm
-sensor = camnorm.measure(sys.argv[3:] * int(sys.argv[2]), sys.argv[1], screen="off", threads=2)
+sensor = camnorm.measure(
+    sys.argv[3:] * int(sys.argv[2]), sys.argv[1], screen="off", overwrite=True, threads=2
+)
 heavy = {"matplotlib", "scipy", "pyfftw", "imagecodecs", "tifffile"} & set(sys.modules)
 assert not heavy, heavy
 # Not ru_maxrss: a child has that of its parent to begin with.
@@ -1127,6 +1165,7 @@ def test_a_list_of_frames_after_an_interruption(
     assert_same_sensor(camnorm.measure(frames_list=listed, output=output), expected)
     assert resumed[-1] > (0, 0)
     interrupted_run(None, output, monkeypatch, 5, frames_list=listed)
+    output.unlink()
     listed.write_text("\n".join(["file,index,status", *rows[1:]]))
     with pytest.warns(
         UserWarning, match=r"^starting anew: .*checkpoint is of another selection of frames or"

@@ -327,10 +327,12 @@ def test_existing_targets(tmp_path: Path, files: list[Path], sensor: Sensor) -> 
     out = tmp_path / "out"
     out.mkdir()
     (out / "3.mrc").write_text("mine")
-    with pytest.raises(Error, match=r"out/3\.mrc is there already: --overwrite replaces it"):
+    with pytest.raises(Error, match=r"out/3\.mrc: already exists; use overwrite=True to replace it"):
         camnorm.correct(files, sensor, out)
     (out / "4.mrc").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(Error, match=r"out/3\.mrc is there already \(and 1 more\): --overwrite replaces it"):
+    with pytest.raises(
+        Error, match=r"out/3\.mrc: already exists \(and 1 more\); use overwrite=True to replace it"
+    ):
         camnorm.correct(files, sensor, out)
     assert sorted(path.name for path in out.iterdir()) == ["3.mrc", "4.mrc"]
     assert (out / "3.mrc").read_text() == "mine"
@@ -352,7 +354,7 @@ def test_inputs_are_never_replaced(
         ([files[0].parent / "00.npy", *files], tmp_path / "in"),
         (files[0].parent, tmp_path / "link"),
     ):
-        with pytest.raises(Error, match=r"0\.mrc: is an input; results must go elsewhere"):
+        with pytest.raises(Error, match=r"0\.mrc: is an input, and inputs are never replaced"):
             camnorm.correct(inputs, sensor, out, overwrite=overwrite)
         assert everything(tmp_path) == before
 
@@ -366,7 +368,7 @@ def test_an_input_at_the_place_of_another_result(tmp_path: Path, sensor: Sensor,
     inputs = [tmp_path / "in" / "sub", other]
     with pytest.raises(Error, match="would both be written"):
         camnorm.correct(inputs, sensor, tmp_path / "out", overwrite=True)
-    with pytest.raises(Error, match=r"out/sub/a\.mrc: is an input; results must go elsewhere"):
+    with pytest.raises(Error, match=r"out/sub/a\.mrc: is an input, and inputs are never replaced"):
         camnorm.correct([tmp_path / "in", other], sensor, tmp_path / "out", overwrite=True)
     assert everything(tmp_path) == before
 
@@ -770,7 +772,7 @@ def test_name_that_is_taken_meanwhile(
         if report.done == 2:
             (out / "2.mrc").write_text("of another process")
 
-    with pytest.raises(Error, match=r"out/2\.mrc: exists already; --overwrite replaces it"):
+    with pytest.raises(Error, match=r"out/2\.mrc: already exists; use overwrite=True to replace it"):
         camnorm.correct(files, sensor, out, progress=take)
     assert sorted(path.name for path in out.iterdir()) == ["0.mrc", "1.mrc", "2.mrc"]
     assert (out / "2.mrc").read_text() == "of another process"

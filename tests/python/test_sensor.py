@@ -508,7 +508,7 @@ def test_full_disk(small_disk: Path, tmp_path: Path) -> None:
     # Found out before the first frame is read.
     read: list[object] = []
     with pytest.raises(OSError, match="No space left on device") as info:
-        camnorm.measure(path, target, progress=read.append)
+        camnorm.measure(path, target, overwrite=True, progress=read.append)
     assert (info.value.errno, info.value.filename, read) == (errno.ENOSPC, str(target), [])
     assert [path.name for path in small_disk.iterdir()] == ["sensor.h5"]
     assert_same_sensor(Sensor.load(target), small)

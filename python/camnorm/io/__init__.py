@@ -1,7 +1,7 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
 from .apriori import check_orientation
-from .atomic import AtomicFile, atomic_target, remove_leftovers, sync_directory
+from .atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
 from .registry import ImageFormat, is_image_name, open_frames
@@ -28,6 +28,7 @@ __all__ = [
     "FrameWriter",
     "ImageFormat",
     "InputFile",
+    "Protected",
     "RawLayout",
     "ReadOptions",
     "Selection",
@@ -35,6 +36,7 @@ __all__ = [
     "StoredFrames",
     "atomic_target",
     "check_compression",
+    "check_content",
     "check_orientation",
     "check_shape",
     "create_writer",
@@ -44,7 +46,6 @@ __all__ = [
     "open_frames",
     "output_format",
     "reason_of",
-    "remove_leftovers",
     "runs",
     "stream_frames",
     "stream_stored",

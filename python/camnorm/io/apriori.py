@@ -256,6 +256,11 @@ class PreparedSource(FrameSource):
         """The source of the frames as the file holds them."""
         return self._origin
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that frames are read from."""
+        return self._origin.files
+
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         return self._preparation.apply(self._origin.view(start, stop), None, np.float32, 1, None)
 

@@ -55,6 +55,7 @@ class Hdf5Source(FrameSource):
         self._h5 = _open(file)
         self._pixels = file
         self._elsewhere = False
+        self._wanted = options.dataset
         try:
             with decoding(file.path):
                 self._dataset = dataset = _find(file.path, self._h5, options.dataset)
@@ -101,6 +102,12 @@ class Hdf5Source(FrameSource):
         except BaseException:
             self._close()
             raise
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that frames are read from: this one, and those that it links to."""
+        links = self._elsewhere or self._dataset.is_virtual
+        return [self.path, *(linked_files(self.path, self._wanted) if links else ())]
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""
@@ -222,7 +229,8 @@ class Hdf5Writer(FileWriter):
         properties = _properties()
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        with _system_errors(), h5py.File(target.temporary, "w") as h5:
+        # Without HDF5's lock: the temporary file is locked already.
+        with _system_errors(), h5py.File(target.temporary, "w", locking=False) as h5:
             self._begin: int = _create(h5, source, dtype, count, label, properties).get_offset()
         super().__init__(target, source.shape, dtype, count, flipped)
 
@@ -252,7 +260,7 @@ class CompressedHdf5Writer(EncodedWriter):
         properties.set_chunk((1, *source.shape))
         properties.set_shuffle()
         properties.set_deflate(1)
-        self._h5 = h5py.File(target.temporary, "w")
+        self._h5 = h5py.File(target.temporary, "w", locking=False)
         try:
             self._dataset = _create(self._h5, source, dtype, count, label, properties)
             super().__init__(target, source.shape, dtype, count, flipped)

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from ..errors import Error
@@ -41,7 +41,9 @@ class InputFile:
     path: Path
     """Where it is."""
     relative: Path
-    """Where a result that is made from it goes, below the folder of results."""
+    """Where a result that is made from it goes, below the folder of results: never ``..`` or absolute."""
+    lists: tuple[Path, ...] = ()
+    """Lists, STAR and mdoc files that named it."""
 
 
 def expand_inputs(
@@ -235,7 +237,7 @@ def _expand_pattern(pattern: str, folder: Path | None, options: ReadOptions) -> 
             parts = Path(pattern).parts
             fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))
             base = root.joinpath(*parts[:fixed])
-            return [InputFile(path, path.relative_to(base)) for path in files]
+            return [InputFile(path, _below(path.relative_to(base))) for path in files]
     raise Error(f"{pattern}: no file matches this pattern")
 
 
@@ -245,7 +247,8 @@ def _expand_list(path: Path, options: ReadOptions) -> Iterator[InputFile]:
     if not names:
         raise Error(f"{path}: this list names no files")
     for name in names:
-        yield from _expand(name, options, path.parent)
+        for file in _expand(name, options, path.parent):
+            yield replace(file, lists=(path, *file.lists))
 
 
 def _expand_star(path: Path) -> Iterator[InputFile]:
@@ -254,7 +257,8 @@ def _expand_star(path: Path) -> Iterator[InputFile]:
         yield from _star_images(path, table)
     for name in table.get(_STAR_SERIES, []):
         series = _named_in(path, name)
-        yield from _star_images(series, _star_table(series))
+        for file in _star_images(series, _star_table(series)):
+            yield replace(file, lists=(path, *file.lists))
 
 
 def _star_images(path: Path, table: dict[str, list[str]]) -> Iterator[InputFile]:
@@ -263,8 +267,13 @@ def _star_images(path: Path, table: dict[str, list[str]]) -> Iterator[InputFile]
         raise Error(f"{path}: this STAR file has no {' or '.join(_STAR_COLUMNS)}")
     for name in dict.fromkeys(table[column]):  # a micrograph may stand in it once a particle
         file = _named_in(path, name)
-        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-        yield InputFile(file, Path(name if inside else file.name))
+        yield InputFile(file, Path(file.name) if Path(name).is_absolute() else _below(Path(name)), (path,))
+
+
+def _below(path: Path) -> Path:
+    """The part of a relative path that results keep: what is left if no step leads upwards."""
+    parts = Path(os.path.normpath(path)).parts
+    return Path(*(part for part in parts if part != ".."))
 
 
 def _named_in(star: Path, name: str) -> Path:
@@ -311,7 +320,7 @@ def _expand_mdoc(path: Path) -> Iterator[InputFile]:
         end = next((end for end in ends if (path.parent / end).exists()), None)
         if end is None:
             raise Error(f"{windows.name}: no such file beside {path}, which names it {name}")
-        yield InputFile(path.parent / end, end)
+        yield InputFile(path.parent / end, _below(end), (path,))
 
 
 def _text(path: Path, errors: str = "strict") -> str:

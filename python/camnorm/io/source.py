@@ -360,6 +360,11 @@ class FrameSource(ABC):
         return " ".join(str(self.metadata[name]) for name in ("make", "model") if self.metadata.get(name))
 
     @property
+    def files(self) -> list[Path]:
+        """All files that frames are read from: no result may replace one of them."""
+        return [self.path]
+
+    @property
     def origin(self) -> FrameSource:
         """The source of the frames as the file holds them: this one, unless it changes another's."""
         return self

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import FormatError
-from .atomic import AtomicFile, sync_directory
+from .atomic import AtomicFile, Protected, sync_directory
 from .options import ReadOptions
 from .registry import is_manifest, open_frames
 from .selection import runs
@@ -49,8 +49,10 @@ class VirtualSource(FrameSource):
             path = _find(file.path, told)
             correction = Path(file.path.parent, manifest["correction"])
             recorded = ReadOptions.from_dict(manifest["options"])
+            self._named = [correction]
             for reference in manifest["references"]:
-                _check_unchanged(file.path, Path(reference["absolute"]), reference)
+                self._named.append(Path(reference["absolute"]))
+                _check_unchanged(file.path, self._named[-1], reference)
             dtype = np.dtype(manifest["dtype"])
             metadata = scaling_in(manifest["label"])
             chosen: Sequence[int] | None = manifest["frames"]
@@ -79,6 +81,11 @@ class VirtualSource(FrameSource):
             source.close()
             raise
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that frames are read from: the manifest, and what it names."""
+        return [self.path, *self._source.files, *self._named]
+
     def close(self) -> None:
         """Close the files; arrays that were read from them stay valid."""
         self._source.close()
@@ -104,6 +111,7 @@ def write_manifest(
     correction: Path,
     label: str,
     overwrite: bool,
+    protected: Protected,
 ) -> AtomicFile:
     """Write what makes `open_frames` correct the frames of a source: on disk, and to be put in its place."""
     manifest = {
@@ -120,7 +128,7 @@ def write_manifest(
         "digest": correction.stem.rpartition("-")[2],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = AtomicFile(path, overwrite)
+    target = AtomicFile(path, overwrite, protected)
     try:
         with target.writing(), open(target.temporary, "w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1)
@@ -146,7 +154,8 @@ def _tell(file: Path, manifest: Path) -> dict[str, Any]:
 def save_correction(folder: Path, correction: _core.Correction) -> Path:
     """Save a correction in a folder, under a name that tells what is in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = AtomicFile(folder / "correction.camnorm", overwrite=True)
+    # Another process that corrects other files into this folder may be writing the same.
+    target = AtomicFile(folder / "correction.camnorm", overwrite=True, wait=True)
     try:
         with target.writing(), open(target.temporary, "r+b") as file:
             with h5py.File(file, "w") as f:

@@ -1,4 +1,4 @@
-"""Writing frames, such that a file is there whole or not at all."""
+"""Writing frames to files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import Error
-from .atomic import AtomicFile, AtomicStore
+from .atomic import NOTHING, AtomicFile, AtomicStore, Protected
 from .source import FrameSource
 
 if TYPE_CHECKING:
@@ -267,6 +267,7 @@ def create_writer(
     wanted: str = "same",
     compression: str = "none",
     overwrite: bool = False,
+    protected: Protected = NOTHING,
 ) -> FrameWriter:
     """Write frames that were made from those of a source.
 
@@ -295,6 +296,8 @@ def create_writer(
         Of the frames: all of a TIFF file, "deflate" of an HDF5 file, "deflate" or "zstd" of a Zarr store.
     overwrite : bool
         Whether an existing file is replaced.
+    protected : Protected
+        Files that are never replaced, beside those that the source is read from.
 
     Returns
     -------
@@ -304,7 +307,7 @@ def create_writer(
     Raises
     ------
     Error
-        The target exists, or is the source itself.
+        The target exists, or is protected.
     ValueError
         The format cannot hold `dtype` or colour frames, or is not compressed that way.
     OSError
@@ -315,10 +318,9 @@ def create_writer(
     written = output_format(source.format, wanted)
     check_compression(written, compression)
     check_shape(written, source.shape)
-    if path.exists() and path.samefile(source.path):
-        raise Error(f"{path}: is the input itself; results must go elsewhere")
+    Protected(source.files).check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = (AtomicStore if written == "Zarr" else AtomicFile)(path, overwrite)
+    target = (AtomicStore if written == "Zarr" else AtomicFile)(path, overwrite, protected)
     try:
         with target.writing():
             return _make_writer(target, source, dtype, count, label, written, compression)
