@@ -169,6 +169,12 @@ void prefetch_sums(const Sum* sums, std::size_t n, std::size_t frame, std::size_
 
 constexpr auto no_limit = [](std::size_t, std::size_t) { return std::numeric_limits<std::size_t>::max(); };
 
+/// Blocks that over_blocks() works on at a time.
+std::size_t blocks_at_once(std::size_t pixels, int threads) {
+    const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
+    return std::min(blocks, static_cast<std::size_t>(threads));
+}
+
 /// Frames in memory, as over_blocks() takes them.
 class InMemory {
 public:
@@ -200,13 +206,14 @@ class InFiles {
 public:
     static constexpr bool by_parts = true;
 
-    explicit InFiles(const StoredFrames& frames)
+    InFiles(const StoredFrames& frames, int threads)
         : frames_(frames),
           // Sums of floats are put into the state after each batch, those of integers after all.
           pixels_(kind_of(frames.dtype) == Kind::integer ? pixels_per_block : pixels_per_block / 4),
           step_(kind_of(frames.dtype) == Kind::integer ? integer_bytes / (pixels_ * item_size(frames.dtype))
                                                        : frames_per_batch),
-          buffers_(step_ * pixels_ * item_size(frames.dtype)) {}
+          buffers_(step_ * pixels_ * item_size(frames.dtype),
+                   blocks_at_once(frames.shape.pixels(), threads)) {}
 
     DType dtype() const { return frames_.dtype; }
     std::size_t count() const { return frames_.count; }
@@ -435,7 +442,8 @@ std::vector<FrameStatistics> accumulate(Frames& frames, const Kernels& kernels,
                                         const std::vector<double>& origins, int threads, bool subtract,
                                         bool statistics, MomentsState& state) {
     // Where frames come by parts, the sums of all strips of a block are open at a time.
-    Buffers<typename Part::Open> buffers(Frames::by_parts ? pixels_per_block / Part::strip : 1);
+    Buffers<typename Part::Open> buffers(Frames::by_parts ? pixels_per_block / Part::strip : 1,
+                                         blocks_at_once(frames.pixels(), threads));
     const std::size_t strips_in_all = (frames.pixels() + Part::strip - 1) / Part::strip;
 
     // Adds the first `limits` frames to each strip, or takes them away; `done` becomes what was.
@@ -687,7 +695,7 @@ template <class Frames>
 std::vector<FrameStatistics> PixelMoments::add_any(Frames& frames, int threads, bool statistics) {
     if (frames.count() > max_count - state_.count)
         throw InvalidArgument("more than " + std::to_string(max_count) + " frames");
-    auto result = accumulate(frames, resolve_threads(threads), false, statistics, state_);
+    auto result = accumulate(frames, threads, false, statistics, state_);
     state_.count += frames.count();
     return result;
 }
@@ -695,12 +703,13 @@ std::vector<FrameStatistics> PixelMoments::add_any(Frames& frames, int threads, 
 std::vector<FrameStatistics> PixelMoments::add(const FramesView& frames, int threads, bool statistics) {
     check_frames(frames.dtype, frames.shape);
     InMemory in_memory(frames);
-    return add_any(in_memory, threads, statistics);
+    return add_any(in_memory, resolve_threads(threads), statistics);
 }
 
 std::vector<FrameStatistics> PixelMoments::add(const StoredFrames& frames, int threads, bool statistics) {
     check_frames(frames.dtype, frames.shape);
-    InFiles in_files(frames);
+    threads = resolve_threads(threads);
+    InFiles in_files(frames, threads);
     return add_any(in_files, threads, statistics);
 }
 
@@ -709,7 +718,7 @@ std::vector<FrameStatistics> PixelMoments::subtract_any(Frames& frames, int thre
     if (frames.count() > state_.count)
         throw InvalidArgument("cannot subtract " + std::to_string(frames.count()) + " frames from " +
                               std::to_string(state_.count));
-    auto result = accumulate(frames, resolve_threads(threads), true, statistics, state_);
+    auto result = accumulate(frames, threads, true, statistics, state_);
     state_.count -= frames.count();
     reset_if_empty();
     return result;
@@ -718,12 +727,13 @@ std::vector<FrameStatistics> PixelMoments::subtract_any(Frames& frames, int thre
 void PixelMoments::subtract(const FramesView& frames, int threads) {
     check_frames(frames.dtype, frames.shape);
     InMemory in_memory(frames);
-    subtract_any(in_memory, threads, false);
+    subtract_any(in_memory, resolve_threads(threads), false);
 }
 
 std::vector<FrameStatistics> PixelMoments::subtract(const StoredFrames& frames, int threads) {
     check_frames(frames.dtype, frames.shape);
-    InFiles in_files(frames);
+    threads = resolve_threads(threads);
+    InFiles in_files(frames, threads);
     return subtract_any(in_files, threads, true);
 }
 

@@ -3,11 +3,11 @@
 // The only file that names OpenMP, or starts threads where it is not used.
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <exception>
 
 #if defined(CAMNORM_PARALLEL_THREADS)
-#include <atomic>
-#include <exception>
 #include <thread>
 #include <vector>
 #ifdef __linux__
@@ -36,14 +36,9 @@ inline constexpr const char* parallel = "none";
 inline int available_cores() { return 1; }
 #endif
 
-/// Calls work(i) for every i in [0, count), on up to `threads` threads (resolved, positive), of which
-/// the calling one is one.
-///
-/// The blocks are the caller's, fixed by the size of the data and never by the number of threads,
-/// so whatever is put together from them afterwards does not depend on it either. `work` must not
-/// throw.
+/// Calls work(i), which must not throw, for every i in [0, count).
 template <class Work>
-void parallel_for(std::size_t count, [[maybe_unused]] int threads, const Work& work) {
+void run_blocks(std::size_t count, [[maybe_unused]] int threads, const Work& work) {
     [[maybe_unused]] const std::size_t team = std::min(static_cast<std::size_t>(threads), count);
 #if defined(CAMNORM_PARALLEL_THREADS)
     if (team > 1) {
@@ -71,6 +66,29 @@ void parallel_for(std::size_t count, [[maybe_unused]] int threads, const Work& w
     }
 #endif
     for (std::size_t i = 0; i < count; ++i) work(i);
+}
+
+/// Calls work(i) for every i in [0, count), on up to `threads` threads (resolved, positive), of which
+/// the calling one is one.
+///
+/// The blocks are the caller's, fixed by the size of the data and never by the number of threads,
+/// so whatever is put together from them afterwards does not depend on it either. If work(i) throws, the
+/// blocks that have not begun are left out, and what the first one threw is thrown again.
+template <class Work>
+void parallel_for(std::size_t count, int threads, const Work& work) {
+    // An exception that leaves a thread, or a region of OpenMP, would end the process.
+    std::atomic<bool> failed{false};
+    std::exception_ptr error;
+    const auto try_work = [&](std::size_t i) noexcept {
+        if (failed) return;
+        try {
+            work(i);
+        } catch (...) {
+            if (!failed.exchange(true)) error = std::current_exception();
+        }
+    };
+    run_blocks(count, threads, try_work);
+    if (error) std::rethrow_exception(error);
 }
 
 }  // namespace camnorm::detail

@@ -19,28 +19,26 @@ int read_pixels(const StoredFrames& frames, std::size_t frame, std::size_t begin
 template <class T>
 class Buffers {
 public:
-    explicit Buffers(std::size_t size) : size_(size) {}
-
-    /// One that nobody else uses until it is given back; what is in it is not told.
-    std::unique_ptr<T[]> take() {
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (!free_.empty()) {
-                auto buffer = std::move(free_.back());
-                free_.pop_back();
-                return buffer;
-            }
-        }
-        return std::unique_ptr<T[]>(new T[size_]);
+    /// So many at a time: none is made later, when memory could be short and the work half done.
+    Buffers(std::size_t size, std::size_t count) {
+        free_.reserve(count);
+        while (free_.size() < count) free_.emplace_back(new T[size]);
     }
 
-    void give_back(std::unique_ptr<T[]> buffer) {
+    /// One that nobody else uses until it is given back; what is in it is not told.
+    std::unique_ptr<T[]> take() noexcept {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        auto buffer = std::move(free_.back());
+        free_.pop_back();
+        return buffer;
+    }
+
+    void give_back(std::unique_ptr<T[]> buffer) noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         free_.push_back(std::move(buffer));
     }
 
 private:
-    std::size_t size_;
     std::mutex mutex_;
     std::vector<std::unique_ptr<T[]>> free_;
 };

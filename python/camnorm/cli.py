@@ -31,9 +31,10 @@ import typer
 import camnorm
 
 from . import jsontext
-from .errors import message_of
+from .errors import message_of, shortage_of
 from .framelist import check_frame_list_target, write_frame_list
 from .io import Protected, Selection, check_content
+from .limits import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,6 +75,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line and end the process."""
     _open_standard_streams()
+    raise_descriptor_limit()
     # A read-only home is no matter of the user's images.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Names of files may hold bytes that are no text, and a terminal may not know a sigma.
@@ -82,7 +84,7 @@ def main() -> None:
     try:
         status = app(prog_name="camnorm", standalone_mode=False)
     except OSError as error:  # of a help that nobody takes: verbs say theirs themselves
-        _complain("error", _reason(error))
+        _complain("error", message_of(error))
         status = _FAILED
     except Exception as error:
         # Errors of use have no common class that every version of typer names.
@@ -128,10 +130,13 @@ def _session(debug: bool) -> Iterator[list[int]]:
         except KeyboardInterrupt as interrupt:
             _complain("interrupted", *interrupt.args)
             raise typer.Exit(_ENDED + (signals or [signal.SIGINT])[0]) from None
-        except (camnorm.Error, OSError, ValueError, TypeError, MemoryError) as error:
+        except Exception as error:
+            told = shortage_of(error)
+            if told is None and not isinstance(error, (camnorm.Error, OSError, ValueError, TypeError)):
+                raise  # a mistake of the program
             if debug:
                 traceback.print_exc()
-            _complain("error", _reason(error))
+            _complain("error", message_of(told or error))
             raise typer.Exit(_FAILED) from None
 
 
@@ -178,12 +183,6 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     _complain("warning", str(message))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return f"not enough memory: {error}" if str(error) else "not enough memory"
-    return message_of(error)
 
 
 class _ProgressBar:

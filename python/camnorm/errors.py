@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+
+# Of these the machine has run out, whichever file was to be opened or read.
+_SHORT_OF = {
+    errno.EMFILE: "too many open files: raise the limit (ulimit -n), or use fewer threads",
+    errno.ENFILE: "too many open files on this machine: end other programs, or use fewer threads",
+    errno.ENOMEM: "not enough memory: use fewer threads, or raise the limit (ulimit -v)",
+}
+_BAD_ALLOC = "std::bad_alloc"  # which says no more than that it is one
+_NO_THREAD = (
+    "the system starts no more threads: use fewer threads, or raise the limits (ulimit -u, ulimit -v)"
+)
+# What libraries say of these in their messages, where they have no better way.
+_TEXTS = {
+    **{os.strerror(number): message for number, message in _SHORT_OF.items()},
+    "failed to map segment": _SHORT_OF[errno.ENOMEM],  # of a shared object
+    "memory allocation failed": _SHORT_OF[errno.ENOMEM],  # HDF5
+    "can't start new thread": _NO_THREAD,
+}
+_HDF5_NUMBER = re.compile(r"errno = (\d+)")
 
 
 class Error(Exception):
@@ -49,6 +70,48 @@ class FormatError(Error, ValueError):
 
 def _format_error(path: str, reason: str, frame: int | None, offset: int | None) -> FormatError:
     return FormatError(path, reason, frame=frame, offset=offset)
+
+
+class ResourceError(Error):
+    """The machine is short of file descriptors, memory or threads. No file is at fault."""
+
+
+def shortage_of(error: BaseException | None) -> ResourceError | None:
+    """Tell what the machine is short of, if an error or one that caused it says so.
+
+    Decoders wrap such errors in their own, and HDF5 only writes the system's number in its message.
+    """
+    while error is not None:
+        if isinstance(error, ResourceError):
+            return error
+        if (message := _shortage_in(error)) is not None:
+            return ResourceError(message)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def _shortage_in(error: BaseException) -> str | None:
+    """What is to be said of an error if it tells of a shortage, whatever caused it."""
+    if isinstance(error, MemoryError):
+        said = str(error)
+        detail = f" ({said})" if said and said != _BAD_ALLOC else ""
+        return _SHORT_OF[errno.ENOMEM].replace(":", f"{detail}:", 1)
+    number = getattr(error, "errno", None)
+    if number is not None:
+        return _SHORT_OF.get(number)
+    text = error.reason if isinstance(error, FormatError) else str(error)
+    if found := _HDF5_NUMBER.search(text):
+        return _SHORT_OF.get(int(found[1]))
+    return next((message for said, message in _TEXTS.items() if said in text), None)
+
+
+def raise_shortage(error: BaseException) -> None:
+    """Raise a `ResourceError` if an error tells of a shortage of the machine; no file is to blame for it."""
+    shortage = shortage_of(error)
+    if shortage is error:
+        raise shortage
+    if shortage is not None:
+        raise shortage from error
 
 
 def message_of(error: BaseException) -> str:

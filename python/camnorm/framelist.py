@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .errors import Error
+from .errors import Error, raise_shortage
 from .io import Chosen, ReadOptions, Selection, open_frames
 from .io.atomic import AtomicFile, atomic_target
+from .limits import PER_FILE, at_once
 from .sensor import Sensor
 
 __all__ = ["FrameList", "check_frame_list_target", "write_frame_list"]
@@ -210,10 +211,11 @@ class FrameList:
             try:
                 with open_frames(file, options) as source:
                     return source.count
-            except (Error, OSError):
+            except (Error, OSError) as error:
+                raise_shortage(error)
                 return None
 
-        with ThreadPoolExecutor(threads, thread_name_prefix="camnorm-count") as executor:
+        with ThreadPoolExecutor(at_once(threads, PER_FILE), thread_name_prefix="camnorm-count") as executor:
             for file, found, there in zip(
                 self.files, self._found, executor.map(count, self.files), strict=True
             ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import resource
 import shlex
 import signal
 import sys
@@ -30,7 +29,7 @@ import numpy.typing as npt
 
 from . import _core, screening
 from .drift import Early, measure_drift, measure_ratios
-from .errors import Error, FormatError, FrameError, message_of
+from .errors import Error, FormatError, FrameError, message_of, raise_shortage
 from .framelist import FrameList
 from .io import (
     Chosen,
@@ -47,6 +46,7 @@ from .io import (
     stream_stored,
 )
 from .io.atomic import AtomicFile, Protected, atomic_target, sync_directory
+from .limits import PER_FILE, at_once, descriptors_left, usable_threads
 from .moments import PixelMoments, frame_statistics
 from .response import PixelResponse
 from .sensor import FILE_DTYPE, FRAME_DTYPE, Identity, Sensor, check_replaceable, reserve
@@ -72,8 +72,9 @@ _STORED_SECONDS = 1.0
 # Frames that are taken back in one go: they are in memory twice.
 _TAKEN_BACK_BYTES = 64 * 2**20
 
-# Files that may be open at a time for it, of those that the process may open.
-_OPEN_FILES = min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+# Files that may be open at a time for it, and the share of those that the process may open.
+_OPEN_FILES = 512
+_OPEN_SHARE = 1 / 4
 
 _Stack = npt.NDArray[Any] | StoredFrames
 _S = TypeVar("_S", npt.NDArray[Any], StoredFrames, _Stack)
@@ -210,7 +211,7 @@ def measure(
         _rules(screen, mean_limits, std_limits, frames_list is not None),
         response,
         options or ReadOptions(),
-        _core.resolve_threads(threads),
+        usable_threads(threads),
         strict,
         progress,
     )
@@ -272,7 +273,7 @@ def measure_groups(
         _rules(screen, mean_limits, std_limits, listed=False),
         response,
         options or ReadOptions(),
-        _core.resolve_threads(threads),
+        usable_threads(threads),
         strict,
         progress,
     )
@@ -421,14 +422,15 @@ def _by_header(files: Sequence[Path], job: _Job) -> list[_Source]:
         try:
             with open_frames(file, job.options) as source:
                 return source.shape, source.dtype, source.camera
-        except (Error, OSError):
+        except (Error, OSError) as error:
+            raise_shortage(error)
             if job.strict:
                 raise
             return None
 
     groups: dict[tuple[Any, ...], list[Path]] = {}
     unknown: list[Path] = []
-    with ThreadPoolExecutor(job.threads, thread_name_prefix="camnorm-count") as executor:
+    with ThreadPoolExecutor(at_once(job.threads, PER_FILE), thread_name_prefix="camnorm-count") as executor:
         for file, kind in zip(files, executor.map(look, files), strict=True):
             (unknown if kind is None else groups.setdefault(kind, [])).append(file)
     first, *others = list(groups.values()) or [[]]
@@ -519,6 +521,7 @@ class _Run:
         self._last_file: int | None = None
         self._last_half = 1
         self._waiting: list[Chunk | StoredChunk] = []
+        self._most_open = max(1, min(_OPEN_FILES, int(_OPEN_SHARE * descriptors_left())))
         self._waiting_since = 0.0
         self.frames_read = 0
         self.bytes_read = 0
@@ -557,6 +560,7 @@ class _Run:
                     seen[key] += 1
                     dtypes.setdefault(key, source.dtype)
             except (Error, OSError) as error:
+                raise_shortage(error)
                 if self.strict:
                     raise
                 reasons.append(message_of(error))
@@ -594,7 +598,8 @@ class _Run:
         try:
             with open_frames(self.files[file], self.options) as source:
                 frames = self.source.chosen(file, source.count)
-        except (Error, OSError):
+        except (Error, OSError) as error:
+            raise_shortage(error)
             return file, 0
         first = round(share * len(frames))
         return (file, frames[first]) if first < len(frames) else (file + 1, 0)
@@ -615,6 +620,7 @@ class _Run:
             start=self.position,
             chosen=self.source.chosen,
             options=self.options,
+            held=self._most_open,
         )
         for item in (part for whole in items for part in _parts(whole, self._places)):
             while len(self.early) < len(self._places) and _place(item) >= self._places[len(self.early)]:
@@ -658,12 +664,14 @@ class _Run:
 
     def _enough_waits(self) -> bool:
         """Whether one more chunk like the last would be too much."""
+        if len(self._waiting) >= self._most_open:
+            return True
         last = self._waiting[-1]
         size = sum(chunk.frames.nbytes for chunk in self._waiting) + last.frames.nbytes
         if isinstance(last, Chunk):
             return size > _ADDED_BYTES
         late = time.monotonic() > self._waiting_since + _STORED_SECONDS
-        return late or size > _STORED_BYTES or len(self._waiting) >= _OPEN_FILES
+        return late or size > _STORED_BYTES
 
     def _add_waiting(self) -> None:
         """Add the chunks that wait, those of each half in one go."""
@@ -718,6 +726,7 @@ class _Run:
             try:
                 statistics = self._add_stacks(self.halves[half], stacks)
             except FrameError as error:
+                raise_shortage(error)
                 bad = error.frame
                 reason = str(error).removeprefix(f"frame {bad} ").removeprefix("has ")
             else:
@@ -826,7 +835,13 @@ class _Run:
         items = (
             item
             for selection, stream in selections
-            for item in stream(self.files, threads=self.threads, selection=selection, options=self.options)
+            for item in stream(
+                self.files,
+                threads=self.threads,
+                selection=selection,
+                options=self.options,
+                held=self._most_open,
+            )
         )
         for done, item in enumerate(items, start=1):
             if isinstance(item, Failure):
@@ -848,7 +863,7 @@ class _Run:
                 bad.append((row, stack))
             # As few passes over the sums as memory, and the number of open files, allow.
             in_memory = sum(stack.nbytes for _, stack in bad if not isinstance(stack, StoredFrames))
-            if done == len(rows_of) or in_memory >= _TAKEN_BACK_BYTES or len(bad) >= _OPEN_FILES:
+            if done == len(rows_of) or in_memory >= _TAKEN_BACK_BYTES or len(bad) >= self._most_open:
                 self._take_back(bad)
                 bad = []
             self.report("screening", done, len(rows_of))

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from . import _core
 from .adjustments import Adjustments, Mode
 from .correction import Correction
-from .errors import Error, FormatError
+from .errors import Error, FormatError, raise_shortage
 from .io import (
     AtomicFile,
     Chosen,
@@ -46,6 +46,7 @@ from .io import (
     sync_directory,
     target_name,
 )
+from .limits import PER_FILE, at_once, usable_threads
 from .measurement import Progress, choose_frames
 from .sensor import CorrectionImages, Sensor
 
@@ -60,6 +61,9 @@ _SIGMAS = 40
 
 # Bytes of pixels, as they are read and as they are written, that a thread works on at a time: in its cache.
 _BYTES = 8 * 2**20
+# Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of HDF5), and
+# those of the frames and chunks that threads work on.
+_PER_JOB = PER_FILE + 5
 # Frames of which it does so together, for the mean and the sigma image to be read once for all of them.
 _FRAMES = 8
 
@@ -181,7 +185,7 @@ def correct(
         raise ValueError(f"sums are written as float32, not {dtype}")
     adjustments = Adjustments(mode, keep_illumination, shrink)
     selection = Selection(frames, every, max_frames)
-    workers = _core.resolve_threads(threads)
+    workers = usable_threads(threads)
     measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
     options = measured.options if options is None else options
     files = expand_inputs(inputs, options)
@@ -330,14 +334,14 @@ class _Corrector:
         self._output = output
         self._saved = saved  # the correction, for manifests to name it
         self._protected = protected
-        self._threads = threads
         self._changed = threading.Condition()
         self._stopped = False
+        self._ahead = at_once(2 * threads, _PER_JOB)
+        self._threads = threads = min(threads, self._ahead)
         # So many threads work at a time, while others wait for files to be on disk.
         self._buffers: LifoQueue[tuple[_Buffer, _Buffer]] = LifoQueue()
         for _ in range(threads):
             self._buffers.put((_Buffer(), _Buffer()))
-        self._ahead = 2 * threads
         self._pool = ThreadPoolExecutor(self._ahead + threads, thread_name_prefix="camnorm-correct")
 
     def results(self) -> Generator[_Corrected | FormatError, None, None]:
@@ -583,6 +587,7 @@ def _open(path: Path, options: ReadOptions, shape: tuple[int, ...]) -> FrameSour
     try:
         source = open_frames(path, options)
     except (Error, OSError) as error:
+        raise_shortage(error)
         raise FormatError(path, reason_of(error)) from error
     if source.shape != shape:
         source.close()
@@ -611,6 +616,7 @@ def _reading(path: Path, frame: int) -> Iterator[None]:
     try:
         yield
     except (Error, OSError) as error:
+        raise_shortage(error)
         known = error.frame if isinstance(error, FormatError) else None
         raise FormatError(path, reason_of(error), frame=frame if known is None else known) from error
 
@@ -639,17 +645,20 @@ def _jobs(
         if chosen.without(number):
             continue
         name = file.relative
-        with suppress(Error, OSError), open_frames(file.path, options) as source:
-            for used in source.files:
-                protected.add(used)
-            if not chosen(number, source.count):
-                continue
-            written = output_format(source.format, output.format)
-            check_compression(written, output.compression)
-            if not output.virtual:
-                check_shape(written, source.shape)
-            flipped |= is_flipped(source.format, written)
-            name = target_name(name, source.format, output.format)
+        try:
+            with open_frames(file.path, options) as source:
+                for used in source.files:
+                    protected.add(used)
+                if not chosen(number, source.count):
+                    continue
+                written = output_format(source.format, output.format)
+                check_compression(written, output.compression)
+                if not output.virtual:
+                    check_shape(written, source.shape)
+                flipped |= is_flipped(source.format, written)
+                name = target_name(name, source.format, output.format)
+        except (Error, OSError) as error:  # which is told when the file is to be corrected
+            raise_shortage(error)
         if output.virtual:
             name = file.relative.with_name(f"{file.relative.name}.camnorm.json")
         target = folder / name

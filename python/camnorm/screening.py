@@ -24,6 +24,12 @@ DEFAULT_K = 6.0
 # Of fewer frames the median absolute deviation says too little: of sets of 5 good frames one in six would
 # lose a frame at k = 6, of sets of 10 one in thirty, of sets of 30 one in three hundred.
 FEWEST_FRAMES = 10
+# The same of files, as the frames of a movie show one specimen. Files with few of the frames count as part
+# of one: the number is (Σn)²/Σn² for n frames each.
+FEWEST_FILES = 10
+# A movie is one of another specimen if all its frames but a few lie so many standard errors off.
+_OTHER_SPECIMEN = 5.0
+_FEW_OF_A_MOVIE = 0.25
 
 # A frame is blank if its standard deviation is less than this share of the median one, or if it is too
 # dark, its mean less than this share of the way up from the darkest pixels to the median mean, and its
@@ -104,6 +110,34 @@ def robust_limits(values: npt.NDArray[np.float64], k: float) -> Limits:
     return Limits(median - k * scale, median + k * scale)
 
 
+def _set_limits(
+    values: npt.NDArray[np.float64], files: npt.NDArray[np.intp], typical: npt.NDArray[np.bool_], k: float
+) -> Limits:
+    """Limits that the values of frames set: median ± k·MAD, wider if few movies have most of the frames.
+
+    These limits reflect the specimens of those movies. A movie that shows another is not left out as a whole:
+    the limits then include the median of its `typical` frames ± k·MAD, where the MAD is that of frames about
+    the median of their movie.
+    """
+    limits = robust_limits(values, k)
+    counts = np.bincount(files)
+    if counts.size == 1 or counts.sum() ** 2 >= FEWEST_FILES * (counts**2).sum() or not typical.any():
+        return limits
+    values, files = values[typical], np.unique(files[typical], return_inverse=True)[1]
+    movies = np.split(values[np.argsort(files, kind="stable")], np.cumsum(np.bincount(files))[:-1])
+    medians = np.array([np.median(movie) for movie in movies])
+    # As many deviations are lost as there are medians.
+    freedom = max(values.size - medians.size, 1) / values.size
+    scatter = robust_scale(values - medians[files]) / math.sqrt(freedom)
+    low, high = limits.low, limits.high
+    for movie, median in zip(movies, medians, strict=True):
+        away = abs(median - np.median(values))
+        nearest = np.quantile(np.sign(median - np.median(values)) * (movie - median), _FEW_OF_A_MOVIE)
+        if away + nearest > _OTHER_SPECIMEN * scatter / math.sqrt(movie.size):
+            low, high = min(low, median - k * scatter), max(high, median + k * scatter)
+    return Limits(low, high)
+
+
 def screen(
     frames: npt.NDArray[np.void], rules: Rules, dtype: np.dtype[Any]
 ) -> tuple[dict[str, Limits], dict[int, str]]:
@@ -122,7 +156,8 @@ def screen(
     -------
     limits : dict
         `Limits` of ``mean`` and ``std`` that the set itself sets, as median ± k·MAD over frames that are
-        within the limits given and neither blank nor saturated; none for fewer than ten of these.
+        within the limits given and neither blank nor saturated; none for fewer than ten of these. They are
+        so wide that no movie is left out as a whole if fewer than ten movies have most of the frames.
     reasons : dict
         Row number of each deviant frame and the reason in words.
     """
@@ -151,11 +186,11 @@ def screen(
     rows = rows[~(blank | saturated)]
     if rows.size < FEWEST_FRAMES:
         return found, reasons
+    dark, files = _dark(frames, rows), _file_numbers(frames[rows])
     for field, word in _WORDS.items():
-        found[field] = robust_limits(frames[field][rows], rules.k)
+        found[field] = _set_limits(frames[field][rows], files, ~dark, rules.k)
         outside = rows[found[field].outside(frames[field][rows])]
         reject(outside, f"{word} {{:.6g}} outside {_range(found[field])}", field)
-    dark = _dark(frames, rows)
     for row in rows[dark & (frames["mean"][rows] < found["mean"].low)].tolist():
         reasons[row] = _BLANK + reasons[row].removeprefix(_SCREENED)
     return found, reasons
@@ -291,14 +326,15 @@ def findings(sensor: Sensor) -> list[Finding]:
     Returns
     -------
     list of Finding
-        ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``modes``, ``mean_trend``,
-        ``mean_steps``, ``std_trend``, ``std_steps``, and, of measurements that tell it, ``drift`` and
-        ``drift_pixels``. Of clean sets each is flagged at most once in a hundred times.
+        ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
+        ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, and, of measurements that tell it,
+        ``drift`` and ``drift_pixels``. Of clean sets each is flagged at most once in a hundred times.
     """
     frames = sensor.frames
     return [
         *_left_out(frames, sensor.dtype, compared="k" in sensor.provenance["screening"]),
         _mixed(sensor.provenance.get("groups", [])),
+        _short_movies(frames, sensor.provenance),
         _modes_found(frames, sensor.dtype),
         *(finding for field in _WORDS for finding in _course_found(frames, field)),
         *_drift_found(sensor.provenance.get("drift")),
@@ -385,6 +421,42 @@ def _mixed(groups: Sequence[Mapping[str, Any]]) -> Finding:
     )
 
 
+def _short_movies(frames: npt.NDArray[np.void], provenance: Mapping[str, Any]) -> Finding:
+    """Whether movies are shorter than most: still being copied, perhaps, or truncated."""
+    selection = provenance.get("selection") or {}
+    sampled = selection.get("every", 1) != 1 or selection.get("max_frames") is not None
+    readable = frames[np.isfinite(frames["mean"])]
+    lengths: dict[str, int] = {}  # of each movie, the number of its last frame that can be read
+    for file, index in readable[["file", "index"]].tolist():
+        lengths[file] = max(lengths.get(file, 0), index + 1)
+    counts = np.array(list(lengths.values()), np.intp)
+    found, times = np.unique(counts, return_counts=True)
+    # At least half of the movies must be of one length, the greater one in doubt.
+    usual = int(found[times == times.max(initial=0)].max(initial=0))
+    clear = not sampled and not provenance.get("frames_list") and 2 * times.max(initial=0) >= counts.size
+    short = {file: count for file, count in lengths.items() if count < usual}
+    flagged = clear and bool(short)
+    sentence = "all movies are as long as most."
+    if flagged:
+        file, count = next(iter(short.items()))
+        some = "1 movie is" if len(short) == 1 else f"{len(short)} movies are"
+        more = ", ..." if len(short) > 1 else ""
+        sentence = (
+            f"{some} shorter than usual ({Path(file).name}: {_count(count, 'frame')} instead of {usual}{more}). "
+            "Files may be truncated, or were still being copied; measure again when all files are complete."
+        )
+    elif not clear:
+        sentence = "the movies have no common length that can be compared."
+    return Finding(
+        "short_movies",
+        float(len(short)) if clear else math.nan,
+        0.0,
+        "the movies of one session have the same number of frames",
+        flagged,
+        sentence,
+    )
+
+
 def describe(group: Mapping[str, Any]) -> str:
     """Put a group of files into words."""
     words = f"{' x '.join(map(str, group['shape']))} {group['dtype']}"
@@ -402,11 +474,16 @@ def _usable(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> npt.NDArray[n
     return usable
 
 
+def _file_numbers(frames: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """Number of the file of each row, from 0 on in the order of the rows."""
+    numbers: dict[str, int] = {}
+    return np.fromiter((numbers.setdefault(file, len(numbers)) for file in frames["file"]), np.intp)
+
+
 def _units(frames: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
     """Number of the file of each row if there are many files, else of the row itself."""
-    numbers: dict[str, int] = {}
-    units = np.fromiter((numbers.setdefault(file, len(numbers)) for file in frames["file"]), np.intp)
-    return units if len(numbers) >= _MANY_FILES else np.arange(frames.size)
+    units = _file_numbers(frames)
+    return units if units.max(initial=-1) + 1 >= _MANY_FILES else np.arange(frames.size)
 
 
 def _of_units(values: npt.NDArray[np.float64], units: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

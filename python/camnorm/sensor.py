@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from .adjustments import Adjustments, Mode, Name
 from .correction import Correction
-from .errors import Error, FormatError
+from .errors import Error, FormatError, raise_shortage
 from .io.atomic import Protected, atomic_target
 from .io.options import ReadOptions
 from .moments import PixelMoments
@@ -750,6 +750,7 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
     try:
         f = h5py.File(path, "r")
     except OSError as error:
+        raise_shortage(error)
         size = Path(path).stat().st_size
         raise FormatError(
             path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size
@@ -766,9 +767,10 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
                     path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
                 )
             yield f
-    except (FormatError, MemoryError):
+    except FormatError:
         raise
     except Exception as error:  # damage drives h5py into nearly any exception
+        raise_shortage(error)
         raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
 
 

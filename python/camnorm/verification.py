@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +18,13 @@ from .adjustments import Adjustments, Mode
 from .assumptions import check
 from .convergence import Convergence, frames_needed
 from .correction import Correction
-from .errors import Error, FormatError
+from .errors import Error, FormatError, raise_shortage
 from .findings import Finding
 from .fixedpattern import FixedPattern, fixed_pattern, tells_pattern
 from .fourier import CURVE_MARK, Independence, RingCorrelation, frc
 from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from .io.atomic import atomic_target, check_content
+from .limits import usable_threads
 from .measurement import Progress, choose_frames, kind_of, measure
 from .moments import frame_statistics
 from .sensor import Sensor
@@ -388,7 +388,7 @@ def verify(
     if pairs < 1:
         raise ValueError(f"pairs must be positive, got {pairs}")
     adjustments = Adjustments(mode, keep_illumination, shrink)
-    workers = _core.resolve_threads(threads)
+    workers = usable_threads(threads)
     selection = Selection(frames, every, max_frames)
     if sensor is not None and not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
@@ -494,12 +494,15 @@ def _test_pool(
     def frames_of(number: int, file: str, known: dict[int, str] | None) -> list[_TestFrame]:
         if known is not None and chosen.everything:
             return [(file, index, half) for index, half in known.items()]
-        with suppress(Error, OSError), open_frames(file, options) as source:
-            indices = chosen(number, source.count)
-            if known is None:
-                return [(file, index, "") for index in indices]
-            return [(file, index, known[index]) for index in indices if index in known]
-        return []
+        try:
+            with open_frames(file, options) as source:
+                indices = chosen(number, source.count)
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            return []
+        if known is None:
+            return [(file, index, "") for index in indices]
+        return [(file, index, known[index]) for index in indices if index in known]
 
     files = {}
     for number, path in enumerate(map(str, paths)):
@@ -597,7 +600,8 @@ def _read(file: str, index: int, sensor: Sensor, options: ReadOptions) -> npt.ND
                 )
             frame: npt.NDArray[Any] = source.read(index)[0]
             return frame
-    except (FormatError, OSError):
+    except (FormatError, OSError) as error:
+        raise_shortage(error)
         return None
 
 
@@ -606,7 +610,8 @@ def _may_show(file: str, index: int, frame: npt.NDArray[Any], options: ReadOptio
     try:
         with open_frames(file, options) as source:
             return np.array_equal(source.read(index)[0], frame)
-    except (Error, OSError, IndexError):
+    except (Error, OSError, IndexError) as error:
+        raise_shortage(error)
         return True
 
 

@@ -25,6 +25,7 @@ from camnorm import cli
 from camnorm.io.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
+LESS_MEMORY = "use fewer threads, or raise the limit (ulimit -v)"
 
 
 class Result(NamedTuple):
@@ -945,8 +946,12 @@ def test_threads_of_the_environment(run: Run, data: Data, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "error: not enough memory"),
-        (MemoryError("Unable to allocate 3 GiB"), "error: not enough memory: Unable to allocate 3 GiB"),
+        (MemoryError(), f"error: not enough memory: {LESS_MEMORY}"),
+        (MemoryError("std::bad_alloc"), f"error: not enough memory: {LESS_MEMORY}"),
+        (
+            MemoryError("Unable to allocate 3 GiB"),
+            f"error: not enough memory (Unable to allocate 3 GiB): {LESS_MEMORY}",
+        ),
         (OSError(5, "Input/output error", "disk/s.h5"), "error: disk/s.h5: Input/output error"),
         (OSError("no reason"), "error: no reason"),
         (camnorm.FormatError("s.h5", "two\nlines"), "error: s.h5: two lines"),

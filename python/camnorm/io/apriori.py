@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ..errors import Error, FormatError
+from ..errors import Error, FormatError, raise_shortage
 from .source import FrameSource
 
 if TYPE_CHECKING:
@@ -366,13 +365,16 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     plain = replace(options, gain=None, defects=None)
     total: NDArray[np.float64] | None = None
     for path in paths[:: max(1, len(paths) // _FILES_LOOKED_INTO)][:_FILES_LOOKED_INTO]:
-        with suppress(Error, OSError), open_frames(path, plain) as source:
-            gain = _cached_gain(options.gain, options.gain.stat().st_mtime_ns, source.format)
-            if gain.values.shape != source.shape or (total is not None and total.shape != source.shape):
-                continue
-            total = np.zeros(source.shape) if total is None else total
-            for index in range(min(source.available, _FRAMES_LOOKED_AT)):
-                total += source.view(index)[0]
+        try:
+            with open_frames(path, plain) as source:
+                gain = _cached_gain(options.gain, options.gain.stat().st_mtime_ns, source.format)
+                if gain.values.shape != source.shape or (total is not None and total.shape != source.shape):
+                    continue
+                total = np.zeros(source.shape) if total is None else total
+                for index in range(min(source.available, _FRAMES_LOOKED_AT)):
+                    total += source.view(index)[0]
+        except (Error, OSError) as error:
+            raise_shortage(error)
     if total is None:
         return
     better = better_orientation(gain, total)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache, partial
@@ -17,7 +18,8 @@ import h5py
 import imagecodecs
 import numpy as np
 
-from ..errors import Error, FormatError
+from ..errors import Error, FormatError, raise_shortage
+from ..limits import at_once
 from .atomic import AtomicFile
 from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
 from .hdf5guard import open_object, text_of
@@ -85,6 +87,10 @@ class Hdf5Source(FrameSource):
                     raise FormatError(file.path, f"damaged: too few bytes for frames of shape {shape}")
                 if self._begin is None and self._decoders is None:
                     _load_filters(file.path, dataset)
+                self._virtual: _Virtual | None = None
+                if dataset.is_virtual:
+                    self._virtual = _Virtual(dataset)
+                    del self._dataset  # which would keep the files open of which it consists
             chunk_bytes = math.prod(self._chunks or ()) * self._stored.itemsize
             several = self._leading and self._chunks is not None and self._chunks[0] > 1
             self._piece = lru_cache(_CACHE_BYTES // max(1, chunk_bytes) if several else 0)(self._decode)
@@ -106,7 +112,7 @@ class Hdf5Source(FrameSource):
     @property
     def files(self) -> list[Path]:
         """All files that frames are read from: this one, and those that it links to."""
-        links = self._elsewhere or self._dataset.is_virtual
+        links = self._elsewhere or self._virtual is not None
         return [self.path, *(linked_files(self.path, self._wanted) if links else ())]
 
     def close(self) -> None:
@@ -152,7 +158,8 @@ class Hdf5Source(FrameSource):
                     raise FormatError(self.path, _UNWRITTEN, frame=start)
                 if chunk.size <= 4:  # the filter of checksums would crash
                     raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=start)
-            frames: NDArray[Any] = self._dataset[start:stop] if self._leading else self._dataset[()]
+            place = slice(start, stop) if self._leading else ()
+            frames: NDArray[Any] = self._dataset[place] if self._virtual is None else self._virtual[place]
             return frames.reshape(stop - start, *self.shape)
 
     def _assemble(self, start: int, stop: int) -> NDArray[Any]:
@@ -209,6 +216,27 @@ class Hdf5Source(FrameSource):
             if not chunk.filter_mask >> number & 1:
                 data = decoder(data)
         return np.frombuffer(data, self._stored).reshape(self._chunks)
+
+
+class _Virtual:
+    """A virtual dataset that is opened to be read, one at a time.
+
+    HDF5 keeps the files of which it consists open with it. One that it cannot open it takes for missing, and
+    gives fill values without a word.
+    """
+
+    _reading = threading.Lock()
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._file = dataset.file
+        self._name = dataset.name
+        self._parts = len({source.file_name for source in dataset.virtual_sources()})
+
+    def __getitem__(self, place: Any) -> NDArray[Any]:
+        with self._reading:
+            at_once(self._parts, 1, least=self._parts)
+            values: NDArray[Any] = self._file[self._name][place]
+            return values
 
 
 class Hdf5Writer(FileWriter):
@@ -348,7 +376,8 @@ def is_result(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as h5:
             return text_of(path, h5, "format").startswith(_OURS)
-    except Exception:  # damage drives h5py into nearly any exception
+    except Exception as error:  # damage drives h5py into nearly any exception
+        raise_shortage(error)
         return False
 
 
@@ -361,7 +390,8 @@ def linked_files(path: Path, name: str | None) -> set[Path]:
             sources = dataset.virtual_sources() if dataset.is_virtual else ()
             files = {holder} | {holder.parent / source.file_name for source in sources}
             return {file.resolve() for file in files if file.is_file()} - {path.resolve()}
-    except Exception:  # damage drives h5py into nearly any exception
+    except Exception as error:  # damage drives h5py into nearly any exception
+        raise_shortage(error)
         return set()
 
 
@@ -410,6 +440,7 @@ def _follow(path: Path, group: h5py.Group, name: str) -> Any:
     try:
         return open_object(path, group, name)
     except KeyError as error:
+        raise_shortage(error)
         raise FormatError(path, _fault(group, name, error)) from None
 
 
@@ -466,6 +497,7 @@ def _images(path: Path, top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[
             except FormatError as error:
                 fault = error.reason
             except Exception as error:  # damage drives h5py into nearly any exception
+                raise_shortage(error)
                 fault = _fault(group, name, error)
     return datasets, signals, fault
 
@@ -508,7 +540,8 @@ def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
                     whole = whole and part.size == source.vspace.get_select_npoints()
         except Error:
             raise
-        except Exception:
+        except Exception as error:
+            raise_shortage(error)
             whole = False
         if not whole:
             raise FormatError(path, f"a part of it ({where}) is missing or damaged")

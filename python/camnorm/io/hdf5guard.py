@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from typing import IO, Any
 import h5py
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, ResourceError
 
 _SECONDS = 60.0
 _START_SECONDS = 60.0
@@ -230,7 +231,10 @@ class _Helper:
                 process.stdin.flush()
             if _answers(process, _SECONDS):
                 return True
+            killed = process.poll() == -signal.SIGKILL  # as the system does when memory is short
             self.end()
+            if killed:
+                raise ResourceError(f"the process that tries {request[0]} was killed: not enough memory?")
             return False
 
     def _start(self) -> None:
@@ -240,13 +244,17 @@ class _Helper:
             return
         # Not by multiprocessing, which would run the user's script again.
         script = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is not for it
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is not for it
+            )
+        except OSError as error:
+            reason = f"the system starts no process that tries virtual datasets ({error.strerror})"
+            raise ResourceError(reason) from error
         if not _answers(self._process, _START_SECONDS):
             self.end()
 

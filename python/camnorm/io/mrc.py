@@ -15,7 +15,7 @@ from ..errors import FormatError
 from . import nibbles
 from .atomic import AtomicFile
 from .options import ReadOptions
-from .source import FrameSource, MappedFile, scaling_in
+from .source import FrameSource, MappedFile, decoding, scaling_in
 from .writers import FileWriter
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class MrcSource(FrameSource):
 
     def extended_header(self) -> bytes:
         """Read the extended header from the file, which may be closed by now."""
-        with open(self.path, "rb") as file:
+        with decoding(self.path), open(self.path, "rb") as file:
             file.seek(_HEADER_BYTES)
             return file.read(self._offset - _HEADER_BYTES)
 

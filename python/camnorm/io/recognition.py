@@ -9,6 +9,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from ..errors import raise_shortage
+
 CAMERA_SUFFIXES = (
     *(".dng", ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw"),
     *(".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
@@ -71,7 +73,8 @@ def _unpacks_to_fits(unpack: type[gzip.GzipFile | bz2.BZ2File], path: Path) -> b
     try:
         with unpack(path) as file:
             return file.read(len(_FITS_MARK)) == _FITS_MARK
-    except (OSError, EOFError, zlib.error):  # damage is told by whoever reads it
+    except (OSError, EOFError, zlib.error) as error:  # damage is told by whoever reads it
+        raise_shortage(error)
         return False
 
 

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import Error
+from ..errors import Error, raise_shortage
+from ..limits import PER_FILE, at_once
 from .options import DEFAULTS, ReadOptions
 from .registry import open_frames
 
@@ -92,11 +93,12 @@ class Selection:
                 with open_frames(path, options) as source:
                     named = range(source.count)[self.as_slice]
                     return named[: bisect_left(named, source.available)]
-            except (Error, OSError):
+            except (Error, OSError) as error:
+                raise_shortage(error)
                 return None
 
         found: list[Sequence[int] | None] = []
-        executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-count")
+        executor = ThreadPoolExecutor(at_once(threads, PER_FILE), thread_name_prefix="camnorm-count")
         try:
             seen = 0
             for frames in executor.map(there, paths):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import _core
-from ..errors import FormatError
+from ..errors import FormatError, raise_shortage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -419,13 +419,15 @@ def scaling_in(text: str) -> dict[str, float]:
 def decoding(path: Path, frame: int | None = None) -> Iterator[None]:
     """Turn whatever a decoder raises on a damaged file into a `FormatError` that names file and frame.
 
-    A file that is not there, is a directory or may not be read stays the OSError that it is.
+    A shortage of the machine becomes a `ResourceError`. A file that is not there, is a directory or may not be
+    read stays the OSError that it is.
     """
     try:
         yield
     except (FormatError, FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # damage drives decoders into nearly any exception
+        raise_shortage(error)
         detail = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         reason = f"cannot be read ({' '.join(detail.split())[:200]})"
         raise FormatError(path, reason, frame=frame) from error

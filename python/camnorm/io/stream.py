@@ -15,7 +15,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import Error, FormatError
+from ..errors import Error, FormatError, raise_shortage
+from ..limits import PER_FILE, at_once
 from .options import DEFAULTS, ReadOptions
 from .registry import open_frames
 from .selection import ALL, Chosen, runs
@@ -93,6 +94,7 @@ def stream_frames(
     chosen: Chosen = ALL,
     selection: Iterable[tuple[int, int]] | None = None,
     options: ReadOptions = DEFAULTS,
+    held: int = 0,
 ) -> Generator[Chunk | Failure, None, None]:
     """Read the frames of many files.
 
@@ -101,8 +103,9 @@ def stream_frames(
     paths : sequence of path-like
         The files.
     threads : int
-        Number of threads that decode. There are at most 2 * `threads` chunks at a time, the one that the
-        caller works on among them: 64 MiB together, but at least one frame each.
+        Number of threads that decode; fewer if the process may not open so many files. There are at most
+        2 * `threads` chunks at a time, the one that the caller works on among them: 64 MiB together, but at
+        least one frame each.
     start : tuple of int
         File (place in `paths`) and frame to begin with.
     chosen : Chosen
@@ -111,6 +114,9 @@ def stream_frames(
         Files and frames. Only these are read, sorted, each as an item of its own.
     options : ReadOptions
         How the files are read.
+    held : int
+        Number of chunks, besides the one that it works on, that the caller keeps. Each may hold a file
+        descriptor.
 
     Yields
     ------
@@ -122,13 +128,16 @@ def stream_frames(
     ------
     ValueError
         `threads` is less than 1.
+    ResourceError
+        The process may not open enough files, or has not enough memory.
 
     Notes
     -----
     The threads end when the generator is used up or closed, as it is when an exception leaves the loop
-    over it. Mapped frames hold a file descriptor: chunks are not to be collected.
+    over it.
     """
-    items = _Reader(_files(paths, start, chosen, selection), threads, options, stored=False).items()
+    files = _files(paths, start, chosen, selection)
+    items = _Reader(files, threads, options, held, stored=False).items()
     return cast(Generator[Chunk | Failure, None, None], items)
 
 
@@ -140,6 +149,7 @@ def stream_stored(
     chosen: Chosen = ALL,
     selection: Iterable[tuple[int, int]] | None = None,
     options: ReadOptions = DEFAULTS,
+    held: int = 0,
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
 
@@ -150,7 +160,8 @@ def stream_stored(
     ------
     Chunk, StoredChunk or Failure
     """
-    return _Reader(_files(paths, start, chosen, selection), threads, options, stored=True).items()
+    files = _files(paths, start, chosen, selection)
+    return _Reader(files, threads, options, held, stored=True).items()
 
 
 def _files(
@@ -231,6 +242,7 @@ class _File:
         try:
             return [make(start, stop)]
         except (Error, OSError) as error:
+            raise_shortage(error)
             if stop - start == 1 or start >= source.available:
                 return [Failure(self.index, start, stop - start, error)]
         # Where a compressed file ends may have been found out just now.
@@ -268,15 +280,18 @@ class _Reader:
     that already fill the memory.
     """
 
-    def __init__(self, files: Iterator[_File], threads: int, options: ReadOptions, *, stored: bool) -> None:
+    def __init__(
+        self, files: Iterator[_File], threads: int, options: ReadOptions, held: int, *, stored: bool
+    ) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._files = files
-        self._ahead = 2 * threads
+        # So many files are opened ahead, and so many read, of each of which a chunk may be held.
+        self._ahead = at_once(2 * threads, 2 * PER_FILE + 1, least=2, held=held)
         self._chunk_bytes = _BUDGET // self._ahead
         self._options = options
         self._stored = stored
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="camnorm-read")
+        self._executor = ThreadPoolExecutor(min(threads, self._ahead), thread_name_prefix="camnorm-read")
         self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
         self._opened: set[FrameSource] = set()
         self._reading: deque[tuple[Future[list[_Item]], FrameSource | None]] = deque()
@@ -314,6 +329,7 @@ class _Reader:
             try:
                 source = opening.result()
             except (Error, OSError) as error:
+                raise_shortage(error)
                 yield self._executor.submit(file.failures, error), None
                 continue
             tasks = file.tasks(source, self._chunk_bytes, self._stored)
