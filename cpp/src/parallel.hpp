@@ -15,6 +15,8 @@
 #endif
 #elif defined(_OPENMP)
 #include <omp.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #endif
 
 namespace camnorm::detail {
@@ -31,6 +33,25 @@ inline int available_cores() {
 #elif defined(_OPENMP)
 inline constexpr const char* parallel = "openmp";
 inline int available_cores() { return omp_get_num_procs(); }
+
+/// As many of so many threads as the address space has room for, where that is limited: OpenMP ends the
+/// process if it cannot start one.
+inline std::size_t startable(std::size_t threads) {
+    constexpr std::size_t usual_stack = std::size_t{8} << 20;
+    constexpr std::size_t for_others = std::size_t{32} << 20;  // what other threads may take meanwhile
+    rlimit space{}, stack{};
+    if (getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur == RLIM_INFINITY) return threads;
+    const bool told = getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur != RLIM_INFINITY;
+    const std::size_t bytes = told ? static_cast<std::size_t>(stack.rlim_cur) : usual_stack;
+    for (; threads > 1; threads /= 2) {
+        const std::size_t wanted = (threads - 1) * 2 * bytes + for_others;
+        void* const place = mmap(nullptr, wanted, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (place == MAP_FAILED) continue;
+        munmap(place, wanted);
+        break;
+    }
+    return threads;
+}
 #else
 inline constexpr const char* parallel = "none";
 inline int available_cores() { return 1; }
@@ -58,9 +79,9 @@ void run_blocks(std::size_t count, [[maybe_unused]] int threads, const Work& wor
         return;
     }
 #elif defined(_OPENMP)
-    if (team > 1) {
+    if (const std::size_t started = team > 1 ? startable(team) : 1; started > 1) {
         const auto n = static_cast<std::ptrdiff_t>(count);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(team))
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast<int>(started))
         for (std::ptrdiff_t i = 0; i < n; ++i) work(static_cast<std::size_t>(i));
         return;
     }

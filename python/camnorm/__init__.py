@@ -11,7 +11,7 @@ from ._core import version as __version__
 from .assumptions import check
 from .convergence import Convergence, frames_needed
 from .correction import Correction
-from .errors import Error, FormatError, NonFiniteError
+from .errors import Error, FormatError, NonFiniteError, ResourceError
 from .findings import Finding
 from .fixedpattern import FixedPattern, fixed_pattern
 from .fourier import (
@@ -45,6 +45,7 @@ __all__ = [
     "PixelResponse",
     "RawLayout",
     "ReadOptions",
+    "ResourceError",
     "RingCorrelation",
     "Sensor",
     "Verification",

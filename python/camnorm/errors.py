@@ -10,7 +10,7 @@ import re
 _SHORT_OF = {
     errno.EMFILE: "too many open files: raise the limit (ulimit -n), or use fewer threads",
     errno.ENFILE: "too many open files on this machine: end other programs, or use fewer threads",
-    errno.ENOMEM: "not enough memory: use fewer threads, or raise the limit (ulimit -v)",
+    errno.ENOMEM: "not enough memory",
 }
 _BAD_ALLOC = "std::bad_alloc"  # which says no more than that it is one
 _NO_THREAD = (
@@ -94,8 +94,7 @@ def _shortage_in(error: BaseException) -> str | None:
     """What is to be said of an error if it tells of a shortage, whatever caused it."""
     if isinstance(error, MemoryError):
         said = str(error)
-        detail = f" ({said})" if said and said != _BAD_ALLOC else ""
-        return _SHORT_OF[errno.ENOMEM].replace(":", f"{detail}:", 1)
+        return _SHORT_OF[errno.ENOMEM] + (f": {said}" if said and said != _BAD_ALLOC else "")
     number = getattr(error, "errno", None)
     if number is not None:
         return _SHORT_OF.get(number)

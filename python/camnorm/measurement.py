@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from . import _core, screening
 from .drift import Early, measure_drift, measure_ratios
-from .errors import Error, FormatError, FrameError, message_of, raise_shortage
+from .errors import Error, FormatError, FrameError, ResourceError, message_of, raise_shortage
 from .framelist import FrameList
 from .io import (
     Chosen,
@@ -296,7 +296,7 @@ def _measure_groups(groups: list[_Source], job: _Job, output: _Output | None) ->
         with target(f"group{number}") as checkpoint:
             try:
                 whole = _measure(group, job, checkpoint)
-            except FormatError:  # of strict
+            except (FormatError, ResourceError):  # of strict, and no fault of the group
                 raise
             except Error as error:
                 if not written and number == len(groups):

@@ -442,7 +442,7 @@ def _short_movies(frames: npt.NDArray[np.void], provenance: Mapping[str, Any]) -
         some = "1 movie is" if len(short) == 1 else f"{len(short)} movies are"
         more = ", ..." if len(short) > 1 else ""
         sentence = (
-            f"{some} shorter than usual ({Path(file).name}: {_count(count, 'frame')} instead of {usual}{more}). "
+            f"{some} shorter than usual ({Path(file).name}: {count} of {usual} frames{more}). "
             "Files may be truncated, or were still being copied; measure again when all files are complete."
         )
     elif not clear:

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <new>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -41,5 +43,21 @@ TEST_CASE("so many threads work at the same time, the calling one among them") {
         });
         CHECK(most == team);
         CHECK(std::count(workers.begin(), workers.end(), std::this_thread::get_id()) >= 1);
+    }
+}
+
+TEST_CASE("what a block throws is thrown again when no thread is at work any more") {
+    for (const int threads : {1, 2, 3, 16}) {
+        std::atomic<int> inside{0};
+        const auto work = [&](std::size_t i) {
+            ++inside;
+            const bool fails = i == 7;
+            --inside;
+            if (fails) throw std::bad_alloc();
+        };
+        CHECK_THROWS_AS(parallel_for(1000, threads, work), std::bad_alloc);
+        CHECK(inside == 0);
+        CHECK_THROWS_AS(parallel_for(1000, threads, [](std::size_t) { throw std::runtime_error("all"); }),
+                        std::runtime_error);
     }
 }

@@ -441,3 +441,49 @@ def test_of_large_frames_rows_evenly_spread_are_looked_at(monkeypatch: pytest.Mo
     assert found["pixels"] == 2 * 32 * 64  # tiles 1 and 4 of 7
     assert found["beyond_6_sigma"] == 32
     assert not drift_findings(found)["drift"].flagged
+
+
+# --- lengths of movies
+
+
+def of_lengths(*lengths: int, **provenance: object) -> Finding:
+    rng = RNG(3)
+    frames = table(rng.normal(1000, 5, sum(lengths)), rng.normal(30, 0.5, sum(lengths)))
+    frames["file"] = np.repeat([f"/movie_{i}.mrc" for i in range(len(lengths))], lengths)
+    frames["index"] = np.concatenate([np.arange(length) for length in lengths])
+    sensor = screened(frames)
+    sensor.provenance.update(provenance)
+    (found,) = (finding for finding in findings(sensor) if finding.name == "short_movies")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lengths", "short"),
+    [((24, 7), 1), ((7, 24), 1), ((24, 24, 7), 1), ((40, 40, 40, 39, 12, 40), 2), ((2, 2, 1), 1)],
+)
+def test_movies_that_are_shorter_than_most(lengths: tuple[int, ...], short: int) -> None:
+    found = of_lengths(*lengths)
+    assert (found.flagged, found.value, found.limit) == (True, short, 0)
+
+
+def test_short_movies_are_named() -> None:
+    rest = "Files may be truncated, or were still being copied; measure again when all files are complete."
+    one, two = of_lengths(24, 7), of_lengths(24, 24, 24, 7, 9)
+    assert one.sentence == f"1 movie is shorter than usual (movie_1.mrc: 7 of 24 frames). {rest}"
+    assert two.sentence == f"2 movies are shorter than usual (movie_3.mrc: 7 of 24 frames, ...). {rest}"
+
+
+@pytest.mark.parametrize(
+    "lengths", [(24,), (24, 24), (1, 1, 1), (1, 1, 24), (24, 24, 24, 48), (10, 20, 30, 40, 50)]
+)
+def test_movies_of_other_lengths_that_are_no_fault(lengths: tuple[int, ...]) -> None:
+    assert not of_lengths(*lengths).flagged
+
+
+def test_lengths_that_a_sample_does_not_tell() -> None:
+    for options in ({"every": 7}, {"max_frames": 30}):
+        found = of_lengths(24, 24, 7, selection=options)
+        assert not found.flagged
+        assert np.isnan(found.value)
+    assert not of_lengths(24, 24, 7, frames_list={"path": "list.csv", "digest": "0"}).flagged
+    assert of_lengths(24, 24, 7, selection={"every": 1, "max_frames": None}).flagged

@@ -149,6 +149,76 @@ def test_ten_frames_are_screened() -> None:
     assert list(reasons) == [9]
 
 
+# --- few movies, whose frames show few specimens
+
+
+def movies_of(*movies: tuple[int, float, float], seed: int = 0) -> np.ndarray:
+    """A table of movies, each of so many frames, mean and standard deviation."""
+    rng = np.random.default_rng(seed)
+    lengths = [length for length, _, _ in movies]
+    means, stds = (
+        np.concatenate([rng.normal(movie[i], 0.002 * movie[i], movie[0]) for movie in movies]) for i in (1, 2)
+    )
+    frames = table(means.tolist(), stds.tolist())
+    frames["file"] = np.repeat([f"m{i}.mrc" for i in range(len(movies))], lengths)
+    frames["index"] = np.concatenate([np.arange(length) for length in lengths])
+    return frames
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "movies",
+    [
+        [(24, 100, 10), (7, 112, 11)],
+        [(24, 100, 10), (7, 103, 10)],
+        [(7, 80, 12), (24, 100, 10)],
+        [(40, 100, 10), (40, 100, 10), (40, 130, 12), (40, 101, 10), (5, 60, 9)],
+        [(1000, 100, 10), *((3, 90 + 2 * i, 10) for i in range(12))],
+    ],
+    ids=["24 and 7", "close by", "7 and 24", "five", "one of most frames"],
+)
+def test_a_movie_of_another_specimen_stays(movies: list[tuple[int, float, float]], seed: int) -> None:
+    _, reasons = screened(movies_of(*movies, seed=seed))
+    assert reasons == {}
+
+
+def test_frames_that_deviate_from_few_movies_are_left_out() -> None:
+    frames = movies_of((24, 100, 10), (7, 112, 11))
+    frames["mean"][[3, 28]], frames["std"][30] = [150, 70], 15
+    limits, reasons = screened(frames)
+    assert list(reasons) == [3, 28, 30]
+    assert limits["mean"].low < 100 < 112 < limits["mean"].high
+    # A movie whose frames are blank, or dark, or at the maximum is one of no specimen.
+    frames = movies_of((24, 1000, 100), (7, 1000, 5), (6, 610, 30))
+    _, reasons = screened(frames)
+    assert list(reasons) == list(range(24, 37))
+    assert {reason[:16] for reason in reasons.values()} == {"screened: blank,"}
+
+
+def test_limits_of_one_movie_and_of_many_files_are_those_of_their_frames() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(100, 1, 400)
+    frames = table(values.tolist())
+    for files in (["one"] * 400, range(400), np.repeat(range(10), 40)):
+        frames["file"] = [str(file) for file in files]
+        limits, _ = screened(frames)
+        assert limits["mean"] == robust_limits(values, 6.0)
+    # Ten movies and more screen whole movies too.
+    frames = movies_of(*[(40, 100, 10)] * 11, (40, 150, 10))
+    _, reasons = screened(frames)
+    assert list(reasons) == list(range(440, 480))
+
+
+def test_two_movies_one_of_which_is_still_being_copied(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    movies = [rng.poisson(level, (length, 64, 64)).astype("u2") for length, level in ((24, 50), (7, 60))]
+    files = [write_mrc(tmp_path / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
+    sensor = camnorm.measure(files)
+    assert rejected(sensor) == []
+    for half, movie in zip(sensor.halves, movies, strict=True):
+        assert_holds(half, movie)
+
+
 # --- in a measurement
 
 

@@ -146,13 +146,12 @@ class MrcWriter(FileWriter):
                 f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, int8, and uint8 as "
                 "uint16"
             )
+        origin = source.origin
+        extended = origin.extended_header() if isinstance(origin, MrcSource) else b""
         super().__init__(target, source.shape, dtype, count, flipped)
         self._stored = _DTYPES[mode].newbyteorder("<")
         self._statistics = _Statistics()
-        extended = b""
-        origin = source.origin
         if isinstance(origin, MrcSource):
-            extended = origin.extended_header()
             header = np.array(origin.header).astype(HEADER_DTYPE.newbyteorder("<"))
         else:
             header = _new_header(source, count)

@@ -419,8 +419,8 @@ def scaling_in(text: str) -> dict[str, float]:
 def decoding(path: Path, frame: int | None = None) -> Iterator[None]:
     """Turn whatever a decoder raises on a damaged file into a `FormatError` that names file and frame.
 
-    A shortage of the machine becomes a `ResourceError`. A file that is not there, is a directory or may not be
-    read stays the OSError that it is.
+    A shortage of the machine becomes a `ResourceError`. A file that is not there, is a directory or may not
+    be read stays the OSError that it is.
     """
     try:
         yield
