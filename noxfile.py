@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests", "consume", "install"]
+nox.options.sessions = ["lint", "tests", "stress", "consume", "install"]
 nox.options.reuse_existing_virtualenvs = False
 
 # The same versions as in .pre-commit-config.yaml.
@@ -38,6 +38,10 @@ CORE_TESTS = [
     "saved_moments",
     "transforms",
 ]
+
+# Scripts of tests/stress, and seconds for each where nobody asks for more.
+STRESS = ["kill", "together", "mutate"]
+STRESS_SECONDS = 20
 
 # What bench/peers.py compares with, never imported by camnorm.
 PEERS = ["libertem==0.16.0", "frc==0.1.1"]
@@ -68,6 +72,14 @@ def tests(session: nox.Session) -> None:
     directory = build(session, "release", "-DBUILD_SHARED_LIBS=ON")
     library = Path(directory, "libcamnorm.dylib" if sys.platform == "darwin" else "libcamnorm.so")
     session.run("pytest", f"--c-library={library.resolve()}", *session.posargs)
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """Kills, runs that meet, damaged files, for a minute; arguments go to each script: --seconds, --seed."""
+    session.install(".[test]")
+    for name in STRESS:
+        session.run("python", f"tests/stress/{name}.py", f"--seconds={STRESS_SECONDS}", *session.posargs)
 
 
 @nox.session

@@ -168,7 +168,7 @@ def working_folder(name: str) -> Iterator[Path]:
     """A temporary folder, which stays if it has something to show."""
     folder = Path(tempfile.mkdtemp(prefix=f"camnorm-{name}-"))
     yield folder
-    if not any(folder.glob("round *")):
+    if not any(path.name.startswith(("round ", "fault ")) for path in folder.iterdir()):
         shutil.rmtree(folder)
 
 
