@@ -131,7 +131,7 @@ def test_hdf5_filters(
 
 
 @pytest.mark.parametrize(
-    "filters", ["gzip", "shuffle", "lz4", "bitshuffle", "bitshuffle-lz4", "zstd", "blosc"]
+    "filters", ["gzip", "shuffle", "lzf", "lz4", "bitshuffle", "bitshuffle-lz4", "zstd", "blosc"]
 )
 def test_hdf5_chunks_that_lack_pixels(tmp_path: Path, filters: str) -> None:
     """HDF5 gives zeros, or whatever is in its memory, in place of them."""
@@ -144,6 +144,23 @@ def test_hdf5_chunks_that_lack_pixels(tmp_path: Path, filters: str) -> None:
         np.testing.assert_array_equal(source.read(2)[0], frames[2])
         with pytest.raises(FormatError, match=r"a\.h5, frame 1: cannot be read"):
             source.read(0, 3)
+
+
+@pytest.mark.parametrize("filters", ["lzf", "scaleoffset", "blosc2"])
+def test_hdf5_chunks_without_their_filter_that_lack_pixels(tmp_path: Path, filters: str) -> None:
+    """HDF5 gives whatever is in its memory in place of them."""
+    frames = pixels((3, 16, 24), "u2")
+    path = write_h5(tmp_path / "a.h5", frames, chunks=(1, 16, 24), **FILTERS[filters])
+    with h5py.File(path, "a") as f:
+        for frame, size in ((0, frames[0].nbytes), (1, frames[1].nbytes - 6)):
+            f["data"].id.write_direct_chunk((frame, 0, 0), frames[frame].tobytes()[:size], filter_mask=1)
+    with open_frames(path) as source:
+        np.testing.assert_array_equal(source.read(0)[0], frames[0])
+        np.testing.assert_array_equal(source.read(2)[0], frames[2])
+        with pytest.raises(
+            FormatError, match=r"a\.h5, frame 1: (damaged: a chunk of 762 bytes|cannot be read)"
+        ):
+            source.read(1)
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
