@@ -14,6 +14,7 @@ from fabio.ext import byte_offset
 from ..errors import FormatError
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding
+from .xray import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,14 +111,17 @@ def _section(file: MappedFile, header: dict[str, str], offset: int, index: int) 
     def integer(key: str) -> int:
         value = header.get(key, "")
         if not re.fullmatch(r"\d{1,15}", value):
-            raise FormatError(file.path, f"damaged CBF header: {key} = {value or 'missing'}", frame=index)
+            raise FormatError(file.path, f"damaged CBF header: {key} = {shown(value or None)}", frame=index)
         return int(value)
 
     conversions = header.get("conversions", "none")
     binary = header.get("content-transfer-encoding", "").upper() == "BINARY"
     if conversions.lower() != "x-cbf_byte_offset" or not binary:
-        raise FormatError(file.path, f"CBF with conversions {conversions} is not supported")
-    dtype = np.dtype(_TYPES.get(header.get("x-binary-element-type", "").lower(), "i4"))
+        raise FormatError(file.path, f"CBF with conversions {shown(conversions)} is not supported")
+    element = header.get("x-binary-element-type", "signed 32-bit integer")
+    if element.lower() not in _TYPES:
+        raise FormatError(file.path, f"CBF with pixels of type {shown(element)} is not supported")
+    dtype = np.dtype(_TYPES[element.lower()])
     shape = integer("x-binary-size-second-dimension"), integer("x-binary-size-fastest-dimension")
     size = integer("x-binary-size")
     if math.prod(shape) > size:  # each pixel takes a byte at least

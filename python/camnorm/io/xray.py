@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_HEADER = 2**18
+_MOST_SHOWN = 40  # characters of a value in a message
 _BLOCK = 2**12
 _BLANK = b"\0 \t\r\n"
 _EDF_END = re.compile(rb"}\r?\n")
@@ -145,10 +146,10 @@ class EdfSource(BlockSource):
             raise damaged(f"Dim_1, Dim_2 = {shape[1]}, {shape[0]}")
         code = _EDF_TYPES.get(header.get("datatype", "").lower())
         if code is None:
-            raise damaged(f"DataType = {header.get('datatype')}")
+            raise damaged(f"DataType = {shown(header.get('datatype'))}")
         order = header.get("byteorder", "").lower()
         if not order.startswith(("low", "high")):
-            raise damaged(f"ByteOrder = {header.get('byteorder')}")
+            raise damaged(f"ByteOrder = {shown(header.get('byteorder'))}")
         stored = np.dtype(("<" if order.startswith("low") else ">") + code)
         needed = math.prod(shape) * stored.itemsize
         blob = _integer(file, header, "edf_binarysize", _integer(file, header, "size", needed))
@@ -172,18 +173,23 @@ class SmvSource(BlockSource):
             raise FormatError(file.path, "truncated within the SMV header", frame=0, offset=file.size)
         header = _items(head[1:start].partition(b"}")[0])
         if header.get("compression", "none").lower() != "none":
-            raise FormatError(file.path, f"SMV with compression {header['compression']} is not supported")
+            compression = shown(header["compression"])
+            raise FormatError(file.path, f"SMV with compression {compression} is not supported")
         if _integer(file, header, "dim", 2) != 2:
             raise FormatError(file.path, f"SMV with images of {header['dim']} dimensions is not supported")
         name = header.get("data_type", header.get("type", "")).lower().replace("_", " ")
         if name not in _SMV_TYPES:
-            raise FormatError(file.path, f"SMV with pixels of type {name or 'unknown'} is not supported")
-        order = "<" if header.get("byte_order", "little").lower().startswith("little") else ">"
+            raise FormatError(
+                file.path, f"SMV with pixels of type {shown(name or 'unknown')} is not supported"
+            )
+        order = header.get("byte_order", "little_endian").lower()
+        if not order.startswith(("little", "big")):
+            raise FormatError(file.path, f"damaged header: BYTE_ORDER = {shown(order)}")
         shape = _integer(file, header, "size2"), _integer(file, header, "size1")
         super().__init__(
             file,
             places=[start],
-            stored=np.dtype(order + _SMV_TYPES[name]),
+            stored=np.dtype(("<" if order.startswith("little") else ">") + _SMV_TYPES[name]),
             shape=shape,
             count=1,
             metadata=_pixel_size(header, "pixel_size", 1e7),
@@ -220,8 +226,14 @@ def _integer(file: MappedFile, header: dict[str, str], key: str, default: int | 
     if value is None and default is not None:
         return default
     if value is None or not re.fullmatch(r"\d{1,15}", value):
-        raise FormatError(file.path, f"damaged header: {key.upper()} = {value}")
+        raise FormatError(file.path, f"damaged header: {key.upper()} = {shown(value)}")
     return int(value)
+
+
+def shown(value: str | None) -> str:
+    """A value of a damaged header, which may be all that follows, as messages tell it: short, in one line."""
+    text = "missing" if value is None else ascii(value)[1:-1]
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _pixel_size(header: dict[str, str], key: str, angstrom: float) -> dict[str, Any]:
