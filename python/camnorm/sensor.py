@@ -542,15 +542,21 @@ class Sensor:
     def _read(
         cls, path: str | os.PathLike[str], kind: str
     ) -> tuple[Sensor, dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        from .io.hdf5guard import value_of, values_of
+
+        path = Path(path)
         with _opened(path, kind) as f:
-            arrays = {name: item[()] for name, item in f.items() if not hasattr(item, "items")}
-            return cls._read_open(f), dict(f.attrs), arrays
+            attributes = {name: value_of(path, f, name) for name in f.attrs}
+            arrays = {name: values_of(path, item) for name, item in f.items() if not hasattr(item, "items")}
+            return cls._read_open(path, f), attributes, arrays
 
     @classmethod
-    def _read_open(cls, f: h5py.File) -> Sensor:
-        shape = tuple(int(n) for n in f["provenance"].attrs["shape"])
-        dtype = np.dtype(f["provenance"].attrs["dtype"])
-        provenance = _read_provenance(f)
+    def _read_open(cls, path: Path, f: h5py.File) -> Sensor:
+        from .io.hdf5guard import values_of, texts_of
+
+        provenance = _read_provenance(path, f)
+        shape = tuple(int(n) for n in provenance.pop("shape"))
+        dtype = np.dtype(provenance.pop("dtype"))
         files = provenance["files"]
 
         def read_sums(stored: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
@@ -563,14 +569,14 @@ class Sensor:
             stored = group_of("halves", name)
             moments = PixelMoments(shape, dtype)
             read_sums(stored, moments)
-            moments._core.count = int(stored.attrs["count"])
+            moments._core.count = int(value_of(path, stored, "count"))
             return moments
 
         def response(name: str) -> PixelResponse:
             stored = group_of("responses", name)
             sums = PixelResponse(shape, dtype)
             read_sums(stored, sums)
-            sums._core.set_numbers({key: stored.attrs[key].item() for key in sums._core.numbers()})
+            sums._core.set_numbers({key: value_of(path, stored, key).item() for key in sums._core.numbers()})
             return sums
 
         def group_of(kind: str, name: str) -> h5py.Group:
@@ -582,12 +588,12 @@ class Sensor:
 
         stored = f["frames"]
         frames = np.empty(stored["file"].shape, FRAME_DTYPE)
-        frames["file"] = files["path"][stored["file"][()]]
+        frames["file"] = files["path"][values_of(path, stored["file"])]
         for column in ("index", "mean", "std", "min", "max"):
-            frames[column] = stored[column][()]
+            frames[column] = values_of(path, stored[column])
         for column in ("half", "status"):
-            frames[column] = np.char.decode(stored[column][()], "ascii")
-        frames["reason"] = stored["reason"].asstr(errors=_NAMES)[()]
+            frames[column] = np.char.decode(values_of(path, stored[column]), "ascii")
+        frames["reason"] = texts_of(path, stored["reason"], _NAMES)
         halves = half("A"), half("B")
         responses = (response("A"), response("B")) if "responses" in f else None
         for moments, sums in zip(halves, responses or (), strict=False):
@@ -671,7 +677,7 @@ def check_replaceable(
     with _opened(path, _FORMAT) as f:
         if overwrite:
             return
-        provenance = _read_provenance(f)
+        provenance = _read_provenance(path, f)
         counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
         found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
     if not same(found):
@@ -681,17 +687,20 @@ def check_replaceable(
         )
 
 
-def _read_provenance(f: h5py.File) -> dict[str, Any]:
+def _read_provenance(path: Path, f: h5py.File) -> dict[str, Any]:
+    """Provenance of a sensor file or checkpoint, and shape and dtype of its frames."""
+    from .io.hdf5guard import texts_of, value_of, values_of
+
     group = f["provenance"]
-    provenance = {k: v for k, v in group.attrs.items() if k not in ("shape", "dtype")}
+    provenance = {name: value_of(path, group, name) for name in group.attrs}
     for key in {"screening", *(_JSON.keys() & provenance.keys())}:
         provenance[key] = _from_json(key, provenance[key])
-    provenance["command"] = group["command"].asstr(errors=_NAMES)[()]
+    provenance["command"] = texts_of(path, group["command"], _NAMES)
     stored = f["files"]
     files = np.empty(stored["path"].shape, FILE_DTYPE)
-    files["path"] = stored["path"].asstr(errors=_NAMES)[()]
+    files["path"] = texts_of(path, stored["path"], _NAMES)
     for column in ("size", "mtime"):
-        files[column] = stored[column][()]
+        files[column] = values_of(path, stored[column])
     return {**provenance, "files": files}
 
 
@@ -743,6 +752,8 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
     """Open an HDF5 file of ours; what goes wrong with it becomes a FormatError."""
     import h5py
 
+    from .io.hdf5guard import text_of, value_of
+
     with open(path, "rb") as raw:
         signature = raw.read(8)
     if signature != b"\x89HDF\r\n\x1a\n":
@@ -757,11 +768,11 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
         ) from None
     try:
         with f:
-            found = f.attrs.get("format")
-            ours = isinstance(found, str) and found.startswith("camnorm ")  # others may keep anything there
+            found = text_of(Path(path), f, "format")
+            ours = found.startswith("camnorm ")  # others may keep anything there
             if not ours or found != kind:
                 raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if ours else ""))
-            schema = f.attrs.get("schema", 0)
+            schema = value_of(Path(path), f, "schema") if "schema" in f.attrs else 0
             if schema > SCHEMA:
                 raise FormatError(
                     path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"

@@ -19,7 +19,7 @@ import pytest
 
 import camnorm
 from camnorm import Error, FormatError, PixelMoments, Sensor
-from camnorm.io import ReadOptions
+from camnorm.io import ReadOptions, hdf5guard
 from image_sets import (
     STATISTICS,
     assert_same_moments,
@@ -321,6 +321,70 @@ def test_newer_schema(saved: Path) -> None:
         f.attrs["schema"] = 2
     with pytest.raises(
         FormatError, match=r"sensor\.h5: written by a newer camnorm: schema 2, this version reads up to 1$"
+    ):
+        Sensor.load(saved)
+
+
+_LOAD_DAMAGED = """
+import sys
+from pathlib import Path
+import h5py, numpy as np
+from camnorm import FormatError, Sensor
+path, data = Path(sys.argv[1]), Path(sys.argv[1]).read_bytes()
+with h5py.File(path) as f:
+    expected = f["halves/A/sum"][()]
+heaps = [at for at in range(0, len(data), 8) if data[at : at + 4] == b"GCOL"]
+refused = 0
+for heap in heaps:
+    for place in (*range(8, 32), *range(40, 56)):
+        damaged = bytearray(data)
+        damaged[heap + place] ^= 0x81
+        path.write_bytes(damaged)
+        try:
+            sensor = Sensor.load(path)
+        except FormatError:
+            refused += 1
+        else:
+            assert np.array_equal(sensor.halves[0].state()["sum"], expected)
+print(len(heaps), refused)
+"""
+
+
+def test_heaps_of_strings_that_are_damaged(saved: Path) -> None:
+    """To read some of them crashes the HDF5 library, or keeps it busy for ever."""
+    result = run_script(_LOAD_DAMAGED, saved)
+    assert result.returncode == 0, result.stderr
+    heaps, refused = map(int, result.stdout.split())
+    assert refused >= 8 * heaps > 0
+
+
+def test_strings_are_read_without_a_trial(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they are, or how many."""
+    sensor = Sensor.load(saved)
+    sensor.provenance["command"] = "camnorm measure " + 2**21 * "a"
+    sensor = Sensor(sensor.halves, np.repeat(sensor.frames, 10_000), sensor.provenance)
+    sensor.save(saved)
+    monkeypatch.setattr(hdf5guard._helper, "bears", None)
+    assert_same_sensor(Sensor.load(saved), sensor)
+    assert Sensor.load(saved).provenance["command"] == sensor.provenance["command"]
+
+
+@pytest.mark.parametrize("place", ["provenance", "provenance/ratios", "halves/A/count", "files/size", "more"])
+def test_values_of_other_types(saved: Path, place: str) -> None:
+    """To read sequences of any length of numbers could crash the HDF5 library."""
+    numbers = h5py.vlen_dtype(np.float64)
+    with h5py.File(saved, "r+") as f:
+        if place in ("files/size", "more"):
+            if place in f:
+                del f[place]
+            f.create_dataset(place, (6,), numbers)
+        else:
+            group, _, name = place.rpartition("/")
+            f[group or "/"].attrs.pop(name, None)
+            kind, space = h5py.h5t.py_create(numbers, logical=True), h5py.h5s.create(h5py.h5s.SCALAR)
+            h5py.h5a.create(f[group or "/"].id, name.encode(), kind, space)
+    with pytest.raises(
+        FormatError, match=r"sensor\.h5: damaged: \S+ (is neither text nor a number|holds obj)"
     ):
         Sensor.load(saved)
 

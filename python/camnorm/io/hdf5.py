@@ -22,7 +22,7 @@ from ..errors import Error, FormatError, raise_shortage
 from ..limits import at_once
 from .atomic import AtomicFile
 from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
-from .hdf5guard import open_object, text_of
+from .hdf5guard import is_real, open_object, text_of
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding, scaling_in
 from .writers import EncodedWriter, FileWriter
@@ -366,7 +366,7 @@ def _create(
 def _told(path: Path, dataset: h5py.Dataset) -> dict[str, float]:
     """Pixel size and scale, if they are told as the writers do."""
     told = scaling_in(text_of(path, dataset, "label"))
-    size = dataset.attrs.get("pixel_size")
+    size = dataset.attrs["pixel_size"] if is_real(dataset, "pixel_size") else None
     if (
         text_of(path, dataset, "pixel_size_units") == "angstrom"
         and isinstance(size, np.float64)

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +34,8 @@ _MAX_BYTES = 2**20  # of a part of an object's header
 # Specification of the HDF5 file format, version 3.0: messages IV.A.2.i, IV.A.2.m and IV.A.2.q; heap III.E.
 _LAYOUT, _ATTRIBUTE, _CONTINUATION = 8, 12, 16
 _VIRTUAL = 3
+# A string of a dataset: its length, and where it is in which heap.
+_STRING = np.dtype([("length", "<u4"), ("heap", "<u8"), ("number", "<u4")])
 
 
 def open_object(path: Path, group: h5py.Group, name: str, links: int = 0) -> Any:
@@ -97,16 +99,88 @@ def text_of(path: Path, group: h5py.Group, attribute: str) -> str:
     FormatError
         The heap is damaged; `path` is the file to be told.
     """
-    if attribute not in group.attrs:
+    if attribute not in group.attrs or not isinstance(_type_of(group, attribute), h5py.h5t.TypeStringID):
         return ""
-    if group.attrs.get_id(attribute).get_type().is_variable_str() and not _can_be_read(group, attribute):
-        raise FormatError(path, f"damaged: HDF5 crashes or does not end when it reads {attribute}")
-    value = group.attrs[attribute]
+    value = value_of(path, group, attribute)
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return value if isinstance(value, str) else ""
+
+
+def value_of(path: Path, group: h5py.Group, attribute: str) -> Any:
+    """An attribute that is a string or a number, or several.
+
+    Raises
+    ------
+    FormatError
+        It is something else, or the heap of the string is damaged; `path` is the file to be told.
+    KeyError
+        There is no such attribute.
+    """
+    kind = _type_of(group, attribute)
+    if not isinstance(kind, (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)):
+        raise FormatError(path, f"damaged: {attribute} is neither text nor a number")
+    variable = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+    if variable and not _can_be_read(group, attribute):
+        raise FormatError(path, f"damaged: HDF5 crashes or does not end when it reads {attribute}")
+    return group.attrs[attribute]
+
+
+def is_real(group: h5py.Group, attribute: str) -> bool:
+    """Whether there is such an attribute, of floating point numbers."""
+    return attribute in group.attrs and isinstance(_type_of(group, attribute), h5py.h5t.TypeFloatID)
+
+
+def _type_of(group: h5py.Group, attribute: str) -> Any:
+    return group.attrs.get_id(attribute).get_type()
+
+
+def values_of(path: Path, dataset: h5py.Dataset) -> Any:
+    """The numbers of a dataset, or its strings of a fixed length.
+
+    Raises
+    ------
+    FormatError
+        It holds something else; `path` is the file to be told.
+    """
+    if dataset.dtype.kind not in "iufS":
+        raise FormatError(path, f"damaged: {dataset.name} holds {dataset.dtype}")
+    return dataset[()]
+
+
+def texts_of(path: Path, dataset: h5py.Dataset, errors: str) -> Any:
+    """The strings of a dataset, a single one or an array.
+
+    Raises
+    ------
+    FormatError
+        A heap is damaged; `path` is the file to be told.
+    """
+    if not _are_whole(dataset):
+        file = dataset.file.filename
+        status = os.stat(file)
+        if not _bearable(file, dataset.name, status.st_mtime_ns, status.st_size):
+            raise FormatError(path, f"damaged: HDF5 crashes or does not end when it reads {dataset.name}")
+    return dataset.asstr(errors=errors)[()]
+
+
+def _are_whole(dataset: h5py.Dataset) -> bool:
+    """Whether the heaps in which the strings of a dataset lie are seen to be whole."""
+    begin, base = dataset.id.get_offset(), dataset.file.userblock_size
+    if begin is None:  # compressed
+        return False
+    with suppress(ValueError, IndexError), open(dataset.file.filename, "rb") as raw:
+        raw.seek(begin)
+        size = _STRING.itemsize * min(dataset.size, os.fstat(raw.fileno()).st_size)
+        strings = np.frombuffer(raw.read(size), _STRING)
+        strings = strings[strings["length"] > 0]
+        heaps, which = np.unique(strings["heap"], return_inverse=True)
+        longest = np.zeros(heaps.size, np.uint32)
+        np.maximum.at(longest, which, strings["length"])
+        return all(map(partial(_is_whole, raw), (base + heaps).tolist(), longest.tolist()))
+    return False
 
 
 def _can_be_read(group: h5py.Group, attribute: str) -> bool:
@@ -115,14 +189,15 @@ def _can_be_read(group: h5py.Group, attribute: str) -> bool:
     with suppress(ValueError, IndexError), open(file, "rb") as raw:
         base = group.file.userblock_size
         for kind, body in _messages(raw, base, h5py.h5o.get_info(group.id).addr):
-            if kind == _ATTRIBUTE and (heap := _heap_of(body, attribute)) is not None:
-                return _is_whole(raw, base + heap)
+            if kind == _ATTRIBUTE and (string := _string_of(body, attribute)) is not None:
+                length, heap, _ = string
+                return length == 0 or _is_whole(raw, base + heap, length)
     status = os.stat(file)
     return _bearable(file, group.name, status.st_mtime_ns, status.st_size, attribute)
 
 
-def _heap_of(body: bytes, attribute: str) -> int | None:
-    """Where the heap of a single string is, if this is the message of an attribute of this name."""
+def _string_of(body: bytes, attribute: str) -> tuple[int, int, int] | None:
+    """A single string, as a `_STRING`, if this is the message of an attribute of this name."""
     version = body[0]
     lengths = [int.from_bytes(body[at : at + 2], "little") for at in (2, 4, 6)]
     place = 9 if version == 3 else 8
@@ -132,22 +207,26 @@ def _heap_of(body: bytes, attribute: str) -> int | None:
     unit = 8 if version == 1 else 1  # to which parts are filled up
     place += sum(-(-length // unit) * unit for length in lengths)
     data = body[place:]
-    if version not in (1, 2, 3) or len(data) != 16:  # length, address, number
+    if version not in (1, 2, 3) or len(data) != _STRING.itemsize:
         raise ValueError("no single string")
-    return int.from_bytes(data[4:12], "little")
+    string: tuple[int, int, int] = np.frombuffer(data, _STRING)[0].item()
+    return string
 
 
-def _is_whole(file: IO[bytes], offset: int) -> bool:
-    """Whether the objects of a heap follow each other up to its end."""
-    head = _read(file, offset, 16)
-    size = int.from_bytes(head[8:16], "little")
-    if head[:4] != b"GCOL" or size < 32:
+def _is_whole(file: IO[bytes], offset: int, longest: int) -> bool:
+    """Whether the objects of a heap follow each other up to its end, and one of a length can be in it."""
+    left = os.fstat(file.fileno()).st_size - offset
+    if left < 32:
         return False
-    heap = _read(file, offset, size)
+    head = _read(file, offset, 16)
+    size = int.from_bytes(head[8:], "little")
+    if head[:4] != b"GCOL" or not 32 <= size <= left or longest > size:
+        return False
     place = 16
     while place + 16 <= size:
-        number = int.from_bytes(heap[place : place + 2], "little")
-        length = int.from_bytes(heap[place + 8 : place + 16], "little")
+        head = _read(file, offset + place, 16)
+        number = int.from_bytes(head[:2], "little")
+        length = int.from_bytes(head[8:], "little")
         if number == 0:  # what is free, with its head, up to the end
             return place + length == size
         place += 16 + -(-length // 8) * 8
