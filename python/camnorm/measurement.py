@@ -1020,10 +1020,19 @@ class _Checkpoint:
             return
         try:
             sensor, attributes, arrays = Sensor._read(self.path, _CHECKPOINT)
+            file, frame, frames_read, bytes_read = (
+                int(attributes[name]) for name in ("file", "frame", "frames_read", "bytes_read")
+            )
+            early = [
+                Early(arrays[f"early_{i}"], int(count), int(rows))
+                for i, (count, rows) in enumerate(attributes.get("early", []))
+            ]
         except FormatError as error:
             warnings.warn(f"starting anew: {error}", stacklevel=3)
             return
-        file, frame = int(attributes["file"]), int(attributes["frame"])
+        except (KeyError, TypeError, ValueError) as error:
+            warnings.warn(f"starting anew: {self.path}: damaged checkpoint: {error}", stacklevel=3)
+            return
         # What was read must be what would be read now; files that came after it do not matter, but
         # for a single file that has got company, since its halves would be others, and for a choice of
         # frames of all files.
@@ -1066,12 +1075,8 @@ class _Checkpoint:
             f"{tuple(group['shape'])} {group['dtype']} {group['camera']}": group
             for group in provenance.get("groups", [])
         }
-        run.early = [
-            Early(arrays[f"early_{i}"], int(count), int(rows))
-            for i, (count, rows) in enumerate(attributes.get("early", []))
-        ]
-        run.frames_read = int(attributes["frames_read"])
-        run.bytes_read = int(attributes["bytes_read"])
+        run.early = early
+        run.frames_read, run.bytes_read = frames_read, bytes_read
         run.rejected = rejected.size
 
     def save_if_due(self, run: _Run) -> None:

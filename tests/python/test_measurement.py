@@ -827,7 +827,7 @@ def test_a_single_file_that_gets_company_starts_anew(tmp_path: Path, monkeypatch
     assert_same_sensor(sensor, camnorm.measure(files))
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "sensor file"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "sensor file", "file", "bytes_read", "early_0"])
 def test_damaged_checkpoint_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     files, output = interrupted_set(tmp_path, monkeypatch)
     checkpoint = tmp_path / "sensor.h5.checkpoint"
@@ -837,9 +837,12 @@ def test_damaged_checkpoint_starts_anew(tmp_path: Path, monkeypatch: pytest.Monk
         cut(checkpoint, 0)
     elif damage == "text":
         checkpoint.write_text("words")
-    else:
+    elif damage == "sensor file":
         camnorm.measure(files, tmp_path / "other.h5")
         shutil.copy(tmp_path / "other.h5", checkpoint)
+    else:
+        with h5py.File(checkpoint, "r+") as f:
+            del (f if damage in f else f.attrs)[damage]
     with pytest.warns(UserWarning, match=r"^starting anew: .*checkpoint"):
         sensor = camnorm.measure(files, output)
     assert_same_sensor(sensor, camnorm.measure(files))
