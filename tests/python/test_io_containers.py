@@ -18,6 +18,7 @@ from typing import Any
 
 import h5py
 import hdf5plugin
+import imagecodecs
 import numpy as np
 import pytest
 import zarr
@@ -97,7 +98,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "blosc": hdf5plugin.Blosc(),
     "blosc2": hdf5plugin.Blosc2(),
 }
-BY_HDF5 = {"fletcher32", "lzf", "scaleoffset", "blosc2"}
+BY_HDF5 = {"fletcher32", "scaleoffset", "blosc2"}
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -144,6 +145,17 @@ def test_hdf5_chunks_that_lack_pixels(tmp_path: Path, filters: str) -> None:
         np.testing.assert_array_equal(source.read(2)[0], frames[2])
         with pytest.raises(FormatError, match=r"a\.h5, frame 1: cannot be read"):
             source.read(0, 3)
+
+
+def test_hdf5_lzf_chunk_that_lacks_pixels(tmp_path: Path) -> None:
+    frames = pixels((3, 16, 24), "u2") % 7
+    path = write_h5(tmp_path / "a.h5", frames, chunks=(1, 16, 24), compression="lzf")
+    with h5py.File(path, "a") as f:
+        f["data"].id.write_direct_chunk((1, 0, 0), imagecodecs.lzf_encode(frames[1].tobytes()[:-6]))
+    with open_frames(path) as source:
+        np.testing.assert_array_equal(source.read(2)[0], frames[2])
+        with pytest.raises(FormatError, match=r"a\.h5, frame 1: cannot be read"):
+            source.read(1)
 
 
 @pytest.mark.parametrize("filters", ["lzf", "scaleoffset", "blosc2"])

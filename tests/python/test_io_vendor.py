@@ -224,6 +224,7 @@ def test_mib_with_a_longer_header(tmp_path: Path) -> None:
         (b"U16", b"R64", "MIB with pixels of type R64 is not supported"),
         (b"0012,U16", b"0000,U16", "damaged MIB header: 00384, 0020, 0000"),
         (b",00384,", b",-0384,", "damaged MIB header: -0384, 0020, 0012"),
+        (b",00384,", b",\n\x1b[2J,", r"damaged MIB header: \\n\\x1b\[2J, 0020, 0012"),
         (b"0020,0012", b"999999,999999", "frame 0, byte .*: truncated"),
         (b",", b";", "not an image file|truncated within the MIB header"),
     ],

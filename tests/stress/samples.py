@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,11 @@ def _write_colour_tiff(path: Path, images: Image) -> None:
 
 def _read_tiff(path: Path) -> Iterable[Image | None]:
     with _library("tifffile").TiffFile(path) as tiff:
-        for page in tiff.pages:
+        for index in count():  # one by one, up to a damaged directory
+            try:
+                page = tiff.pages[index]
+            except IndexError:
+                return
             yield _or_none(partial(page.asarray, maxworkers=1))
 
 

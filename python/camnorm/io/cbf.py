@@ -13,8 +13,7 @@ from fabio.ext import byte_offset
 
 from ..errors import FormatError
 from .options import ReadOptions
-from .source import FrameSource, MappedFile, decoding
-from .xray import shown
+from .source import FrameSource, MappedFile, decoding, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -616,6 +616,8 @@ def _decoders(dataset: h5py.Dataset) -> list[_Decoder] | None:
             decoders.append(partial(imagecodecs.deflate_decode, out=size))
         elif code == h5py.h5z.FILTER_SHUFFLE and values == (item,):
             decoders.append(partial(_unshuffle, item))
+        elif code == h5py.h5z.FILTER_LZF:
+            decoders.append(partial(imagecodecs.lzf_decode, out=size))
         elif code == _LZ4:
             decoders.append(partial(_lz4, size))
         elif code == _ZSTD:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
+_MOST_SHOWN = 40  # characters of a value in a message
 _TRUNCATED = "truncated: the file ends before the end of the frame"
 
 
@@ -431,3 +432,9 @@ def decoding(path: Path, frame: int | None = None) -> Iterator[None]:
         detail = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         reason = f"cannot be read ({' '.join(detail.split())[:200]})"
         raise FormatError(path, reason, frame=frame) from error
+
+
+def shown(value: str | None) -> str:
+    """A value of a damaged header, which may be all that follows, as messages tell it: short, in one line."""
+    text = "missing" if value is None else ascii(value)[1:-1]
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import FormatError
 from .blocks import BlockSource, regular
 from .options import ReadOptions
-from .source import MappedFile
+from .source import MappedFile, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,9 +40,10 @@ class MibSource(BlockSource):
             raise FormatError(file.path, "truncated within the MIB header", frame=0, offset=file.size)
         header, _, x, y, kind = fields[2:7]
         if not all(re.fullmatch(r"0*[1-9]\d{0,5}", value) for value in (header, x, y)):
-            raise FormatError(file.path, f"damaged MIB header: {header}, {x}, {y}", frame=0)
+            told = ", ".join(map(shown, (header, x, y)))
+            raise FormatError(file.path, f"damaged MIB header: {told}", frame=0)
         if kind not in _MIB_TYPES:
-            raise FormatError(file.path, f"MIB with pixels of type {kind} is not supported")
+            raise FormatError(file.path, f"MIB with pixels of type {shown(kind)} is not supported")
         stored = np.dtype(_MIB_TYPES[kind])
         places, count = regular(file, int(header), int(header) + int(x) * int(y) * stored.itemsize)
         super().__init__(file, places=places, stored=stored, shape=(int(y), int(x)), count=count, metadata={})

@@ -12,13 +12,12 @@ import numpy as np
 from ..errors import FormatError
 from .blocks import BlockSource
 from .options import ReadOptions
-from .source import MappedFile
+from .source import MappedFile, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_HEADER = 2**18
-_MOST_SHOWN = 40  # characters of a value in a message
 _BLOCK = 2**12
 _BLANK = b"\0 \t\r\n"
 _EDF_END = re.compile(rb"}\r?\n")
@@ -228,12 +227,6 @@ def _integer(file: MappedFile, header: dict[str, str], key: str, default: int | 
     if value is None or not re.fullmatch(r"\d{1,15}", value):
         raise FormatError(file.path, f"damaged header: {key.upper()} = {shown(value)}")
     return int(value)
-
-
-def shown(value: str | None) -> str:
-    """A value of a damaged header, which may be all that follows, as messages tell it: short, in one line."""
-    text = "missing" if value is None else ascii(value)[1:-1]
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _pixel_size(header: dict[str, str], key: str, angstrom: float) -> dict[str, Any]:
