@@ -122,7 +122,15 @@ def screening(job: Job) -> list[dict[str, Any]]:
     for screen in ("off", "auto") * job.repeats:
         sensor.unlink(missing_ok=True)
         run = harness.camnorm(
-            "measure", directory, "-o", sensor, "--overwrite", "--threads", str(job.threads), "--screen", screen
+            "measure",
+            directory,
+            "-o",
+            sensor,
+            "--overwrite",
+            "--threads",
+            str(job.threads),
+            "--screen",
+            screen,
         )
         accepted = json.loads(run.output)["accepted"]
         if accepted != count - (len(blank) if screen == "auto" else 0):

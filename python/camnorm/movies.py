@@ -61,8 +61,8 @@ _SIGMAS = 40
 
 # Bytes of pixels, as they are read and as they are written, that a thread works on at a time: in its cache.
 _BYTES = 8 * 2**20
-# Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of HDF5), and
-# those of the frames and chunks that threads work on.
+# Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of
+# HDF5), and those of the frames and chunks that threads work on.
 _PER_JOB = PER_FILE + 5
 # Frames of which it does so together, for the mean and the sigma image to be read once for all of them.
 _FRAMES = 8

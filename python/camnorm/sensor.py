@@ -552,7 +552,7 @@ class Sensor:
 
     @classmethod
     def _read_open(cls, path: Path, f: h5py.File) -> Sensor:
-        from .io.hdf5guard import values_of, texts_of
+        from .io.hdf5guard import texts_of, value_of, values_of
 
         provenance = _read_provenance(path, f)
         shape = tuple(int(n) for n in provenance.pop("shape"))
