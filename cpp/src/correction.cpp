@@ -206,8 +206,20 @@ void Correction::find_bad_pixels(std::optional<double> target_mean, std::optiona
     for (std::size_t i = 0; i < pixels; ++i)
         bad_[i] = bad_[i] != 0 || !std::isnormal(target_sigma_ / sigma_[i]);
     bad_pixels_.reserve(pixels - count_good());
-    for (std::size_t i = 0; i < pixels; ++i)
-        if (bad_[i]) bad_pixels_.push_back(i);
+    constexpr double largest_pixel = 0x1p32;
+    double reach = 0.0;
+    for (std::size_t i = 0; i < pixels; ++i) {
+        if (bad_[i]) {
+            bad_pixels_.push_back(i);
+            continue;
+        }
+        const double gain = target_sigma_ / sigma_[i];
+        const double mean = std::abs(mean_[i]);
+        const double target = std::abs(target_mean_);
+        reach =
+            std::max({reach, (largest_pixel + mean) * gain + target, (largest_pixel + target) / gain + mean});
+    }
+    exceeds_float32_ = !(reach < std::numeric_limits<float>::max());
 }
 
 void Correction::find_radii() {
@@ -285,6 +297,7 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
     const bool large =
         dense_out && frames.data != out.data && out.count * pixels * out_size >= streamed_bytes;
     const bool approximates = detail::approximates(frames.dtype, out.dtype);
+    const bool by_values = exceeds_float32_ && is_integer(frames.dtype) && out.dtype == DType::float32;
     const std::size_t blocks = (pixels + block_pixels - 1) / block_pixels;
     const std::size_t blocks_a_piece = threads == 1 ? blocks : (blocks + pieces - 1) / pieces;
 
@@ -331,7 +344,7 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
                 if (approximation) tile.approximation = &*approximation;
 
                 std::byte* const place = dense_out ? target + i * out_size : scratch_out;
-                if (bad == bad_pixels_.end() || *bad >= origin + i + n) {
+                if (!by_values && (bad == bad_pixels_.end() || *bad >= origin + i + n)) {
                     clipped +=
                         correct(direction, frames.dtype, tile, target_mean_, out.dtype, place, streams);
                 } else {

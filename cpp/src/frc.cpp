@@ -357,9 +357,12 @@ RingIndex::RingIndex(std::size_t height, std::size_t width, Binning binning, boo
     // |f| * min(height, width) is sqrt(s) / max(height, width).
     const auto s = [&](std::size_t ky, std::size_t kx) { return square(ky * width) + square(kx * height); };
     const RingCounter origin(std::max(height, width), binning);
-    const std::size_t largest = RingCounter(origin).ring(s(height / 2, width / 2));
-    const std::size_t last = corners ? largest : std::min(height, width) / 2;
-    if (largest > std::numeric_limits<std::uint16_t>::max())
+    constexpr std::size_t most_rings = std::numeric_limits<std::uint16_t>::max();
+    const std::size_t nyquist = std::min(height, width) / 2;
+    const std::size_t largest =
+        nyquist > most_rings ? nyquist : RingCounter(origin).ring(s(height / 2, width / 2));
+    const std::size_t last = corners ? largest : nyquist;
+    if (largest > most_rings)
         throw InvalidArgument("a plane of " + std::to_string(height) + " x " + std::to_string(width) +
                               " frequencies has more than 65535 rings");
 

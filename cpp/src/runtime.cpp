@@ -1,5 +1,6 @@
 #include "camnorm/runtime.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -91,15 +92,21 @@ BuildInfo build_info() {
     return info;
 }
 
-int resolve_threads(int requested) {
-    if (requested > 0) return requested;
+int resolve_threads(std::int64_t requested) {
+    if (requested > max_threads)
+        throw InvalidArgument("threads must be at most " + std::to_string(max_threads) + ", got " +
+                              std::to_string(requested));
+    if (requested > 0) return static_cast<int>(requested);
     if (requested < 0) throw InvalidArgument("threads must be positive, got " + std::to_string(requested));
     const char* text = std::getenv("CAMNORM_THREADS");
-    if (text == nullptr || *text == '\0') return detail::available_cores();
+    if (text == nullptr || *text == '\0') return std::min(detail::available_cores(), max_threads);
     char* end = nullptr;
     const long value = std::strtol(text, &end, 10);
-    if (*end != '\0' || value < 1 || value > 65536)
+    if (*end != '\0' || value < 1)
         throw InvalidArgument("CAMNORM_THREADS must be a positive number, got '" + std::string(text) + "'");
+    if (value > max_threads)
+        throw InvalidArgument("CAMNORM_THREADS must be at most " + std::to_string(max_threads) + ", got '" +
+                              std::string(text) + "'");
     return static_cast<int>(value);
 }
 

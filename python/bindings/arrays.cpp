@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 namespace camnorm::python {
@@ -15,6 +16,10 @@ std::string text(const std::vector<Size>& shape) {
 
 std::vector<std::size_t> shape_of(const py::array& array) {
     return {array.shape(), array.shape() + array.ndim()};
+}
+
+std::string type_name(const py::handle& object) {
+    return py::str(py::type::handle_of(object).attr("__name__")).cast<std::string>();
 }
 
 /// Checks that the array is one frame or a stack of them, and gives the view of it.
@@ -45,11 +50,42 @@ FramesView checked_view(const py::array& array, FrameShape shape, std::size_t nd
 
 std::string shape_text(const py::array& array) { return text(shape_of(array)); }
 
+std::int64_t as_integer(const py::handle& object, const char* what) {
+    if (PyIndex_Check(object.ptr()) == 0)
+        throw py::type_error(std::string(what) + ": '" + type_name(object) +
+                             "' object cannot be interpreted as an integer");
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+    if (!number) throw py::error_already_set();
+    int overflow = 0;
+    const long long value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+    if (overflow != 0)
+        throw py::value_error(std::string(what) + " is too " + (overflow > 0 ? "large" : "small") + ": " +
+                              py::str(number).cast<std::string>());
+    return value;
+}
+
+double as_number(const py::handle& object, const char* what) {
+    const double value = PyFloat_AsDouble(object.ptr());
+    if (PyErr_Occurred() == nullptr) return value;
+    const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
+    PyErr_Clear();
+    if (too_large) throw py::value_error(std::string(what) + " is too large for a float");
+    throw py::type_error(std::string(what) + " must be a number, not " + type_name(object));
+}
+
+void check_unmasked(const py::handle& object, const char* what) {
+    // Nearly always an array proper, for which nothing need be imported.
+    if (Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_) return;
+    if (py::module_::import("numpy.ma").attr("is_masked")(object).cast<bool>())
+        throw py::type_error(std::string(what) +
+                             " must not have masked pixels: fill them with numpy.ma.filled, or leave such "
+                             "frames out");
+}
+
 py::array as_array(const py::handle& object, const char* what) {
-    if (!py::isinstance<py::array>(object)) {
-        throw py::type_error(std::string(what) + " must be a numpy array, not " +
-                             py::str(py::type::handle_of(object).attr("__name__")).cast<std::string>());
-    }
+    if (!py::isinstance<py::array>(object))
+        throw py::type_error(std::string(what) + " must be a numpy array, not " + type_name(object));
+    check_unmasked(object, what);
     return py::reinterpret_borrow<py::array>(object);
 }
 
@@ -85,8 +121,19 @@ FrameShape as_shape(const std::vector<py::ssize_t>& shape) {
         throw py::value_error("a frame's shape is (y, x) or (y, x, c), not " + text(shape));
     for (py::ssize_t n : shape)
         if (n < 1) throw py::value_error("frames of shape " + text(shape) + " have no pixels");
+    constexpr py::ssize_t most_bytes_a_pixel = 32;  // sums of float frames
+    py::ssize_t left = std::numeric_limits<py::ssize_t>::max() / most_bytes_a_pixel;
+    for (py::ssize_t n : shape) left /= n;
+    if (left == 0) throw py::value_error("frames of shape " + text(shape) + " are larger than memory can be");
     const auto size = [&](std::size_t i) { return static_cast<std::size_t>(shape[i]); };
     return {size(0), size(1), shape.size() == 3 ? size(2) : 1};
+}
+
+std::vector<py::ssize_t> as_sizes(const py::tuple& shape) {
+    std::vector<py::ssize_t> sizes;
+    for (const py::handle size : shape)
+        sizes.push_back(static_cast<py::ssize_t>(as_integer(size, "a size in shape")));
+    return sizes;
 }
 
 FramesView as_frames(const py::array& array, FrameShape shape, std::size_t ndim) {
@@ -115,7 +162,7 @@ py::array_t<double, py::array::c_style> as_image(const py::handle& object,
     if (shape_of(array) != wanted)
         throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " +
                               text(wanted));
-    return py::array_t<double, py::array::c_style>::ensure(array);
+    return py::array_t<double, py::array::c_style>(array);
 }
 
 }  // namespace camnorm::python

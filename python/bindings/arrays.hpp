@@ -1,11 +1,12 @@
 #pragma once
 
-// Every check of dtype, shape and stride at the border between numpy and the core, in the words
+// Every check of dtype, shape, stride and number at the border between Python and the core, in the words
 // that the user sees.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,17 @@ namespace py = pybind11;
 /// A numpy shape as Python writes it: (4096, 4096).
 std::string shape_text(const py::array& array);
 
+/// @throws py::type_error if the object is not an integer, py::value_error if no int64 holds it.
+std::int64_t as_integer(const py::handle& object, const char* what);
+
+/// @throws py::type_error if the object is not a number.
+double as_number(const py::handle& object, const char* what);
+
+/// @throws py::type_error if the object is an array with masked pixels, whose mask would be ignored.
+void check_unmasked(const py::handle& object, const char* what);
+
 /// The argument as the numpy array that it must be already: nothing is converted.
-/// @throws py::type_error if it is no array.
+/// @throws py::type_error if it is no array, or has masked pixels.
 py::array as_array(const py::handle& object, const char* what);
 
 /// @throws py::type_error if camnorm does not read this dtype (complex, 64-bit integers, bool, other
@@ -29,8 +39,12 @@ DType as_dtype(const py::dtype& dtype, const char* what);
 py::dtype numpy_dtype(DType dtype);
 
 /// (y, x) or (y, x, c), all positive.
-/// @throws py::value_error if it is not.
+/// @throws py::value_error if it is not, or no memory can hold such frames.
 FrameShape as_shape(const std::vector<py::ssize_t>& shape);
+
+/// A tuple of integers as a shape.
+/// @throws py::type_error if they are none.
+std::vector<py::ssize_t> as_sizes(const py::tuple& shape);
 
 /// One frame or a stack of frames of the given shape, told apart by the number of dimensions;
 /// `ndim` is 2 for grey frames, 3 for (y, x, c).

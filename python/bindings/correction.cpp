@@ -38,7 +38,7 @@ std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py
     if (shape_of(array) != shape)
         throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " +
                               py::str(py::tuple(py::cast(shape))).cast<std::string>());
-    const auto dense = py::array_t<bool, py::array::c_style>::ensure(array);
+    const py::array_t<bool, py::array::c_style> dense(array);
     return {dense.data(), dense.data() + dense.size()};
 }
 
@@ -53,7 +53,8 @@ std::vector<double> as_pixels(const py::object& object, const std::vector<py::ss
     return {image.data(), image.data() + image.size()};
 }
 
-BadPolicy as_policy(const std::string& name) {
+BadPolicy as_policy(const py::object& object) {
+    const auto name = py::str(object).cast<std::string>();
     if (name == "neutral") return BadPolicy::neutral;
     if (name == "interpolate") return BadPolicy::interpolate;
     if (name == "nan") return BadPolicy::nan;
@@ -69,15 +70,22 @@ const char* policy_name(BadPolicy policy) {
     return "nan";
 }
 
-Bound make(const py::object& mean, const py::object& sigma, std::optional<double> target_mean,
-           std::optional<double> target_sigma, const py::object& bad, const std::string& bad_policy) {
+std::optional<double> as_target(const py::object& object, const char* what) {
+    return object.is_none() ? std::nullopt : std::optional(as_number(object, what));
+}
+
+Bound make(const py::object& mean, const py::object& sigma, const py::object& target_mean,
+           const py::object& target_sigma, const py::object& bad, const py::object& bad_policy) {
     const py::array given = as_array(mean, "mean");
     const FrameShape shape = as_shape({given.shape(), given.shape() + given.ndim()});
     const auto ndim = static_cast<std::size_t>(given.ndim());
     const std::vector<py::ssize_t> array_shape = numpy_shape(shape, ndim);
     std::vector<double> mean_pixels = as_pixels(mean, array_shape, "mean");
     std::vector<double> sigma_pixels = as_pixels(sigma, array_shape, "sigma");
-    CorrectionOptions options{target_mean, target_sigma, {}, as_policy(bad_policy)};
+    CorrectionOptions options{as_target(target_mean, "target_mean"),
+                              as_target(target_sigma, "target_sigma"),
+                              {},
+                              as_policy(bad_policy)};
     if (!bad.is_none()) options.bad = as_mask(bad, array_shape, "bad");
     py::gil_scoped_release nogil;
     return {Correction(shape, std::move(mean_pixels), std::move(sigma_pixels), std::move(options)), ndim};
@@ -113,13 +121,15 @@ py::array run(const Bound& self, FrameShape shape, const py::object& frames, con
 }
 
 py::array apply(const Bound& self, const py::object& frames, const py::object& out, const py::object& dtype,
-                int threads, std::optional<std::size_t> first_row) {
+                int threads, const py::object& first_row) {
     FrameShape shape = self.core.shape();
-    if (!first_row) {
+    if (first_row.is_none()) {
         return run(self, shape, frames, out, dtype, [&](const FramesView& from, const MutableFramesView& to) {
             self.core.apply(from, to, threads);
         });
     }
+    const std::int64_t row = as_integer(first_row, "first_row");
+    if (row < 0) throw py::value_error("first_row must not be negative, got " + std::to_string(row));
     const py::array array = as_array(frames, "frames");
     const auto ndim = static_cast<std::size_t>(array.ndim());
     // The only extent that may be another; that there are such rows is checked by the core.
@@ -127,7 +137,7 @@ py::array apply(const Bound& self, const py::object& frames, const py::object& o
         shape.height =
             static_cast<std::size_t>(array.shape(array.ndim() - static_cast<py::ssize_t>(self.ndim)));
     return run(self, shape, frames, out, dtype, [&](const FramesView& from, const MutableFramesView& to) {
-        self.core.apply_rows(from, to, *first_row, threads);
+        self.core.apply_rows(from, to, static_cast<std::size_t>(row), threads);
     });
 }
 

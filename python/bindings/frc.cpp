@@ -20,7 +20,8 @@
 namespace camnorm::python {
 namespace {
 
-Binning as_binning(const std::string& binning) {
+Binning as_binning(const py::object& object) {
+    const auto binning = py::str(object).cast<std::string>();
     if (binning == "round") return Binning::round;
     if (binning == "floor") return Binning::floor;
     throw InvalidArgument("binning must be 'round' or 'floor', not '" + binning + "'");
@@ -37,14 +38,16 @@ void check_c_contiguous(const py::array& array, const char* what) {
                               what + ")");
 }
 
-py::array as_half_spectrum(const py::object& object, const RingIndex& index, const char* what) {
+/// Of a frame of shape (height, width).
+py::array as_half_spectrum(const py::object& object, py::ssize_t height, py::ssize_t width,
+                           const char* what) {
     py::array array = as_array(object, what);
     if (!array.dtype().equal(py::dtype::of<std::complex<float>>()) &&
         !array.dtype().equal(py::dtype::of<std::complex<double>>()))
         throw py::type_error(std::string(what) + " must be complex64 or complex128, not " +
                              py::str(array.dtype()).cast<std::string>());
-    const py::tuple shape = py::make_tuple(index.height(), index.width());
-    const py::tuple wanted = py::make_tuple(index.height(), index.width() / 2 + 1);
+    const py::tuple shape = py::make_tuple(height, width);
+    const py::tuple wanted = py::make_tuple(height, width / 2 + 1);
     if (!py::tuple(array.attr("shape")).equal(wanted))
         throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
                               ", but the half spectrum of a frame of shape " +
@@ -59,8 +62,10 @@ py::tuple as_tuple(const RingCorrelation& result) {
 }
 
 py::tuple correlate(const RingIndex& index, const py::object& first, const py::object& second, int threads) {
-    const py::array fa = as_half_spectrum(first, index, "fa");
-    const py::array fb = as_half_spectrum(second, index, "fb");
+    const auto height = static_cast<py::ssize_t>(index.height());
+    const auto width = static_cast<py::ssize_t>(index.width());
+    const py::array fa = as_half_spectrum(first, height, width, "fa");
+    const py::array fb = as_half_spectrum(second, height, width, "fb");
     if (!fa.dtype().equal(fb.dtype()))
         throw py::type_error("fa is " + py::str(fa.dtype()).cast<std::string>() + " and fb " +
                              py::str(fb.dtype()).cast<std::string>() + ": both must be of one dtype");
@@ -231,7 +236,7 @@ void add_to_sums(const py::object& frames, py::array& sums, int threads) {
 
 void register_frc(py::module_& m) {
     py::class_<RingIndex, std::shared_ptr<RingIndex>>(m, "RingIndex")
-        .def(py::init([](std::size_t height, std::size_t width, const std::string& binning, bool corners) {
+        .def(py::init([](std::size_t height, std::size_t width, const py::object& binning, bool corners) {
                  const Binning rule = as_binning(binning);
                  py::gil_scoped_release nogil;
                  return std::make_shared<RingIndex>(height, width, rule, corners);
@@ -241,6 +246,15 @@ void register_frc(py::module_& m) {
         .def_property_readonly("table", [](const RingIndex& self) {
             return py::array_t<std::uint16_t>({self.height() / 2 + 1, self.width() / 2 + 1}, self.row(0));
         });
+    m.def(
+        "check_half_spectrum",
+        [](const py::object& spectrum, const py::object& height, const py::object& width,
+           const std::string& what) {
+            const auto rows = static_cast<py::ssize_t>(as_integer(height, "a size in shape"));
+            const auto columns = static_cast<py::ssize_t>(as_integer(width, "a size in shape"));
+            as_half_spectrum(spectrum, rows, columns, what.c_str());
+        },
+        py::arg("spectrum"), py::arg("height"), py::arg("width"), py::arg("what"));
     m.def("ring_correlation", &correlate, py::arg("index"), py::arg("fa"), py::arg("fb"), py::arg("threads"));
     m.def("ring_sums", &sum_rings, py::arg("index"), py::arg("spectrum"), py::arg("threads"));
     m.def("add_frames", &add_to_sums, py::arg("frames"), py::arg("sums"), py::arg("threads"));

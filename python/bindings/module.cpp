@@ -2,9 +2,12 @@
 #include <pybind11/stl.h>
 
 #include <cstddef>
-#include <optional>
+#include <cstdint>
+#include <new>
+#include <stdexcept>
 #include <string>
 
+#include "arrays.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
 #include "camnorm/version.hpp"
@@ -27,6 +30,8 @@ void set_frame_error(const char* name, const char* what, std::size_t frame) {
     PyErr_SetObject(type.ptr(), error.ptr());
 }
 
+constexpr const char* too_large = "the sums or images do not fit";
+
 void register_errors() {
     // InvalidArgument is a std::invalid_argument, which pybind11 makes a ValueError.
     py::register_exception_translator([](std::exception_ptr p) {
@@ -38,6 +43,10 @@ void register_errors() {
             set_frame_error("NonFiniteError", e.what(), e.frame());
         } catch (const Unreadable& e) {
             set_frame_error("UnreadableError", e.what(), e.frame());
+        } catch (const std::bad_alloc&) {
+            PyErr_SetString(PyExc_MemoryError, too_large);
+        } catch (const std::length_error&) {
+            PyErr_SetString(PyExc_MemoryError, too_large);
         }
     });
 }
@@ -67,10 +76,12 @@ dict
 )");
     m.def(
         "resolve_threads",
-        [](std::optional<int> threads) {
-            if (threads && *threads < 1)
-                throw InvalidArgument("threads must be positive, got " + std::to_string(*threads));
-            return resolve_threads(threads.value_or(0));
+        [](const py::object& given) {
+            if (given.is_none()) return resolve_threads(0);
+            const std::int64_t threads = as_integer(given, "threads");
+            if (threads < 1)
+                throw InvalidArgument("threads must be positive, got " + std::to_string(threads));
+            return resolve_threads(threads);
         },
         py::arg("threads") = py::none());
 }
@@ -80,6 +91,7 @@ dict
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled core of camnorm. Use it through the package camnorm.";
     m.attr("version") = CAMNORM_VERSION;
+    m.def("check_unmasked", &check_unmasked, py::arg("object"), py::arg("what"));
     register_errors();
     register_runtime(m);
     register_moments(m);

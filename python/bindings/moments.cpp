@@ -48,11 +48,18 @@ py::dict parts(const py::object& self) {
     return state;
 }
 
-void set_count(Moments& m, std::int64_t count) {
+void set_count(Moments& m, const py::object& given) {
+    const std::int64_t count = as_integer(given, "count");
     if (count < 0 || count > static_cast<std::int64_t>(PixelMoments::max_count))
         throw InvalidArgument("a count of " + std::to_string(count) + " frames is not between 0 and " +
                               std::to_string(PixelMoments::max_count));
     m.core.state().count = static_cast<std::uint64_t>(count);
+}
+
+std::uint64_t as_ddof(const py::object& object) {
+    const std::int64_t ddof = as_integer(object, "ddof");
+    if (ddof < 0) throw InvalidArgument("ddof must not be negative, got " + std::to_string(ddof));
+    return static_cast<std::uint64_t>(ddof);
 }
 
 py::bytes to_bytes(const Moments& m) {
@@ -113,11 +120,12 @@ void register_moments(py::module_& m) {
     PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
 
     py::class_<Moments>(m, "PixelMoments")
-        .def(py::init([](const std::vector<py::ssize_t>& shape, const py::object& dtype) {
-                 const FrameShape frame = as_shape(shape);
+        .def(py::init([](const py::tuple& shape, const py::object& dtype) {
+                 const FrameShape frame = as_shape(as_sizes(shape));
                  const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
+                 const std::size_t ndim = shape.size();
                  py::gil_scoped_release nogil;
-                 return Moments{PixelMoments(frame, kind_of(d)), d, shape.size()};
+                 return Moments{PixelMoments(frame, kind_of(d)), d, ndim};
              }),
              py::arg("shape"), py::arg("dtype"))
         .def("parts", &parts)
@@ -203,13 +211,15 @@ void register_moments(py::module_& m) {
             py::arg("threads"), py::arg("with_") = py::none())
         .def(
             "var",
-            [](const Moments& self, std::uint64_t ddof, int threads) {
+            [](const Moments& self, const py::object& given, int threads) {
+                const std::uint64_t ddof = as_ddof(given);
                 return image(self, [&](double* out) { self.core.variance(out, ddof, threads); });
             },
             py::arg("ddof"), py::arg("threads"))
         .def(
             "std",
-            [](const Moments& self, std::uint64_t ddof, int threads, const Moments* with) {
+            [](const Moments& self, const py::object& given, int threads, const Moments* with) {
+                const std::uint64_t ddof = as_ddof(given);
                 return image(self, [&](double* out) {
                     self.core.standard_deviation(out, ddof, threads, core_of(with));
                 });

@@ -27,7 +27,7 @@ std::vector<double> as_exposures(const py::object& object, std::size_t frames) {
     if (array.ndim() != 1 || static_cast<std::size_t>(array.shape(0)) != frames)
         throw py::value_error("exposures have shape " + shape_text(array) + ", one for each of " +
                               std::to_string(frames) + " frames is wanted");
-    const auto dense = py::array_t<double, py::array::c_style>::ensure(array);
+    const py::array_t<double, py::array::c_style> dense(array);
     return {dense.data(), dense.data() + dense.size()};
 }
 
@@ -95,11 +95,12 @@ void set_numbers(Response& r, const py::dict& given) {
 
 void register_response(py::module_& m) {
     py::class_<Response>(m, "PixelResponse")
-        .def(py::init([](const std::vector<py::ssize_t>& shape, const py::object& dtype) {
-                 const FrameShape frame = as_shape(shape);
+        .def(py::init([](const py::tuple& shape, const py::object& dtype) {
+                 const FrameShape frame = as_shape(as_sizes(shape));
                  const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
+                 const std::size_t ndim = shape.size();
                  py::gil_scoped_release nogil;
-                 return Response{PixelResponse(frame, kind_of(d)), d, shape.size()};
+                 return Response{PixelResponse(frame, kind_of(d)), d, ndim};
              }),
              py::arg("shape"), py::arg("dtype"))
         .def("parts", &parts)

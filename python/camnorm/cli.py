@@ -449,7 +449,7 @@ def _range(text: str | None, option: str) -> tuple[float | None, float | None] |
     except ValueError:
         low, high = math.nan, None
     ends = [end for end in (low, high) if end is not None]
-    if not ends or any(math.isnan(end) for end in ends) or ends != sorted(ends):
+    if not ends or not all(map(math.isfinite, ends)) or ends != sorted(ends):
         raise typer.BadParameter(f"{text!r} is not LOW:HIGH, LOW: or :HIGH.", param_hint=option)
     return low, high
 

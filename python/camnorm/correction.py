@@ -108,7 +108,7 @@ class Correction:
 
     @property
     def clipped(self) -> int:
-        """Pixels that saturated an integer output, or were NaN there, since this object was made."""
+        """Pixels that saturated the output, or were NaN in integer output, since this object was made."""
         return self._core.clipped
 
     def apply(
@@ -141,9 +141,9 @@ class Correction:
         Returns
         -------
         ndarray, shape of `frames`
-            `out` if given. In the units of the pixels. Integers are rounded half to even and saturate;
-            `clipped` counts the saturated pixels and the NaN, which become 0. Floats become infinite
-            beyond their range.
+            `out` if given. In the units of the pixels. Pixels beyond the range of the dtype saturate, and
+            `clipped` counts them. Integers are rounded half to even; NaN become 0 and count too. In float
+            output, NaN and infinite pixels of the frames stay what they are.
 
         Raises
         ------

@@ -570,8 +570,8 @@ def frc(
         shape = (a.shape[0], a.shape[1])
         rows, columns = (_tukey(n, alpha) if alpha else None for n in shape)
         tapers = [_core.Taper(frame, rows, columns, name) for name, frame in (("a", a), ("b", b))]
-        _take_means(tapers, n_threads)
         index = _ring_index(shape[1], shape[0], binning, corners)  # transposed, with the same counts
+        _take_means(tapers, n_threads)
         sums = _core.RingAccumulator(index) if alpha else _core.RingAccumulator(index, _jumps(a), _jumps(b))
         with (
             real_transform(shape, dtype, n_threads) as first,
@@ -626,6 +626,8 @@ def ring_correlation(
     height, width = shape
     shape = (height, width)
     _check_shape(shape)
+    for name, spectrum in (("fa", fa), ("fb", fb)):  # before a table of an absurd shape is made
+        _core.check_half_spectrum(spectrum, height, width, name)
     index = _ring_index(height, width, binning, corners)
     sums = _core.ring_correlation(index, fa, fb, _threads(threads, shape))
     return _ring_correlation(*sums, index.counts, shape, binning, None)
@@ -747,7 +749,7 @@ def central_square(frame: NDArray[Any]) -> NDArray[Any]:
 
 @lru_cache(maxsize=4)
 def _ring_index(height: int, width: int, binning: str, corners: bool) -> _core.RingIndex:
-    return _core.RingIndex(height, width, binning, corners)
+    return _core.RingIndex(height, width, binning, bool(corners))
 
 
 def _take_means(tapers: list[_core.Taper], threads: int) -> list[float]:

@@ -488,7 +488,7 @@ def _limits(name: str, value: Range) -> screening.Limits:
         infinity if end is None else float(end)
         for end, infinity in zip(value, (-math.inf, math.inf), strict=True)
     )
-    if not low <= high:
+    if not low <= high or low == math.inf or high == -math.inf:
         raise ValueError(f"{name} must be (low, high), the low one not above the high one, not {value!r}")
     return screening.Limits(low, high)
 

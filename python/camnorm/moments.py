@@ -116,7 +116,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         """
         n = _core.resolve_threads(threads)
         with self._lock:
-            return self._core.add(frames, n, statistics)
+            return self._core.add(frames, n, bool(statistics))
 
     def _add_stacks(self, stacks: list[npt.NDArray[Any]], threads: int) -> npt.NDArray[np.void]:
         """Add stacks of one dtype and layout in one go."""
@@ -208,7 +208,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             frames.
         """
         with self._lock:
-            return self._core.var(_ddof(ddof), _core.resolve_threads(None))
+            return self._core.var(ddof, _core.resolve_threads(None))
 
     def std(self, ddof: int = 0) -> Image:
         """Sigma image: the standard deviation of every pixel vector, the root of `var`.
@@ -224,7 +224,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             In the units of the pixels; NaN where count <= ddof. Within 1 ulp of exact for integer frames.
         """
         with self._lock:
-            return self._core.std(_ddof(ddof), _core.resolve_threads(None))
+            return self._core.std(ddof, _core.resolve_threads(None))
 
     def sum(self) -> Image:
         """Σx, rounded from the exact state to float64; shape of a frame."""
@@ -316,12 +316,6 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelMoments.from_state, (self.state(),)
-
-
-def _ddof(ddof: int) -> int:
-    if operator.index(ddof) < 0:
-        raise ValueError(f"ddof must not be negative, got {ddof}")
-    return ddof
 
 
 def frame_statistics(frames: npt.NDArray[Any], *, threads: int | None = None) -> npt.NDArray[np.void]:

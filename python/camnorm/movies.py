@@ -113,7 +113,8 @@ def correct(
         Directory to write to; made if it is not there.
     dtype : dtype-like
         Pixel type of the results: float32, float16, int16, uint16, int8, uint8. Integers are rounded half to
-        even and saturate. MRC holds uint8 as uint16 (mode 6), since its mode 0 is signed.
+        even. Pixels beyond the range of the type saturate, and a warning counts them. MRC holds uint8 as
+        uint16 (mode 6), since its mode 0 is signed.
     scale : {"auto"}, optional
         Of int16: the target mean becomes 0, and 40 target sigmas to either side fit. ``camnorm_scale`` and
         ``camnorm_offset`` in the labels of an MRC file, the description of a TIFF file, or the attribute
@@ -238,12 +239,11 @@ def correct(
             sync_directory(folder)
     if not written:
         raise Error(f"no file could be corrected; the first: {errors[0]}")
-    if correction.clipped:
-        share = correction.clipped / corrector.pixels
+    if clipped := correction.clipped + corrector.clipped:
+        share = clipped / corrector.pixels
         advice = "choose target mean and target sigma to suit it" if scale is None else "float32 holds all"
         warnings.warn(
-            f"{correction.clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: {advice}",
-            stacklevel=2,
+            f"{clipped} pixels ({share:.2%}) lay outside {dtype} and were saturated: {advice}", stacklevel=2
         )
     return written
 
@@ -326,6 +326,8 @@ class _Corrector:
     ) -> None:
         self.pixels = 0
         """Number that were corrected, also in files that were then left out."""
+        self.clipped = 0
+        """Pixels of sums that saturated; of other pixels, the correction counts those that did."""
         self._jobs = jobs
         self._chosen = chosen
         self._options = options
@@ -451,7 +453,13 @@ class _Corrector:
         self._correction.apply(mean, out=mean, threads=threads)
         mean *= len(frames)
         with np.errstate(over="ignore"):
-            writer.write(mean.astype(self._output.dtype))
+            total = mean.astype(self._output.dtype)
+        beyond = np.isinf(total) & np.isfinite(mean)
+        total[beyond] = np.copysign(np.finfo(total.dtype).max, mean[beyond])
+        writer.write(total)
+        with self._changed:
+            self.pixels += total.size
+            self.clipped += int(np.count_nonzero(beyond))
 
     def _share(
         self,

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from . import _core
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -306,6 +308,7 @@ class Camera:
 
     def _image(self, name: str, value: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
         """The value as a read-only image of the camera's shape."""
+        _core.check_unmasked(value, name)
         array = np.asarray(value, dtype)
         if array.ndim != 0 and array.shape != self._shape:
             raise ValueError(f"{name} has shape {array.shape}, the camera {self._shape}")

@@ -113,6 +113,7 @@ class ExactSums(Generic[Core]):
         for name, part in self._core.parts().items():
             if name not in state:
                 raise ValueError(f"the state has no {name!r}")
+            _core.check_unmasked(state[name], name)
             array = np.asarray(state[name])
             if array.dtype != part.dtype:
                 raise TypeError(f"{name} must be of dtype {part.dtype}, not {array.dtype}")

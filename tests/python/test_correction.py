@@ -47,7 +47,10 @@ def rounded(values, dtype):
     """The values in another dtype, and how many of them saturate."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return values.astype(dtype), 0
+            nearest = values.astype(dtype)
+        beyond = np.isinf(nearest) & np.isfinite(values)
+        nearest[beyond] = np.copysign(np.finfo(dtype).max, values[beyond])
+        return nearest, int(beyond.sum())
     info = np.iinfo(dtype)
     whole = np.rint(values)
     clipped = ~((whole >= info.min) & (whole <= info.max))
@@ -212,13 +215,11 @@ def test_float16_is_rounded_once():
     half = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)
     middle = (half[1:] + half[:-1]) / 2
     up, down = np.nextafter(middle, np.inf), np.nextafter(middle, -np.inf)
-    last = [65519.999, 65520.0, 65536.0, 1e300, np.inf, 5e-324, 0.0, np.nan]
+    last = [65519.999, np.inf, 5e-324, 0.0, np.nan]
     values = np.concatenate([half, middle, up, down, last])
     values = np.stack([values, -values])
     got = identity(values.shape).apply(values, dtype=np.float16)
-    with np.errstate(over="ignore"):
-        want = values.astype(np.float16)
-    np.testing.assert_array_equal(got, want)  # NaN are equal here
+    np.testing.assert_array_equal(got, values.astype(np.float16))  # NaN are equal here
     finite = np.isfinite(values)
     # -0.0 + I0 is 0.0.
     np.testing.assert_array_equal(np.signbit(got)[finite], np.signbit(values + 0.0)[finite])
@@ -230,12 +231,50 @@ def test_all_float16_are_read_exactly():
     np.testing.assert_array_equal(got, frames.astype(np.float64))
 
 
-def test_float_output_overflows_to_infinity_without_being_clipped():
-    frames = np.array([[1e300, -1e300, 70000.0, 1.0]])
-    c = identity(frames.shape)
-    np.testing.assert_array_equal(c.apply(frames, dtype=np.float32), [[np.inf, -np.inf, 70000.0, 1.0]])
-    np.testing.assert_array_equal(c.apply(frames, dtype=np.float16), [[np.inf, -np.inf, np.inf, 1.0]])
-    assert c.clipped == 0
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+@pytest.mark.parametrize("method", ["apply", "inverse"])
+@pytest.mark.parametrize("width", [1, 16, 130])  # vectors and their tail
+def test_finite_pixels_saturate_floats(dtype, method, width):
+    largest = float(np.finfo(dtype).max)
+    infinite = {"f2": 65520.0, "f4": 2.0**128 - 2.0**103}[dtype]  # the first that is rounded to infinity
+    kept = [largest, np.nextafter(infinite, 0), 70000.0 * (dtype == "f4"), 1.0, 0.0]
+    special = [np.inf, np.nan]
+    beyond = [infinite, np.nextafter(infinite, np.inf), 2 * infinite, 1e300]
+    values = np.array(kept + special + beyond)
+    frames = np.tile(np.stack([values, -values]).reshape(-1, 1, 1), (1, 3, width))
+    c = identity(frames.shape[1:])
+    got = getattr(c, method)(frames, dtype=dtype)
+    assert c.clipped == 2 * len(beyond) * 3 * width
+    n = len(kept)
+    np.testing.assert_array_equal(got[:n], frames[:n].astype(dtype))
+    np.testing.assert_array_equal(got[n : n + 2], frames[n : n + 2])
+    assert (got[n + 2 : len(values)] == largest).all()
+    assert (got[-len(beyond) :] == -largest).all()
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+@pytest.mark.parametrize(
+    ("sigma", "i0", "method"), [(1e-38, 0.0, "apply"), (1.0, 1e39, "apply"), (1e39, 0.0, "inverse")]
+)
+def test_corrections_that_lead_integers_beyond_float32(dtype, sigma, i0, method):
+    frames = np.arange(120).reshape(2, 6, 10).astype(dtype)
+    c = Correction(np.zeros((6, 10)), np.full((6, 10), sigma), i0, 1.0)
+    formula = longhand if method == "apply" else longhand_inverse
+    want, beyond = rounded(formula(frames, 0.0, sigma, i0, 1.0), np.dtype("f4"))
+    got = getattr(c, method)(frames, dtype="f4")
+    np.testing.assert_array_equal(got, want)
+    assert c.clipped == beyond > 0
+
+
+def test_bad_pixels_become_nan_beside_saturated_ones():
+    frames = np.full((5, 7), 70000, np.uint32)
+    bad = np.zeros((5, 7), bool)
+    bad[2, 3] = True
+    c = Correction(np.zeros((5, 7)), np.ones((5, 7)), 0.0, 1.0, bad, "nan")
+    got = c.apply(frames, dtype="f2")
+    assert np.isnan(got[2, 3])
+    assert (got[~bad] == 65504).all()
+    assert c.clipped == 34
 
 
 def test_clipped_adds_up_over_calls_and_threads():
@@ -888,7 +927,7 @@ def test_rows_that_are_not_there() -> None:
     for rows, first in [(6, 1), (1, 6), (7, 0), (0, 2)]:
         with pytest.raises(ValueError, match=f"there are no rows {first} to {first + rows} in frames of"):
             correction.apply(np.zeros((rows, 5), "u1"), first_row=first)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="first_row must not be negative, got -1"):
         correction.apply(np.zeros((1, 5), "u1"), first_row=-1)
     with pytest.raises(ValueError, match=r"\(2, 4\)"):
         correction.apply(np.zeros((2, 4), "u1"), first_row=0)

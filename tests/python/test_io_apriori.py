@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import camnorm
 from camnorm.errors import Error
 from camnorm.io import ReadOptions, open_frames
 from camnorm.io.apriori import ORIENTATIONS, Gain, better_orientation, check_orientation, read_defects
@@ -40,6 +41,22 @@ def test_frames_are_multiplied(tmp_path: Path, dtype: str) -> None:
         product = frames.astype(np.float64) * gain.astype(np.float64)
         np.testing.assert_allclose(source.read(0, 5), product, rtol=2**-23)
         np.testing.assert_array_equal(source.view(3)[0], source.read(0, 5)[3])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_products_beyond_float32_are_infinite(tmp_path: Path, dtype: str) -> None:
+    frames = frames_of(3, SHAPE, dtype)
+    frames[1, 2, 3], frames[2, 4, 5] = 3e38, -3.4e38
+    gain = np.full(SHAPE, 1.2, np.float32)
+    options = ReadOptions(gain=write_image(tmp_path / "gain.mrc", gain))
+    path = write_npy(tmp_path / "a.npy", frames)
+    with open_frames(path, options) as source:
+        values = source.read(0, 3)
+    assert values[1, 2, 3] == np.inf
+    assert values[2, 4, 5] == -np.inf
+    assert np.isfinite(values).sum() == values.size - 2
+    sensor = camnorm.measure(path, options=options, screen="off")
+    assert sensor.frames["reason"].tolist() == ["", *2 * ["NaN or infinite pixels"]]
 
 
 @pytest.mark.parametrize("write", [write_mrc, write_tiff, write_npy])

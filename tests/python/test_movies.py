@@ -227,6 +227,42 @@ def test_saturated_pixels_are_told(
     assert np.array_equal(pixels, np.clip(expected, 0, 255))
 
 
+@pytest.mark.parametrize("output", ["mrc", "tiff", "sum", "virtual"])
+def test_pixels_beyond_floats_saturate_and_are_told(tmp_path: Path, output: str) -> None:
+    dtype = "f4" if output == "sum" else "f2"
+    largest = np.finfo(dtype).max
+    level = largest / (6 if output == "sum" else 2)  # of which the sum holds 12
+    frames = (frames_of(12, SHAPE, "f8") + 100).astype("f8")
+    path = write_npy(tmp_path / "a.npy", frames)
+    sensor = camnorm.measure(path, screen="off")
+    corrected = longhand(frames, frames, "f8")
+    wanted = (corrected - sensor.target_mean) / sensor.target_sigma * level / 2 + level
+    if output == "sum":
+        wanted = wanted.sum(0, keepdims=True)
+    outside = int((wanted > largest).sum())
+    assert outside > 0
+    options: dict[str, Any] = {"dtype": dtype, "target_mean": level, "target_sigma": level / 2}
+    if output in ("sum", "virtual"):
+        options["sum_frames" if output == "sum" else output] = True
+    else:
+        options["format"] = output
+    name = np.dtype(dtype).name
+    if output == "virtual":
+        (written,) = camnorm.correct(path, sensor, tmp_path / "out", **options)
+        with (
+            camnorm.open_frames(written) as source,
+            pytest.warns(UserWarning, match=f"^corrected pixels lay outside {name} and were saturated$"),
+        ):
+            got = source.read(0, source.count)
+    else:
+        with pytest.warns(UserWarning, match=rf"^{outside} pixels \([\d.]+%\) lay outside {name} and were"):
+            (written,) = camnorm.correct(path, sensor, tmp_path / "out", **options)
+        with camnorm.open_frames(written) as source:
+            got = source.read(0, source.count)
+    assert int((got == largest).sum()) == outside
+    np.testing.assert_allclose(got, np.minimum(wanted, largest), rtol=1e-3)
+
+
 def test_mrc_keeps_its_header(tmp_path: Path, sensor: Sensor, movies: np.ndarray) -> None:
     source = tmp_path / "movie.mrc"
     with mrcfile.new(source) as mrc:

@@ -159,7 +159,8 @@ CAMNORM_EXPORT void camnorm_correction_destroy(camnorm_correction* correction);
 
 /** Corrects frames, or undoes it.
  * @param out  place for as many pixels of out_dtype without gaps, apart from the frames; or frames->data,
- * with their dtype, to write the frames themselves. Integers are rounded half to even and saturate. */
+ * with their dtype, to write the frames themselves. Pixels beyond the range of out_dtype saturate; integers
+ * are rounded half to even. */
 CAMNORM_EXPORT camnorm_status camnorm_correction_apply(const camnorm_correction* correction,
                                                        const camnorm_frames* frames, void* out,
                                                        camnorm_dtype out_dtype, int threads);

@@ -40,8 +40,9 @@ struct CorrectionOptions {
 /// written by at most 4 ulp (float64) of the larger of |Ic| and |Ic - I0|. Batches, threads and
 /// instruction sets do not change a bit.
 ///
-/// Integer output is rounded half to even and saturates; a saturated pixel counts as clipped, and so
-/// does a NaN, which becomes 0. Float output becomes infinite beyond its type's range.
+/// Output saturates: a pixel beyond the range of the output's type becomes the largest or smallest number of
+/// the type and counts as clipped. Integer output is rounded half to even; NaN becomes 0 and counts too. In
+/// float output, NaN and infinite pixels of the frames stay what they are.
 ///
 /// Bad pixels are those given, and those for which the formula has no meaning: mean or sigma not
 /// finite, sigma 0, or s0 / sigma beyond the range of normal float64 numbers. With
@@ -68,7 +69,7 @@ public:
     /// 1 for each bad pixel, 0 for the others.
     const std::vector<std::uint8_t>& bad() const noexcept { return bad_; }
 
-    /// Pixels that saturated an integer output since this object was made.
+    /// Pixels that saturated the output, or were NaN in integer output, since this object was made.
     std::uint64_t clipped() const noexcept { return *clipped_; }
 
     /// Writes the corrected frames to `out`, whose memory is either that of `frames` (same data,
@@ -119,6 +120,7 @@ private:
     std::vector<std::uint8_t> bad_;
     std::vector<std::size_t> bad_pixels_;  // their numbers, ascending
     std::vector<std::uint32_t> radii_;     // r of each, for BadPolicy::interpolate
+    bool exceeds_float32_ = false;         // what integer pixels may become, corrected or brought back
     std::unique_ptr<std::atomic<std::uint64_t>> clipped_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,13 @@ struct BuildInfo {
 
 CAMNORM_EXPORT BuildInfo build_info();
 
+/// Most threads that a call may use.
+inline constexpr int max_threads = 1024;
+
 /// Threads that a call with `requested` threads uses: `requested` itself if positive; otherwise the
 /// environment variable CAMNORM_THREADS; otherwise all the cores this process may run on.
-/// @throws InvalidArgument if `requested` is negative or CAMNORM_THREADS is no positive number.
-CAMNORM_EXPORT int resolve_threads(int requested);
+/// @throws InvalidArgument if `requested` is negative, CAMNORM_THREADS is no positive number, or either is
+/// more than max_threads.
+CAMNORM_EXPORT int resolve_threads(std::int64_t requested);
 
 }  // namespace camnorm

@@ -177,16 +177,50 @@ inline std::uint16_t to_float16(double value) {
     return static_cast<std::uint16_t>(half | ((top >> 16) & 0x8000u));
 }
 
-[[gnu::noinline]] std::uint64_t round_float16(const double* __restrict__ values, std::size_t n,
-                                              std::byte* __restrict__ out) noexcept {
-    for (std::size_t i = 0; i < n; ++i) store(out, i, to_float16(values[i]));
-    return 0;
+struct Float16 {
+    using Bits = std::uint16_t;
+    static constexpr Bits infinity = 0x7C00;
+    static constexpr std::int32_t overflow = 0x40EFFE00;  // upper half of 65520
+    static Bits round(double value) { return to_float16(value); }
+};
+
+struct Float32 {
+    using Bits = std::uint32_t;
+    static constexpr Bits infinity = 0x7F800000;
+    static constexpr std::int32_t overflow = 0x47EFFFFF;  // upper half of 2^128 - 2^103
+    static Bits round(double value) { return bits_of(static_cast<float>(value)); }
+};
+
+template <class Float>
+[[gnu::noinline]] std::uint64_t saturate_float(const double* __restrict__ values, std::size_t n,
+                                               std::byte* __restrict__ out) noexcept {
+    using Bits = typename Float::Bits;
+    constexpr auto sign = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+    std::uint64_t clipped = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const Bits bits = Float::round(values[i]);
+        const bool is_finite = values[i] - values[i] == 0.0;
+        const Bits beyond = is_finite && (bits | sign) == (Float::infinity | sign) ? 1 : 0;
+        clipped += beyond;
+        store(out, i, static_cast<Bits>(bits - beyond));  // the largest number comes before infinity
+    }
+    return clipped;
 }
 
-template <class T>
+template <class Float>
 [[gnu::noinline]] std::uint64_t round_float(const double* __restrict__ values, std::size_t n,
                                             std::byte* __restrict__ out) noexcept {
-    for (std::size_t i = 0; i < n; ++i) store(out, i, static_cast<T>(values[i]));
+    std::int32_t largest = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        largest = larger(largest, static_cast<std::int32_t>(bits_of(values[i]) >> 32 & 0x7FFFFFFF));
+        store(out, i, Float::round(values[i]));
+    }
+    return largest < Float::overflow ? 0 : saturate_float<Float>(values, n, out);
+}
+
+[[gnu::noinline]] std::uint64_t store_float64(const double* __restrict__ values, std::size_t n,
+                                              std::byte* __restrict__ out) noexcept {
+    for (std::size_t i = 0; i < n; ++i) store(out, i, values[i]);
     return 0;
 }
 
@@ -295,12 +329,23 @@ template <class In, class T>
     return beyond >> (step_bits + 8) == 0 && closest > 2 * margin;
 }
 
-/// To float32, the usual output, without that detour.
+template <class In>
+constexpr bool is_integer = static_cast<In>(0.5) == static_cast<In>(0);
+
+/// To float32, the usual output, without that detour. False, and no result, if a float may become infinite;
+/// integers are not checked.
 template <bool Inverse, class In>
-inline void to_float32(const std::byte* __restrict__ x, std::size_t n, const double* __restrict__ mean,
+inline bool to_float32(const std::byte* __restrict__ x, std::size_t n, const double* __restrict__ mean,
                        const double* __restrict__ gain, double target_mean, std::byte* __restrict__ out) {
-    for (std::size_t i = 0; i < n; ++i)
-        store(out, i, static_cast<float>(formula<Inverse>(load<In>(x, i), mean[i], gain[i], target_mean)));
+    std::uint32_t large = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto value =
+            static_cast<float>(formula<Inverse>(load<In>(x, i), mean[i], gain[i], target_mean));
+        // From 2^65 on, the two highest bits of the exponent are set.
+        if constexpr (!is_integer<In>) large |= bits_of(value) & (bits_of(value) << 1);
+        store(out, i, value);
+    }
+    return (large & 0x40000000u) == 0;
 }
 
 template <bool Inverse, class In, class Out, Round RoundTo>
@@ -319,14 +364,13 @@ std::uint64_t correct(const std::byte* x, std::size_t n, const double* mean, con
                                              approximation->offset + first, approximation->margin, result))
                 return std::uint64_t{0};
         }
-        if constexpr (RoundTo == round_float<float>) {
-            to_float32<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, result);
-            return std::uint64_t{0};
-        } else {
-            double values[chunk<Out>];
-            evaluate<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, values);
-            return RoundTo(values, count, result);
+        if constexpr (RoundTo == round_float<Float32>) {
+            if (to_float32<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, result))
+                return std::uint64_t{0};
         }
+        double values[chunk<Out>];
+        evaluate<Inverse, In>(x + place, count, mean + first, gain + first, target_mean, values);
+        return RoundTo(values, count, result);
     });
 }
 
@@ -339,9 +383,9 @@ constexpr CorrectTo correct_from = {
     correct<Inverse, In, std::int16_t, round_integer<std::int16_t>>,
     correct<Inverse, In, std::uint32_t, round_integer<std::uint32_t>>,
     correct<Inverse, In, std::int32_t, round_integer<std::int32_t>>,
-    correct<Inverse, In, std::uint16_t, round_float16>,
-    correct<Inverse, In, float, round_float<float>>,
-    correct<Inverse, In, double, round_float<double>>,
+    correct<Inverse, In, std::uint16_t, round_float<Float16>>,
+    correct<Inverse, In, float, round_float<Float32>>,
+    correct<Inverse, In, double, store_float64>,
 };
 
 }  // namespace
@@ -364,8 +408,9 @@ const CorrectionKernels correction_kernels = {
      store_values<std::uint16_t, round_integer<std::uint16_t>>,
      store_values<std::int16_t, round_integer<std::int16_t>>,
      store_values<std::uint32_t, round_integer<std::uint32_t>>,
-     store_values<std::int32_t, round_integer<std::int32_t>>, store_values<std::uint16_t, round_float16>,
-     store_values<float, round_float<float>>, store_values<double, round_float<double>>},
+     store_values<std::int32_t, round_integer<std::int32_t>>,
+     store_values<std::uint16_t, round_float<Float16>>, store_values<float, round_float<Float32>>,
+     store_values<double, store_float64>},
     finish_streams,
 };
 

@@ -23,9 +23,10 @@ struct Approximation {
 };
 
 /// Eq. (2) or its inverse for n pixels, rounded to the type of the output: (x[i] - mean[i]) * gain[i] +
-/// target_mean, or for the inverse (x[i] - target_mean) * gain[i] + mean[i]. Gives the number of pixels
-/// that saturated an integer type or were NaN, which becomes 0 there. x and out may be unaligned, and
-/// the same memory if their types are.
+/// target_mean, or for the inverse (x[i] - target_mean) * gain[i] + mean[i]. Gives the number of finite
+/// pixels that saturated the type, and for integer types of those that were infinite or NaN, which becomes 0.
+/// From integers to float32 nothing saturates: results must not be beyond the range. x and out may be
+/// unaligned, and the same memory if their types are.
 ///
 /// If `streams`, whole cache lines of the output go past the caches, where there are such stores; `out`
 /// must then be aligned to its type. Pixels of the same number at `next`, unless null, are fetched into the

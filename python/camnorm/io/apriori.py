@@ -261,7 +261,10 @@ class PreparedSource(FrameSource):
         return self._origin.files
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        return self._preparation.apply(self._origin.view(start, stop), None, np.float32, 1, None)
+        frames = self._preparation.apply(self._origin.view(start, stop), None, np.float32, 1, None)
+        if self._origin.dtype.kind == "f":  # a frame beyond float32 must not pass for a good one
+            frames[np.abs(frames) == np.finfo(np.float32).max] *= np.inf
+        return frames
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""

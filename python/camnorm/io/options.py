@@ -50,7 +50,7 @@ class RawLayout:
         ValueError
             It is no such text.
         """
-        form = re.fullmatch(r"(\d+(?:[x,]\d+){1,2}):([^:]+)(?::(\d+))?", text)
+        form = re.fullmatch(r"(\d{1,18}(?:[x,]\d{1,18}){1,2}):([^:]+)(?::(\d{1,18}))?", text)
         try:
             if form is None:
                 raise TypeError

@@ -47,7 +47,8 @@ class Selection:
     max_frames: int | None = None
 
     def __post_init__(self) -> None:
-        if self.frames is not None and not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:0*[1-9]\d*)?", self.frames):
+        slice_form = r"(-?\d{1,18})?:(-?\d{1,18})?(:0{,9}[1-9]\d{,17})?"
+        if self.frames is not None and not re.fullmatch(slice_form, self.frames):
             raise ValueError(f"frames must be START:STOP or START:STOP:STEP, as in 3:20, not {self.frames!r}")
         if self.every < 1:
             raise ValueError(f"every must be at least 1, not {self.every}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import threading
+import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
@@ -99,6 +100,8 @@ class VirtualSource(FrameSource):
             with decoding(self.path, start):
                 self._correction.apply(raw, frames[place : place + len(raw)], None, 1, None)
             place += len(raw)
+        if self._correction.clipped:
+            warnings.warn(f"corrected pixels lay outside {self.dtype} and were saturated", stacklevel=2)
         return frames
 
 
