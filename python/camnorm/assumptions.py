@@ -215,7 +215,7 @@ def _images(sensor: Sensor) -> list[Finding]:
             f"together deviate by {where}, and not smoothly. It will be taken from every image.",
             "illumination": "The light is uneven, or the sensitivity, which cannot be told apart: it varies "
             f"smoothly by {where} ({shares}). It will be corrected as the sensor's, unless "
-            "--keep-illumination leaves it.",
+            "keep_illumination=True leaves it.",
         }
         passed = {
             "motif": "No motif is common to the images.",

@@ -11,6 +11,7 @@ import io
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -18,7 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from enum import Enum
 from functools import wraps
@@ -31,10 +32,11 @@ import typer
 import camnorm
 
 from . import jsontext
-from .errors import message_of, shortage_of
+from .errors import NAN_HINT, NAN_REASON, message_of, shortage_of
 from .framelist import check_frame_list_target, write_frame_list
 from .io import Protected, Selection, check_content
 from .limits import raise_descriptor_limit
+from .terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,6 +66,27 @@ _REJECTED_SHOWN = 10
 _UNTOLD_SHOWN = 2
 _RINGS_SHOWN = 24
 
+# Options by the arguments that the library's messages name.
+_OPTIONS = {
+    name: "--" + name.replace("_", "-")
+    for takes in (camnorm.measure, camnorm.correct, camnorm.verify, camnorm.ReadOptions)
+    for name in inspect.signature(takes).parameters
+} | {
+    "mean_limits": "--mean",
+    "measure_groups": "--split",
+    "out_dir": "--output",
+    "std_limits": "--std",
+    "sum_frames": "--sum",
+}
+
+# An argument with its value; a name that is no other word; or any name where it is what the message is about.
+_NAMES = "|".join(_OPTIONS)
+_ARGUMENT = re.compile(
+    rf"(?<![\w./-])({_NAMES})=('[^']*'|[\w.]+)"
+    rf"|(?<![\w./-])((?=\w*_)(?:{_NAMES}))(?![\w./=:-])"
+    rf"|(?:^|(?<=: ))({_NAMES})(?= must | is too )"
+)
+
 app = typer.Typer(
     name="camnorm",
     pretty_exceptions_enable=False,
@@ -76,25 +99,51 @@ def main() -> None:
     """Run the command line and end the process."""
     _open_standard_streams()
     raise_descriptor_limit()
+    if logging.lastResort is not None:  # what libraries log of the files that they read
+        logging.lastResort.setFormatter(_PrintableFormatter())
     # A read-only home is no matter of the user's images.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Names of files may hold bytes that are no text, and a terminal may not know a sigma.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = app(prog_name="camnorm", standalone_mode=False)
+        status = app(_arguments(sys.argv[1:]), prog_name="camnorm", standalone_mode=False)
     except OSError as error:  # of a help that nobody takes: verbs say theirs themselves
         _complain("error", message_of(error))
         status = _FAILED
     except Exception as error:
         # Errors of use have no common class that every version of typer names.
         if not hasattr(error, "format_message"):
+            sys.excepthook = lambda _, error, __: _print_trace(error)
             raise
         context = getattr(error, "ctx", None)
         hint = f" (see '{context.command_path} --help')" if context else ""
         _complain("error", error.format_message() + hint)
         status = _WRONG_USE
     sys.exit(status)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _arguments(words: Sequence[str]) -> list[str]:
+    """Give --keep-illumination its value, auto, where it has none: an option, an input or nothing follows."""
+    end = words.index("--") if "--" in words else len(words)
+    done = list(words)
+    for place, word in enumerate(words[:end]):
+        if word == "--keep-illumination" and not _is_value(*words[place + 1 : end][:1]):
+            done[place] += "=auto"
+    return done
+
+
+def _is_value(word: str = "-") -> bool:
+    """Whether the word behind --keep-illumination, if there is one, belongs to it."""
+    with suppress(ValueError):
+        float(word)
+        return True
+    return not (word.startswith(("-", "@")) or re.search(r"[*?\[]", word) or os.path.lexists(word))
 
 
 def _open_standard_streams() -> None:
@@ -135,7 +184,7 @@ def _session(debug: bool) -> Iterator[list[int]]:
             if told is None and not isinstance(error, (camnorm.Error, OSError, ValueError, TypeError)):
                 raise  # a mistake of the program
             if debug:
-                traceback.print_exc()
+                _print_trace(error)
             _complain("error", message_of(told or error))
             raise typer.Exit(_FAILED) from None
 
@@ -171,7 +220,28 @@ def _signals_interrupt() -> Iterator[list[int]]:
 
 def _complain(*parts: str) -> None:
     """Write one line to stderr."""
-    print(": ".join(["camnorm", *(" ".join(part.split("\n")) for part in parts)]), file=sys.stderr)
+    line = ": ".join(["camnorm", *(" ".join(_with_options(part).split("\n")) for part in parts)])
+    print(printable(line), file=sys.stderr)
+
+
+def _with_options(message: str) -> str:
+    """Name the options where a message of the library names its arguments."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value, alone, subject = found.groups()
+        if name is None:
+            return _OPTIONS[alone or subject]
+        return _OPTIONS[name] if value == "True" else " ".join([_OPTIONS[name], value.strip("'")])
+
+    return _ARGUMENT.sub(option, message)
+
+
+def _print_trace(error: BaseException) -> None:
+    """Write to stderr where an error comes from."""
+    for part in traceback.TracebackException.from_exception(error).format():
+        place = part[0].isspace()  # else the error itself, with what it names
+        lines = part.rstrip("\n").split("\n") if place else [part.rstrip("\n")]
+        print(*map(printable, lines), sep="\n", file=sys.stderr)
 
 
 def _show_warning(
@@ -306,7 +376,7 @@ def _print_rich(renderable: RenderableType) -> None:
 def _print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns, whatever the length of the values."""
     for name, value in facts:
-        print(f"{name:<16}{value}")
+        print(printable(f"{name:<16}{value}"))
 
 
 def _print_rejected(rejected: Sequence[Mapping[str, Any]]) -> None:
@@ -315,9 +385,11 @@ def _print_rejected(rejected: Sequence[Mapping[str, Any]]) -> None:
     print("rejected:")
     for row in rejected[:_REJECTED_SHOWN]:
         where = row["file"] if row["index"] is None else f"{row['file']}, frame {row['index']}"
-        print(f"  {where}: {row['reason']}")
+        print(printable(f"  {where}: {_with_options(row['reason'])}"))
     if len(rejected) > _REJECTED_SHOWN:
         print(f"  ... and {len(rejected) - _REJECTED_SHOWN} more (--json lists all)")
+    if any(NAN_REASON in row["reason"] for row in rejected):
+        print(f"{NAN_REASON}: {_with_options(NAN_HINT)}")
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -387,7 +459,7 @@ def _settings(
 ) -> Iterator[tuple[str, object]]:
     """What was set other than by default, in a line if there is such."""
     values = (summary[name] or {}).items()
-    words = [f"{key} {value}" for key, value in values if value != defaults.get(key)]
+    words = [f"{key.replace('_', '-')} {value}" for key, value in values if value != defaults.get(key)]
     if words:
         yield name, ", ".join(words)
 
@@ -688,8 +760,8 @@ def _adjustments(
             metavar="auto|PIXELS",
             show_default=False,
             rich_help_panel="Correction",
-            help="Leave illumination as it is, from waves of this length on; auto is half the shorter side "
-            "of a frame.",
+            help="Leave illumination as it is, from waves of this length on; without a value, or with auto, "
+            "of half the shorter side of a frame.",
         ),
     ] = None,
     shrink: Annotated[
@@ -1219,7 +1291,11 @@ def verify(
                         if len(chosen) == 2  # verify.json has them all
                     ),
                     ("statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"),
-                    *([("correction", result.adjustments)] if result.adjustments else []),
+                    *(
+                        [("correction", str(result.adjustments).replace("_", "-"))]
+                        if result.adjustments
+                        else []
+                    ),
                     (
                         "mean FRC",
                         ", ".join(
@@ -1230,7 +1306,7 @@ def verify(
                     ),
                     ("FRC floor", ", ".join(f"{name} {one.floor:+.2g}" for name, one in compared)),
                     *_p_of_pairs(result.groups.corrected),
-                    *(("note", note) for note in result.notes),
+                    *(("note", _with_options(note)) for note in result.notes),
                     ("written to", f"{output}: {', '.join(path.name for path in written)}"),
                     ("verdict", f"the corrected frames are {_verdict(result.independent)}"),
                 ]
@@ -1444,6 +1520,7 @@ def _print_pattern(pattern: FixedPattern) -> None:
 
 def _print_item(mark: str, text: str) -> None:
     """Print a sentence in lines that a terminal holds."""
+    text = printable(_with_options(text))
     print(textwrap.fill(text, 100, initial_indent=f"  {mark} ", subsequent_indent="    "))
 
 

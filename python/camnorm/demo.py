@@ -19,6 +19,7 @@ from .io.atomic import atomic_target
 from .measurement import Progress, measure
 from .movies import correct
 from .simulate import Camera
+from .terminal import printable
 from .verification import Verification, verify
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Demo:
 
     def __str__(self) -> str:
         parts = [str(report) for report in self.cameras.values()]
-        parts.append("\n".join(["figures:", *(f"  {path}" for path in self.figures)]))
+        parts.append("\n".join(["figures:", *(f"  {printable(str(path))}" for path in self.figures)]))
         return "\n\n".join(parts)
 
 

@@ -153,3 +153,10 @@ class NonFiniteError(FrameError, ValueError):
 
 class UnreadableError(FrameError):
     """Frames that cannot be read from their files."""
+
+
+NAN_REASON = "NaN or infinite pixels"
+"""Why frames with such pixels are rejected."""
+
+NAN_HINT = "defects=FILE fills pixels that are NaN in every frame from their neighbours"
+"""What helps if they are the same in all frames."""

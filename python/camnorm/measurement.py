@@ -29,7 +29,16 @@ import numpy.typing as npt
 
 from . import _core, screening
 from .drift import Early, measure_drift, measure_ratios
-from .errors import Error, FormatError, FrameError, ResourceError, message_of, raise_shortage
+from .errors import (
+    NAN_HINT,
+    NAN_REASON,
+    Error,
+    FormatError,
+    FrameError,
+    ResourceError,
+    message_of,
+    raise_shortage,
+)
 from .framelist import FrameList
 from .io import (
     Chosen,
@@ -40,6 +49,7 @@ from .io import (
     StoredChunk,
     StoredFrames,
     check_orientation,
+    check_references,
     expand_inputs,
     open_frames,
     stream_frames,
@@ -394,6 +404,7 @@ class _Source:
 def _source(
     inputs: Inputs | None, frames_list: str | os.PathLike[str] | None, selection: Selection, job: _Job
 ) -> _Source:
+    check_references(job.options)
     found = None if inputs is None else expand_inputs(inputs, job.options)
     files = None if found is None else [file.path for file in found]
     used = {name for file in found or () for name in file.lists} | {job.options.gain, job.options.defects}
@@ -498,7 +509,8 @@ def _nothing_left(frames: npt.NDArray[np.void]) -> str:
         return "no frame could be used: none of the files has frames that were selected"
     first = frames[0]
     where = first["file"] if first["index"] < 0 else f"{first['file']}, frame {first['index']}"
-    return f"no frame could be used, {frames.size} rejected; the first: {where}: {first['reason']}"
+    message = f"no frame could be used, {frames.size} rejected; the first: {where}: {first['reason']}"
+    return message + (f"; {NAN_HINT}" if NAN_REASON in first["reason"] else "")
 
 
 class _Run:

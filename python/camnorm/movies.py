@@ -35,6 +35,7 @@ from .io import (
     ReadOptions,
     Selection,
     check_compression,
+    check_references,
     check_shape,
     create_writer,
     expand_inputs,
@@ -189,6 +190,7 @@ def correct(
     workers = usable_threads(threads)
     measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
     options = measured.options if options is None else options
+    check_references(options, measured.shape)
     files = expand_inputs(inputs, options)
     chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
     label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"

@@ -413,7 +413,7 @@ def _mixed(groups: Sequence[Mapping[str, Any]]) -> Finding:
         0.0,
         "one measurement is of one sensor in one mode",
         len(groups) > 1,
-        f"the set is mixed: {'; '.join(told)}. Measure each group on its own (--split)."
+        f"the set is mixed: {'; '.join(told)}. Measure each group on its own (measure_groups)."
         if len(groups) > 1
         else "all files are of one shape, pixel type and camera."
         if groups
@@ -594,7 +594,7 @@ def _modes_found(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> Finding:
     mixed = len(groups) > 1
     sentence = (
         f"the frames are of {len(groups)} kinds: {'; '.join(told)}. Their statistics do not go together: "
-        "measure each group on its own (--split)."
+        "measure each group on its own (measure_groups)."
         if mixed
         else "the frames' means and standard deviations have one mode each."
     )

@@ -298,10 +298,7 @@ class Sensor:
 
     def _gain(self, half: int | None) -> Image:
         if self.responses is None:
-            raise Error(
-                "the sensor was measured without its response, which `measure --response` "
-                "(response=True) keeps"
-            )
+            raise Error("the sensor was measured without its response: measure it again with response=True")
         if half is None:
             a, b = self.responses
             gain = (a + b).gain(self.moments)

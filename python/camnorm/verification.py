@@ -22,7 +22,7 @@ from .errors import Error, FormatError, raise_shortage
 from .findings import Finding
 from .fixedpattern import FixedPattern, fixed_pattern, tells_pattern
 from .fourier import CURVE_MARK, Independence, RingCorrelation, frc
-from .io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
+from .io import Chosen, ReadOptions, Selection, check_references, expand_inputs, open_frames
 from .io.atomic import atomic_target, check_content
 from .limits import usable_threads
 from .measurement import Progress, choose_frames, kind_of, measure
@@ -394,6 +394,7 @@ def verify(
         sensor = Sensor.load(sensor)
     if options is None:
         options = ReadOptions() if sensor is None else sensor.options
+    check_references(options, None if sensor is None else sensor.shape)
     paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
     if sensor is None:
         sensor = measure(

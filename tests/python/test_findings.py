@@ -255,7 +255,7 @@ def test_mixed_files() -> None:
     assert finding.value == 1 / 61
     assert finding.sentence == (
         "the set is mixed: 12 files (60 frames) of 64 x 64 uint8; 1 file (1 frame) of 32 x 32 uint8 by "
-        "Acme X1. Measure each group on its own (--split)."
+        "Acme X1. Measure each group on its own (measure_groups)."
     )
 
 

@@ -183,8 +183,11 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     small = write_tiff(tmp_path / "small.tif", np.ones((1, 5, 5), np.uint8))
     with pytest.raises(Error, match=r"a defect map of shape \(5, 5\) for frames of \(24, 32\)"):
         open_frames(path, ReadOptions(defects=small))
-    with pytest.raises(FileNotFoundError):
-        open_frames(path, ReadOptions(gain=tmp_path / "none.mrc"))
+    for name, what in (("gain", "gain reference"), ("defects", "defect file")):
+        with pytest.raises(
+            Error, match=rf"none\.mrc: No such file or directory; {name}=FILE names another {what}$"
+        ):
+            open_frames(path, ReadOptions(**{name: tmp_path / "none.mrc"}))
     colour = write_npy(tmp_path / "c.npy", np.ones((4, 24, 32, 3), np.uint8))
     with pytest.raises(Error, match="where \\(y, x\\) is wanted"):
         open_frames(path, ReadOptions(gain=colour))

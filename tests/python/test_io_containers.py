@@ -283,7 +283,7 @@ def test_hdf5_of_several_that_can_be_meant(tmp_path: Path) -> None:
     with h5py.File(path, "w") as f:
         f["one/data"], f["two/data"] = frames, frames[:4]
     message = (
-        r"a\.h5: several arrays can be meant, choose one by --dataset: "
+        r"a\.h5: several arrays can be meant, choose one with dataset=NAME: "
         r"/two/data \(4, 16, 24\) uint16, /one/data \(6, 16, 24\) uint16$"
     )
     with pytest.raises(FormatError, match=message):
@@ -697,7 +697,7 @@ def test_zarr_groups(tmp_path: Path) -> None:
         assert source.metadata == {"dataset": "deep/er/images"}
     add_array(group, "other", pixels((9, 16, 24), "u1"))
     message = (
-        r"store: several arrays can be meant, choose one by --dataset: "
+        r"store: several arrays can be meant, choose one with dataset=NAME: "
         r"deep/er/images \(20, 16, 24\) uint16, other \(9, 16, 24\) uint8$"
     )
     with pytest.raises(FormatError, match=message):

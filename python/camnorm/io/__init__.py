@@ -1,6 +1,6 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
-from .apriori import check_orientation
+from .apriori import check_orientation, check_references
 from .atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
 from .inputs import InputFile, expand_inputs
 from .options import RawLayout, ReadOptions
@@ -38,6 +38,7 @@ __all__ = [
     "check_compression",
     "check_content",
     "check_orientation",
+    "check_references",
     "check_shape",
     "create_writer",
     "expand_inputs",

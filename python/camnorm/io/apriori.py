@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ..errors import Error, FormatError, raise_shortage
+from ..errors import Error, FormatError, message_of, raise_shortage
 from .source import FrameSource
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Gain:
     path: Path
     values: NDArray[np.float64]
 
-    def check_shape(self, path: Path, shape: tuple[int, ...]) -> None:
+    def check_shape(self, where: Path | str, shape: tuple[int, ...]) -> None:
         """Raise Error unless frames of this shape, those of a file, can be multiplied."""
         if self.values.shape == shape:
             return
@@ -76,7 +77,43 @@ class Gain:
             hint = ": it would fit if it were rotated by 90 degrees"
         elif len(shape) == 2 and shape[0] * self.values.shape[1] == shape[1] * self.values.shape[0]:
             hint = f": one of them is binned by {max(shape) / max(self.values.shape):g} against the other"
-        raise Error(f"{self.path}: a gain of shape {self.values.shape} for frames of {shape} in {path}{hint}")
+        raise Error(
+            f"{self.path}: a gain of shape {self.values.shape} for frames of {shape} in {where}{hint}"
+        )
+
+
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+@contextmanager
+def _naming(argument: str, what: str) -> Iterator[None]:
+    """Have errors of a gain or defect file tell how to give another: no movie is at fault."""
+    try:
+        yield
+    except (FormatError, *_MISSING) as error:
+        raise Error(f"{message_of(error)}; {argument}=FILE names another {what}") from error
+
+
+def check_references(options: ReadOptions, shape: tuple[int, ...] | None = None) -> None:
+    """Raise Error unless the gain and the defects of the options can be read.
+
+    Parameters
+    ----------
+    options : ReadOptions
+        Nothing is done if they have neither.
+    shape : tuple of int, optional
+        Of the frames that they are for, if it is known: they must fit.
+    """
+    if options.gain is not None:
+        with _naming("gain", "gain reference"):
+            gain = read_gain(options.gain, "")
+        if shape is not None:
+            gain.check_shape("the set", shape)
+    if options.defects is not None:
+        with _naming("defects", "defect file"):
+            options.defects.stat()
+            if shape is not None:
+                read_defects(options.defects, "", shape)
 
 
 def read_gain(path: Path, frames_format: str) -> Gain:
@@ -289,16 +326,17 @@ def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:
     Raises
     ------
     Error
-        Gain or defects cannot be used, or not for frames of this shape.
-    OSError
-        They cannot be read.
+        Gain or defects cannot be read or used, or not for frames of this shape.
     """
-    versions = [path and path.stat().st_mtime_ns for path in (options.gain, options.defects)]
-    gain = None
+    gain = version = None
     if options.gain is not None:
-        gain = _cached_gain(options.gain, versions[0], source.format)
+        with _naming("gain", "gain reference"):
+            gain = _cached_gain(options.gain, options.gain.stat().st_mtime_ns, source.format)
         gain.check_shape(source.path, source.shape)
-    preparation = _preparation(gain, options.defects, versions[1], source.format, source.shape)
+    with _naming("defects", "defect file"):
+        if options.defects is not None:
+            version = options.defects.stat().st_mtime_ns
+        preparation = _preparation(gain, options.defects, version, source.format, source.shape)
     return PreparedSource(source, preparation)
 
 
@@ -354,6 +392,8 @@ def better_orientation(gain: Gain, mean: NDArray[np.float64]) -> str | None:
 def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     """Warn if the gain of the options seems to be rotated or flipped against the frames of files.
 
+    Raise Error if it fits none of those looked into.
+
     Parameters
     ----------
     paths : sequence of pathlib.Path
@@ -367,11 +407,13 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
         return
     plain = replace(options, gain=None, defects=None)
     total: NDArray[np.float64] | None = None
+    unfit: list[tuple[Gain, Path, tuple[int, ...]]] = []
     for path in paths[:: max(1, len(paths) // _FILES_LOOKED_INTO)][:_FILES_LOOKED_INTO]:
         try:
             with open_frames(path, plain) as source:
                 gain = _cached_gain(options.gain, options.gain.stat().st_mtime_ns, source.format)
-                if gain.values.shape != source.shape or (total is not None and total.shape != source.shape):
+                if gain.values.shape != source.shape:
+                    unfit.append((gain, path, source.shape))
                     continue
                 total = np.zeros(source.shape) if total is None else total
                 for index in range(min(source.available, _FRAMES_LOOKED_AT)):
@@ -379,6 +421,8 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
         except (Error, OSError) as error:
             raise_shortage(error)
     if total is None:
+        for gain, path, shape in unfit[:1]:
+            gain.check_shape(path, shape)
         return
     better = better_orientation(gain, total)
     if better is not None:

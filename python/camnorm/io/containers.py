@@ -42,7 +42,7 @@ def pick(path: Path, found: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]])
     if len(large) > 1:
         listed = [f"{name} {found[name][0]} {found[name][1]}" for name in large[:_LISTED]]
         more = [f"{len(large) - _LISTED} more"] if len(large) > _LISTED else []
-        reason = f"several arrays can be meant, choose one by --dataset: {', '.join(listed + more)}"
+        reason = f"several arrays can be meant, choose one with dataset=NAME: {', '.join(listed + more)}"
         raise FormatError(path, reason)
     return large[0]
 
