@@ -51,7 +51,7 @@ def _packed(compress: Callable[[bytes], bytes]) -> Callable[[Path, np.ndarray], 
     return write
 
 
-WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
+WRITERS: dict[str, Callable[[Path, np.ndarray], object]] = {
     "mrc": mrcfile.write,
     "tif": lambda path, frame: tifffile.imwrite(path, frame, compression="zlib"),
     "h5": _write_hdf5,

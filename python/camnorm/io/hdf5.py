@@ -152,20 +152,25 @@ class Hdf5Source(FrameSource):
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames by the HDF5 library."""
         with decoding(self.path, start):
-            no_filter = 2 ** len(_filters(self._dataset)) - 1
-            plain_bytes = math.prod(self._chunks or ()) * self._dataset.id.get_type().get_size()
-            for corner in self._corners(start, stop) if self._chunks else ():
-                chunk = self._dataset.id.get_chunk_info_by_coord(corner)
-                if chunk.byte_offset is None:
-                    raise FormatError(self.path, _UNWRITTEN, frame=start)
-                # The filter of checksums would crash; in place of what a plain chunk lacks, HDF5 gives
-                # whatever is in its memory.
-                plain = chunk.filter_mask & no_filter == no_filter
-                if chunk.size <= 4 or (plain and chunk.size != plain_bytes):
-                    raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=start)
+            if self._chunks:
+                self._check_chunks(start, stop)
             place = slice(start, stop) if self._leading else ()
             frames: NDArray[Any] = self._dataset[place] if self._virtual is None else self._virtual[place]
             return frames.reshape(stop - start, *self.shape)
+
+    def _check_chunks(self, start: int, stop: int) -> None:
+        """FormatError unless HDF5 can read all chunks of these frames."""
+        no_filter = 2 ** len(_filters(self._dataset)) - 1
+        plain_bytes = math.prod(self._chunks or ()) * self._dataset.id.get_type().get_size()
+        for corner in self._corners(start, stop):
+            chunk = self._dataset.id.get_chunk_info_by_coord(corner)
+            if chunk.byte_offset is None:
+                raise FormatError(self.path, _UNWRITTEN, frame=start)
+            # The filter of checksums would crash; in place of what a plain chunk lacks, HDF5 gives whatever
+            # is in its memory.
+            plain = chunk.filter_mask & no_filter == no_filter
+            if chunk.size <= 4 or (plain and chunk.size != plain_bytes):
+                raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=start)
 
     def _assemble(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames from their chunks."""
