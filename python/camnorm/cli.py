@@ -34,7 +34,7 @@ import camnorm
 from . import jsontext
 from .errors import NAN_HINT, NAN_REASON, message_of, shortage_of
 from .framelist import check_frame_list_target, write_frame_list
-from .io import Protected, Selection, check_content
+from .io import Protected, ReadOptions, Selection, check_content
 from .limits import raise_descriptor_limit
 from .terminal import printable
 
@@ -436,7 +436,7 @@ def _sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
         ("rejected", len(summary["rejected"])),
         *_settings(summary, "selection", {"every": 1}),
-        *_settings(summary, "reading", {"mrc_mode0": "auto", "tiff_4bit": "auto", "eer_sampling": 1}),
+        *_settings(summary, "reading", ReadOptions().to_dict()),
         ("screening", _screening_words(summary["screening"])),
         ("target mean", f"{summary['target_mean']:.6g}"),
         ("target sigma", f"{summary['target_sigma']:.6g}"),
@@ -725,10 +725,16 @@ def _reading(
             help="Defects that are filled from their neighbours: text or image.",
         ),
     ] = None,
+    follow_links: Annotated[
+        bool,
+        typer.Option(
+            "--follow-links",
+            rich_help_panel="Reading",
+            help="Let HDF5 and Zarr files read pixels from files outside their folder.",
+        ),
+    ] = False,
 ) -> Any:
     """How files are read, as `ReadOptions`; None if nothing was said of it."""
-    from .io import ReadOptions
-
     given = {
         "mrc_mode0": mrc_mode0 and mrc_mode0.value,
         "tiff_4bit": tiff_4bit and tiff_4bit.value,
@@ -738,6 +744,7 @@ def _reading(
         "raw": raw,
         "gain": gain,
         "defects": defects,
+        "follow_links": follow_links or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
     with _wrong_use():

@@ -44,6 +44,7 @@ from .io import (
     Chosen,
     Chunk,
     Failure,
+    FrameSource,
     ReadOptions,
     Selection,
     StoredChunk,
@@ -633,6 +634,7 @@ class _Run:
             chosen=self.source.chosen,
             options=self.options,
             held=self._most_open,
+            misfit=self._misfit,
         )
         for item in (part for whole in items for part in _parts(whole, self._places)):
             while len(self.early) < len(self._places) and _place(item) >= self._places[len(self.early)]:
@@ -650,14 +652,7 @@ class _Run:
             else:
                 self._add_waiting()
                 with _interrupts_wait():
-                    more = f" (and {item.count - 1} more after it)" if item.count > 1 else ""
-                    self._reject(item.file_index, item.frame, item.reason + more)
-                    # Several are the end of their file.
-                    self.position = (
-                        (item.file_index + 1, 0)
-                        if item.frame is None or item.count > 1
-                        else (item.file_index, item.frame + 1)
-                    )
+                    self._leave_out(item)
             self.report("measuring")
             if checkpoint is not None:
                 checkpoint.save_if_due(self)
@@ -691,29 +686,33 @@ class _Run:
             return
         with _interrupts_wait():
             chunks, self._waiting = self._waiting, []
-            self._count_groups(chunks)
+            for chunk in chunks:
+                self._count_group(chunk.file_index, chunk.source, len(chunk.frames))
             self.frames_read += sum(len(chunk.frames) for chunk in chunks)
             self.bytes_read += sum(chunk.frames.nbytes for chunk in chunks)
-            reason = self._misfit(chunks[0].frames)
-            if reason is None:
-                self._add(chunks)
-            else:
-                for chunk in chunks:
-                    for frame in range(chunk.start, chunk.start + len(chunk.frames)):
-                        self._reject(chunk.file_index, frame, reason)
+            self._add(chunks)
             last = chunks[-1]
             self.position = (last.file_index, last.start + len(last.frames))
 
-    def _count_groups(self, chunks: list[Chunk | StoredChunk]) -> None:
-        for chunk in chunks:
-            shape, dtype, camera = chunk.frames.shape[1:], chunk.frames.dtype.name, chunk.source.camera
-            group = self.groups.setdefault(
-                f"{shape} {dtype} {camera}",
-                {"shape": list(shape), "dtype": dtype, "camera": camera, "files": 0, "frames": 0},
-            )
-            group["files"] += chunk.file_index != self._last_counted
-            group["frames"] += len(chunk.frames)
-            self._last_counted = chunk.file_index
+    def _leave_out(self, failure: Failure) -> None:
+        """List frames, or a file, that cannot be used, and go on behind them."""
+        file, frame = failure.file_index, failure.frame
+        if failure.misfit is not None:
+            self._count_group(file, failure.misfit, failure.count)
+        several = frame is not None and failure.count > 1
+        more = f" (and {failure.count - 1} more after it)" if several else ""
+        self._reject(file, frame, failure.reason + more)
+        self.position = (file + 1, 0) if failure.stop is None else (file, failure.stop)
+
+    def _count_group(self, file: int, source: FrameSource, frames: int) -> None:
+        shape, dtype, camera = source.shape, source.dtype.name, source.camera
+        group = self.groups.setdefault(
+            f"{shape} {dtype} {camera}",
+            {"shape": list(shape), "dtype": dtype, "camera": camera, "files": 0, "frames": 0},
+        )
+        group["files"] += file != self._last_counted
+        group["frames"] += frames
+        self._last_counted = file
 
     def _add(self, chunks: list[Chunk | StoredChunk]) -> None:
         stacks: tuple[list[_Stack], list[_Stack]] = ([], [])
@@ -769,16 +768,13 @@ class _Run:
         except RuntimeError as error:  # what had been added cannot be read again to be taken away
             raise Error(f"{error}; nothing was written") from None
 
-    def _misfit(self, frames: _Stack) -> str | None:
-        """Why frames of this shape and dtype cannot be added, or None if they can."""
-        half = self.halves[0]
-        if frames.shape[1:] != half.shape:
-            return f"shape {frames.shape[1:]}, not {half.shape} as the others"
-        if kind_of(frames.dtype) != kind_of(half.dtype):
-            return (
-                f"{frames.dtype} pixels ({kind_of(frames.dtype)} kind) among {half.dtype} ones "
-                f"({kind_of(half.dtype)} kind)"
-            )
+    def _misfit(self, source: FrameSource) -> str | None:
+        """Why the frames of a file cannot be added; None if they can."""
+        if source.shape != self.shape:
+            return f"frames of shape {source.shape}, but the set has {self.shape}"
+        kind, wanted = kind_of(source.dtype), kind_of(self.dtype)
+        if kind != wanted:
+            return f"{source.dtype} pixels ({kind} kind), but the set has {self.dtype} pixels ({wanted} kind)"
         return None
 
     def _new_rows(self, file: int, start: int, count: int) -> npt.NDArray[np.void]:
@@ -1054,7 +1050,7 @@ class _Checkpoint:
         if (
             provenance.get("selection", asdict(Selection())) != asdict(run.source.selection)
             or provenance.get("frames_list", {}) != run.source.listed
-            or provenance.get("reading", ReadOptions().to_dict()) != run.options.to_dict()
+            or sensor.options.to_dict() != run.options.to_dict()
         ):
             warnings.warn(
                 f"starting anew: {self.path} is of another selection of frames or other read options",

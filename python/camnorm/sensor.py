@@ -45,9 +45,9 @@ FRAME_DTYPE = np.dtype(
         ("reason", "O"),
     ]
 )
-"""One row a frame: path of the file, index in it (-1: the whole file could not be read), statistics
-over the frame's pixels (NaN if it could not be read), half "A" or "B", status "accepted" or "rejected",
-and the reason for the latter."""
+"""One row a frame: path of the file, index in it (-1: the whole file could not be read, or has frames
+of another shape or kind), statistics over the frame's pixels (NaN if it was not read), half "A" or "B",
+status "accepted" or "rejected", and the reason for the latter."""
 
 FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
 
@@ -351,8 +351,9 @@ class Sensor:
             if (getattr(self.options, name) is None) != (getattr(other, name) is None):
                 raise Error(f"these measurements do not go together: only one was read with {name}")
         mine, its = self.options.to_dict(), other.to_dict()
-        # Where the images lie in a file tells nothing of them.
-        differing = [name for name in mine if name != "dataset" and mine[name] != its[name]]
+        # Where the images lie tells nothing of them.
+        places = ("dataset", "follow_links")
+        differing = [name for name in mine if name not in places and mine[name] != its[name]]
         if differing:
             told = ", ".join(f"{name} {mine[name]} and {its[name]}" for name in differing)
             warnings.warn(f"the files of these measurements were read differently: {told}", stacklevel=3)

@@ -62,7 +62,7 @@ def test_virtual_datasets_are_tried_once(
     for _ in range(2):
         with open_frames(path) as source:
             np.testing.assert_array_equal(source.read(0, 12), frames)
-    assert asked == [[str(path), "/data"]]
+    assert asked == [[str(path), "/data", None, False]]
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
@@ -81,12 +81,12 @@ def test_others_are_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, l
     asked = requests(monkeypatch)
     with h5py.File(tmp_path / "a.h5") as file:
         for name in ("some/group/data", "/some/group/data", "soft", "far", "some/./group/data"):
-            found = guard.open_object(tmp_path / "a.h5", file, name)
+            found = guard.open_object(tmp_path / "a.h5", file, name, False)
             np.testing.assert_array_equal(found, frames)
-        assert guard.open_object(tmp_path / "a.h5", file, "/") == file["/"]
+        assert guard.open_object(tmp_path / "a.h5", file, "/", False) == file["/"]
         for name in ("none", "some/none", "some/group/data/x"):
             with pytest.raises(KeyError):
-                guard.open_object(tmp_path / "a.h5", file, name)
+                guard.open_object(tmp_path / "a.h5", file, name, False)
     assert asked == []
 
 
@@ -96,7 +96,7 @@ def test_links_in_circles(tmp_path: Path) -> None:
         file["c"] = h5py.ExternalLink("a.h5", "/c")
         for name in "ac":
             with pytest.raises((KeyError, OSError)):
-                guard.open_object(tmp_path / "a.h5", file, name)
+                guard.open_object(tmp_path / "a.h5", file, name, False)
 
 
 def test_one_behind_a_link_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_one_behind_a_link_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     asked = requests(monkeypatch)
     with open_frames(tmp_path / "link.h5") as source:
         np.testing.assert_array_equal(source.read(0, 12), frames)
-    assert asked == [[str(path), "/data"]]
+    assert asked == [[str(path), "/data", None, False]]
 
 
 def test_what_cannot_be_borne_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_strings_are_read_without_a_trial_where_their_heap_is_seen_to_be_whole(
     with open_frames(tmp_path / "a.h5") as source:
         np.testing.assert_array_equal(source.read(0, 2), frames)
     # Where there are many attributes, later versions of the format keep them elsewhere.
-    tried = [[str(tmp_path / "a.h5"), "/entry", "signal"]] if libver == "latest" and attributes else []
+    tried = [[str(tmp_path / "a.h5"), "/entry", "signal", False]] if libver == "latest" and attributes else []
     assert asked == tried
 
 

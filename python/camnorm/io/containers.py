@@ -15,8 +15,11 @@ from .source import DTYPES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# More bytes of pixels than this for a byte in the file are damage, and not to be allocated.
-EXPANSION = 2**17
+# More bytes of pixels than this for a byte in the file are damage, and not to be allocated: zstd, the best of
+# the common codecs, stores 128 KiB of equal bytes in 4. Frames that small are no images.
+EXPANSION = 2**15
+DEFLATE_EXPANSION = 1040
+_MOST_FRAMES = 64  # for a byte in the file
 
 # What is smaller than the largest array by this factor lies beside the images: masks, darks, tables.
 _SMALL = 10
@@ -45,6 +48,13 @@ def pick(path: Path, found: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]])
         reason = f"several arrays can be meant, choose one with dataset=NAME: {', '.join(listed + more)}"
         raise FormatError(path, reason)
     return large[0]
+
+
+def check_size(path: Path, stored: int, frame_bytes: int, shape: tuple[int, ...], count: int = 1) -> None:
+    """FormatError if compressed frames are out of all proportion to the bytes in which they are stored."""
+    if frame_bytes > EXPANSION * stored or count > _MOST_FRAMES * stored:
+        frames = f"a frame of shape {shape}" if count == 1 else f"{count} frames of shape {shape}"
+        raise FormatError(path, f"damaged: {stored} bytes are too few for {frames}")
 
 
 def read_frames(read: Callable[[int, int], NDArray[Any]], start: int, stop: int) -> NDArray[Any]:

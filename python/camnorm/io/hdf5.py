@@ -7,10 +7,12 @@ import os
 import re
 import struct
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache, partial
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,10 @@ import numpy as np
 from ..errors import Error, FormatError, raise_shortage
 from ..limits import at_once
 from .atomic import AtomicFile
-from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
-from .hdf5guard import is_real, open_object, text_of
+from .containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
+from .hdf5guard import NoSuchNameError, is_real, open_object, other_files, text_of
 from .options import ReadOptions
+from .selection import runs
 from .source import FrameSource, MappedFile, decoding, scaling_in
 from .writers import EncodedWriter, FileWriter
 
@@ -57,10 +60,10 @@ class Hdf5Source(FrameSource):
         self._h5 = _open(file)
         self._pixels = file
         self._elsewhere = False
-        self._wanted = options.dataset
+        self._options = options
         try:
             with decoding(file.path):
-                self._dataset = dataset = _find(file.path, self._h5, options.dataset)
+                self._dataset = dataset = _find(file.path, self._h5, options)
                 axes = frame_axes(dataset.shape)
                 if len(dataset.shape) - axes not in (0, 1):
                     reason = f"{dataset.name} of shape {dataset.shape} is neither a frame nor a stack"
@@ -71,7 +74,7 @@ class Hdf5Source(FrameSource):
                 self._leading = len(dataset.shape) - axes
                 count = dataset.shape[0] if self._leading else 1
                 self._frame_bytes = math.prod(shape) * self._stored.itemsize
-                _check_parts(file.path, dataset)
+                _check_parts(file.path, dataset, options.follow_links)
                 self._chunks: tuple[int, ...] | None = dataset.chunks
                 # Pixels that lie in the file, or in chunks of which the filters are known here, are read
                 # without HDF5: it has one lock for all threads, and gives zeros for what a chunk lacks.
@@ -83,8 +86,15 @@ class Hdf5Source(FrameSource):
                 self._elsewhere = not Path(dataset.file.filename).samefile(file.path)  # behind a link
                 if self._elsewhere:
                     self._pixels = MappedFile(Path(dataset.file.filename))
-                if self._frame_bytes > EXPANSION * max(self._pixels.size, dataset.id.get_storage_size()):
-                    raise FormatError(file.path, f"damaged: too few bytes for frames of shape {shape}")
+                self._written = [(0, count)]
+                if self._chunks:
+                    self._missing = _UNWRITTEN
+                    self._chunk_count = dataset.id.get_num_chunks()
+                    if self._leading:
+                        self._written = _frames_written(file.path, dataset)
+                available = self._written[-1][1]
+                stored = self._pixels.size + sum(os.stat(f).st_size for f in other_files(file.path, dataset))
+                check_size(file.path, stored, self._frame_bytes, shape, available)
                 if self._begin is None and self._decoders is None:
                     _load_filters(file.path, dataset)
                 self._virtual: _Virtual | None = None
@@ -94,7 +104,6 @@ class Hdf5Source(FrameSource):
             chunk_bytes = math.prod(self._chunks or ()) * self._stored.itemsize
             several = self._leading and self._chunks is not None and self._chunks[0] > 1
             self._piece = lru_cache(_CACHE_BYTES // max(1, chunk_bytes) if several else 0)(self._decode)
-            available = count
             if self._begin is not None:
                 available = (self._pixels.size - self._begin) // max(1, self._frame_bytes)
             super().__init__(
@@ -113,7 +122,7 @@ class Hdf5Source(FrameSource):
     def files(self) -> list[Path]:
         """All files that frames are read from: this one, and those that it links to."""
         links = self._elsewhere or self._virtual is not None
-        return [self.path, *(linked_files(self.path, self._wanted) if links else ())]
+        return [self.path, *(linked_files(self.path, self._options) if links else ())]
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""
@@ -142,6 +151,19 @@ class Hdf5Source(FrameSource):
             chunks = [information(corner) for corner in corners]
         whole = all(chunk.byte_offset is not None and chunk.size == self._frame_bytes for chunk in chunks)
         return np.array([chunk.byte_offset for chunk in chunks], np.int64) if whole else None
+
+    def spans(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """Cut a run of frames where chunks were never written."""
+        place = start
+        for first, last in self._written[bisect_right(self._written, start, key=itemgetter(1)) :]:
+            if place < min(first, stop):
+                yield place, min(first, stop), False
+            if first >= stop:
+                return
+            yield max(place, first), min(last, stop), True
+            place = last
+        if place < stop:
+            yield place, stop, False
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         if self._begin is not None:
@@ -208,7 +230,7 @@ class Hdf5Source(FrameSource):
         if self._leading:
             depth = self._chunks[0]
             ranges[0] = range(start // depth * depth, stop, depth)
-        if math.prod(map(len, ranges)) > self._dataset.id.get_num_chunks():  # which ends, unlike the ranges
+        if math.prod(map(len, ranges)) > self._chunk_count:  # which ends, unlike the ranges
             raise FormatError(self.path, _UNWRITTEN, frame=start)
         return product(*ranges)
 
@@ -391,15 +413,13 @@ def is_result(path: Path) -> bool:
         return False
 
 
-def linked_files(path: Path, name: str | None) -> set[Path]:
+def linked_files(path: Path, options: ReadOptions) -> set[Path]:
     """Other files in which the pixels lie that are read of a file; none if it cannot be read."""
     try:
         with h5py.File(path, "r") as h5:
-            dataset = _find(path, h5, name)
-            holder = Path(dataset.file.filename)
-            sources = dataset.virtual_sources() if dataset.is_virtual else ()
-            files = {holder} | {holder.parent / source.file_name for source in sources}
-            return {file.resolve() for file in files if file.is_file()} - {path.resolve()}
+            dataset = _find(path, h5, options)
+            files = [Path(dataset.file.filename), *other_files(path, dataset)]
+            return {file.resolve() for file in files} - {path.resolve()}
     except Exception as error:  # damage drives h5py into nearly any exception
         raise_shortage(error)
         return set()
@@ -419,14 +439,15 @@ def _open(file: MappedFile) -> h5py.File:
             raise
 
 
-def _find(path: Path, h5: h5py.File, name: str | None) -> h5py.Dataset:
+def _find(path: Path, h5: h5py.File, options: ReadOptions) -> h5py.Dataset:
     """The dataset of images."""
+    name, follow = options.dataset, options.follow_links
     kind = text_of(path, h5, "format")
     if kind.startswith(_OURS):
         raise FormatError(path, f"a {kind} file, which holds no images")
-    dataset = _default(path, h5) if name is None else _named(path, h5, name)
+    dataset = _default(path, h5, follow) if name is None else _named(path, h5, name, follow)
     if isinstance(dataset, h5py.Group):
-        datasets, signals, fault = _images(path, dataset)
+        datasets, signals, fault = _images(path, dataset, follow)
         if not datasets and fault:
             raise FormatError(path, f"no images in it: {fault}")
         candidates = signals or datasets
@@ -436,19 +457,22 @@ def _find(path: Path, h5: h5py.File, name: str | None) -> h5py.Dataset:
     return dataset
 
 
-def _named(path: Path, h5: h5py.File, name: str) -> h5py.Dataset | h5py.Group:
-    if name not in h5:
-        raise FormatError(path, f"there is no {name} in it")
-    found = _follow(path, h5, name)
+def _named(path: Path, h5: h5py.File, name: str, follow: bool) -> h5py.Dataset | h5py.Group:
+    try:
+        found = _follow(path, h5, name, follow)
+    except NoSuchNameError:
+        raise FormatError(path, f"there is no {name} in it") from None
     if isinstance(found, h5py.Dataset) and not is_images(found.shape or (), found.dtype):
         reason = f"{found.name} of shape {found.shape} and type {found.dtype} holds no images"
         raise FormatError(path, reason)
     return found
 
 
-def _follow(path: Path, group: h5py.Group, name: str) -> Any:
+def _follow(path: Path, group: h5py.Group, name: str, follow: bool) -> Any:
     try:
-        return open_object(path, group, name)
+        return open_object(path, group, name, follow)
+    except NoSuchNameError:
+        raise
     except KeyError as error:
         raise_shortage(error)
         raise FormatError(path, _fault(group, name, error)) from None
@@ -462,13 +486,15 @@ def _fault(group: h5py.Group, name: str, error: Exception) -> str:
     return f"{name} cannot be opened ({error})"
 
 
-def _default(path: Path, h5: h5py.File) -> h5py.Dataset | h5py.Group:
+def _default(path: Path, h5: h5py.File, follow: bool) -> h5py.Dataset | h5py.Group:
     """Where the defaults of a NeXus file lead: a dataset, or the file if they lead to none."""
     group = h5
     for _ in range(_MAX_DEFAULTS):
         for attribute in ("signal", "default"):
             name = text_of(path, group, attribute)
-            found = _follow(path, group, name) if name and name in group else None
+            found = None
+            with suppress(NoSuchNameError):
+                found = _follow(path, group, name, follow) if name else None
             if found is not None:
                 break
         if isinstance(found, h5py.Dataset) and is_images(found.shape or (), found.dtype):
@@ -479,7 +505,9 @@ def _default(path: Path, h5: h5py.File) -> h5py.Dataset | h5py.Group:
     return h5
 
 
-def _images(path: Path, top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Dataset], str]:
+def _images(
+    path: Path, top: h5py.Group, follow: bool
+) -> tuple[dict[str, h5py.Dataset], dict[str, h5py.Dataset], str]:
     """All datasets that can be read as frames, those that NeXus calls signals, and what cannot be opened."""
     datasets, signals, fault = {}, {}, ""
     seen = set()
@@ -491,7 +519,7 @@ def _images(path: Path, top: h5py.Group) -> tuple[dict[str, h5py.Dataset], dict[
             if isinstance(link, h5py.SoftLink):  # what it points to is found where it is
                 continue
             try:
-                found = open_object(path, group, name)
+                found = open_object(path, group, name, follow)
                 information = h5py.h5o.get_info(found.id)
                 key = information.fileno, information.addr
                 if key in seen:
@@ -518,7 +546,21 @@ def _chunk_counts(dataset: h5py.Dataset) -> list[int]:
     return [-(-length // size) for length, size in zip(dataset.shape, chunks, strict=False)]
 
 
-def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
+def _frames_written(path: Path, dataset: h5py.Dataset) -> list[tuple[int, int]]:
+    """Runs of frames in a chunked stack of which anything was written, as far as it can be found out."""
+    chunks = dataset.id.get_num_chunks()
+    count, depth = dataset.shape[0], dataset.chunks[0]
+    # Not all versions of HDF5 list the chunks.
+    if chunks == math.prod(_chunk_counts(dataset)) or not hasattr(dataset.id, "chunk_iter"):
+        return [(0, count)]
+    if chunks == 0:
+        raise FormatError(path, f"none of the {count} frames of {dataset.name} was ever written", frame=0)
+    found: set[int] = set()
+    dataset.id.chunk_iter(lambda chunk: found.add(chunk.chunk_offset[0] // depth))
+    return [(first * depth, min(last * depth, count)) for first, last in runs(sorted(found))]
+
+
+def _check_parts(path: Path, dataset: h5py.Dataset, follow: bool) -> None:
     """FormatError if a part of a dataset is missing that HDF5 would fill in without a word."""
     left = dataset.nbytes
     for name, offset, size in dataset.external or ():
@@ -533,13 +575,13 @@ def _check_parts(path: Path, dataset: h5py.Dataset) -> None:
     folder = Path(dataset.file.filename).parent
     for source in dataset.virtual_sources():
         where = f"{source.file_name}, {source.dset_name}"
-        if "%" in source.file_name + source.dset_name:
-            raise FormatError(path, f"a virtual dataset over a series of files ({where}) is not supported")
+        if "%" in source.dset_name:
+            raise FormatError(path, f"a virtual dataset over a series ({where}) is not supported")
         try:
             file = dataset.file.filename if source.file_name == "." else folder / source.file_name
             with h5py.File(file, "r") as h5:
-                part = open_object(path, h5, source.dset_name)
-                _check_parts(Path(h5.filename), part)
+                part = open_object(path, h5, source.dset_name, follow)
+                _check_parts(Path(h5.filename), part, follow)
                 _load_filters(path, part)
                 counts = _chunk_counts(part)
                 whole = not counts or part.id.get_num_chunks() == math.prod(counts)

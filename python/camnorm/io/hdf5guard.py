@@ -1,7 +1,8 @@
-"""Damaged HDF5 files: to open a virtual dataset, or read a string, can crash the HDF5 library, or keep it
-busy for ever.
+"""Damaged and hostile HDF5 files: to open a virtual dataset, or read a string, can crash the HDF5 library, or
+keep it busy for ever; links lead to any file.
 
-Another process opens virtual datasets first; the heap in which strings lie is looked at.
+Another process opens virtual datasets first; the heap in which strings lie, and where links lead, is looked
+at.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import h5py
 import numpy as np
 
 from ..errors import FormatError, ResourceError
+from .links import check_link
 
 _SECONDS = 60.0
 _START_SECONDS = 60.0
@@ -38,15 +40,22 @@ _VIRTUAL = 3
 _STRING = np.dtype([("length", "<u4"), ("heap", "<u8"), ("number", "<u4")])
 
 
-def open_object(path: Path, group: h5py.Group, name: str, links: int = 0) -> Any:
+class NoSuchNameError(KeyError):
+    """Nothing in a group has a name."""
+
+
+def open_object(path: Path, group: h5py.Group, name: str, follow: bool, links: int = 0) -> Any:
     """Open what has this name in a group, behind so many links.
 
     Raises
     ------
     FormatError
-        It is a virtual dataset which the HDF5 library cannot bear; `path` is the file to be told.
+        It is a virtual dataset which the HDF5 library cannot bear; or it lies in a file that may not be read,
+        see `check_link`. `path` is the file to be told.
+    NoSuchNameError
+        A KeyError: there is no such name.
     KeyError, OSError, RuntimeError
-        As h5py raises.
+        A link leads nowhere; or as h5py raises.
     """
     if links > _MAX_LINKS:
         raise KeyError(f"too many links: {name}")
@@ -58,22 +67,55 @@ def open_object(path: Path, group: h5py.Group, name: str, links: int = 0) -> Any
             raise KeyError(f"{found.name} is no group")
         link = found.get(part, getlink=True)
         if link is None:
-            raise KeyError(f"{part} does not exist in {found.name}")
+            raise (KeyError if links else NoSuchNameError)(f"{part} does not exist in {found.name}")
         if isinstance(link, h5py.SoftLink):
-            found = open_object(path, found, link.path, links + 1)
+            found = open_object(path, found, link.path, follow, links + 1)
             continue
         if isinstance(link, h5py.ExternalLink):
-            file = Path(found.file.filename).parent / link.filename
-            if file.is_file():  # else HDF5 has more places to look for it
-                with h5py.File(file, "r") as h5:
-                    open_object(path, h5, link.path, links + 1)
+            file = _located(link.filename, Path(found.file.filename), "HDF5_EXT_PREFIX")
+            if file is None:
+                raise KeyError(f"there is no file {link.filename}")
+            check_link(path, file, follow)
+            with h5py.File(file, "r") as h5:
+                open_object(path, h5, link.path, follow, links + 1)
         else:
-            _check(path, found, part)
+            _check(path, found, part, follow)
         found = found[part]
+    if isinstance(found, h5py.Dataset):
+        for file in other_files(path, found):
+            check_link(path, file, follow)
     return found
 
 
-def _check(path: Path, group: h5py.Group, name: str) -> None:
+def other_files(path: Path, dataset: h5py.Dataset) -> list[Path]:
+    """Other files in which the pixels of a dataset lie, as far as they are there.
+
+    Raises
+    ------
+    FormatError
+        They are any number of files; `path` is the file to be told.
+    """
+    files = [Path(name) for name, _, _ in dataset.external or ()]  # from the current directory
+    names = {source.file_name for source in dataset.virtual_sources()} if dataset.is_virtual else set()
+    for name in sorted(names - {"."}):
+        if "%" in name:
+            raise FormatError(path, f"a virtual dataset over a series of files ({name}) is not supported")
+        files.append(_located(name, Path(dataset.file.filename), "HDF5_VDS_PREFIX") or Path(name))
+    return [file for file in files if file.exists()]
+
+
+def _located(name: str, parent: Path, variable: str) -> Path | None:
+    """Where HDF5 finds a file that is named in another: the first place of those where it looks."""
+    prefixes = [Path(prefix) for prefix in os.environ.get(variable, "").split(":") if prefix]
+    folders = [*prefixes, parent.parent, Path(), Path(os.path.realpath(parent)).parent]
+    if os.path.isabs(name):
+        candidates = [Path(name), *(folder / os.path.basename(name) for folder in folders)]
+    else:
+        candidates = [folder / name for folder in folders]
+    return next((file for file in candidates if file.exists()), None)
+
+
+def _check(path: Path, group: h5py.Group, name: str, follow: bool) -> None:
     """FormatError if a name is that of a virtual dataset that cannot be opened."""
     file = group.file.filename
     # Not h5o.get_info, which would open it.
@@ -85,7 +127,8 @@ def _check(path: Path, group: h5py.Group, name: str) -> None:
         virtual = True  # who knows
     if virtual:
         status = os.stat(file)
-        if not _bearable(file, f"{group.name.rstrip('/')}/{name}", status.st_mtime_ns, status.st_size):
+        place = f"{group.name.rstrip('/')}/{name}"
+        if not _bearable(file, place, status.st_mtime_ns, status.st_size, follow=follow):
             raise FormatError(path, f"damaged: HDF5 crashes or does not end when it opens {name}")
 
 
@@ -283,9 +326,11 @@ def _messages(file: IO[bytes], base: int, address: int) -> Iterator[tuple[int, b
 
 
 @lru_cache(2**12)
-def _bearable(file: str, name: str, mtime_ns: int, size: int, attribute: str | None = None) -> bool:
+def _bearable(
+    file: str, name: str, mtime_ns: int, size: int, attribute: str | None = None, follow: bool = False
+) -> bool:
     """Whether another process survives reading an attribute, or opening a dataset and reading a frame."""
-    return _helper.bears([file, name, *([] if attribute is None else [attribute])])
+    return _helper.bears([file, name, attribute, follow])
 
 
 class _Helper:
@@ -295,9 +340,13 @@ class _Helper:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self.wanted = True
+        """Not within the process itself."""
 
-    def bears(self, request: list[str]) -> bool:
+    def bears(self, request: list[Any]) -> bool:
         """Whether it survives a request in time; also where there is no way to start it."""
+        if not self.wanted:
+            return True
         with self._lock:
             if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
                 self._start()
@@ -368,6 +417,7 @@ def main() -> None:
     """
     import resource
 
+    _helper.wanted = False
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.write(1, b".")
     for line in sys.stdin.buffer:
@@ -376,15 +426,26 @@ def main() -> None:
         os.write(1, b".")
 
 
-def _try(file: str, name: str, attribute: str | None = None) -> None:
+def _try(file: str, name: str, attribute: str | None = None, follow: bool = False) -> None:
     with h5py.File(file, "r") as h5:
         if attribute is not None:
             h5[name].attrs.get(attribute)
             return
-        dataset = h5[name]
+        dataset = open_object(Path(file), h5, name, follow)
         h5py.h5o.get_info(dataset.id)
-        if dataset.is_virtual:
-            dataset.virtual_sources()
+        _check_sources(Path(file), dataset, follow)
         several = len(dataset.shape) > 2
         if dataset.nbytes // (max(1, len(dataset)) if several else 1) <= _MAX_FRAME:
             dataset[: 1 if several else None]
+
+
+def _check_sources(path: Path, dataset: h5py.Dataset, follow: bool, depth: int = 0) -> None:
+    """FormatError if a source of a virtual dataset, or one of theirs, lies in a file that may not be read."""
+    if not dataset.is_virtual or depth > _MAX_LINKS:
+        return
+    for file_name, name in {(source.file_name, source.dset_name) for source in dataset.virtual_sources()}:
+        parent = Path(dataset.file.filename)
+        file = parent if file_name == "." else _located(file_name, parent, "HDF5_VDS_PREFIX")
+        if file is not None:
+            with suppress(KeyError, OSError), h5py.File(file, "r") as h5:
+                _check_sources(path, open_object(path, h5, name, follow), follow, depth + 1)

@@ -93,6 +93,9 @@ class ReadOptions:
     defects : pathlib.Path, optional
         Defects that are filled from their neighbours likewise: ``x y width height`` a line (RELION,
         MotionCor, Warp), a defect file of SerialEM or IMOD, or an image that is not 0 where a pixel is bad.
+    follow_links : bool
+        Read pixels also from files outside the folder of the HDF5 file, or outside the Zarr directory, that
+        names them. By default such files are refused: whoever made a file could make it show any other.
     """
 
     mrc_mode0: Literal["auto", "signed", "unsigned"] = "auto"
@@ -103,6 +106,7 @@ class ReadOptions:
     raw: RawLayout | None = None
     gain: Path | None = None
     defects: Path | None = None
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         if self.mrc_mode0 not in ("auto", "signed", "unsigned"):

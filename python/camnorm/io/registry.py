@@ -305,7 +305,7 @@ def linked_files(path: Path, options: ReadOptions) -> set[Path]:
         return set()
     from .hdf5 import linked_files as linked_hdf5_files
 
-    return linked_hdf5_files(path, options.dataset)
+    return linked_hdf5_files(path, options)
 
 
 def _is_hdf5_name(path: Path) -> bool:

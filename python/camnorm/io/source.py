@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
 _MOST_SHOWN = 40  # characters of a value in a message
+_MOST_FRAMES = 2**48  # in a file; such counts still fit everywhere
 _TRUNCATED = "truncated: the file ends before the end of the frame"
 
 
@@ -216,6 +217,8 @@ class FrameSource(ABC):
             raise FormatError(file.path, f"{self.format} without pixels: {count} frames of shape {shape}")
         if available < 1:
             raise FormatError(file.path, _TRUNCATED, frame=0, offset=file.size)
+        if count > _MOST_FRAMES:
+            raise FormatError(file.path, f"damaged: the header claims {count} frames")
         self._file = file
         self.path = file.path
         self.shape = shape
@@ -374,6 +377,21 @@ class FrameSource(ABC):
     def offsets(self) -> NDArray[np.int64] | None:
         """Where the available frames begin in the file, if all lie there as in memory; else None."""
         return None
+
+    def spans(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """Cut a run of frames where it is known that some of them were never written.
+
+        Parameters
+        ----------
+        start, stop : int
+            As for `read`.
+
+        Yields
+        ------
+        tuple of int, int, bool
+            First frame and one past the last of each part, and whether it is in the file.
+        """
+        yield start, stop, True
 
     @abstractmethod
     def _frames(self, start: int, stop: int) -> NDArray[Any]:

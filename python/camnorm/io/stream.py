@@ -62,16 +62,21 @@ class StoredChunk:
 
 @dataclass(frozen=True)
 class Failure:
-    """Frames that could not be read."""
+    """Frames that could not be read, or a file that does not belong to the set."""
 
     file_index: int
     """Place of the file in the sequence that is read."""
     frame: int | None
-    """The first of these frames; None for a file that cannot be opened."""
+    """The first of these frames; None for the whole file."""
     count: int
-    """Number of these frames: more than one beyond the end of a truncated file, else 1."""
+    """Number of these frames: more than one beyond the end of a truncated file, or if they were never written,
+    else 1. Of a misfit, the chosen frames that the file holds."""
     error: Error | OSError
     """What was raised; it names the file."""
+    stop: int | None = None
+    """One past the last of these frames; None for the whole file."""
+    misfit: FrameSource | None = None
+    """The file, if it can be read but does not belong to the set; it may be closed, as of a `Chunk`."""
 
     @property
     def reason(self) -> str:
@@ -95,6 +100,7 @@ def stream_frames(
     selection: Iterable[tuple[int, int]] | None = None,
     options: ReadOptions = DEFAULTS,
     held: int = 0,
+    misfit: Misfit | None = None,
 ) -> Generator[Chunk | Failure, None, None]:
     """Read the frames of many files.
 
@@ -117,12 +123,15 @@ def stream_frames(
     held : int
         Number of chunks, besides the one that it works on, that the caller keeps. Each may hold a file
         descriptor.
+    misfit : callable, optional
+        Tells from an opened file why it does not belong to the set; None if it does. No frame of a misfit is
+        read. Not called with `selection`.
 
     Yields
     ------
     Chunk or Failure
         In the order of files and frames. What cannot be read is told in its place: a file that cannot be
-        opened as one failure, with `selection` as one for each frame.
+        opened, or is a misfit, as one failure, with `selection` as one for each frame.
 
     Raises
     ------
@@ -137,7 +146,7 @@ def stream_frames(
     over it.
     """
     files = _files(paths, start, chosen, selection)
-    items = _Reader(files, threads, options, held, stored=False).items()
+    items = _Reader(files, threads, options, held, misfit, stored=False).items()
     return cast(Generator[Chunk | Failure, None, None], items)
 
 
@@ -150,6 +159,7 @@ def stream_stored(
     selection: Iterable[tuple[int, int]] | None = None,
     options: ReadOptions = DEFAULTS,
     held: int = 0,
+    misfit: Misfit | None = None,
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
 
@@ -161,7 +171,7 @@ def stream_stored(
     Chunk, StoredChunk or Failure
     """
     files = _files(paths, start, chosen, selection)
-    return _Reader(files, threads, options, held, stored=True).items()
+    return _Reader(files, threads, options, held, misfit, stored=True).items()
 
 
 def _files(
@@ -178,6 +188,7 @@ def _files(
     return (_File(i, Path(paths[i]), 0, chosen, [frame for _, frame in pairs]) for i, pairs in groups)
 
 
+Misfit = Callable[[FrameSource], str | None]
 _Item = Chunk | StoredChunk | Failure
 _Task = Callable[[], list[_Item]]
 _Read = Callable[[FrameSource, int, int], list[_Item]]
@@ -198,25 +209,33 @@ class _File:
             return [Failure(self.index, None, 1, error)]
         return [Failure(self.index, frame, 1, error) for frame in self.selected]
 
-    def tasks(self, source: FrameSource, chunk_bytes: int, stored: bool) -> list[_Task]:
+    def tasks(
+        self, source: FrameSource, chunk_bytes: int, stored: bool, misfit: Misfit | None
+    ) -> list[_Task]:
         """What is to be done in turn to read the file."""
         if self.selected is not None:
             read = self._find if stored and source.offsets is not None else self._read
             return [partial(self._read_selected, read, source, frame) for frame in self.selected]
+        frames = self.chosen(self.index, source.count)
+        frames = frames[bisect_left(frames, self.start) :]
+        there = bisect_left(frames, source.available)
+        if misfit is not None and frames and (reason := misfit(source)) is not None:
+            failure = Failure(self.index, None, there, FormatError(self.path, reason), misfit=source)
+            return [lambda: [failure]]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
         read, step = self._read, max(1, chunk_bytes // frame_bytes)
         if stored and source.offsets is not None:
             read, step = self._find, min(max(1, _STORED_BYTES // frame_bytes), _STORED_FRAMES)
-        frames = self.chosen(self.index, source.count)
-        frames = frames[bisect_left(frames, self.start) :]
-        there = bisect_left(frames, source.available)
-        tasks: list[_Task] = [
-            partial(read, source, first, min(first + step, stop))
-            for start, stop in runs(frames[:there])
-            for first in range(start, stop, step)
-        ]
+        tasks: list[_Task] = []
+        for run in runs(frames[:there]):
+            for start, stop, written in source.spans(*run):
+                if not written:
+                    tasks.append(partial(self._read_missing, source, range(start, stop)))
+                    continue
+                for first in range(start, stop, step):
+                    tasks.append(partial(read, source, first, min(first + step, stop)))
         if there < len(frames):
-            tasks.append(partial(self._read_missing, source, frames[there], len(frames) - there))
+            tasks.append(partial(self._read_missing, source, frames[there:]))
         return tasks
 
     def _read(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
@@ -244,7 +263,7 @@ class _File:
         except (Error, OSError) as error:
             raise_shortage(error)
             if stop - start == 1 or start >= source.available:
-                return [Failure(self.index, start, stop - start, error)]
+                return [Failure(self.index, start, stop - start, error, stop)]
         # Where a compressed file ends may have been found out just now.
         there = max(start + 1, min(stop, source.available))
         parts = [*((frame, frame + 1) for frame in range(start, there)), (there, stop)]
@@ -255,10 +274,12 @@ class _File:
             for item in self._by_frames(source, first, last, make)
         ]
 
-    def _read_missing(self, source: FrameSource, start: int, count: int) -> list[_Item]:
-        """Tell of all frames beyond the end of the file at once: a damaged header may claim millions."""
-        (item,) = self._read(source, start, start + 1)
-        return [replace(item, count=count)] if isinstance(item, Failure) else [item]
+    def _read_missing(self, source: FrameSource, frames: Sequence[int]) -> list[_Item]:
+        """Tell of all frames that are not in the file at once: a damaged header may claim millions."""
+        (item,) = self._read(source, frames[0], frames[0] + 1)
+        if isinstance(item, Failure):
+            return [replace(item, count=len(frames), stop=frames[-1] + 1)]
+        return [item]
 
     def _read_selected(self, read: _Read, source: FrameSource, frame: int) -> list[_Item]:
         if frame >= source.count:
@@ -281,7 +302,14 @@ class _Reader:
     """
 
     def __init__(
-        self, files: Iterator[_File], threads: int, options: ReadOptions, held: int, *, stored: bool
+        self,
+        files: Iterator[_File],
+        threads: int,
+        options: ReadOptions,
+        held: int,
+        misfit: Misfit | None,
+        *,
+        stored: bool,
     ) -> None:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
@@ -290,6 +318,7 @@ class _Reader:
         self._ahead = at_once(2 * threads, 2 * PER_FILE + 1, least=2, held=held)
         self._chunk_bytes = _BUDGET // self._ahead
         self._options = options
+        self._misfit = misfit
         self._stored = stored
         self._executor = ThreadPoolExecutor(min(threads, self._ahead), thread_name_prefix="camnorm-read")
         self._opening: deque[tuple[_File, Future[FrameSource]]] = deque()
@@ -332,7 +361,7 @@ class _Reader:
                 raise_shortage(error)
                 yield self._executor.submit(file.failures, error), None
                 continue
-            tasks = file.tasks(source, self._chunk_bytes, self._stored)
+            tasks = file.tasks(source, self._chunk_bytes, self._stored, self._misfit)
             if not tasks:
                 self._close(source)
             future = None
