@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -636,6 +636,15 @@ class _Run:
             held=self._most_open,
             misfit=self._misfit,
         )
+        # A traceback would keep the generator, for the garbage collector to close in any thread.
+        with closing(items):
+            self._accumulate(items, checkpoint)
+        self.position = (len(self.files), 0)
+        self.report("measuring")
+
+    def _accumulate(
+        self, items: Iterable[Chunk | StoredChunk | Failure], checkpoint: _Checkpoint | None
+    ) -> None:
         for item in (part for whole in items for part in _parts(whole, self._places)):
             while len(self.early) < len(self._places) and _place(item) >= self._places[len(self.early)]:
                 self._add_waiting()
@@ -657,8 +666,6 @@ class _Run:
             if checkpoint is not None:
                 checkpoint.save_if_due(self)
         self._add_waiting()
-        self.position = (len(self.files), 0)
-        self.report("measuring")
 
     def _goes_with_waiting(self, chunk: Chunk | StoredChunk) -> bool:
         """Whether a chunk can be added together with those that wait."""
@@ -851,30 +858,31 @@ class _Run:
                 held=self._most_open,
             )
         )
-        for done, item in enumerate(items, start=1):
-            if isinstance(item, Failure):
-                raise self._changed(rows_of[item.file_index, item.frame or 0][0])
-            for row in rows_of[item.file_index, item.start]:
-                stack = item.frames
-                if not isinstance(stack, StoredFrames) and not self._is(
-                    row, _statistics(stack, self.threads)
-                ):
-                    raise self._changed(row)
-                reason = reasons.get(row)
-                if reason is None:
-                    original = originals.setdefault((sorts[row], _digest(_pixels(stack))), row)
-                    if screening.place(frames[original]) == screening.place(frames[row]):
-                        continue
-                    reason = screening.copy_reason(frames["file"][original], frames["index"][original])
-                frames["status"][row], frames["reason"][row] = "rejected", reason
-                self.rejected += 1
-                bad.append((row, stack))
-            # As few passes over the sums as memory, and the number of open files, allow.
-            in_memory = sum(stack.nbytes for _, stack in bad if not isinstance(stack, StoredFrames))
-            if done == len(rows_of) or in_memory >= _TAKEN_BACK_BYTES or len(bad) >= self._most_open:
-                self._take_back(bad)
-                bad = []
-            self.report("screening", done, len(rows_of))
+        with closing(items):
+            for done, item in enumerate(items, start=1):
+                if isinstance(item, Failure):
+                    raise self._changed(rows_of[item.file_index, item.frame or 0][0])
+                for row in rows_of[item.file_index, item.start]:
+                    stack = item.frames
+                    if not isinstance(stack, StoredFrames) and not self._is(
+                        row, _statistics(stack, self.threads)
+                    ):
+                        raise self._changed(row)
+                    reason = reasons.get(row)
+                    if reason is None:
+                        original = originals.setdefault((sorts[row], _digest(_pixels(stack))), row)
+                        if screening.place(frames[original]) == screening.place(frames[row]):
+                            continue
+                        reason = screening.copy_reason(frames["file"][original], frames["index"][original])
+                    frames["status"][row], frames["reason"][row] = "rejected", reason
+                    self.rejected += 1
+                    bad.append((row, stack))
+                # As few passes over the sums as memory, and the number of open files, allow.
+                in_memory = sum(stack.nbytes for _, stack in bad if not isinstance(stack, StoredFrames))
+                if done == len(rows_of) or in_memory >= _TAKEN_BACK_BYTES or len(bad) >= self._most_open:
+                    self._take_back(bad)
+                    bad = []
+                self.report("screening", done, len(rows_of))
         return screening.as_dict(limits, self.rules)
 
     def _take_back(self, bad: list[tuple[int, _Stack]]) -> None:

@@ -10,11 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import h5py
 import imagecodecs
@@ -26,6 +29,7 @@ import tifffile
 import camnorm
 from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor, measurement
 from camnorm.io.registry import format_names
+from camnorm.io.tiff import TiffSource
 from camnorm.measurement import Progress
 from image_sets import (
     STATISTICS,
@@ -243,13 +247,16 @@ def test_mixed_shapes(tmp_path: Path, shapes: list[tuple[int, int]], odd: list[i
         write_mrc(tmp_path / f"{i}.mrc", movie)
     sensor = camnorm.measure(tmp_path)
     assert rejected(sensor) == [
-        (f"{i}.mrc", frame, f"shape {shapes[i]}, not {SHAPE} as the others")
-        for i in odd
-        for frame in range(3)
+        (f"{i}.mrc", -1, f"frames of shape {shapes[i]}, but the set has {SHAPE}") for i in odd
     ]
+    told = {tuple(group["shape"]): group for group in sensor.provenance["groups"]}
+    assert {shape: group["frames"] for shape, group in told.items()} == {
+        shape: 3 * shapes.count(shape) for shape in set(shapes)
+    }
+    assert {shape: group["files"] for shape, group in told.items()} == Counter(shapes)
     good = [movie for movie in movies if movie.shape[1:] == SHAPE]
     assert_holds(sensor.moments, np.concatenate(good))
-    with pytest.raises(FormatError, match=rf"{odd[0]}\.mrc, frame 0: shape \({shapes[odd[0]][0]}, "):
+    with pytest.raises(FormatError, match=rf"{odd[0]}\.mrc: frames of shape \({shapes[odd[0]][0]}, "):
         camnorm.measure(tmp_path, strict=True)
 
 
@@ -265,10 +272,14 @@ def test_dtypes_of_one_kind_go_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtypes", "odd", "kinds"),
     [
-        (["u2", "f4", "u2"], [1], "float32 pixels (float kind) among uint16 ones (integer kind)"),
-        (["f4", "u1", "f4"], [1], "uint8 pixels (integer kind) among float32 ones (float kind)"),
+        (
+            ["u2", "f4", "u2"],
+            [1],
+            "float32 pixels (float kind), but the set has uint16 pixels (integer kind)",
+        ),
+        (["f4", "u1", "f4"], [1], "uint8 pixels (integer kind), but the set has float32 pixels (float kind)"),
         # Most are of the integer kind, though no dtype is as frequent as float32.
-        (["f4", "u1", "f4", "u1", "u2", "u2"], [0, 2], "float32 pixels (float kind) among uint8 ones (int"),
+        (["f4", "u1", "f4", "u1", "u2", "u2"], [0, 2], "float32 pixels (float kind), but the set has uint8"),
     ],
 )
 def test_dtypes_of_the_other_kind_are_left_out(
@@ -279,11 +290,49 @@ def test_dtypes_of_the_other_kind_are_left_out(
         write_mrc(tmp_path / f"{i}.mrc", movie)
     sensor = camnorm.measure(tmp_path)
     listed = rejected(sensor)
-    assert [(name, index) for name, index, _ in listed] == [(f"{i}.mrc", j) for i in odd for j in range(2)]
+    assert [(name, index) for name, index, _ in listed] == [(f"{i}.mrc", -1) for i in odd]
     assert all(reason.startswith(kinds) for _, _, reason in listed)
     assert sensor.count == 2 * (len(dtypes) - len(odd))
-    with pytest.raises(FormatError, match=rf"{odd[0]}\.mrc, frame 0: .* kind\) among"):
+    with pytest.raises(FormatError, match=rf"{odd[0]}\.mrc: .* kind\), but") as info:
         camnorm.measure(tmp_path, strict=True)
+    # Though the traceback is still there.
+    assert info.tb is not None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("camnorm-read")]
+
+
+def test_misfits_are_not_read(tmp_path: Path) -> None:
+    """Neither a page that would take 900 MB nor millions of frames of one pixel."""
+    movies = [write_mrc(tmp_path / f"{i}.mrc", frames_of(3, SHAPE, "u2", i)) for i in range(3)]
+    large = tmp_path / "large.tif"
+    with tifffile.TiffWriter(large) as tiff:
+        tiff.write(
+            iter([bytes(28_000)]), shape=(30000, 30000), dtype="u1", compression="zstd", rowsperstrip=30000
+        )
+    small = write_mrc(tmp_path / "small.mrc", np.zeros((100_000, 1, 1), "i2"))
+    with mock.patch.object(TiffSource, "_frames", side_effect=AssertionError):
+        sensor = camnorm.measure([*movies, large, small], strict=False)
+    assert rejected(sensor) == [
+        ("large.tif", -1, f"frames of shape (30000, 30000), but the set has {SHAPE}"),
+        ("small.mrc", -1, f"frames of shape (1, 1), but the set has {SHAPE}"),
+    ]
+    frames = {tuple(group["shape"]): group["frames"] for group in sensor.provenance["groups"]}
+    assert frames == {SHAPE: 9, (30000, 30000): 1, (1, 1): 100_000}
+
+
+def test_frames_that_were_never_written_are_one_item(tmp_path: Path) -> None:
+    frames = frames_of(5, SHAPE, "u2")
+    for name, written in (("none", []), ("ends", [0, 1, 10**6 - 1])):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            data = file.create_dataset("data", (10**6, *SHAPE), "u2", chunks=(1, *SHAPE))
+            for place, frame in zip(written, frames, strict=False):
+                data[place] = frame
+    write_mrc(tmp_path / "z.mrc", frames[3:])
+    sensor = camnorm.measure(tmp_path, screen="off")
+    assert rejected(sensor) == [
+        ("ends.h5", 2, "this frame was never written (and 999996 more after it)"),
+        ("none.h5", -1, "none of the 1000000 frames of /data was ever written"),
+    ]
+    assert_holds(sensor.moments, frames)
 
 
 def damaged_set(folder: Path) -> tuple[list[Path], list[np.ndarray]]:

@@ -94,7 +94,8 @@ class Hdf5Source(FrameSource):
                         self._written = _frames_written(file.path, dataset)
                 available = self._written[-1][1]
                 stored = self._pixels.size + sum(os.stat(f).st_size for f in other_files(file.path, dataset))
-                check_size(file.path, stored, self._frame_bytes, shape, available)
+                written = sum(last - first for first, last in self._written)
+                check_size(file.path, stored, self._frame_bytes, shape, written)
                 if self._begin is None and self._decoders is None:
                     _load_filters(file.path, dataset)
                 self._virtual: _Virtual | None = None

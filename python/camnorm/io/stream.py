@@ -69,8 +69,8 @@ class Failure:
     frame: int | None
     """The first of these frames; None for the whole file."""
     count: int
-    """Number of these frames: more than one beyond the end of a truncated file, or if they were never written,
-    else 1. Of a misfit, the chosen frames that the file holds."""
+    """Number of these frames: more than one beyond the end of a truncated file, or if they were never
+    written, else 1. Of a misfit, the chosen frames that the file holds."""
     error: Error | OSError
     """What was raised; it names the file."""
     stop: int | None = None
