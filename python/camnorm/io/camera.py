@@ -26,9 +26,12 @@ _MAKE, _MODEL = 271, 272  # tags of TIFF
 _DNG_VERSION = 50706
 _MAX_PAGES = 16
 _JPEG = 7  # compression of TIFF
+_RAW_PHOTOMETRICS = (32803, 34892)  # a mosaic of colours, or such made whole
 _JPEG_TABLES = 4096  # bytes within which a scan starts
 _FIRST_MARKER = 0xC0
 _LOSSLESS, _HUFFMAN_TABLES, _START_OF_SCAN = 0xC3, 0xC4, 0xDA
+_LOSSY = (0xC0, 0xC1, 0xC2)  # by the discrete cosine transform
+_LOSSY_COMPRESSION = 34892
 
 
 class CameraRawSource(FrameSource):
@@ -43,6 +46,8 @@ class CameraRawSource(FrameSource):
     format = "camera raw"
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        if _is_lossy_dng(file):
+            raise FormatError(file.path, "DNG with lossy JPEG compression is not supported")
         with decoding(file.path), rawpy.RawPy() as raw:
             raw.open_file(str(file.path))
             sizes = raw.sizes
@@ -107,14 +112,42 @@ def _describe(file: MappedFile, shape: tuple[int, int]) -> tuple[dict[str, Any],
         version = tags.valueof(_DNG_VERSION)
         is_dng = is_dng or version is not None
         if is_dng and version[0] == 1:
-            pages = [tiff.pages.first, *islice(tiff.pages, 1, _MAX_PAGES)]
-            pages += [page for above in pages for page in islice(above.pages or (), _MAX_PAGES)]
-            page = next(page for page in pages if (page.imagelength, page.imagewidth) == shape)
+            page = next(page for page in _pages(tiff) if (page.imagelength, page.imagewidth) == shape)
             if len(page.dataoffsets) == math.prod(page.chunked):
                 return metadata, list(page.dataoffsets) if page.compression == _JPEG else []
     if is_dng:
         raise FormatError(file.path, "damaged DNG: its directory does not tell of the image", frame=0)
     return metadata, []
+
+
+def _is_lossy_dng(file: MappedFile) -> bool:
+    """Whether the image of a DNG is compressed by lossy JPEG, of 8 bits or 12; previews do not matter."""
+    with suppress(FormatError), _reading(file, 0), tifffile.TiffFile(file.path) as tiff:
+        if tiff.pages.first.tags.valueof(_DNG_VERSION) is None:
+            return False
+        for page in _pages(tiff):
+            if page.photometric in _RAW_PHOTOMETRICS and page.dataoffsets:
+                head = file.read(page.dataoffsets[0], _JPEG_TABLES)
+                return page.compression == _LOSSY_COMPRESSION or (
+                    page.compression == _JPEG and _frame_marker(head) in _LOSSY
+                )
+    return False
+
+
+def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    pages = [tiff.pages.first, *islice(tiff.pages, 1, _MAX_PAGES)]
+    return pages + [page for above in pages for page in islice(above.pages or (), _MAX_PAGES)]
+
+
+def _frame_marker(head: bytes) -> int:
+    """Marker that tells the kind of a JPEG stream; 0 if there is none."""
+    position = 2
+    while position + 4 <= len(head):
+        code, length = head[position + 1], int.from_bytes(head[position + 2 : position + 4], "big")
+        if code == _LOSSLESS or code in _LOSSY:
+            return code
+        position += 2 + length
+    return 0
 
 
 def _jpeg_values(head: bytes) -> int:

@@ -21,6 +21,7 @@ import tifffile
 from ..errors import FormatError
 from . import nibbles
 from .atomic import AtomicFile
+from .containers import EXPANSION
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding, scaling_in
 from .writers import EncodedWriter, FileWriter
@@ -28,8 +29,19 @@ from .writers import EncodedWriter, FileWriter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# More bytes of pixels than this for a byte in the file are damage, and not to be allocated.
-_EXPANSION = 2**17
+# More bytes of pixels than this for a byte in the file are damage, and not to be allocated: LZW, deflate (by two
+# codes), PackBits; twice what they can do, for pixels of few bits. Others are no better than zstd.
+_EXPANSIONS = {5: 2**13, 8: 2**11, 32946: 2**11, 32773: 2**8}
+_NOT_SUPPORTED = {
+    6: "old-style JPEG",  # of which there are as many kinds as programs that wrote it
+    **dict.fromkeys((2, 3, 4, 32771), "CCITT"),
+    **dict.fromkeys((9, 10, 34661), "JBIG"),
+    32809: "ThunderScan",
+    **dict.fromkeys((34676, 34677), "SGILog"),
+}
+_JPEG_COMPRESSIONS = (7, 33007, 34892)
+_YCBCR = 6
+_SUBSAMPLING = 530
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
 _DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
 _GROWTH = 2  # of pixels that cannot be compressed, at most: LZW codes take 12 bits for 8
@@ -202,6 +214,7 @@ class TiffSource(FrameSource):
         with self._lock:
             self._tiff.filehandle.seek(self._directories[index])
             page = tifffile.TiffPage(self._tiff, index)
+        _check_supported(file, page, index)
         if page.is_final:
             end = page.dataoffsets[0] + page.nbytes
         else:
@@ -210,7 +223,7 @@ class TiffSource(FrameSource):
             # tifffile would take a segment that is missing for zeros.
             if len(page.dataoffsets) != segments or len(stored) != segments or 0 in stored:
                 raise FormatError(file.path, "strips or tiles are missing", frame=index)
-            if page.nbytes > _EXPANSION * sum(stored):
+            if page.nbytes > _EXPANSIONS.get(page.compression, EXPANSION) * sum(stored):
                 reason = f"damaged: {sum(stored)} bytes are too few for a page of shape {page.shape}"
                 raise FormatError(file.path, reason, frame=index)
             end = max(offset + size for offset, size in zip(page.dataoffsets, stored, strict=True))
@@ -331,6 +344,21 @@ def _size(source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> 
 
 def _open_writer(file: IO[bytes], size: int) -> tifffile.TiffWriter:
     return tifffile.TiffWriter(file, byteorder="<", bigtiff=size >= 2**32)
+
+
+def _check_supported(file: MappedFile, page: tifffile.TiffPage, index: int) -> None:
+    """FormatError if tifffile cannot decode a page, or makes something else of it."""
+    name = _NOT_SUPPORTED.get(page.compression)
+    if name is None and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = str(getattr(page.compression, "name", page.compression))
+    if name is not None:
+        raise FormatError(
+            file.path, f"TIFF with {name} compression is not supported", frame=index or None
+        )
+    if page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS:
+        if page.tags.valueof(_SUBSAMPLING, default=(2, 2)) != (1, 1):
+            reason = "TIFF with subsampled YCbCr pixels is not supported, except as JPEG"
+            raise FormatError(file.path, reason, frame=index or None)
 
 
 def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile) -> bool:
