@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..errors import FormatError
-from .containers import EXPANSION, read_frames
+from .containers import check_size, read_frames
 from .options import ReadOptions
 from .packed import PackedByBzip2, PackedByGzip, UnpackedFile
 from .source import FrameSource, MappedFile, decoding
@@ -61,8 +61,7 @@ class FitsSource(FrameSource):
                 else:
                     if hdu.end > file.size:
                         raise FormatError(file.path, "truncated", frame=0, offset=file.size)
-                    if math.prod(shape) > EXPANSION * file.size:
-                        raise FormatError(file.path, f"damaged: too few bytes for frames of shape {shape}")
+                    check_size(file.path, file.size, math.prod(shape) * abs(hdu.bits) // 8, shape, count)
                     self._hdus = fits.open(file.path, memmap=False)
                     self._section = self._hdus[hdu.number].section
                     dtype = self._section[(slice(0, 1),) * len(hdu.shape)].dtype

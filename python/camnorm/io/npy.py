@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_HEADER = 10_000  # the limit of NumPy's own reader
+_MAX_DIGITS = 20  # of a length; Python refuses to read thousands
 # The header is a literal of Python in a fixed form; read as text, nothing of it is ever evaluated.
 _DESCR = re.compile(r"""['"]descr['"]\s*:\s*(['"][^'"]*['"]|\[.*\])""", re.DOTALL)
 _PLAIN = re.compile(r"""['"]([<>|=][a-z]\d+)['"]""")
@@ -85,5 +86,5 @@ def _read_header(file: MappedFile) -> tuple[int, np.dtype[Any], bool, tuple[int,
         dtype = np.dtype(plain[1])
     except TypeError:
         raise FormatError(file.path, f"damaged NPY header: dtype {descr[1]}", offset=start) from None
-    sizes = tuple(int(size) for size in re.findall(r"\d+", shape[1]))
+    sizes = tuple(int(size[:_MAX_DIGITS]) for size in re.findall(r"\d+", shape[1]))
     return start + length, dtype, order[1] == "True", sizes

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from .blocks import BlockSource, regular
+from .links import check_link
 from .options import ReadOptions
 from .source import MappedFile, shown
 
@@ -116,6 +117,7 @@ class TvipsSource(BlockSource):
             head, start = file.read(0, 256), None
         else:
             first = file.path.with_name(f"{part[1]}000{part[3]}")
+            check_link(file.path, first, options.follow_links)
             head, start = _tvips_head(first, file.path), 0
         if len(head) < _TVIPS_HEADER.size:
             raise FormatError(file.path, "truncated within the TVIPS header", frame=0, offset=len(head))

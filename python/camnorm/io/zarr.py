@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ import numpy as np
 import zarr
 
 from ..errors import FormatError
-from .containers import EXPANSION, frame_axes, is_images, pick, read_frames
+from .containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
+from .links import check_link, check_place
 from .options import ReadOptions
 from .source import FrameSource, MappedFile, decoding, scaling_in
 
@@ -39,8 +40,10 @@ class ZarrSource(FrameSource):
     format = "Zarr"
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        self._follow = options.follow_links
+        self._folders: set[str] = set()  # of chunks, that are within the store
         with decoding(file.path):
-            place, image = _find(file.path, options.dataset)
+            place, image = _find(file.path, options)
             self._array = array = _open(place)
             shape: tuple[int, ...] = array.shape
             names = [axis.get("name") if isinstance(axis, dict) else axis for axis in image.get("axes", ())]
@@ -52,12 +55,15 @@ class ZarrSource(FrameSource):
             self._chunks = _ChunkFiles(place)
             label = str(array.attrs.get("label", ""))
             self._complete = label.startswith(_OURS)
-            metadata: dict[str, Any] = {"dataset": place.relative_to(file.path).as_posix()}
+            metadata: dict[str, Any] = {"dataset": os.path.relpath(place, file.path)}
             metadata |= _pixel_size(image, names) | scaling_in(label)
             # To be allocated for a frame: it, or a chunk that is larger.
             pixels = max(math.prod(shape[-axes:]), math.prod(self._chunks.shape))
-            self._frame_bytes = pixels * array.dtype.itemsize
-        count = math.prod(self._leading)
+            frame_bytes = pixels * array.dtype.itemsize
+            count = math.prod(self._leading)
+            # Chunks that are not there stand for frames too.
+            stored = _stored_bytes(place, max(count, frame_bytes // EXPANSION))
+            check_size(file.path, stored, frame_bytes, shape[-axes:], count)
         super().__init__(
             file, shape=shape[-axes:], dtype=array.dtype, count=count, available=count, metadata=metadata
         )
@@ -74,6 +80,18 @@ class ZarrSource(FrameSource):
                 frames: NDArray[Any] = self._array[start:stop]
                 return frames
             return np.stack([self._array[place] for place in places])
+
+    def _size_of(self, chunk: str) -> int:
+        """Bytes of a chunk; FormatError if it lies outside of the store, by a link to it or to a folder."""
+        folder = os.path.dirname(chunk)
+        if folder not in self._folders:
+            check_place(self.path, folder, self._follow)
+            self._folders.add(folder)
+        status = os.lstat(chunk)
+        if not stat.S_ISREG(status.st_mode):
+            check_link(self.path, chunk, self._follow)
+            return os.stat(chunk).st_size
+        return status.st_size
 
     def _check_stored(self, frame: int, place: tuple[Any, ...]) -> None:
         """FormatError if parts of a frame are lost, or it is too large for what there is.
@@ -92,7 +110,7 @@ class ZarrSource(FrameSource):
         sizes = []
         for position in product(*ranges):
             with suppress(FileNotFoundError):
-                sizes.append(os.stat(chunks.path(position)).st_size)
+                sizes.append(self._size_of(chunks.path(position)))
         if len(sizes) < count and (self._complete or not chunks.filled):
             missing = f"{count - len(sizes)} of its {count} chunks are missing"
             raise FormatError(self.path, f"this frame is not whole in the store: {missing}", frame=frame)
@@ -100,20 +118,6 @@ class ZarrSource(FrameSource):
         if sizes and chunk_bytes > EXPANSION * min(sizes):
             reason = f"damaged: {min(sizes)} bytes are too few for a chunk of shape {chunks.shape}"
             raise FormatError(self.path, reason, frame=frame)
-        if len(sizes) < count and self._frame_bytes > EXPANSION * self._stored_bytes:
-            reason = f"damaged: {self._stored_bytes} bytes are too few for frames of shape {self.shape}"
-            raise FormatError(self.path, reason, frame=frame)
-
-    @cached_property
-    def _stored_bytes(self) -> int:
-        """Bytes of the array's files, as far as they are needed to tell whether a frame may be so large."""
-        total = 0
-        for parent, _, names in os.walk(self._chunks.place):
-            for name in names:
-                total += os.stat(f"{parent}/{name}").st_size
-                if total * EXPANSION >= self._frame_bytes:
-                    return total
-        return total
 
 
 class _ChunkFiles:
@@ -140,15 +144,30 @@ class _ChunkFiles:
         return f"{self.place}/{self._prefix}{self._separator.join(map(str, position))}"
 
 
-def _find(store: Path, name: str | None) -> tuple[Path, dict[str, Any]]:
+def _stored_bytes(place: Path, enough: int) -> int:
+    """Bytes of an array's files, counted until they are enough."""
+    total = 0
+    for parent, _, names in os.walk(place):
+        for name in names:
+            total += os.stat(f"{parent}/{name}").st_size
+            if total > enough:
+                return total
+    return total
+
+
+def _find(store: Path, options: ReadOptions) -> tuple[Path, dict[str, Any]]:
     """Path of the array of images, and what OME-Zarr says of it, if it does."""
+    name = options.dataset
     top = store if name is None else store / name
+    check_place(store, top, options.follow_links)
     found = dict(_arrays(top)) if any(_metadata_files(top)) else {}
     if not found:
         raise FormatError(store, "no array in it" if name is None else f"there is no array {name} in it")
+    for place in found:
+        check_place(store, place, options.follow_links)
     if len(found) == 1:
         return next(iter(found.items()))
-    arrays = {place.relative_to(store).as_posix(): _open(place) for place in found}
+    arrays = {os.path.relpath(place, store): _open(place) for place in found}
     images = {key: (a.shape, a.dtype) for key, a in arrays.items() if is_images(a.shape, a.dtype)}
     place = store / pick(store, images)
     return place, found[place]

@@ -16,7 +16,7 @@ else:
 class ZstdMrcSource(PackedMrcSource):
     """Sections of an MRC file compressed by zstd, in one frame of that format or many."""
 
-    expansion = 2**17  # a block of 4 bytes can stand for 128 KiB
+    expansion = 2**15  # a block of 4 bytes can stand for 128 KiB
 
     @staticmethod
     def open_stream(path: Path) -> Stream:
