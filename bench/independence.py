@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import camnorm
-from camnorm.simulate import Landscape, Particles
+from camnorm.demo.simulate import Landscape, Particles
 from harness import table
 
 DOCS = Path(__file__).parents[1] / "docs" / "independence.md"

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import Correction, PixelMoments, PixelResponse, Sensor
-from camnorm.sensor import FILE_DTYPE, FRAME_DTYPE
-from camnorm.simulate import Camera, Landscape
+from camnorm.demo.simulate import Camera, Landscape
+from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
 from harness import put_into, table
 
 DOCS = Path(__file__).parents[1] / "docs" / "corrections.md"

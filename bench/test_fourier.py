@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import camnorm
 from camnorm._core import resolve_threads
-from camnorm.transforms import real_transform, share
+from camnorm.fourier.transforms import real_transform, share
 
 SHAPE = (4096, 4096)
 ROUNDS = 15

@@ -5,16 +5,17 @@ and proves by Fourier ring correlation that the correction worked. Implements P.
 Sci. Rep. 5, 10317 (2015).
 """
 
-from . import plot, screening, simulate
-from ._core import build_info
-from ._core import version as __version__
-from .assumptions import check
-from .convergence import Convergence, frames_needed
-from .correction import Correction
-from .errors import Error, FormatError, NonFiniteError, ResourceError
-from .findings import Finding
-from .fixedpattern import FixedPattern, fixed_pattern
-from .fourier import (
+from camnorm._core import build_info
+from camnorm._core import version as __version__
+from camnorm.application.movies import correct
+from camnorm.correction.correction import Correction
+from camnorm.demo import simulate
+from camnorm.diagnosis.assumptions import check
+from camnorm.diagnosis.convergence import Convergence, frames_needed
+from camnorm.diagnosis.findings import Finding
+from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern
+from camnorm.errors import Error, FormatError, NonFiniteError, ResourceError
+from camnorm.fourier.correlation import (
     Independence,
     RingCorrelation,
     amplitude_spectrum,
@@ -22,13 +23,14 @@ from .fourier import (
     ring_average,
     ring_correlation,
 )
-from .io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from .measurement import measure, measure_groups
-from .moments import PixelMoments, frame_statistics
-from .movies import correct
-from .response import PixelResponse
-from .sensor import Sensor
-from .verification import Verification, verify
+from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
+from camnorm.measurement import screening
+from camnorm.measurement.run import measure, measure_groups
+from camnorm.report import plot
+from camnorm.sensor.sensor import Sensor
+from camnorm.statistics.moments import PixelMoments, frame_statistics
+from camnorm.statistics.response import PixelResponse
+from camnorm.verification.verification import Verification, verify
 
 __all__ = [
     "Convergence",

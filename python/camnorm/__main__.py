@@ -1,5 +1,5 @@
 """``python -m camnorm``: the command line."""
 
-from .cli import main
+from camnorm.cli.verbs import main
 
 main()

@@ -7,8 +7,8 @@ import resource
 import sys
 from contextlib import suppress
 
-from . import _core
-from .errors import ResourceError
+from camnorm import _core
+from camnorm.errors import ResourceError
 
 # Descriptors that one open file of images takes at most: a manifest, its movie, the handle of a library, and
 # a file behind a link, opened twice likewise.

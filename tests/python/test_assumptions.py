@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import camnorm
-from camnorm import assumptions, jsontext
-from camnorm.simulate import Camera, Landscape, Particles
+from camnorm import jsontext
+from camnorm.demo.simulate import Camera, Landscape, Particles
+from camnorm.diagnosis import assumptions
 from image_sets import sensor_of
 
 SHAPE, FRAMES = (96, 96), 80
@@ -160,7 +161,7 @@ def test_findings_are_in_order_and_complete() -> None:
     sensor = sensor_of(camera("flat", 0, light=ramp(0.5)).frames(FRAMES)[:, None])
     found = camnorm.check(sensor)
     names = [finding.name for finding in found]
-    assert set(names) == NAMES | {finding.name for finding in camnorm.screening.findings(sensor)}
+    assert set(names) == NAMES | {finding.name for finding in camnorm.measurement.screening.findings(sensor)}
     assert len(names) == len(set(names))
     assert [finding.flagged for finding in found] == [True] + [False] * (len(found) - 1)
     told = [name for finding, name in zip(found, names, strict=True) if not math.isnan(finding.value)]

@@ -21,8 +21,8 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm import cli
-from camnorm.io.registry import format_names
+from camnorm.cli import verbs as cli
+from camnorm.io.base.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
 
@@ -619,7 +619,7 @@ def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:
 def test_demo_ends_with_its_verdict(
     run: Run, monkeypatch: pytest.MonkeyPatch, independent: bool, status: int
 ) -> None:
-    import camnorm.demo
+    import camnorm.demo.demonstration
 
     class Demo(SimpleNamespace):
         def __str__(self) -> str:
@@ -631,7 +631,7 @@ def test_demo_ends_with_its_verdict(
         calls.append((directory, threads))
         return Demo(independent=independent, to_dict=lambda: {"independent": independent})
 
-    monkeypatch.setattr(camnorm.demo, "run_demo", run_demo)
+    monkeypatch.setattr(camnorm.demo.demonstration, "run_demo", run_demo)
     result = run("demo")
     assert (result.status, result.out) == (status, "summary\n")
     result = run("demo", "-o", "here", "--threads", "2", "--json")
@@ -992,7 +992,7 @@ def test_the_module_runs(data: Data) -> None:
 
 def test_start_is_light() -> None:
     heavy = {"matplotlib", "scipy", "pyfftw", "h5py", "imagecodecs", "tifffile", "mrcfile", "rich.progress"}
-    code = f"import sys, camnorm.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"import sys, camnorm.cli.verbs; print(sorted({heavy!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
 
@@ -1054,7 +1054,7 @@ def test_closed_streams_are_no_matter(data: Data, tmp_path: Path) -> None:
             os.close(descriptor)
 
     code = (
-        "import os, sys, camnorm, camnorm.cli as c\n"
+        "import os, sys, camnorm, camnorm.cli.verbs as c\n"
         "save = camnorm.Sensor._write\n"
         "def write(*arguments):\n"
         "    save(*arguments)\n"
@@ -1142,7 +1142,7 @@ def test_progress_is_shown_on_a_terminal_only(data: Data, tmp_path: Path) -> Non
 def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> None:
     # Checkpoints all the time, so that there is one soon, and the run takes long enough to be interrupted.
     code = (
-        "import camnorm.measurement as m, camnorm.cli as c\n"
+        "import camnorm.measurement.run as m, camnorm.cli.verbs as c\n"
         "m._CHECKPOINT_SECONDS = m._CHECKPOINT_SHARE = 0.0\n"
         "c.main()"
     )
@@ -1220,7 +1220,7 @@ def test_an_interrupt_that_is_lost_is_heeded_at_the_next_report(
 def test_a_scheduler_that_ends_measure(data: Data, tmp_path: Path) -> None:
     """The same command goes on, as after Ctrl-C."""
     code = (
-        "import os, signal, camnorm.measurement as m, camnorm.cli as c\n"
+        "import os, signal, camnorm.measurement.run as m, camnorm.cli.verbs as c\n"
         "report = m._Run.report\n"
         "def end(run, stage):\n"
         "    report(run, stage)\n"

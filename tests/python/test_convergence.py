@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import camnorm
-from camnorm import PixelMoments, assumptions, convergence, jsontext
-from camnorm.drift import Early, measure_ratios
+from camnorm import PixelMoments, jsontext
+from camnorm.diagnosis import assumptions, convergence
+from camnorm.measurement.drift import Early, measure_ratios
 from image_sets import sensor_of
 
 SHAPE = (48, 64)
@@ -74,8 +75,8 @@ def test_movies_of_one_specimen_count_for_less(length: int, specimen: float) -> 
 def test_independent_frames_lie_within_the_limits_of_chance() -> None:
     outside = 0
     for seed in range(100):
-        scene = camnorm.simulate.Landscape(SHAPE, contrast=0.2) if seed % 2 else None
-        camera = camnorm.simulate.Camera(
+        scene = camnorm.demo.simulate.Landscape(SHAPE, contrast=0.2) if seed % 2 else None
+        camera = camnorm.demo.simulate.Camera(
             SHAPE, gain=2, level=900, exposure_spread=0.3, scene=scene, seed=seed
         )
         found = camnorm.frames_needed(sensor_of(camera.frames(24)[:, None]))
@@ -294,7 +295,7 @@ def test_pixels_that_never_change_do_not_count(dead: int, brightness: float) -> 
 def ratios_of(frames: np.ndarray, *counts: int) -> list[dict[str, float]]:
     """By `measure_ratios`, after so many frames each."""
     halves = (PixelMoments(frames.shape[1:], frames.dtype), PixelMoments(frames.shape[1:], frames.dtype))
-    table = np.zeros(len(frames), camnorm.sensor.FRAME_DTYPE)
+    table = np.zeros(len(frames), camnorm.sensor.sensor.FRAME_DTYPE)
     table["status"], table["mean"] = "accepted", frames.mean(tuple(range(1, frames.ndim)))
     early = []
     for i, frame in enumerate(frames):

@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image
 
 import camnorm
-from camnorm import demo
-from camnorm.simulate import Camera
+from camnorm.demo import demonstration as demo
+from camnorm.demo.simulate import Camera
 
 FIGURES = ["fig1_electron.png", "fig2_frc.png", "fig3_bayer.png", "fig4_bayer_frc.png"]
 

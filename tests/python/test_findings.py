@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from camnorm import PixelMoments, Sensor
-from camnorm.drift import Early, measure_drift
-from camnorm.findings import Finding
-from camnorm.screening import Rules, as_dict, findings, modes, screen
-from camnorm.sensor import FILE_DTYPE, FRAME_DTYPE
+from camnorm.diagnosis.findings import Finding
+from camnorm.measurement.drift import Early, measure_drift
+from camnorm.measurement.screening import Rules, as_dict, findings, modes, screen
+from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
 
 SEEDS = 200
 RNG = np.random.default_rng
@@ -436,7 +436,7 @@ def test_of_large_frames_rows_evenly_spread_are_looked_at(monkeypatch: pytest.Mo
     frames = set_of_frames(RNG(1), 40, shape=(200, 64))
     frames[20:, 32:64, 5] += 300  # in the second tiles
     assert drift_of(frames)["pixels"] == 200 * 64
-    monkeypatch.setattr("camnorm.drift._MOST_PIXELS", 3 * 32 * 64)
+    monkeypatch.setattr("camnorm.measurement.drift._MOST_PIXELS", 3 * 32 * 64)
     found = drift_of(frames)
     assert found["pixels"] == 2 * 32 * 64  # tiles 1 and 4 of 7
     assert found["beyond_6_sigma"] == 32

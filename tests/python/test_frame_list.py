@@ -12,7 +12,7 @@ import pytest
 
 import camnorm
 from camnorm import Error, Sensor
-from camnorm.framelist import FrameList, write_frame_list
+from camnorm.sensor.framelist import FrameList, write_frame_list
 from image_sets import (
     assert_holds,
     assert_same_moments,

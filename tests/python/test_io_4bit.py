@@ -15,8 +15,9 @@ import pytest
 import tifffile
 
 from camnorm.errors import FormatError
-from camnorm.io import ReadOptions, nibbles, open_frames
-from camnorm.io.options import DEFAULTS
+from camnorm.io import ReadOptions, open_frames
+from camnorm.io.base.options import DEFAULTS
+from camnorm.io.formats import nibbles
 from image_sets import cut
 
 

@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 import camnorm
+from camnorm.apriori.steps import ORIENTATIONS, Gain, better_orientation, check_orientation, read_defects
 from camnorm.errors import Error
 from camnorm.io import ReadOptions, open_frames
-from camnorm.io.apriori import ORIENTATIONS, Gain, better_orientation, check_orientation, read_defects
 from image_sets import frames_of, write_mrc, write_npy, write_tiff
 
 SHAPE = (24, 32)

@@ -25,10 +25,10 @@ import zarr
 from astropy.io import fits
 
 import camnorm
-from camnorm import measurement
 from camnorm.errors import Error, FormatError
 from camnorm.io import ReadOptions, expand_inputs, open_frames
-from camnorm.io.registry import is_image_name
+from camnorm.io.base.registry import is_image_name
+from camnorm.measurement import run as measurement
 from image_sets import assert_same_moments, cut, frames_of, rejected, write_npy
 
 FUZZ_RUNS = 200
@@ -555,8 +555,8 @@ def test_sensor_files_are_no_images(tmp_path: Path) -> None:
 def test_checkpoints_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_npy(tmp_path / "a.npy", frames_of(6, (16, 24), "u2"))
     monkeypatch.setattr(measurement._Checkpoint, "remove", lambda self: None)
-    monkeypatch.setattr("camnorm.measurement._CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("camnorm.measurement._CHECKPOINT_SHARE", 0.0)
+    monkeypatch.setattr("camnorm.measurement.run._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("camnorm.measurement.run._CHECKPOINT_SHARE", 0.0)
     camnorm.measure(path, tmp_path / "sensor.h5")
     (tmp_path / "sensor.h5.checkpoint").rename(tmp_path / "checkpoint.h5")
     with pytest.raises(

@@ -17,7 +17,7 @@ import tifffile
 from camnorm import _core
 from camnorm.errors import FormatError
 from camnorm.io import ReadOptions, open_frames, stream_frames
-from camnorm.io.registry import is_image_name
+from camnorm.io.base.registry import is_image_name
 
 SHAPE = (24, 40)
 CODINGS = {65000: (8, 2, 2), 65001: (7, 2, 2), 65002: (7, 1, 1)}

@@ -14,7 +14,7 @@ import pytest
 
 from camnorm.errors import FormatError
 from camnorm.io import expand_inputs, open_frames
-from camnorm.io import hdf5guard as guard
+from camnorm.io.base import hdf5guard as guard
 from damage import read_each
 
 REFUSED = "damaged: HDF5 crashes or does not end when it opens data"

@@ -11,7 +11,7 @@ import pytest
 
 from camnorm.errors import Error
 from camnorm.io import RawLayout, ReadOptions, expand_inputs
-from camnorm.io.registry import format_names
+from camnorm.io.base.registry import format_names
 
 
 @pytest.fixture

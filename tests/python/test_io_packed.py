@@ -22,9 +22,9 @@ from astropy.io import fits
 import camnorm
 from camnorm.errors import Error, FormatError
 from camnorm.io import Failure, ReadOptions, create_writer, open_frames, stream_frames, target_name
-from camnorm.io.packed import UnpackedFile
-from camnorm.io.registry import is_image_name
-from camnorm.io.source import FrameSource
+from camnorm.io.base.registry import is_image_name
+from camnorm.io.base.source import FrameSource
+from camnorm.io.formats.packed import UnpackedFile
 from damage import check_mutations, check_truncation, read_each
 from image_sets import frames_of, write_mrc
 
@@ -178,7 +178,7 @@ def test_a_header_that_asks_for_too_much_allocates_nothing(tmp_path: Path, kind:
     script = (
         "import resource, sys\n"
         "from camnorm.io import open_frames, stream_frames\n"
-        "import camnorm.io.packed, mrcfile\n"
+        "import camnorm.io.formats.packed, mrcfile\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))\n"
         "print(sum(item.count for item in stream_frames([sys.argv[1]], threads=2)))\n"
@@ -234,7 +234,7 @@ def test_reading_in_order_decompresses_once(
         return view(source, start, stop)
 
     monkeypatch.setattr(type(source), "view", late_view)
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", 2**21)  # two frames a chunk
+    monkeypatch.setattr("camnorm.io.base.stream._BUDGET", 2**21)  # two frames a chunk
     chunks = [chunk.frames for chunk in stream_frames([path], threads=4)]
     assert len(chunks) >= 30
     np.testing.assert_array_equal(np.concatenate(chunks), frames)
@@ -300,7 +300,7 @@ def test_measure_gives_the_same_as_from_plain_files(tmp_path: Path) -> None:
 def test_zstd_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(tmp_path, ".zst", frames_of(3, (24, 32), "u2"))
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    monkeypatch.delitem(sys.modules, "camnorm.io.zstd", raising=False)
+    monkeypatch.delitem(sys.modules, "camnorm.io.formats.zstd", raising=False)
     with pytest.raises(
         Error, match=r"to read MRC.zst files, zstandard is needed: pip install 'camnorm\[zstd"
     ):

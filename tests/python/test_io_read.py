@@ -27,8 +27,8 @@ import tifffile
 from camnorm import _core
 from camnorm.errors import Error, FormatError
 from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from camnorm.io.registry import format_names, formats, is_image_name
-from camnorm.io.source import MappedFile
+from camnorm.io.base.registry import format_names, formats, is_image_name
+from camnorm.io.base.source import MappedFile
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
 FLOATS = ["f2", "f4", "f8"]
@@ -1018,7 +1018,7 @@ def test_formats_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert group == "camnorm.formats"
         return [Entry(lines), Entry(needy)]
 
-    monkeypatch.setattr("camnorm.io.registry.entry_points", entries)
+    monkeypatch.setattr("camnorm.io.base.registry.entry_points", entries)
     formats.cache_clear()
     try:
         (tmp_path / "a.lines").write_bytes(b"LINES" + bytes(range(12)))

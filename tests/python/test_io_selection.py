@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camnorm.io import Chunk, Failure, Selection, StoredChunk, open_frames, selection, stream, stream_stored
+from camnorm.io import Chunk, Failure, Selection, StoredChunk, open_frames, stream_stored
+from camnorm.io.base import selection, stream
 from image_sets import cut, write_npy, write_tiff
 
 SHAPE = (4, 6)

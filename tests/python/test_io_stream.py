@@ -21,7 +21,8 @@ import pytest
 import tifffile
 
 from camnorm.errors import FormatError
-from camnorm.io import Chunk, Failure, FrameSource, ReadOptions, open_frames, stream, stream_frames
+from camnorm.io import Chunk, Failure, FrameSource, ReadOptions, open_frames, stream_frames
+from camnorm.io.base import stream
 
 SHAPE = (8, 12)
 

@@ -16,7 +16,7 @@ import pytest
 import camnorm
 from camnorm.errors import FormatError
 from camnorm.io import open_frames
-from camnorm.io.registry import is_image_name
+from camnorm.io.base.registry import is_image_name
 from damage import check_mutations, check_truncation, read_each
 
 

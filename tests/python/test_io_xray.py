@@ -22,7 +22,7 @@ from fabio.edfimage import EdfImage
 import camnorm
 from camnorm.errors import FormatError
 from camnorm.io import open_frames
-from camnorm.io.registry import is_image_name
+from camnorm.io.base.registry import is_image_name
 from damage import check_mutations, check_truncation, read_each
 
 

@@ -27,10 +27,11 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor, measurement
-from camnorm.io.registry import format_names
-from camnorm.io.tiff import TiffSource
-from camnorm.measurement import Progress
+from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor
+from camnorm.io.base.registry import format_names
+from camnorm.io.formats.tiff import TiffSource
+from camnorm.measurement import run as measurement
+from camnorm.measurement.run import Progress
 from image_sets import (
     STATISTICS,
     assert_holds,
@@ -52,10 +53,10 @@ SHAPE = (13, 11)
 
 def small_steps(monkeypatch: pytest.MonkeyPatch, size: int, threads: int = 2) -> None:
     """Chunks of so many bytes, each added by itself."""
-    monkeypatch.setattr("camnorm.io.stream._BUDGET", size * 2 * threads)
-    monkeypatch.setattr("camnorm.io.stream._STORED_BYTES", size)
-    monkeypatch.setattr("camnorm.measurement._ADDED_BYTES", 0)
-    monkeypatch.setattr("camnorm.measurement._STORED_BYTES", 0)
+    monkeypatch.setattr("camnorm.io.base.stream._BUDGET", size * 2 * threads)
+    monkeypatch.setattr("camnorm.io.base.stream._STORED_BYTES", size)
+    monkeypatch.setattr("camnorm.measurement.run._ADDED_BYTES", 0)
+    monkeypatch.setattr("camnorm.measurement.run._STORED_BYTES", 0)
 
 
 @pytest.fixture
@@ -630,8 +631,9 @@ def test_moments_that_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 _RUN = """
 import sys, time
-from camnorm import measure, measurement
-from camnorm.io import stream
+from camnorm import measure
+from camnorm.measurement import run as measurement
+from camnorm.io.base import stream
 measurement._CHECKPOINT_SECONDS = measurement._CHECKPOINT_SHARE = 0.0
 stream._BUDGET = 4 * 2 * 1500  # chunks of two or three frames
 stream._STORED_BYTES = 2 * 1500
@@ -1266,7 +1268,7 @@ def test_groups_of_shapes_and_types(tmp_path: Path) -> None:
         (SHAPE, "float32", 2, 6),
         (SHAPE, "int16", 1, 3),
     }
-    mixed = {found.name: found for found in camnorm.screening.findings(whole)}["mixed"]
+    mixed = {found.name: found for found in camnorm.measurement.screening.findings(whole)}["mixed"]
     assert mixed.flagged
     assert "4 files (12 frames) of 13 x 11 uint16; 3 files (9 frames) of 6 x 5 uint16; " in mixed.sentence
 
@@ -1280,7 +1282,7 @@ def test_groups_of_cameras(tmp_path: Path) -> None:
     sensors = list(camnorm.measure_groups(tmp_path))
     assert [sensor.provenance["groups"][0]["camera"] for sensor in sensors] == ["Acme X1", "Acme X2"]
     assert [sensor.count for sensor in sensors] == [4, 4]
-    found = {finding.name: finding for finding in camnorm.screening.findings(camnorm.measure(tmp_path))}
+    found = {finding.name: finding for finding in camnorm.measurement.screening.findings(camnorm.measure(tmp_path))}
     assert "4 files (4 frames) of 13 x 11 uint16 by Acme X1; 4 files" in found["mixed"].sentence
 
 
@@ -1303,8 +1305,8 @@ def test_groups_of_exposures(tmp_path: Path, dtype: str) -> None:
     for sensor, group in zip(sensors, (~late, late), strict=True):
         assert_holds(sensor.moments, frames[keep & group[:, None]])
         assert abs(sensor.halves[0].count - sensor.halves[1].count) <= 4
-        assert not {f.name for f in camnorm.screening.findings(sensor) if f.flagged} & {"modes", "mixed"}
-    assert {f.name for f in camnorm.screening.findings(camnorm.measure(tmp_path)) if f.flagged} >= {"modes"}
+        assert not {f.name for f in camnorm.measurement.screening.findings(sensor) if f.flagged} & {"modes", "mixed"}
+    assert {f.name for f in camnorm.measurement.screening.findings(camnorm.measure(tmp_path)) if f.flagged} >= {"modes"}
     assert temporary_files(tmp_path) == []
 
 

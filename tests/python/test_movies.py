@@ -21,8 +21,8 @@ import tifffile
 
 import camnorm
 from camnorm import Correction, Error, FormatError, Sensor
-from camnorm import movies as movies_module
-from camnorm.measurement import Progress
+from camnorm.application import movies as movies_module
+from camnorm.measurement.run import Progress
 from image_sets import cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)

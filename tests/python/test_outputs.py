@@ -22,7 +22,7 @@ import pytest
 import camnorm
 from camnorm.errors import Error
 from camnorm.io import Protected, atomic_target, open_frames
-from camnorm.io.atomic import AtomicFile, AtomicStore
+from camnorm.io.base.atomic import AtomicFile, AtomicStore
 from image_sets import frames_of, run_script, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)
@@ -291,7 +291,7 @@ def test_an_input_is_known_again_when_the_result_is_renamed(tree: Path) -> None:
     """By then another process may have put a link to the input in the place of the result."""
     out = tree / "out"
 
-    def link(report: camnorm.measurement.Progress) -> None:
+    def link(report: camnorm.measurement.run.Progress) -> None:
         if report.done == 1:
             os.link(tree / "frames" / "m01.mrc", out / "m01.mrc")
 
@@ -406,7 +406,7 @@ def test_measure_writes_no_input(tree: Path, store: Path) -> None:
 
 
 def test_demo_replaces_only_a_demo(tree: Path) -> None:
-    from camnorm.demo import run_demo
+    from camnorm.demo.demonstration import run_demo
 
     before = snapshot(tree)
     with pytest.raises(Error, match=r": already holds other files \(far\); choose a new folder$"):
@@ -415,7 +415,7 @@ def test_demo_replaces_only_a_demo(tree: Path) -> None:
 
 
 def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return run_script("import sys; from camnorm.cli import main; main()", *arguments)
+    return run_script("import sys; from camnorm.cli.verbs import main; main()", *arguments)
 
 
 # --- several processes, and what a killed one leaves
@@ -424,7 +424,7 @@ def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
 _HOLD = """
 import signal, sys
 from pathlib import Path
-from camnorm.io.atomic import AtomicFile, AtomicStore
+from camnorm.io.base.atomic import AtomicFile, AtomicStore
 kind, path, action = sys.argv[1:]
 target = {"file": AtomicFile, "store": AtomicStore}[kind](path, overwrite=True)
 if kind == "store":

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import camnorm
-from camnorm import plot
+from camnorm.report import plot
 from image_sets import sensor_of
 
 
@@ -58,7 +58,7 @@ def test_matplotlib_is_imported_by_the_first_figure_and_pyplot_never(tmp_path):
 import sys
 from types import SimpleNamespace
 import numpy as np
-from camnorm import plot
+from camnorm.report import plot
 assert not [m for m in sys.modules if m.split(".")[0] in ("matplotlib", "PIL")]
 image = np.arange(64.0).reshape(8, 8)
 one = SimpleNamespace(nyquist=np.arange(5) / 4, correlation=np.zeros(5), threshold=lambda name: np.ones(5))

@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 
 import camnorm
-from camnorm import FormatError, cli
+from camnorm import FormatError
+from camnorm.cli import verbs as cli
 from camnorm.errors import ResourceError, UnreadableError, shortage_of
-from camnorm.framelist import write_frame_list
-from camnorm.io import hdf5guard, open_frames
-from camnorm.io.source import MappedFile, decoding
+from camnorm.io import open_frames
+from camnorm.io.base import hdf5guard
+from camnorm.io.base.source import MappedFile, decoding
 from camnorm.limits import at_once, usable_threads
+from camnorm.sensor.framelist import write_frame_list
 from image_sets import assert_same_sensor, frames_of, run_script, write_mrc
 
 SCRIPT = Path(__file__).parents[1] / "stress" / "resources.py"
@@ -225,7 +227,7 @@ def test_an_extended_header_that_cannot_be_read_is_the_fault_of_the_input(
         def seek(self, offset: int) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("camnorm.io.mrc.open", lambda *args: Failing(), raising=False)
+    monkeypatch.setattr("camnorm.io.formats.mrc.open", lambda *args: Failing(), raising=False)
     told: list[FormatError] = []
     with pytest.raises(camnorm.Error, match="no file could be corrected"):
         camnorm.correct(files, sensor, tmp_path / "out", on_error=told.append)

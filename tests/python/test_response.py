@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import camnorm
-from camnorm import Correction, PixelMoments, PixelResponse, Sensor, verification
-from camnorm.measurement import Progress
-from camnorm.simulate import Camera
+from camnorm import Correction, PixelMoments, PixelResponse, Sensor
+from camnorm.demo.simulate import Camera
+from camnorm.measurement.run import Progress
+from camnorm.verification import verification
 from image_sets import (
     assert_same_moments,
     assert_same_sensor,

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm import Error, PixelMoments, Sensor
-from camnorm.framelist import write_frame_list
 from camnorm.io import stream_frames
-from camnorm.screening import Limits, Rules, robust_limits, screen
-from camnorm.sensor import FRAME_DTYPE
+from camnorm.measurement.screening import Limits, Rules, robust_limits, screen
+from camnorm.sensor.framelist import write_frame_list
+from camnorm.sensor.sensor import FRAME_DTYPE
 from image_sets import (
     assert_holds,
     assert_same_moments,
@@ -268,8 +268,8 @@ def test_frames_taken_back_in_several_turns(
     if kind == "tiff":
         files = [write_tiff(path.with_suffix(".tif"), movies[i], "lzw") for i, path in enumerate(files)]
     whole = camnorm.measure(files)
-    monkeypatch.setattr("camnorm.measurement._TAKEN_BACK_BYTES", 1)
-    monkeypatch.setattr("camnorm.measurement._OPEN_FILES", 1)
+    monkeypatch.setattr("camnorm.measurement.run._TAKEN_BACK_BYTES", 1)
+    monkeypatch.setattr("camnorm.measurement.run._OPEN_FILES", 1)
     sensor = camnorm.measure(files)
     assert_same_sensor(sensor, whole)
     assert [index for _, index, _ in rejected(sensor)] == [4, 0]
@@ -321,7 +321,7 @@ def test_a_file_listed_twice_counts_twice_and_is_named(tmp_path: Path) -> None:
     ]
     parts = [movies[0], movies[2][:4], movies[4], movies[6], movies[2][:4]]
     assert_holds(sensor.halves[0], np.concatenate(parts))
-    (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
+    (found,) = (one for one in camnorm.measurement.screening.findings(sensor) if one.name == "duplicates")
     assert found.flagged
     assert found.sentence.endswith("4 frames of the list had been there before, and count again.")
     # A copy under another name is a copy, however often the original is listed.
@@ -350,7 +350,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(
             files[2].unlink()
         return measured(*args)
 
-    monkeypatch.setattr("camnorm.screening.screen", change_and_screen)
+    monkeypatch.setattr("camnorm.measurement.screening.screen", change_and_screen)
     name = "m5.mrc, frame 0" if change == "other pixels" else "m2.mrc, frame 4"
     with pytest.raises(
         Error, match=f"{name}: no longer what it was when it was measured; nothing was written"
@@ -442,7 +442,7 @@ def test_copies_are_taken_out_exactly(tmp_path: Path, dtype: str, monkeypatch: p
         read.extend(selection)
         return stream_frames(*args, selection=selection, **options)
 
-    monkeypatch.setattr("camnorm.measurement.stream_frames", noted)
+    monkeypatch.setattr("camnorm.measurement.run.stream_frames", noted)
     sensor = camnorm.measure(files)
     assert rejected(sensor) == [
         ("m3.mrc", 1, f"screened: copy of {files[1]}, frame 4"),
@@ -493,7 +493,7 @@ def drifting_set(folder: Path, dtype: str = "u2") -> tuple[list[Path], np.ndarra
 
 
 def ratio_by_numpy(frames: np.ndarray, first: int) -> float:
-    """See `camnorm.drift.measure_ratios`."""
+    """See `camnorm.measurement.drift.measure_ratios`."""
     variance = frames.var(0, ddof=1)
     used = (variance > 0) & (variance <= 16 * np.median(variance))
     noise = variance[used].mean() - frames.mean((1, 2)).var(ddof=1)
@@ -515,7 +515,7 @@ def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, 
     drift = sensor.provenance["drift"]
     assert (drift["first"], drift["second"]) == (27, 27)
     assert Sensor.load(tmp_path / "s.h5").provenance["drift"] == drift
-    assert {"drift"} <= {found.name for found in camnorm.screening.findings(sensor) if found.flagged}
+    assert {"drift"} <= {found.name for found in camnorm.measurement.screening.findings(sensor) if found.flagged}
     write_frame_list(sensor.frames, tmp_path / "frames.csv")
     two_passes = camnorm.measure(frames_list=tmp_path / "frames.csv").provenance["drift"]
     assert two_passes == pytest.approx(drift, rel=1e-5)
@@ -524,8 +524,8 @@ def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, 
 def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files, _ = drifting_set(tmp_path / "in")
     before = camnorm.measure(files, threads=1).provenance
-    monkeypatch.setattr("camnorm.io.stream._STORED_BYTES", 1)
-    monkeypatch.setattr("camnorm.measurement._STORED_BYTES", 0)
+    monkeypatch.setattr("camnorm.io.base.stream._STORED_BYTES", 1)
+    monkeypatch.setattr("camnorm.measurement.run._STORED_BYTES", 0)
     after = camnorm.measure(files, threads=3).provenance
     assert (after["drift"], after["ratios"]) == (before["drift"], before["ratios"])
 
@@ -535,9 +535,9 @@ def test_large_sums_are_not_looked_at_before_much_was_read(
 ) -> None:
     """Of 60 frames of 2 bytes a pixel, sums of 32."""
     files, _ = drifting_set(tmp_path / "in")
-    monkeypatch.setattr("camnorm.measurement._SMALL_SUMS", 0)
+    monkeypatch.setattr("camnorm.measurement.run._SMALL_SUMS", 0)
     for times, firsts in ((1, [14, 27]), (0.2, [3, 6, 14, 27]), (100, [27])):
-        monkeypatch.setattr("camnorm.measurement._READ_BY_SUMS", times * 15 / 16)
+        monkeypatch.setattr("camnorm.measurement.run._READ_BY_SUMS", times * 15 / 16)
         ratios = camnorm.measure(files).provenance["ratios"]
         assert [part["first"] for part in ratios] == firsts
 
@@ -547,7 +547,7 @@ def test_drift_within_a_single_file(tmp_path: Path) -> None:
     for name, write in (("all.mrc", write_mrc), ("all.tif", write_tiff)):
         sensor = camnorm.measure(write(tmp_path / name, movies.reshape(60, *movies.shape[2:])))
         assert (sensor.provenance["drift"]["first"], sensor.provenance["drift"]["second"]) == (27, 27)
-        assert "drift" in {found.name for found in camnorm.screening.findings(sensor) if found.flagged}
+        assert "drift" in {found.name for found in camnorm.measurement.screening.findings(sensor) if found.flagged}
 
 
 def test_merged_and_subtracted_measurements_tell_nothing_of_drift(tmp_path: Path) -> None:
@@ -560,7 +560,7 @@ def test_merged_and_subtracted_measurements_tell_nothing_of_drift(tmp_path: Path
     rest = both.subtract(b)
     assert (rest.provenance["drift"], rest.provenance["ratios"]) == ({}, [])
     assert rest.provenance["groups"] == a.provenance["groups"]
-    assert "drift" not in {found.name for found in camnorm.screening.findings(rest)}
+    assert "drift" not in {found.name for found in camnorm.measurement.screening.findings(rest)}
     rest.save(tmp_path / "rest.h5")
     assert Sensor.load(tmp_path / "rest.h5").provenance["groups"] == a.provenance["groups"]
 
@@ -573,8 +573,8 @@ def test_sensor_files_of_before(tmp_path: Path) -> None:
             del f["provenance"].attrs[name]
     old = Sensor.load(tmp_path / "s.h5")
     assert_same_sensor(old, sensor)
-    names = [found.name for found in camnorm.screening.findings(old)]
-    assert names == [found.name for found in camnorm.screening.findings(sensor)][: len(names)]
+    names = [found.name for found in camnorm.measurement.screening.findings(old)]
+    assert names == [found.name for found in camnorm.measurement.screening.findings(sensor)][: len(names)]
     assert not {"drift", "drift_pixels"} & set(names)
     assert old.merge(camnorm.measure(files, screen="off").subtract(sensor)).count == 60
 
@@ -583,7 +583,7 @@ def test_frames_too_small_for_drift(tmp_path: Path) -> None:
     files = [write_npy(tmp_path / f"{i}.npy", frames_of(1, (3, 3), "u1", i)) for i in range(20)]
     sensor = camnorm.measure(files)
     assert sensor.count == 20
-    assert not [found for found in camnorm.screening.findings(sensor) if found.name.startswith("drift")]
+    assert not [found for found in camnorm.measurement.screening.findings(sensor) if found.name.startswith("drift")]
 
 
 def test_frames_of_equal_statistics_that_were_compared_are_no_copies(tmp_path: Path) -> None:
@@ -594,10 +594,10 @@ def test_frames_of_equal_statistics_that_were_compared_are_no_copies(tmp_path: P
     ]
     sensor = camnorm.measure(files)
     assert sensor.count == 20
-    (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
+    (found,) = (one for one in camnorm.measurement.screening.findings(sensor) if one.name == "duplicates")
     assert not found.flagged
     unscreened = camnorm.measure(files, screen="off")
-    (found,) = (one for one in camnorm.screening.findings(unscreened) if one.name == "duplicates")
+    (found,) = (one for one in camnorm.measurement.screening.findings(unscreened) if one.name == "duplicates")
     assert found.flagged
     assert "20 may be in the statistics" in found.sentence
 

@@ -19,7 +19,8 @@ import pytest
 
 import camnorm
 from camnorm import Error, FormatError, PixelMoments, Sensor
-from camnorm.io import ReadOptions, hdf5guard
+from camnorm.io import ReadOptions
+from camnorm.io.base import hdf5guard
 from image_sets import (
     STATISTICS,
     assert_same_moments,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from camnorm.sequences import arc, course, dip, inflation_of, mann_kendall, pettitt, theil_sen
+from camnorm.statistics.sequences import arc, course, dip, inflation_of, mann_kendall, pettitt, theil_sen
 
 FEW = st.lists(st.integers(-20, 20), min_size=3, max_size=9)
 

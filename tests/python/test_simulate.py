@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from camnorm.simulate import Camera, Landscape, Particles
+from camnorm.demo.simulate import Camera, Landscape, Particles
 
 
 def ring_power(image):

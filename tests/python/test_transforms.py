@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from camnorm import _core, frc, transforms
-from camnorm.transforms import BAND_COLUMNS, real_transform, share
+from camnorm import _core, frc
+from camnorm.fourier import transforms
+from camnorm.fourier.transforms import BAND_COLUMNS, real_transform, share
 
 
 def spectrum_of(image: np.ndarray, threads: int) -> np.ndarray:

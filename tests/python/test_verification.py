@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import camnorm
-from camnorm import Error, PixelMoments, Sensor, Verification, verification, verify
-from camnorm.measurement import Progress
+from camnorm import Error, PixelMoments, Sensor, Verification, verify
+from camnorm.measurement.run import Progress
+from camnorm.verification import verification
 from image_sets import assert_same_moments, write_npy
 
 SHAPE = (64, 64)

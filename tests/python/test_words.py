@@ -16,8 +16,9 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm import ReadOptions, cli
-from camnorm.terminal import printable
+from camnorm import ReadOptions
+from camnorm.cli import verbs as cli
+from camnorm.cli.terminal import printable
 
 SHAPE = (24, 32)
 NASTY = "a\x1b[31mb\r\n\x07\x7f\u202e\u2066\u2028\u009b"
@@ -147,13 +148,13 @@ def test_texts_within_files(run: Run, tmp_path: Path) -> None:
 
 def test_traces_and_messages_of_bugs() -> None:
     script = f"""
-import logging, sys, camnorm.cli
+import logging, sys, camnorm.cli.verbs
 def fail(path):
     logging.getLogger("library").warning({NASTY!r})
     raise RuntimeError({NASTY!r})
 camnorm.Sensor.load = fail
 sys.argv = ["camnorm", "show", "s.h5"]
-camnorm.cli.main()
+camnorm.cli.verbs.main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     message = done.stderr.decode()

@@ -72,11 +72,11 @@ def _is_below(folder: str, path: object) -> bool:
 
 def save_checkpoints_often() -> None:
     """Add every file of a measurement for itself, and save a checkpoint after each."""
-    from camnorm import measurement
+    from camnorm.measurement import run as measurement
 
     for name in ("_CHECKPOINT_SECONDS", "_CHECKPOINT_SHARE", "_STORED_BYTES", "_ADDED_BYTES"):
         if not hasattr(measurement, name):
-            raise AttributeError(f"camnorm.measurement has no {name} any more: change child.py")
+            raise AttributeError(f"camnorm.measurement.run has no {name} any more: change child.py")
         setattr(measurement, name, 0)
 
 
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     plan = json.loads(sys.argv[1])
     sys.argv[:] = ["camnorm", *sys.argv[2:]]
     follow(**plan)
-    from camnorm.cli import main
+    from camnorm.cli.verbs import main
 
     save_checkpoints_often()
     main()

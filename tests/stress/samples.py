@@ -246,7 +246,8 @@ def _write_checkpoint(path: Path, images: Image) -> None:
     _write_text("", path.parent / "unused.txt", images)
     script = """
 import sys
-from camnorm import measure, measurement
+from camnorm import measure
+from camnorm.measurement import run as measurement
 from child import save_checkpoints_often
 save_checkpoints_often()
 def stop(report):

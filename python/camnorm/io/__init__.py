@@ -1,14 +1,14 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
-from .apriori import check_orientation, check_references
-from .atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
-from .inputs import InputFile, expand_inputs
-from .options import RawLayout, ReadOptions
-from .registry import ImageFormat, is_image_name, open_frames
-from .selection import ALL, Chosen, Selection, runs
-from .source import FrameSource, StoredFrames
-from .stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
-from .writers import (
+from camnorm.apriori.steps import check_orientation, check_references
+from camnorm.io.base.atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
+from camnorm.io.base.inputs import InputFile, expand_inputs
+from camnorm.io.base.options import RawLayout, ReadOptions
+from camnorm.io.base.registry import ImageFormat, is_image_name, open_frames
+from camnorm.io.base.selection import ALL, Chosen, Selection, runs
+from camnorm.io.base.source import FrameSource, StoredFrames
+from camnorm.io.base.stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
+from camnorm.io.base.writers import (
     FrameWriter,
     check_compression,
     check_shape,

@@ -1,0 +1,264 @@
+"""The fixed pattern of a sensor, from the mean and sigma images of the two halves of its data set.
+
+What both halves show is the sensor's (and the illumination's); what only one shows is noise. So the
+covariance of the halves is the variance of the pattern, without a model of the noise, and ring by ring it
+is its spectrum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from camnorm.errors import Error
+from camnorm.fourier.correlation import (
+    RingCorrelation,
+    amplitude_spectrum,
+    central_square,
+    frc,
+    ring_average,
+    window_values,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from camnorm.sensor.sensor import Sensor
+
+__all__ = ["FixedPattern", "fixed_pattern"]
+
+# Fraction of Nyquist below which illumination and the scene's mean weigh more than what pixels do.
+_ABOVE = 0.05
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FixedPattern:
+    """Fixed pattern of a sensor; `fixed_pattern` makes it.
+
+    Attributes
+    ----------
+    mean_correlation, sigma_correlation : tuple of RingCorrelation
+        FRC of half A's against half B's mean image, and of their sigma images, the half-maps of the sensor:
+        one a colour plane. Near 1 where the pattern is known, near 0 where it drowns in noise.
+    pattern_power, noise_power : float64 ndarray, shape (rings,)
+        Power of the fixed pattern, and of noise and scene in one frame, at the frequencies of the rings:
+        squared units of the pixels. White noise has its variance at every frequency. Averages over colour
+        planes.
+    n : int64 ndarray, shape (rings,)
+        Frequencies in each ring.
+    variance, sigma_variance : float
+        Covariance of the mean images, and of the sigma images, of the halves: squared units of the pixels.
+        Sampling can make it negative where there is no pattern.
+    noise_variance : float
+        Mean over the pixels of sigma², in squared units.
+    residual_variance : float
+        Variance of the pattern that the error of the mean image leaves in corrected frames, measured from the
+        difference of the halves: var(M_A - M_B)·N_A·N_B / N². It is `noise_variance` / N if frames are
+        independent of each other, and more if they are not, or if the sensor drifted.
+    frames : int
+        Frames in the set, N.
+    """
+
+    mean_correlation: tuple[RingCorrelation, ...]
+    sigma_correlation: tuple[RingCorrelation, ...]
+    pattern_power: NDArray[np.float64]
+    noise_power: NDArray[np.float64]
+    n: NDArray[np.int64]
+    variance: float
+    sigma_variance: float
+    noise_variance: float
+    residual_variance: float
+    frames: int
+
+    @property
+    def nyquist(self) -> NDArray[np.float64]:
+        """Frequency of each ring as a fraction of Nyquist."""
+        return self.mean_correlation[0].nyquist
+
+    def derating(self, exposure: float = 1.0, above: float = _ABOVE) -> float:
+        """Fraction of the DQE that the fixed pattern costs, over all frequencies.
+
+        Parameters
+        ----------
+        exposure : float
+            Exposure in units of one frame of the set: the number of frames that are added up.
+        above : float
+            Fraction of Nyquist; lower frequencies, where illumination and pattern cannot be told apart, are
+            left out.
+
+        Returns
+        -------
+        float
+            E·V / (E·V + W) for the variance V of the pattern and W of noise and scene in one frame: of a
+            pattern that grows as the exposure E, noise as its root. A derating of 0.04 means that a DQE of
+            50 % becomes 48 %.
+
+        Notes
+        -----
+        The test of a gain reference by two half exposures of Gatan's K2 guide: what the halves have in common
+        adds up in their sum and cancels in their difference.
+        """
+        kept = self.nyquist > above
+        pattern, noise = ((self.n * power)[kept].sum() for power in (self.pattern_power, self.noise_power))
+        return _derating(float(pattern), float(noise), exposure)
+
+    def derating_curve(self, exposure: float = 1.0) -> NDArray[np.float64]:
+        """`derating` at the frequency of each ring.
+
+        Parameters
+        ----------
+        exposure : float
+            See `derating`.
+
+        Returns
+        -------
+        float64 ndarray, shape (rings,)
+            NaN at the zero frequency.
+        """
+        pattern = exposure * np.maximum(self.pattern_power, 0.0)
+        with np.errstate(invalid="ignore"):
+            curve = pattern / (pattern + self.noise_power)
+        curve[0] = np.nan
+        return curve
+
+    def derating_corrected(self, exposure: float = 1.0) -> float:
+        """`derating` of corrected frames: by what the error of the mean image leaves in them.
+
+        Parameters
+        ----------
+        exposure : float
+            See `derating`.
+
+        Returns
+        -------
+        float
+            From `residual_variance`. For N independent frames it is E / (N + E), and the same at every
+            frequency, since the error of a mean image has the spectrum of the noise.
+        """
+        return _derating(self.residual_variance, self.noise_variance, exposure)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return numbers, and curves from the first ring on, ready for JSON."""
+        correlations = {"mean_frc": self.mean_correlation, "sigma_frc": self.sigma_correlation}
+        return {
+            "variance": self.variance,
+            "sigma_variance": self.sigma_variance,
+            "noise_variance": self.noise_variance,
+            "residual_variance": self.residual_variance,
+            "derating": {str(e): self.derating(e) for e in (1, 12)},
+            "derating_corrected": {str(e): self.derating_corrected(e) for e in (1, 12)},
+            "nyquist": self.nyquist[1:].tolist(),
+            **{name: [curve.correlation[1:].tolist() for curve in c] for name, c in correlations.items()},
+            "pattern_power": self.pattern_power[1:].tolist(),
+            "noise_power": self.noise_power[1:].tolist(),
+            "derating_curve": self.derating_curve()[1:].tolist(),
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"<FixedPattern of {self.frames} frames: variance {self.variance:.3g}, "
+            f"noise {self.noise_variance:.3g}, derating {self.derating():.2%}, "
+            f"corrected {self.derating_corrected():.2%}>"
+        )
+
+
+def tells_pattern(sensor: Sensor) -> bool:
+    """Whether `fixed_pattern` can be asked of a sensor, and something varies in its images."""
+    halves = min(half.count for half in sensor.halves)
+    return halves >= 2 and min(sensor.shape[:2]) >= 2 and not np.isnan(sensor.target_mean)
+
+
+def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int | None = None) -> FixedPattern:
+    """Measure the fixed pattern of a sensor, and what it costs.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        A measured set with at least two frames in each half.
+    window : {"hann", "tukey"} or None
+        Window of the transforms; mean images do not go on over their edges.
+    threads : int, optional
+        Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
+
+    Returns
+    -------
+    FixedPattern
+
+    Raises
+    ------
+    Error
+        If a half has fewer than two frames, or the frames are a single row or column.
+    """
+    a, b = sensor.halves
+    if min(a.count, b.count) < 2:
+        raise Error(
+            f"halves of {a.count} and {b.count} frames have no pattern to compare: measure more frames"
+        )
+    if min(sensor.shape[:2]) < 2:
+        raise Error(f"frames of shape {sensor.shape} have no rings of frequencies")
+    total = a.count + b.count
+    means, sigmas = (a.mean(), b.mean()), (a.std(), b.std())
+    share = a.count * b.count / total
+    planes = [_powers(_plane(means[0], i), _plane(means[1], i), window) for i in range(_planes(sensor.shape))]
+    pattern, difference = (np.mean(powers, axis=0) for powers in zip(*planes, strict=True))
+    curves = _curves(means, window, threads)
+    return FixedPattern(
+        mean_correlation=curves,
+        sigma_correlation=_curves(sigmas, window, threads),
+        pattern_power=pattern,
+        noise_power=share * difference,
+        n=curves[0].n,
+        variance=_covariance(*means),
+        sigma_variance=_covariance(*sigmas),
+        noise_variance=float(np.mean(np.square(sensor.sigma))),
+        residual_variance=share / total * _covariance(means[0] - means[1], means[0] - means[1]),
+        frames=total,
+    )
+
+
+def _planes(shape: tuple[int, ...]) -> int:
+    return shape[2] if len(shape) == 3 else 1
+
+
+def _plane(image: NDArray[np.float64], plane: int) -> NDArray[np.float64]:
+    return image if image.ndim == 2 else image[..., plane]
+
+
+def _curves(
+    images: tuple[NDArray[np.float64], NDArray[np.float64]], window: str | None, threads: int | None
+) -> tuple[RingCorrelation, ...]:
+    result = frc(*images, window=window, threads=threads)
+    return tuple(result) if isinstance(result, Sequence) else (result,)
+
+
+def _powers(
+    a: NDArray[np.float64], b: NDArray[np.float64], window: str | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Power that two images have in common, and that of their difference, in each ring."""
+    a, b = central_square(a), central_square(b)
+    weights = np.multiply.outer(*(window_values(n, window) for n in a.shape))
+
+    def power(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = float((weights * image).sum() / weights.sum())
+        spectrum = amplitude_spectrum(weights * (image - mean))
+        return ring_average(np.square(spectrum, out=spectrum)) / float(np.square(weights).sum())
+
+    difference = power(a - b)
+    # |A + B|² - |A - B|² = 4 Re(A B*)
+    return (power(a + b) - difference) / 4.0, difference
+
+
+def _covariance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Mean over colour planes of the covariance over the pixels."""
+    axes = (0, 1)
+    return float(np.mean((a - a.mean(axes)) * (b - b.mean(axes))))
+
+
+def _derating(pattern: float, noise: float, exposure: float) -> float:
+    if not exposure > 0:
+        raise ValueError(f"exposure must be positive, got {exposure}")
+    pattern = exposure * max(pattern, 0.0)
+    return pattern / (pattern + noise) if noise > 0 else float("nan")  # nothing ever changes

@@ -1,0 +1,182 @@
+"""Which frames of a set of files are taken."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from camnorm.errors import Error, raise_shortage
+from camnorm.io.base.options import DEFAULTS, ReadOptions
+from camnorm.io.base.registry import open_frames
+from camnorm.limits import PER_FILE, at_once
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of a set of files are taken: a slice of each file, of these a sample.
+
+    Parameters
+    ----------
+    frames : str, optional
+        START:STOP or START:STOP:STEP, a slice of the frames of every file as in Python: ``"3:20"``,
+        ``"1:"``, ``":-2"``, ``"::4"``. By default all.
+    every : int
+        Every so manieth of these frames, from the first on and counted through all files in their order:
+        of files that hold one frame, every so manieth file.
+    max_frames : int, optional
+        At most so many of those frames, chosen at random and spread over the files: as many of each as
+        of any other, as far as they go. The choice is the same for the same files in the same order.
+
+    Raises
+    ------
+    ValueError
+        `frames` is no such slice, or one that runs backwards; a number is less than 1.
+    """
+
+    frames: str | None = None
+    every: int = 1
+    max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        slice_form = r"(-?\d{1,18})?:(-?\d{1,18})?(:0{,9}[1-9]\d{,17})?"
+        if self.frames is not None and not re.fullmatch(slice_form, self.frames):
+            raise ValueError(f"frames must be START:STOP or START:STOP:STEP, as in 3:20, not {self.frames!r}")
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, not {self.every}")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, not {self.max_frames}")
+
+    @cached_property
+    def as_slice(self) -> slice:
+        """The frames of every file that `frames` names."""
+        return slice(*(int(part) if part else None for part in (self.frames or ":").split(":")))
+
+    def choose(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        options: ReadOptions = DEFAULTS,
+        threads: int,
+        counted: Callable[[int], None] = lambda done: None,
+    ) -> Chosen:
+        """Choose frames of files; these are opened first if the choice depends on how many they hold.
+
+        Parameters
+        ----------
+        paths : sequence of path-like
+            The files.
+        options : ReadOptions
+            How they are read.
+        threads : int
+            Number of threads that open files.
+        counted : callable, optional
+            Called with the number of files opened so far.
+
+        Returns
+        -------
+        Chosen
+        """
+        if self.every == 1 and self.max_frames is None:
+            return Chosen(self)
+
+        def there(path: str | os.PathLike[str]) -> range | None:
+            """The frames that `frames` names, as far as they are in the file."""
+            try:
+                with open_frames(path, options) as source:
+                    named = range(source.count)[self.as_slice]
+                    return named[: bisect_left(named, source.available)]
+            except (Error, OSError) as error:
+                raise_shortage(error)
+                return None
+
+        found: list[Sequence[int] | None] = []
+        executor = ThreadPoolExecutor(at_once(threads, PER_FILE), thread_name_prefix="camnorm-count")
+        try:
+            seen = 0
+            for frames in executor.map(there, paths):
+                if frames is not None:
+                    first = -seen % self.every
+                    seen += len(frames)
+                    frames = frames[first :: self.every]
+                found.append(frames)
+                counted(len(found))
+        finally:
+            executor.shutdown(cancel_futures=True)
+        if self.max_frames is not None:
+            _thin_out(found, self.max_frames)
+        return Chosen(self, found)
+
+
+class Chosen:
+    """The frames chosen of each of a sequence of files.
+
+    Parameters
+    ----------
+    selection : Selection
+        By which they were chosen.
+    found : list, optional
+        Of each file the frames, or None if it could not be opened. By default the selection's slice.
+    """
+
+    def __init__(self, selection: Selection, found: list[Sequence[int] | None] | None = None) -> None:
+        self._selection = selection
+        self._found = found
+
+    def __call__(self, file: int, count: int) -> Sequence[int]:
+        """Tell the frames of the file at this place, which holds `count` frames; ascending."""
+        known = None if self._found is None else self._found[file]
+        if known is None:  # all need not be known, or it could not be opened before
+            return range(count)[self._selection.as_slice][:: self._selection.every]
+        return known[: bisect_left(known, count)]  # should the file have changed since
+
+    @property
+    def everything(self) -> bool:
+        """Whether all frames of all files were chosen."""
+        return self._selection == Selection()
+
+    def without(self, file: int) -> bool:
+        """Whether it is known that no frame of this file was chosen."""
+        known = None if self._found is None else self._found[file]
+        return known is not None and not known
+
+
+ALL = Chosen(Selection())
+
+
+def _thin_out(found: list[Sequence[int] | None], most: int) -> None:
+    """Leave only so many frames, chosen at random: as many of each file as of any other."""
+    files = [file for file, frames in enumerate(found) if frames]
+    counts = np.array([len(found[file] or ()) for file in files])
+    if counts.sum() <= most:
+        return
+    level = bisect_right(range(counts.max()), most, key=lambda n: int(np.minimum(counts, n).sum())) - 1
+    quotas = np.minimum(counts, level)
+    rng = np.random.default_rng(_SEED)
+    # One more of some, by turns of files that will be in half A and in half B.
+    more = rng.permutation(np.flatnonzero(counts > level))
+    turn = np.empty(more.size, int)
+    for half in (0, 1):
+        turn[more % 2 == half] = 2 * np.arange(np.count_nonzero(more % 2 == half)) + half
+    quotas[more[np.argsort(turn)][: most - quotas.sum()]] += 1
+    for file, quota in zip(files, quotas.tolist(), strict=True):
+        frames = found[file] or ()
+        places = rng.permutation(len(frames))[:quota]
+        found[file] = [frames[place] for place in np.sort(places).tolist()]
+
+
+def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
+    """First frame of each run of consecutive frames, and the one after its last."""
+    if isinstance(frames, range) and frames.step == 1:  # as a rule, and much quicker
+        return [(frames.start, frames.stop)] if frames else []
+    array = np.asarray(frames)
+    parts = np.split(array, np.flatnonzero(np.diff(array) != 1) + 1)
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts if part.size]

@@ -1,0 +1,383 @@
+"""Writing frames to files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from camnorm.errors import Error
+from camnorm.io.base.atomic import NOTHING, AtomicFile, AtomicStore, Protected
+from camnorm.io.base.source import FrameSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+_COMPRESSED = {".gz", ".bz2", ".zst"}
+_SUFFIXES = {"MRC": ".mrc", "TIFF": ".tif", "HDF5": ".h5", "Zarr": ".zarr"}
+_COMPRESSIONS = {
+    "MRC": ("none",),
+    "TIFF": ("none", "lzw", "deflate", "zstd"),
+    "HDF5": ("none", "deflate"),
+    "Zarr": ("none", "deflate", "zstd"),
+}
+
+
+class FrameWriter(ABC):
+    """A file of frames, made by `create_writer`; several threads may write to it at once.
+
+    It is under a temporary name until `commit`. As a context manager it is put in its place when the
+    ``with`` block ends, and removed if that ends by an exception.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of one frame, (y, x) or (y, x, c).
+    dtype : numpy.dtype
+        Type of the pixels that are written.
+    count : int
+        Number of frames that the file will hold.
+    written : int
+        Number of frames that were written, known by their last rows.
+    whole_frames : bool
+        Whether only whole frames can be written, not some rows of them.
+    """
+
+    whole_frames: bool = False
+
+    def __init__(
+        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.count = count
+        self.written = 0
+        self._flipped = flipped
+        self._target = target
+        self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames in memory that have to be written after earlier ones, which are not there yet."""
+        return 0
+
+    def write(self, frames: NDArray[Any], start: int | None = None, row: int = 0) -> None:
+        r"""Write frames, or some rows of them, at their place.
+
+        Parameters
+        ----------
+        frames : ndarray
+            Shape (n, \*shape), or fewer rows, and the writer's dtype.
+        start : int, optional
+            Index of the first of the frames in the file; by default they follow those written.
+        row : int
+            Index of the first of the rows in a frame.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The frames have another dtype; another shape, or are more than the file is to hold.
+        OSError
+            They cannot be written. The error names the target.
+        """
+        start = self.written if start is None else start
+        rows = frames.shape[1]
+        if frames.dtype != self.dtype:
+            raise TypeError(f"frames have dtype {frames.dtype}, expected {self.dtype}")
+        if frames.shape[2:] != self.shape[1:] or row + rows > self.shape[0]:
+            raise ValueError(f"frames have shape {frames.shape[1:]}, expected {self.shape}")
+        if start + len(frames) > self.count:
+            raise ValueError(f"{start} + {len(frames)} frames for a file of {self.count}")
+        with self._target.writing():
+            if self._flipped:
+                self._write(np.ascontiguousarray(frames[:, ::-1]), start, self.shape[0] - row - rows)
+            else:
+                self._write(np.ascontiguousarray(frames), start, row)
+        if row + rows == self.shape[0]:
+            with self._lock:
+                self.written += len(frames)
+
+    def finish(self) -> None:
+        """Write what comes last, see the file onto the disk, and close it.
+
+        Raises
+        ------
+        Error
+            Fewer frames than `count` were written.
+        OSError
+            The file cannot be written. The error names the target.
+        """
+        if self.written != self.count:
+            raise Error(f"{self._target.path}: {self.written} frames were written of {self.count}")
+        with self._target.writing():
+            self._complete()
+
+    def commit(self) -> None:
+        """Put the finished file in its place; `sync_directory` makes that last."""
+        self._target.commit()
+
+    def discard(self) -> None:
+        """Remove the file, unless it is in its place."""
+        with suppress(Exception):  # after an error, which is the one to be told
+            self._close()
+        self._target.discard()
+
+    @abstractmethod
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
+        """Write C-contiguous frames or rows of the right shape and dtype."""
+
+    @abstractmethod
+    def _complete(self) -> None:
+        """Write what comes last, see all onto the disk, and close it."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Close what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.finish()
+                self.commit()
+        finally:
+            self.discard()
+
+
+class FileWriter(FrameWriter):
+    """A writer of one file, of which rows are written at their places."""
+
+    def __init__(
+        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
+    ) -> None:
+        super().__init__(target, shape, dtype, count, flipped)
+        self._file = open(target.temporary, "r+b")  # noqa: SIM115 - closed by finish() or discard()
+
+    def _complete(self) -> None:
+        self._write_last()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _close(self) -> None:
+        self._file.close()
+
+    @abstractmethod
+    def _write_last(self) -> None:
+        """Write what comes last."""
+
+    def _write_at(self, offset: int, pixels: NDArray[Any]) -> None:
+        write_at(self._file.fileno(), offset, pixels)
+
+
+def write_at(file: int, offset: int, pixels: NDArray[Any]) -> None:
+    """Write C-contiguous pixels at a place of an open file."""
+    data = pixels.reshape(-1).view(np.uint8).data
+    while data:
+        count = os.pwrite(file, data, offset)
+        data = data[count:]
+        offset += count
+
+
+class EncodedWriter(FileWriter):
+    """A file of frames that are compressed in the threads that write them, and put in it one after another.
+
+    Where a frame goes is known only when all before it are compressed: until then it waits in memory.
+    """
+
+    whole_frames = True
+
+    def __init__(
+        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
+    ) -> None:
+        super().__init__(target, shape, dtype, count, flipped)
+        self._encoded: dict[int, bytes] = {}
+        self._appended = 0
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames in memory that have to be written after earlier ones, which are not there yet."""
+        return len(self._encoded)
+
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
+        if frames.shape[1] != self.shape[0]:
+            raise ValueError(f"only whole frames can be compressed, not {frames.shape[1]} rows")
+        for index, frame in enumerate(frames, start):
+            encoded = self._encode(frame)
+            with self._lock:
+                self._encoded[index] = encoded
+                while (following := self._encoded.pop(self._appended, None)) is not None:
+                    self._append(following)
+                    self._appended += 1
+
+    @abstractmethod
+    def _encode(self, frame: NDArray[Any]) -> bytes:
+        """Compress a frame; several threads may do so at once."""
+
+    @abstractmethod
+    def _append(self, encoded: bytes) -> None:
+        """Put the next frame in the file."""
+
+
+def output_format(source_format: str, wanted: str = "same") -> str:
+    """Name of the format that is written for an input: what is wanted, or its own, or else TIFF."""
+    if wanted == "same":
+        return source_format if source_format in _SUFFIXES else "TIFF"
+    names = {name.lower(): name for name in _SUFFIXES}
+    if wanted not in names:
+        raise ValueError(f"format must be same, {', '.join(names)}, not {wanted!r}")
+    return names[wanted]
+
+
+def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
+    """Name of the file that is written for an input: its own, unless it changes its format.
+
+    Files are not compressed as a whole: ``.mrc.gz`` becomes ``.mrc``, ``.fits.gz`` ``.tif``. MarCCD files
+    become TIFF.
+    """
+    path = Path(path)
+    if source_format in ("MRC", "FITS") and path.suffix.lower() in _COMPRESSED:
+        path = path.with_suffix("")
+    written = output_format(source_format, wanted)
+    own = written == source_format and path.suffix.lower() != ".mccd"
+    return path if own else path.with_suffix(_SUFFIXES[written])
+
+
+def create_writer(
+    path: str | os.PathLike[str],
+    source: FrameSource,
+    dtype: np.dtype[Any] | type[np.generic],
+    *,
+    count: int,
+    label: str,
+    wanted: str = "same",
+    compression: str = "none",
+    overwrite: bool = False,
+    protected: Protected = NOTHING,
+) -> FrameWriter:
+    """Write frames that were made from those of a source.
+
+    An MRC file made from another keeps its header: pixel size, origin, extended header and labels. A TIFF
+    file has a page of one strip for each frame, and keeps the resolution of another. An HDF5 file has a
+    dataset in groups of NeXus, a Zarr store an array as OME-Zarr has it, of a chunk for each frame. The pixel
+    size is carried over. Rows are turned upside down between MRC and TIFF. Directories are made as needed.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    source : FrameSource
+        Where the frames come from; may be closed.
+    dtype : dtype
+        Of the frames. An MRC file takes float32, float16, int16, uint16, int8, and uint8 as uint16 since its
+        bytes are signed; a TIFF file any dtype of a source.
+    count : int
+        Number of frames.
+    label : str
+        Lines on what was done, added to the labels of an MRC file (80 characters of each; the last of ten
+        labels give way to them) or the description of a TIFF file.
+    wanted : {"same", "mrc", "tiff", "hdf5", "zarr"}
+        Format; by default that of the source, or TIFF if that cannot be written.
+    compression : {"none", "lzw", "deflate", "zstd"}
+        Of the frames: all of a TIFF file, "deflate" of an HDF5 file, "deflate" or "zstd" of a Zarr store.
+    overwrite : bool
+        Whether an existing file is replaced.
+    protected : Protected
+        Files that are never replaced, beside those that the source is read from.
+
+    Returns
+    -------
+    FrameWriter
+        Takes exactly `count` frames.
+
+    Raises
+    ------
+    Error
+        The target exists, or is protected.
+    ValueError
+        The format cannot hold `dtype` or colour frames, or is not compressed that way.
+    OSError
+        The target cannot be written.
+    """
+    path = Path(path)
+    dtype = np.dtype(dtype)
+    written = output_format(source.format, wanted)
+    check_compression(written, compression)
+    check_shape(written, source.shape)
+    Protected(source.files).check(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = (AtomicStore if written == "Zarr" else AtomicFile)(path, overwrite, protected)
+    try:
+        with target.writing():
+            return _make_writer(target, source, dtype, count, label, written, compression)
+    except BaseException:
+        target.discard()
+        raise
+
+
+def check_compression(written: str, compression: str) -> None:
+    """Raise ValueError unless files of a format can be compressed that way."""
+    known = _COMPRESSIONS[written]
+    if compression not in known:
+        raise ValueError(f"compression of {written} files is {' or '.join(known)}, not {compression}")
+
+
+def check_shape(written: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless files of a format can hold frames of a shape."""
+    if len(shape) < 3:
+        return
+    if written == "MRC":
+        raise ValueError("an MRC file cannot hold colour frames: choose TIFF")
+    # Or the readers would take the planes for columns.
+    if written in ("HDF5", "Zarr") and shape[2] not in (3, 4):
+        kind = "an HDF5 file" if written == "HDF5" else "a Zarr store"
+        raise ValueError(f"{kind} cannot hold frames of {shape[2]} planes: choose TIFF")
+
+
+def is_flipped(source_format: str, written: str) -> bool:
+    """Whether rows are turned upside down: programs count them from the bottom in MRC, the top in TIFF."""
+    return {source_format, written} == {"MRC", "TIFF"}
+
+
+def _make_writer(
+    target: AtomicFile,
+    source: FrameSource,
+    dtype: np.dtype[Any],
+    count: int,
+    label: str,
+    written: str,
+    compression: str,
+) -> FrameWriter:
+    flipped = is_flipped(source.format, written)
+    if written == "MRC":
+        from camnorm.io.formats.mrc import MrcWriter
+
+        return MrcWriter(target, source, dtype, count, flipped, label)
+    if written == "HDF5":
+        from camnorm.io.formats.hdf5 import CompressedHdf5Writer, Hdf5Writer
+
+        hdf5_writer = Hdf5Writer if compression == "none" else CompressedHdf5Writer
+        return hdf5_writer(target, source, dtype, count, flipped, label)
+    if written == "Zarr":
+        from camnorm.io.formats.zarrwriter import ZarrWriter
+
+        return ZarrWriter(target, source, dtype, count, flipped, label, compression)
+    from camnorm.io.formats.tiff import CompressedTiffWriter, TiffWriter
+
+    if compression == "none":
+        return TiffWriter(target, source, dtype, count, flipped, label)
+    return CompressedTiffWriter(target, source, dtype, count, flipped, label, compression)

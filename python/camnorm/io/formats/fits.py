@@ -1,0 +1,222 @@
+"""FITS images and cubes (astropy; pixels that are neither compressed nor scaled are read from the file)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io import fits
+
+from camnorm.errors import FormatError
+from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.source import FrameSource, MappedFile, decoding
+from camnorm.io.formats.containers import check_size, read_frames
+from camnorm.io.formats.packed import PackedByBzip2, PackedByGzip, UnpackedFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK = 2880
+_MAX_BLOCKS = 512  # of a header
+_DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+# Integers of the other sign, which FITS has not, are stored with an offset (FITS 4.0, table 11).
+# Each by its BITPIX, BZERO and BSCALE.
+_OTHER_SIGN: dict[tuple[int, float, float], str] = {
+    (8, -128, 1): "i1",
+    (16, 2**15, 1): "u2",
+    (32, 2**31, 1): "u4",
+    (64, 2**63, 1): "u8",
+}
+
+
+class FitsSource(FrameSource):
+    """Frames in an image of a FITS file, its rows in the order of the file.
+
+    The image is the one whose number or EXTNAME `ReadOptions` names, or the first of two or three axes.
+    """
+
+    format = "FITS"
+
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        self._hdus: Any = None
+        self._lock = threading.Lock()  # astropy has one file position
+        try:
+            with decoding(file.path):
+                self._hdu = hdu = _find(file, options.dataset)
+                shape = hdu.shape[-2:]
+                count = available = math.prod(hdu.shape[:-2])
+                if not hdu.compressed:
+                    self._stored: np.dtype[Any] = np.dtype(_DTYPES[hdu.bits])
+                    dtype = hdu.dtype
+                    self._offset = hdu.offset
+                    self._frame_bytes = math.prod(shape) * self._stored.itemsize
+                    available = (file.size - hdu.offset) // max(1, self._frame_bytes)
+                elif isinstance(file, UnpackedFile):
+                    raise FormatError(file.path, "its image is compressed too, by tiles: decompress the file")
+                else:
+                    if hdu.end > file.size:
+                        raise FormatError(file.path, "truncated", frame=0, offset=file.size)
+                    check_size(file.path, file.size, math.prod(shape) * abs(hdu.bits) // 8, shape, count)
+                    self._hdus = fits.open(file.path, memmap=False)
+                    self._section = self._hdus[hdu.number].section
+                    dtype = self._section[(slice(0, 1),) * len(hdu.shape)].dtype
+            super().__init__(
+                file,
+                shape=shape,
+                dtype=dtype,
+                count=count,
+                available=available,
+                metadata={"extension": hdu.number},
+            )
+        except BaseException:
+            if self._hdus is not None:
+                self._hdus.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; arrays that were read from it stay valid."""
+        if self._hdus is not None:
+            self._hdus.close()
+        super().close()
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None unless they are bytes, as FITS is big-endian."""
+        if self._hdu.compressed or self.dtype != self._stored:
+            return None
+        return self._offset + np.arange(self.available) * self._frame_bytes
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        if self._hdu.compressed:
+            return read_frames(self._decode, start, stop)
+        begin = self._offset + start * self._frame_bytes
+        frames = self._file.map(begin, (stop - start, *self.shape), self._stored)
+        if self._hdu.plain:
+            return frames
+        if self.dtype.kind != "f":
+            unsigned = frames.view(self._stored.str.replace("i", "u"))
+            flipped = unsigned ^ unsigned.dtype.type(1 << (8 * self._stored.itemsize - 1))
+            values: NDArray[Any] = flipped.astype(flipped.dtype.newbyteorder("="), copy=False).view(
+                self.dtype
+            )
+            return values
+        with decoding(self.path, start), np.errstate(all="ignore"):
+            return self._hdu.scaled(frames)
+
+    def _decode(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames by astropy."""
+        with self._lock, decoding(self.path, start):
+            frames: NDArray[Any] = self._section[(slice(start, stop),) * (len(self._hdu.shape) - 2)]
+            return np.reshape(frames, (stop - start, *self.shape))
+
+
+class GzipFitsSource(PackedByGzip, FitsSource):
+    """Frames in an image of a FITS file that is compressed by gzip."""
+
+
+class Bzip2FitsSource(PackedByBzip2, FitsSource):
+    """Frames in an image of a FITS file that is compressed by bzip2."""
+
+
+@dataclass(frozen=True)
+class _Hdu:
+    """What the header of an image tells."""
+
+    number: int
+    name: str
+    shape: tuple[int, ...]
+    bits: int
+    scale: float
+    zero: float
+    blank: int | None
+    compressed: bool
+    offset: int
+    """Where its data begin."""
+    end: int
+    """Where they end."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the values are the stored ones."""
+        return (self.scale, self.zero, self.blank) == (1, 0, None)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values, as astropy gives them."""
+        if self.plain or self.bits < 0:
+            return np.dtype(_DTYPES[self.bits])
+        scaled = "f4" if self.bits <= 16 else "f8"
+        return np.dtype(_OTHER_SIGN.get((self.bits, self.zero, self.scale), scaled))
+
+    def scaled(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Values of stored pixels, in the order of steps by which astropy makes them."""
+        values = stored.astype(self.dtype.newbyteorder("="))
+        if self.scale != 1:
+            values *= self.scale
+        if self.zero != 0:
+            values += self.zero
+        if self.blank is not None:
+            values[stored == self.blank] = np.nan
+        return values
+
+
+def _find(file: MappedFile, wanted: str | None) -> _Hdu:
+    for hdu in _hdus(file):
+        if wanted is None and len(hdu.shape) in (2, 3) and math.prod(hdu.shape) > 0:
+            return hdu
+        if wanted is not None and wanted.strip().upper() in (str(hdu.number), hdu.name):
+            if len(hdu.shape) not in (2, 3):
+                raise FormatError(file.path, f"extension {wanted} holds no images: it has shape {hdu.shape}")
+            return hdu
+    raise FormatError(file.path, "no images in it" if wanted is None else f"no extension {wanted} in it")
+
+
+def _hdus(file: MappedFile) -> Iterator[_Hdu]:
+    """Primary image and extensions one after another; tables have no shape."""
+    offset = number = 0
+    while number == 0 or file.read(offset, 1):  # of a compressed file the size is not known
+        header, offset = _header(file, offset)
+        numbers = [header.get(key, 1) for key in ("BSCALE", "BZERO", "BLANK", "GCOUNT", "PCOUNT")]
+        if not all(isinstance(number, (int, float)) for number in numbers):
+            raise FormatError(file.path, "damaged FITS header: no number where one must be", offset=offset)
+        axes = tuple(header[f"NAXIS{n}"] for n in range(header["NAXIS"], 0, -1))
+        bits = abs(header["BITPIX"]) * header.get("GCOUNT", 1)
+        size = bits * (header.get("PCOUNT", 0) + math.prod(axes)) // 8 if axes else 0
+        compressed = header.get("ZIMAGE") is True
+        image = number == 0 or header["XTENSION"].strip() == "IMAGE"
+        if compressed:
+            axes = tuple(header[f"ZNAXIS{n}"] for n in range(header["ZNAXIS"], 0, -1))
+        if min(axes, default=0) < 0 or size < 0:
+            raise FormatError(file.path, f"damaged FITS header: axes {axes[::-1]}", offset=offset)
+        yield _Hdu(
+            number=number,
+            name=str(header.get("EXTNAME", "" if number else "PRIMARY")).strip().upper(),
+            shape=axes if image or compressed else (),
+            bits=header["ZBITPIX" if compressed else "BITPIX"],
+            scale=header.get("BSCALE", 1),
+            zero=header.get("BZERO", 0),
+            blank=header.get("BLANK") if header["BITPIX"] > 0 else None,
+            compressed=compressed,
+            offset=offset,
+            end=offset + size,
+        )
+        offset += -(-size // _BLOCK) * _BLOCK
+        number += 1
+
+
+def _header(file: MappedFile, offset: int) -> tuple[fits.Header, int]:
+    """Header that begins at `offset`, and where it ends."""
+    text = b""
+    while len(text) < _MAX_BLOCKS * _BLOCK:
+        block = file.read(offset + len(text), _BLOCK)
+        if len(block) < _BLOCK:
+            raise FormatError(file.path, "truncated within a FITS header", frame=0, offset=file.size)
+        text += block
+        if any(block[card : card + 8] == b"END     " for card in range(0, _BLOCK, 80)):
+            return fits.Header.fromstring(text), offset + len(text)
+    raise FormatError(file.path, "damaged FITS header: it has no end", offset=offset)

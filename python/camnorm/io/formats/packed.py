@@ -1,0 +1,227 @@
+"""Files compressed as a whole, of MRC by gzip or bzip2; zstd and FITS are where their libraries are."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import math
+import threading
+from abc import abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from camnorm.errors import FormatError
+from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.source import FrameSource, MappedFile, decoding
+from camnorm.io.formats.mrc import MrcSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PIECE = 2**20
+_HEADER_BYTES = 1024
+_SUFFIXES = {".mrc", ".mrcs"}
+_TRUNCATED = "truncated: the compressed data end before the frame does"
+
+
+class Stream(Protocol):
+    def read1(self, size: int = ..., /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class UnpackedFile(MappedFile):
+    """What a compressed file holds, as if that were the file.
+
+    It is decompressed in order, and from the start again for what lies before. Of several threads that
+    wait, the one is served whose bytes come next.
+    """
+
+    def __init__(self, packed: MappedFile, source: type[PackedSource]) -> None:
+        self.path = packed.path
+        self._packed = packed
+        self._source = source
+        self._stream: Stream | None = None
+        self._position = 0
+        self._end: int | None = None
+        self._turn = threading.Condition()
+        self._waiting: list[int] = []
+        self._busy = False
+        self.fault = ""
+        self.head = b""  # which is looked at more than once, and not to be decompressed again
+        self.head = self.read(0, _HEADER_BYTES)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds if its end has been seen, else the most that it can hold."""
+        return self._source.expansion * self._packed.size if self._end is None else self._end
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read `count` bytes from `offset` on; fewer at the end, or before damage, told as `fault`."""
+        if offset + count <= len(self.head):
+            return self.head[offset : offset + count]
+        return bytes(self._in_turn(offset, count))
+
+    def map(
+        self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, fortran: bool = False
+    ) -> NDArray[Any]:
+        """Decompress the array of pixels that starts at `offset`."""
+        length = math.prod(shape) * dtype.itemsize
+        data = self._in_turn(offset, length)
+        if len(data) < length:
+            raise FormatError(self.path, self.fault or _TRUNCATED)
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+        self._packed.close()
+
+    def _in_turn(self, offset: int, count: int) -> bytearray:
+        with self._turn:
+            self._waiting.append(offset)
+            self._turn.wait_for(lambda: not self._busy and offset == min(self._waiting, key=self._distance))
+            self._waiting.remove(offset)
+            self._busy = True
+        try:
+            return self._decompress(offset, count)
+        finally:
+            with self._turn:
+                self._busy = False
+                self._turn.notify_all()
+
+    def _distance(self, offset: int) -> tuple[bool, int]:
+        return offset < self._position, offset
+
+    def _decompress(self, offset: int, count: int) -> bytearray:
+        data = bytearray()  # grows with what comes: a damaged header may ask for anything
+        end = offset + count if self._end is None else min(offset + count, self._end)
+        if self._stream is None or (offset < self._position and offset < end):
+            if self._stream is not None:
+                self._stream.close()
+            self._stream = self._source.open_stream(self.path)
+            self._position = 0
+        while self._position < end:
+            stop = offset if self._position < offset else end
+            try:
+                with decoding(self.path):
+                    piece = self._stream.read1(min(stop - self._position, _PIECE))
+            except FormatError as error:
+                piece = b""
+                if not isinstance(error.__cause__, EOFError):
+                    self.fault = error.reason
+            if not piece:
+                self._end = self._position
+                break
+            if self._position >= offset:
+                data += piece
+            self._position += len(piece)
+        return data
+
+
+class PackedSource(FrameSource):
+    """Frames of a compressed file: decompressed in order, so best read in order.
+
+    A class of this and of the source of the plain file, in this order, which tells where the frames begin
+    (`_offset`) and how long each is (`_frame_bytes`). Damage that only the checksum at the end of the file
+    tells of is told with the last frame.
+    """
+
+    sequential = True
+    expansion: ClassVar[int]
+    """Bytes that one of the file can stand for; a header that tells of more is damaged."""
+
+    _file: UnpackedFile
+    _offset: int
+    _frame_bytes: int
+
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        unpacked = UnpackedFile(file, type(self))
+        try:
+            if len(unpacked.head) < _HEADER_BYTES:
+                raise FormatError(file.path, unpacked.fault or _TRUNCATED, frame=0)
+            self._check_kind(unpacked)
+            super().__init__(unpacked, options)  # type: ignore[call-arg, arg-type]
+        except BaseException as error:
+            unpacked.close()
+            if isinstance(error, FormatError):  # bytes are counted in what the file holds, not in it
+                raise FormatError(file.path, unpacked.fault or error.reason, frame=error.frame) from error
+            raise
+
+    @staticmethod
+    @abstractmethod
+    def open_stream(path: Path) -> Stream:
+        """Start to decompress."""
+
+    def _check_kind(self, file: UnpackedFile) -> None:
+        """Raise FormatError if the file does not hold one of the format."""
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """None: the frames do not lie in the file as in memory."""
+        return None
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        try:
+            frames = super()._frames(start, stop)  # type: ignore[safe-super]
+            if stop == self.count:
+                self._file.read(self._file.size, 0)  # all that follows, for the checksum behind it
+                if self._file.fault:
+                    raise FormatError(self.path, self._file.fault)
+        except FormatError as error:
+            # Now the end is known.
+            whole = min((self._file.size - self._offset) // self._frame_bytes, self.count - 1)
+            self.available, self._missing = max(0, whole), error.reason
+            raise FormatError(self.path, error.reason, frame=max(start, self.available)) from error
+        return frames
+
+
+class PackedByGzip(PackedSource):
+    """Frames of a file compressed by gzip."""
+
+    expansion = 1032
+
+    @staticmethod
+    def open_stream(path: Path) -> Stream:
+        """Start to decompress."""
+        return gzip.open(path)
+
+
+class PackedByBzip2(PackedSource):
+    """Frames of a file compressed by bzip2."""
+
+    expansion = 2**21  # 45 bytes can stand for 45 MB
+
+    @staticmethod
+    def open_stream(path: Path) -> Stream:
+        """Start to decompress."""
+        return bz2.open(path)
+
+
+class PackedMrcSource(PackedSource, MrcSource):
+    """Sections of a compressed MRC file as frames."""
+
+    def _check_kind(self, file: UnpackedFile) -> None:
+        suffixes = {name.lower() for name in file.path.suffixes}
+        if file.head[208:211] != b"MAP" and not _SUFFIXES & suffixes:
+            reason = "compressed, but neither an MRC nor a FITS file: only these are read compressed"
+            raise FormatError(file.path, reason)
+
+    def extended_header(self) -> bytes:
+        """Read the extended header from the file, which may be closed by now."""
+        file = UnpackedFile(MappedFile(self.path), type(self))
+        try:
+            return file.read(_HEADER_BYTES, self._offset - _HEADER_BYTES)
+        finally:
+            file.close()
+
+
+class GzipMrcSource(PackedByGzip, PackedMrcSource):
+    """Sections of an MRC file compressed by gzip."""
+
+
+class Bzip2MrcSource(PackedByBzip2, PackedMrcSource):
+    """Sections of an MRC file compressed by bzip2."""

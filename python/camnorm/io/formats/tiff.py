@@ -1,0 +1,445 @@
+"""TIFF and BigTIFF images and movies, compressed or not (tifffile, imagecodecs)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from fractions import Fraction
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import IO, TYPE_CHECKING, Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from camnorm.errors import FormatError
+from camnorm.io.base.atomic import AtomicFile
+from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
+from camnorm.io.base.writers import EncodedWriter, FileWriter
+from camnorm.io.formats import nibbles
+from camnorm.io.formats.containers import EXPANSION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# More bytes of pixels than this for a byte in the file are damage, and not to be allocated: LZW, deflate (by two
+# codes), PackBits; twice what they can do, for pixels of few bits. Others are no better than zstd.
+_EXPANSIONS = {5: 2**13, 8: 2**11, 32946: 2**11, 32773: 2**8}
+_NOT_SUPPORTED = {
+    6: "old-style JPEG",  # of which there are as many kinds as programs that wrote it
+    **dict.fromkeys((2, 3, 4, 32771), "CCITT"),
+    **dict.fromkeys((9, 10, 34661), "JBIG"),
+    32809: "ThunderScan",
+    **dict.fromkeys((34676, 34677), "SGILog"),
+}
+_JPEG_COMPRESSIONS = (7, 33007, 34892)
+_YCBCR = 6
+_SUBSAMPLING = 530
+_MAX_TAGS = 4096  # in a directory; the limit of tifffile
+_DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
+_GROWTH = 2  # of pixels that cannot be compressed, at most: LZW codes take 12 bits for 8
+# Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
+# told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
+# A frame in counting mode, such as (4092, 5760), is none of them.
+_FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
+_ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
+
+# How each compression is called in a TIFF file, and what does it: as fast as it can, since noise hardly
+# becomes smaller by more effort.
+_COMPRESSIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "lzw": (5, imagecodecs.lzw_encode),
+    "deflate": (8, partial(imagecodecs.deflate_encode, level=1)),
+    "zstd": (50000, partial(imagecodecs.zstd_encode, level=1)),
+}
+
+# tifffile logs damage that is raised here as an error; only these messages are dropped.
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+for _name in ("tifffile", "tifffile.tifffile"):  # the second until 2022
+    logging.getLogger(_name).addFilter(lambda record: not _silent.get())
+
+
+class TiffSource(FrameSource):
+    """Pages of a TIFF file as frames.
+
+    All pages must have the shape and dtype of the first. Colour planes stored apart are put together as
+    (y, x, c); a palette is not applied. One directory for many uncompressed frames, as ImageJ and tifffile
+    write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the low bits, are
+    unpacked; no tag tells of that, but the size does, or the options.
+    """
+
+    format = "TIFF"
+
+    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
+        self._lock = threading.RLock()  # all pages share one file position
+        self._directories, complete = find_directories(file)
+        if not self._directories:
+            raise FormatError(file.path, "truncated, or a TIFF without images", frame=0, offset=file.size)
+        with _reading(file, 0):
+            self._tiff = tifffile.TiffFile(file.path)
+        try:
+            with _reading(file, 0):
+                first = self._load(file, 0)
+                if first.axes not in ("YX", "YXS", "SYX"):
+                    raise FormatError(file.path, f"a page of axes {first.axes!r} is not a frame", frame=0)
+                if first.dtype is None:
+                    bits = first.bitspersample
+                    raise FormatError(file.path, f"TIFF with pixels of {bits} bits is not supported")
+                self._layout = first.axes, first.shape, first.dtype
+                self._four_bit = _is_four_bit(first, options, file)
+                available = len(self._directories)
+                count = available if complete else available + 1
+                self._packed: int | None = None  # offset of frames that have no directories of their own
+                if count == 1 and first.is_final:
+                    told = _frames_told(self._tiff, first)
+                    if told > 1:
+                        count = told
+                        self._packed = first.dataoffsets[0]
+                        available = (file.size - self._packed) // first.nbytes
+                metadata = _metadata(first) | scaling_in(first.description)
+            y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
+            if self._four_bit:
+                x *= 2
+            super().__init__(
+                file,
+                shape=(y, x, *planes),
+                dtype=np.dtype("u1") if self._four_bit else first.dtype,
+                count=count,
+                available=available,
+                metadata=metadata,
+            )
+        except BaseException:
+            self._tiff.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; arrays that were read from it stay valid."""
+        self._tiff.close()
+        super().close()
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64] | None:
+        """Where frames begin in the file; None if one of them is packed, in strips, or damaged."""
+        axes, _, dtype = self._layout
+        if self._four_bit or axes == "SYX" or not dtype.newbyteorder(self._tiff.byteorder).isnative:
+            return None
+        if self._packed is not None:
+            return self._packed + np.arange(self.available) * self._page_bytes
+        offsets = []
+        with suppress(FormatError):
+            for index in range(self.available):
+                page = self._page(index)
+                if not page.is_final:
+                    return None
+                offsets.append(page.dataoffsets[0])
+        return np.array(offsets, np.int64) if len(offsets) == self.available else None
+
+    def _frames(self, start: int, stop: int) -> NDArray[Any]:
+        count = stop - start
+        if self._packed is not None:
+            return self._map(self._packed + start * self._page_bytes, count, self._page_bytes)
+        pages = [self._page(index) for index in range(start, stop)]
+        place = self._place(pages)
+        if place is not None:
+            return self._map(place[0], count, place[1])
+        if count == 1:
+            return self._decode(pages[0], start)[np.newaxis]
+        frames = np.empty((count, *self.shape), self.dtype)
+        for index, (frame, page) in enumerate(zip(frames, pages, strict=True), start):
+            frame[...] = self._decode(page, index)
+        return frames
+
+    @property
+    def _page_bytes(self) -> int:
+        _, shape, dtype = self._layout
+        return math.prod(shape) * dtype.itemsize
+
+    def _place(self, pages: list[tifffile.TiffPage]) -> tuple[int, int] | None:
+        """Offset of the first of these pages and distance of each from the next, if they can be mapped."""
+        if not all(page.is_final for page in pages):
+            return None
+        frame_bytes = self._page_bytes
+        offsets = [page.dataoffsets[0] for page in pages]
+        distances = {after - before for before, after in pairwise(offsets)} or {frame_bytes}
+        step = distances.pop()
+        fits = not distances and frame_bytes <= step <= 2 * frame_bytes
+        return (offsets[0], step) if fits else None
+
+    def _map(self, offset: int, count: int, step: int) -> NDArray[Any]:
+        """Map frames of which each begins `step` bytes after the one before."""
+        axes, shape, dtype = self._layout
+        dtype = dtype.newbyteorder(self._tiff.byteorder)
+        frame_bytes = math.prod(shape) * dtype.itemsize
+        raw = self._file.map(offset, ((count - 1) * step + frame_bytes,), np.dtype("u1"))
+        layout: NDArray[Any] = np.ndarray(shape, dtype)
+        frames: NDArray[Any] = np.ndarray((count, *shape), dtype, buffer=raw, strides=(step, *layout.strides))
+        if axes == "SYX":
+            frames = np.moveaxis(frames, 1, -1)
+        return nibbles.unpack(frames) if self._four_bit else frames
+
+    def _decode(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
+        frame: NDArray[Any]
+        if page.is_final:
+            frame = self._map(page.dataoffsets[0], 1, 0)[0]
+            return frame
+        with _reading(self._file, index):
+            if page.compression != 1 and len(page.dataoffsets) == 1 and not page.is_tiled:
+                # One strip is the frame: asarray() would copy it once more.
+                ((segment, _, _),) = page.segments(lock=self._lock, maxworkers=1)
+                assert segment is not None  # only if its byte count were 0
+                frame = segment.reshape(page.shape)
+            else:
+                frame = page.asarray(lock=self._lock, maxworkers=1)
+        if self._four_bit:
+            return nibbles.unpack(frame)
+        return np.moveaxis(frame, 0, -1) if page.axes == "SYX" else frame
+
+    def _page(self, index: int) -> tifffile.TiffPage:
+        with _reading(self._file, index):
+            page = self._load(self._file, index)
+        axes, shape, dtype = self._layout
+        if (page.axes, page.shape, page.dtype) != (axes, shape, dtype):
+            reason = f"a page of shape {page.shape} {page.dtype}; the first is {shape} {dtype}"
+            raise FormatError(self.path, reason, frame=index)
+        return page
+
+    def _load(self, file: MappedFile, index: int) -> tifffile.TiffPage:
+        """Read a directory; FormatError unless all its pixels are within the file."""
+        with self._lock:
+            self._tiff.filehandle.seek(self._directories[index])
+            page = tifffile.TiffPage(self._tiff, index)
+        _check_supported(file, page, index)
+        if page.is_final:
+            end = page.dataoffsets[0] + page.nbytes
+        else:
+            segments = math.prod(page.chunked)
+            stored = page.databytecounts
+            # tifffile would take a segment that is missing for zeros.
+            if len(page.dataoffsets) != segments or len(stored) != segments or 0 in stored:
+                raise FormatError(file.path, "strips or tiles are missing", frame=index)
+            if page.nbytes > _EXPANSIONS.get(page.compression, EXPANSION) * sum(stored):
+                reason = f"damaged: {sum(stored)} bytes are too few for a page of shape {page.shape}"
+                raise FormatError(file.path, reason, frame=index)
+            end = max(offset + size for offset, size in zip(page.dataoffsets, stored, strict=True))
+        if end > file.size:
+            reason = "truncated: the file ends before the end of the frame"
+            raise FormatError(file.path, reason, frame=index, offset=file.size)
+        return page
+
+
+class TiffWriter(FileWriter):
+    """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
+
+    def __init__(
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
+    ) -> None:
+        super().__init__(target, source.shape, dtype, count, flipped)
+        self._tags = _tags(source, label)
+        self._tiff = _open_writer(self._file, _size(source, dtype, count, label))
+        self._offsets: list[int] = []  # of the pixels of all pages that were made
+
+    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
+        dtype = self.dtype.newbyteorder("<")
+        self._make_pages(start + len(frames), dtype)
+        place = row * math.prod(self.shape[1:]) * dtype.itemsize
+        for index, frame in enumerate(frames.astype(dtype, copy=False), start):
+            self._write_at(self._offsets[index] + place, frame)
+
+    def _make_pages(self, count: int, dtype: np.dtype[Any]) -> None:
+        """Write directories with room for pixels until there are so many pages."""
+        with self._lock:
+            while len(self._offsets) < count:
+                made = self._tiff.write(shape=self.shape, dtype=dtype, returnoffset=True, **self._tags)
+                assert made is not None  # as for all contiguous pixels
+                self._offsets.append(made[0])
+            # What is held back would overwrite pixels.
+            self._file.flush()
+
+    def _write_last(self) -> None:
+        self._tiff.close()
+
+
+class CompressedTiffWriter(EncodedWriter):
+    """A TIFF file, BigTIFF where it might come to 4 GB: one page of one compressed strip a frame.
+
+    Of float32, deflate and zstd compress what the predictor of Adobe's Technical Note 3 makes of it, which
+    libtiff undoes. Differences of neighbours would only add up the noise of all other pixels.
+    """
+
+    def __init__(
+        self,
+        target: AtomicFile,
+        source: FrameSource,
+        dtype: np.dtype[Any],
+        count: int,
+        flipped: bool,
+        label: str,
+        compression: str,
+    ) -> None:
+        super().__init__(target, source.shape, dtype, count, flipped)
+        code, self._compress = _COMPRESSIONS[compression]
+        self._predicted = dtype == np.float32 and compression != "lzw"
+        self._tags = _tags(source, label) | {"compression": code, "predictor": 3 if self._predicted else None}
+        self._tiff = _open_writer(self._file, _GROWTH * _size(source, dtype, count, label))
+
+    def _encode(self, frame: NDArray[Any]) -> bytes:
+        frame = frame.astype(self.dtype.newbyteorder("<"), copy=False)
+        if self._predicted:
+            frame = imagecodecs.floatpred_encode(frame, axis=1 - frame.ndim)
+        encoded: bytes = self._compress(frame)
+        return encoded
+
+    def _append(self, encoded: bytes) -> None:
+        dtype = self.dtype.newbyteorder("<")
+        self._tiff.write(iter([encoded]), shape=self.shape, dtype=dtype, **self._tags)
+
+    def _write_last(self) -> None:
+        self._tiff.close()
+
+
+def _tags(source: FrameSource, label: str) -> dict[str, Any]:
+    """Tags of every page that is made from a frame of a source, as `tifffile.TiffWriter.write` takes them."""
+    tags: dict[str, Any] = {
+        "photometric": "minisblack",
+        "rowsperstrip": source.shape[0],
+        "description": label.encode("ascii", "replace"),
+        "software": "camnorm",
+        "metadata": None,
+    }
+    if len(source.shape) == 3:
+        colours = 3 if source.shape[2] in (3, 4) else 1
+        tags |= {
+            "photometric": "rgb" if colours == 3 else "minisblack",
+            "planarconfig": "contig",
+            "extrasamples": ["unspecified"] * (source.shape[2] - colours),
+        }
+    if "resolution" in source.metadata:
+        x, y, unit = source.metadata["resolution"]
+        tags |= {"resolution": (x, y), "resolutionunit": unit}
+    elif "pixel_size" in source.metadata:
+        per_centimetre = _ANGSTROM[3] / source.metadata["pixel_size"]
+        if 1 <= per_centimetre < 2**31:  # as numbers of 32 bits tell it
+            fraction = Fraction(per_centimetre).limit_denominator(int(2**31 / per_centimetre))
+            resolution = fraction.numerator, fraction.denominator
+            tags |= {"resolution": (resolution, resolution), "resolutionunit": 3}
+    return tags
+
+
+def _size(source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> int:
+    """Bytes of a file of uncompressed frames, at most."""
+    return count * (math.prod(source.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
+
+
+def _open_writer(file: IO[bytes], size: int) -> tifffile.TiffWriter:
+    return tifffile.TiffWriter(file, byteorder="<", bigtiff=size >= 2**32)
+
+
+def _check_supported(file: MappedFile, page: tifffile.TiffPage, index: int) -> None:
+    """FormatError if tifffile cannot decode a page, or makes something else of it."""
+    name = _NOT_SUPPORTED.get(page.compression)
+    if name is None and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = str(getattr(page.compression, "name", page.compression))
+    if name is not None:
+        raise FormatError(
+            file.path, f"TIFF with {name} compression is not supported", frame=index or None
+        )
+    if page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS:
+        if page.tags.valueof(_SUBSAMPLING, default=(2, 2)) != (1, 1):
+            reason = "TIFF with subsampled YCbCr pixels is not supported, except as JPEG"
+            raise FormatError(file.path, reason, frame=index or None)
+
+
+def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile) -> bool:
+    """Whether the bytes of a page hold two pixels each."""
+    bytes_ = page.axes == "YX" and page.bitspersample == 8
+    if options.tiff_4bit == "auto":
+        return bytes_ and frozenset(page.shape) in _FOUR_BIT_SIZES
+    if options.tiff_4bit == "yes" and not bytes_:
+        raise FormatError(file.path, f"not bytes with two pixels each: pages of {page.shape} {page.dtype}")
+    return options.tiff_4bit == "yes"
+
+
+def find_directories(file: MappedFile) -> tuple[list[int], bool]:
+    """Offsets of all pages' directories, and whether their chain ends within the file.
+
+    tifffile can do that too, but follows a circular chain nearly for ever.
+    """
+    head = file.read(0, 4)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:].strip(b"\0") == b"+"
+    number, entry, pointer, position = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
+
+    def integer(code: str, offset: int) -> int | None:
+        data = file.read(offset, struct.calcsize(code))
+        return struct.unpack(order + code, data)[0] if len(data) == struct.calcsize(code) else None
+
+    directories: dict[int, None] = {}
+    size = file.size
+    while (directory := integer(pointer, position)) != 0:
+        if directory is None or directory >= size:
+            return list(directories), False
+        if directory in directories:
+            raise FormatError(file.path, "damaged: the chain of pages is circular", offset=position)
+        tags = integer(number, directory)
+        if tags is None or tags > _MAX_TAGS:
+            return list(directories), False
+        position = directory + struct.calcsize("=" + number) + tags * entry
+        if position + struct.calcsize("=" + pointer) > size:
+            return list(directories), False
+        directories[directory] = None
+    return list(directories), True
+
+
+def _frames_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
+    """Frames behind the only directory of a file, as its description tells. They may be cut off."""
+    if page.is_imagej:
+        return int((tiff.imagej_metadata or {}).get("images", 1))
+    if page.is_shaped:
+        told = (tiff.shaped_metadata or ({},))[0]
+        if told.get("truncated"):
+            return int(math.prod(told["shape"])) // page.size
+    return 1
+
+
+def _metadata(page: tifffile.TiffPage) -> dict[str, Any]:
+    """What the tags tell.
+
+    ``make`` and ``model`` of the camera; ``resolution``: pixels per unit in x and in y, each as a fraction,
+    and the code of the unit.
+    """
+    told = {name: page.tags.valueof(tag) for name, tag in (("make", "Make"), ("model", "Model"))}
+    metadata: dict[str, Any] = {
+        name: value.strip() for name, value in told.items() if isinstance(value, str) and value.strip()
+    }
+    x, y = (page.tags.valueof(tag) for tag in ("XResolution", "YResolution"))
+    unit = page.tags.valueof("ResolutionUnit", default=2)
+    fractions = all(isinstance(value, tuple) and len(value) == 2 and min(value) > 0 for value in (x, y))
+    if not fractions or unit not in (1, 2, 3):
+        return metadata
+    metadata["resolution"] = (x, y, int(unit))
+    if unit in _ANGSTROM:
+        metadata["pixel_size"] = _ANGSTROM[unit] * x[1] / x[0]
+    return metadata
+
+
+@contextmanager
+def _reading(file: MappedFile, frame: int) -> Iterator[None]:
+    """Run tifffile without its log; what it raises becomes a FormatError."""
+    token = _silent.set(True)
+    try:
+        with decoding(file.path, frame):
+            yield
+    finally:
+        _silent.reset(token)

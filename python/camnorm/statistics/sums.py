@@ -1,0 +1,133 @@
+"""What all exact, additive sums over frames can do, whatever they are sums of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from camnorm import _core
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ExactSums", "both"]
+
+
+class CoreSums(Protocol):
+    """Sums of the compiled core."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def merge(self, other: Any, threads: int) -> None: ...
+    def unmerge(self, other: Any, threads: int) -> None: ...
+    def copy(self) -> Any: ...
+    def parts(self) -> dict[str, npt.NDArray[Any]]: ...
+
+
+Core = TypeVar("Core", bound=CoreSums)
+
+
+class ExactSums(Generic[Core]):
+    """Sums of a set of frames, which form a group; one object may be used from several threads."""
+
+    __slots__ = ("_core", "_lock")
+
+    _core: Core
+    _lock: threading.Lock
+
+    @classmethod
+    def _wrap(cls, core: Core) -> Self:
+        self = cls.__new__(cls)
+        self._core = core
+        self._lock = threading.Lock()
+        return self
+
+    @property
+    def count(self) -> int:
+        """Number of frames in the sums."""
+        return self._core.count
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a frame, (y, x) or (y, x, c)."""
+        return self._core.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type that the sums were made for."""
+        return self._core.dtype
+
+    def merge(self, other: Self, *, threads: int | None = None) -> None:
+        """Add all the frames of another object.
+
+        Parameters
+        ----------
+        other : object of the same class
+            Of frames of the same shape and kind.
+        threads : int, optional
+            Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
+
+        Raises
+        ------
+        TypeError
+            If `other` is of the other kind, or of another class.
+        ValueError
+            If `other` has another shape, or the sums would overflow.
+        """
+        if not isinstance(other, type(self)):
+            raise TypeError(f"other must be {type(self).__name__}, not {type(other).__name__}")
+        with both(self, other):
+            self._core.merge(other._core, _core.resolve_threads(threads))
+
+    def __add__(self, other: Self) -> Self:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        result = self.copy()
+        result.merge(other)
+        return result
+
+    def __sub__(self, other: Self) -> Self:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        result = self.copy()
+        with both(result, other):
+            result._core.unmerge(other._core, _core.resolve_threads(None))
+        return result
+
+    def copy(self) -> Self:
+        """Return sums of their own with the same state."""
+        with self._lock:
+            return self._wrap(self._core.copy())
+
+    def _fill(self, state: Mapping[str, Any]) -> None:
+        """Take the arrays of a state; ValueError or TypeError if one is missing or of another kind."""
+        for name, part in self._core.parts().items():
+            if name not in state:
+                raise ValueError(f"the state has no {name!r}")
+            _core.check_unmasked(state[name], name)
+            array = np.asarray(state[name])
+            if array.dtype != part.dtype:
+                raise TypeError(f"{name} must be of dtype {part.dtype}, not {array.dtype}")
+            if array.shape != part.shape:
+                raise ValueError(f"{name} has shape {array.shape}, the frames {part.shape}")
+            part[...] = array
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.count} {self.dtype} frames of shape {self.shape}>"
+
+
+@contextmanager
+def both(a: ExactSums[Any], b: ExactSums[Any]) -> Iterator[None]:
+    """Hold the locks of two objects, which may be one, always in the same order."""
+    first, second = sorted((a._lock, b._lock), key=id)
+    with first, nullcontext() if second is first else second:
+        yield
