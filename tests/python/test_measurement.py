@@ -31,7 +31,7 @@ from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor
 from camnorm.io.base.registry import format_names
 from camnorm.io.formats.tiff import TiffSource
 from camnorm.measurement import run as measurement
-from camnorm.measurement.run import Progress
+from camnorm.progress import Progress
 from image_sets import (
     STATISTICS,
     assert_holds,

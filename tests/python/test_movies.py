@@ -22,7 +22,7 @@ import tifffile
 import camnorm
 from camnorm import Correction, Error, FormatError, Sensor
 from camnorm.application import movies as movies_module
-from camnorm.measurement.run import Progress
+from camnorm.progress import Progress
 from image_sets import cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as npst
 import camnorm
 from camnorm import Correction, PixelMoments, PixelResponse, Sensor
 from camnorm.demo.simulate import Camera
-from camnorm.measurement.run import Progress
+from camnorm.progress import Progress
 from camnorm.verification import verification
 from image_sets import (
     assert_same_moments,

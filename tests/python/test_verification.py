@@ -14,7 +14,7 @@ import pytest
 
 import camnorm
 from camnorm import Error, PixelMoments, Sensor, Verification, verify
-from camnorm.measurement.run import Progress
+from camnorm.progress import Progress
 from camnorm.verification import verification
 from image_sets import assert_same_moments, write_npy
 

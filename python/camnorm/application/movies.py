@@ -47,8 +47,9 @@ from camnorm.io import (
     sync_directory,
     target_name,
 )
+from camnorm.io.base.selection import choose_frames
 from camnorm.limits import PER_FILE, at_once, usable_threads
-from camnorm.measurement.run import Progress, choose_frames
+from camnorm.progress import Progress
 from camnorm.sensor.sensor import CorrectionImages, Sensor
 
 __all__ = ["correct"]

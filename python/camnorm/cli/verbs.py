@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from camnorm.diagnosis.fixedpattern import FixedPattern
     from camnorm.errors import FormatError
     from camnorm.fourier.correlation import RingCorrelation
-    from camnorm.measurement.run import Progress
+    from camnorm.progress import Progress
     from camnorm.sensor.sensor import Sensor
     from camnorm.verification.verification import Assessment
 

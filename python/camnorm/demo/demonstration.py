@@ -19,7 +19,8 @@ from camnorm.demo.simulate import Camera
 from camnorm.errors import Error
 from camnorm.io import open_frames
 from camnorm.io.base.atomic import atomic_target
-from camnorm.measurement.run import Progress, measure
+from camnorm.measurement.run import measure
+from camnorm.progress import Progress
 from camnorm.report import plot
 from camnorm.verification.verification import Verification, verify
 

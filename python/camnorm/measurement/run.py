@@ -55,18 +55,20 @@ from camnorm.io import (
     stream_stored,
 )
 from camnorm.io.base.atomic import AtomicFile, Protected, atomic_target, sync_directory
+from camnorm.io.base.selection import choose_frames
 from camnorm.limits import PER_FILE, at_once, descriptors_left, usable_threads
 from camnorm.measurement import screening
 from camnorm.measurement.drift import Early, measure_drift, measure_ratios
+from camnorm.progress import Progress
 from camnorm.sensor.framelist import FrameList
 from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE, Identity, Sensor, check_replaceable, reserve
-from camnorm.statistics.moments import PixelMoments, frame_statistics
+from camnorm.statistics.moments import PixelMoments, frame_statistics, kind_of
 from camnorm.statistics.response import PixelResponse
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Progress", "measure", "measure_groups"]
+__all__ = ["measure", "measure_groups"]
 
 _CHECKPOINT = "camnorm checkpoint"
 
@@ -106,24 +108,6 @@ _GROUPS_TOLD = 50
 
 Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Range = tuple[float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come."""
-
-    stage: str
-    """What is being done: "counting", "measuring", "screening", "correcting"."""
-    done: float
-    """Files (with the part of one that is done) or frames (screening) done."""
-    total: int
-    """Files or frames in all."""
-    frames: int
-    """Frames read so far."""
-    bytes: int
-    """Bytes of pixels read so far."""
-    rejected: int
-    """Frames, or files that could not be read, left out so far."""
 
 
 def measure(
@@ -465,22 +449,6 @@ def _measure(source: _Source, job: _Job, checkpoint: _Checkpoint | None) -> Sens
     if sensor.count == 0:
         raise Error(_nothing_left(sensor.frames))
     return sensor
-
-
-def choose_frames(
-    files: Sequence[Path],
-    selection: Selection,
-    options: ReadOptions,
-    threads: int,
-    progress: Callable[[Progress], None] | None,
-) -> Chosen:
-    """Choose frames of files, and report how many of these have been opened for it."""
-
-    def counted(done: int) -> None:
-        if progress is not None:
-            progress(Progress("counting", done, len(files), 0, 0, 0))
-
-    return selection.choose(files, options=options, threads=threads, counted=counted)
 
 
 def _rules(screen: str | float, mean: Range | None, std: Range | None, listed: bool) -> screening.Rules:
@@ -1224,11 +1192,6 @@ def _digest(frames: npt.NDArray[Any]) -> bytes:
     if kind_of(frames.dtype) == "integer":
         frames = frames.astype(np.int32)
     return hashlib.sha256(np.ascontiguousarray(frames).data).digest()
-
-
-def kind_of(dtype: np.dtype[Any]) -> str:
-    """Kind of the sums in which `PixelMoments` keep pixels of this type."""
-    return "integer" if dtype.kind in "iu" and dtype.itemsize <= 2 else "float"
 
 
 def _statistics(frames: npt.NDArray[Any], threads: int) -> np.void:

@@ -343,3 +343,8 @@ def frame_statistics(frames: npt.NDArray[Any], *, threads: int | None = None) ->
     """
     ndim = 3 if isinstance(frames, np.ndarray) and frames.ndim == 4 else 2
     return _core.frame_statistics(frames, ndim, _core.resolve_threads(threads))
+
+
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """Kind of the sums in which `PixelMoments` keep pixels of this type."""
+    return "integer" if dtype.kind in "iu" and dtype.itemsize <= 2 else "float"

@@ -24,10 +24,12 @@ from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.fourier.correlation import CURVE_MARK, Independence, RingCorrelation, frc
 from camnorm.io import Chosen, ReadOptions, Selection, check_references, expand_inputs, open_frames
 from camnorm.io.base.atomic import atomic_target, check_content
+from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
-from camnorm.measurement.run import Progress, choose_frames, kind_of, measure
+from camnorm.measurement.run import measure
+from camnorm.progress import Progress
 from camnorm.sensor.sensor import Sensor
-from camnorm.statistics.moments import frame_statistics
+from camnorm.statistics.moments import frame_statistics, kind_of
 
 __all__ = ["Assessment", "Comparison", "Verification", "verify"]
 

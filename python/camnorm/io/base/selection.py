@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from camnorm.errors import Error, raise_shortage
 from camnorm.io.base.options import DEFAULTS, ReadOptions
 from camnorm.io.base.registry import open_frames
 from camnorm.limits import PER_FILE, at_once
+from camnorm.progress import Progress
 
 _SEED = 0
 
@@ -180,3 +182,19 @@ def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
     array = np.asarray(frames)
     parts = np.split(array, np.flatnonzero(np.diff(array) != 1) + 1)
     return [(int(part[0]), int(part[-1]) + 1) for part in parts if part.size]
+
+
+def choose_frames(
+    files: Sequence[Path],
+    selection: Selection,
+    options: ReadOptions,
+    threads: int,
+    progress: Callable[[Progress], None] | None,
+) -> Chosen:
+    """Choose frames of files, and report how many of these have been opened for it."""
+
+    def counted(done: int) -> None:
+        if progress is not None:
+            progress(Progress("counting", done, len(files), 0, 0, 0))
+
+    return selection.choose(files, options=options, threads=threads, counted=counted)
