@@ -105,12 +105,12 @@ def experiment(
             assert isinstance(curve, RingCorrelation)
             curves[f"{averaged}, {state}"] = curve
     common = float(np.mean((halves[0].mean() - target[0]) * (halves[1].mean() - target[0])))
-    camnorm.report.plot.save(camnorm.report.plot.frc_figure(curves, peaks=peaks), output / f"{name}_frc.png")
+    camnorm.plot.save(camnorm.plot.frc_figure(curves, peaks=peaks), output / f"{name}_frc.png")
     detail = camera.shape[0] // 8
     patch = np.s_[-detail:, :detail]
     shown = corrections[0].apply(groups[0][0])
-    figure = camnorm.report.plot.correction_figure(groups[0][0], mean, sigma, shown, patch)
-    camnorm.report.plot.save(figure, output / f"{name}_correction.png")
+    figure = camnorm.plot.correction_figure(groups[0][0], mean, sigma, shown, patch)
+    camnorm.plot.save(figure, output / f"{name}_correction.png")
     concealed = sigma[camera.concealed]
     return {
         "camera": name,

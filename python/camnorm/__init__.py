@@ -5,11 +5,14 @@ and proves by Fourier ring correlation that the correction worked. Implements P.
 Sci. Rep. 5, 10317 (2015).
 """
 
+import sys
+
 from camnorm._core import build_info
 from camnorm._core import version as __version__
 from camnorm.application.movies import correct
 from camnorm.correction.correction import Correction
 from camnorm.demo import simulate
+from camnorm.diagnosis import frames as screening
 from camnorm.diagnosis.assumptions import check
 from camnorm.diagnosis.convergence import Convergence, frames_needed
 from camnorm.diagnosis.findings import Finding
@@ -24,7 +27,6 @@ from camnorm.fourier.correlation import (
     ring_correlation,
 )
 from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from camnorm.measurement import screening
 from camnorm.measurement.run import measure, measure_groups
 from camnorm.report import plot
 from camnorm.sensor.sensor import Sensor
@@ -70,3 +72,6 @@ __all__ = [
     "simulate",
     "verify",
 ]
+
+# Also to be imported from: "from camnorm.simulate import Camera".
+sys.modules.update({f"{__name__}.{name}": globals()[name] for name in ("plot", "screening", "simulate")})

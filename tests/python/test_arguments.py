@@ -62,7 +62,7 @@ TAKERS: dict[str, tuple[str, np.ndarray, Callable[[Any], object]]] = {
     "response": ("frames", FRAME, lambda a: response().add(a, np.ones(1))),
     "response_back": ("frames", FRAME, lambda a: response().subtract(a, np.ones(1))),
     "exposures": ("exposures", np.ones(2), lambda a: response().add(np.stack([FRAME, FRAME]), a)),
-    "camera": ("gain", IMAGE, lambda a: camnorm.demo.simulate.Camera(SHAPE, np.uint8, gain=a)),
+    "camera": ("gain", IMAGE, lambda a: camnorm.simulate.Camera(SHAPE, np.uint8, gain=a)),
 }
 
 

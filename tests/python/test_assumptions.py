@@ -161,7 +161,7 @@ def test_findings_are_in_order_and_complete() -> None:
     sensor = sensor_of(camera("flat", 0, light=ramp(0.5)).frames(FRAMES)[:, None])
     found = camnorm.check(sensor)
     names = [finding.name for finding in found]
-    assert set(names) == NAMES | {finding.name for finding in camnorm.measurement.screening.findings(sensor)}
+    assert set(names) == NAMES | {finding.name for finding in camnorm.screening.findings(sensor)}
     assert len(names) == len(set(names))
     assert [finding.flagged for finding in found] == [True] + [False] * (len(found) - 1)
     told = [name for finding, name in zip(found, names, strict=True) if not math.isnan(finding.value)]

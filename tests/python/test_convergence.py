@@ -75,8 +75,8 @@ def test_movies_of_one_specimen_count_for_less(length: int, specimen: float) -> 
 def test_independent_frames_lie_within_the_limits_of_chance() -> None:
     outside = 0
     for seed in range(100):
-        scene = camnorm.demo.simulate.Landscape(SHAPE, contrast=0.2) if seed % 2 else None
-        camera = camnorm.demo.simulate.Camera(
+        scene = camnorm.simulate.Landscape(SHAPE, contrast=0.2) if seed % 2 else None
+        camera = camnorm.simulate.Camera(
             SHAPE, gain=2, level=900, exposure_spread=0.3, scene=scene, seed=seed
         )
         found = camnorm.frames_needed(sensor_of(camera.frames(24)[:, None]))

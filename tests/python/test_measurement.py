@@ -1268,7 +1268,7 @@ def test_groups_of_shapes_and_types(tmp_path: Path) -> None:
         (SHAPE, "float32", 2, 6),
         (SHAPE, "int16", 1, 3),
     }
-    mixed = {found.name: found for found in camnorm.measurement.screening.findings(whole)}["mixed"]
+    mixed = {found.name: found for found in camnorm.screening.findings(whole)}["mixed"]
     assert mixed.flagged
     assert "4 files (12 frames) of 13 x 11 uint16; 3 files (9 frames) of 6 x 5 uint16; " in mixed.sentence
 
@@ -1282,7 +1282,7 @@ def test_groups_of_cameras(tmp_path: Path) -> None:
     sensors = list(camnorm.measure_groups(tmp_path))
     assert [sensor.provenance["groups"][0]["camera"] for sensor in sensors] == ["Acme X1", "Acme X2"]
     assert [sensor.count for sensor in sensors] == [4, 4]
-    found = {finding.name: finding for finding in camnorm.measurement.screening.findings(camnorm.measure(tmp_path))}
+    found = {finding.name: finding for finding in camnorm.screening.findings(camnorm.measure(tmp_path))}
     assert "4 files (4 frames) of 13 x 11 uint16 by Acme X1; 4 files" in found["mixed"].sentence
 
 
@@ -1305,8 +1305,8 @@ def test_groups_of_exposures(tmp_path: Path, dtype: str) -> None:
     for sensor, group in zip(sensors, (~late, late), strict=True):
         assert_holds(sensor.moments, frames[keep & group[:, None]])
         assert abs(sensor.halves[0].count - sensor.halves[1].count) <= 4
-        assert not {f.name for f in camnorm.measurement.screening.findings(sensor) if f.flagged} & {"modes", "mixed"}
-    assert {f.name for f in camnorm.measurement.screening.findings(camnorm.measure(tmp_path)) if f.flagged} >= {"modes"}
+        assert not {f.name for f in camnorm.screening.findings(sensor) if f.flagged} & {"modes", "mixed"}
+    assert {f.name for f in camnorm.screening.findings(camnorm.measure(tmp_path)) if f.flagged} >= {"modes"}
     assert temporary_files(tmp_path) == []
 
 

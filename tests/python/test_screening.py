@@ -321,7 +321,7 @@ def test_a_file_listed_twice_counts_twice_and_is_named(tmp_path: Path) -> None:
     ]
     parts = [movies[0], movies[2][:4], movies[4], movies[6], movies[2][:4]]
     assert_holds(sensor.halves[0], np.concatenate(parts))
-    (found,) = (one for one in camnorm.measurement.screening.findings(sensor) if one.name == "duplicates")
+    (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
     assert found.flagged
     assert found.sentence.endswith("4 frames of the list had been there before, and count again.")
     # A copy under another name is a copy, however often the original is listed.
@@ -350,7 +350,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(
             files[2].unlink()
         return measured(*args)
 
-    monkeypatch.setattr("camnorm.measurement.screening.screen", change_and_screen)
+    monkeypatch.setattr("camnorm.screening.screen", change_and_screen)
     name = "m5.mrc, frame 0" if change == "other pixels" else "m2.mrc, frame 4"
     with pytest.raises(
         Error, match=f"{name}: no longer what it was when it was measured; nothing was written"
@@ -515,7 +515,7 @@ def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, 
     drift = sensor.provenance["drift"]
     assert (drift["first"], drift["second"]) == (27, 27)
     assert Sensor.load(tmp_path / "s.h5").provenance["drift"] == drift
-    assert {"drift"} <= {found.name for found in camnorm.measurement.screening.findings(sensor) if found.flagged}
+    assert {"drift"} <= {found.name for found in camnorm.screening.findings(sensor) if found.flagged}
     write_frame_list(sensor.frames, tmp_path / "frames.csv")
     two_passes = camnorm.measure(frames_list=tmp_path / "frames.csv").provenance["drift"]
     assert two_passes == pytest.approx(drift, rel=1e-5)
@@ -547,7 +547,7 @@ def test_drift_within_a_single_file(tmp_path: Path) -> None:
     for name, write in (("all.mrc", write_mrc), ("all.tif", write_tiff)):
         sensor = camnorm.measure(write(tmp_path / name, movies.reshape(60, *movies.shape[2:])))
         assert (sensor.provenance["drift"]["first"], sensor.provenance["drift"]["second"]) == (27, 27)
-        assert "drift" in {found.name for found in camnorm.measurement.screening.findings(sensor) if found.flagged}
+        assert "drift" in {found.name for found in camnorm.screening.findings(sensor) if found.flagged}
 
 
 def test_merged_and_subtracted_measurements_tell_nothing_of_drift(tmp_path: Path) -> None:
@@ -560,7 +560,7 @@ def test_merged_and_subtracted_measurements_tell_nothing_of_drift(tmp_path: Path
     rest = both.subtract(b)
     assert (rest.provenance["drift"], rest.provenance["ratios"]) == ({}, [])
     assert rest.provenance["groups"] == a.provenance["groups"]
-    assert "drift" not in {found.name for found in camnorm.measurement.screening.findings(rest)}
+    assert "drift" not in {found.name for found in camnorm.screening.findings(rest)}
     rest.save(tmp_path / "rest.h5")
     assert Sensor.load(tmp_path / "rest.h5").provenance["groups"] == a.provenance["groups"]
 
@@ -573,8 +573,8 @@ def test_sensor_files_of_before(tmp_path: Path) -> None:
             del f["provenance"].attrs[name]
     old = Sensor.load(tmp_path / "s.h5")
     assert_same_sensor(old, sensor)
-    names = [found.name for found in camnorm.measurement.screening.findings(old)]
-    assert names == [found.name for found in camnorm.measurement.screening.findings(sensor)][: len(names)]
+    names = [found.name for found in camnorm.screening.findings(old)]
+    assert names == [found.name for found in camnorm.screening.findings(sensor)][: len(names)]
     assert not {"drift", "drift_pixels"} & set(names)
     assert old.merge(camnorm.measure(files, screen="off").subtract(sensor)).count == 60
 
@@ -583,7 +583,7 @@ def test_frames_too_small_for_drift(tmp_path: Path) -> None:
     files = [write_npy(tmp_path / f"{i}.npy", frames_of(1, (3, 3), "u1", i)) for i in range(20)]
     sensor = camnorm.measure(files)
     assert sensor.count == 20
-    assert not [found for found in camnorm.measurement.screening.findings(sensor) if found.name.startswith("drift")]
+    assert not [found for found in camnorm.screening.findings(sensor) if found.name.startswith("drift")]
 
 
 def test_frames_of_equal_statistics_that_were_compared_are_no_copies(tmp_path: Path) -> None:
@@ -594,10 +594,10 @@ def test_frames_of_equal_statistics_that_were_compared_are_no_copies(tmp_path: P
     ]
     sensor = camnorm.measure(files)
     assert sensor.count == 20
-    (found,) = (one for one in camnorm.measurement.screening.findings(sensor) if one.name == "duplicates")
+    (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
     assert not found.flagged
     unscreened = camnorm.measure(files, screen="off")
-    (found,) = (one for one in camnorm.measurement.screening.findings(unscreened) if one.name == "duplicates")
+    (found,) = (one for one in camnorm.screening.findings(unscreened) if one.name == "duplicates")
     assert found.flagged
     assert "20 may be in the statistics" in found.sentence
 

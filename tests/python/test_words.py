@@ -18,7 +18,7 @@ import tifffile
 import camnorm
 from camnorm import ReadOptions
 from camnorm.cli import verbs as cli
-from camnorm.cli.terminal import printable
+from camnorm.terminal import printable
 
 SHAPE = (24, 32)
 NASTY = "a\x1b[31mb\r\n\x07\x7f\u202e\u2066\u2028\u009b"

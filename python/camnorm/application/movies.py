@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
+from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
 from camnorm.errors import Error, FormatError, raise_shortage
@@ -35,7 +36,6 @@ from camnorm.io import (
     ReadOptions,
     Selection,
     check_compression,
-    check_references,
     check_shape,
     create_writer,
     expand_inputs,

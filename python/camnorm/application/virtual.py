@@ -18,10 +18,11 @@ import h5py
 import numpy as np
 
 from camnorm import _core
+from camnorm.application import is_manifest
 from camnorm.errors import FormatError
 from camnorm.io.base.atomic import AtomicFile, Protected, sync_directory
 from camnorm.io.base.options import ReadOptions
-from camnorm.io.base.registry import is_manifest, open_frames
+from camnorm.io.base.registry import open_frames
 from camnorm.io.base.selection import runs
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 

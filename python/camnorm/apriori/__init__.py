@@ -1,1 +1,8 @@
-"""."""
+"""What happens to a frame between its file and the statistics: gain references and defects."""
+
+from camnorm.apriori.steps import check_orientation, check_references, prepare
+from camnorm.io.base.registry import add_step
+
+__all__ = ["check_orientation", "check_references"]
+
+add_step(prepare)

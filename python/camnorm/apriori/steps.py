@@ -15,6 +15,7 @@ import numpy as np
 
 from camnorm import _core
 from camnorm.errors import Error, FormatError, message_of, raise_shortage
+from camnorm.io.base.registry import open_frames
 from camnorm.io.base.source import FrameSource
 
 if TYPE_CHECKING:
@@ -259,8 +260,6 @@ def _serial_em(
 
 def _read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], bool]:
     """First frame of a file, and whether it was turned upside down to suit the frames."""
-    from camnorm.io.base.registry import open_frames
-
     with open_frames(path) as source:
         if len(source.shape) != 2:
             raise FormatError(path, f"an image of shape {source.shape} where (y, x) is wanted")
@@ -316,18 +315,20 @@ def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:
     source : FrameSource
         The frames as the file holds them; belongs to the result from then on.
     options : ReadOptions
-        Of which `gain` or `defects` are given.
+        Of which `gain` and `defects` are looked at.
 
     Returns
     -------
     FrameSource
-        Of float32 pixels.
+        Of float32 pixels; the given one if there is nothing to apply.
 
     Raises
     ------
     Error
         Gain or defects cannot be read or used, or not for frames of this shape.
     """
+    if options.gain is None and options.defects is None:
+        return source
     gain = version = None
     if options.gain is not None:
         with _naming("gain", "gain reference"):
@@ -401,8 +402,6 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     options : ReadOptions
         Nothing is done if they have no gain.
     """
-    from camnorm.io.base.registry import open_frames
-
     if options.gain is None:
         return
     plain = replace(options, gain=None, defects=None)

@@ -31,11 +31,11 @@ import typer
 
 import camnorm
 from camnorm import jsontext
-from camnorm.cli.terminal import printable
 from camnorm.errors import NAN_HINT, NAN_REASON, message_of, shortage_of
 from camnorm.io import Protected, ReadOptions, Selection, check_content
 from camnorm.limits import raise_descriptor_limit
 from camnorm.sensor.framelist import check_frame_list_target, write_frame_list
+from camnorm.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -1025,7 +1025,7 @@ def measure(
                     results.append(
                         {
                             **_sensor_summary(sensor),
-                            "findings": [found.to_dict() for found in camnorm.measurement.screening.findings(sensor)],
+                            "findings": [found.to_dict() for found in camnorm.screening.findings(sensor)],
                             "seconds": time.monotonic() - start,
                             "bytes": bar.bytes,
                             "output": target,
@@ -1382,7 +1382,7 @@ def frc(
             for table, curve in zip(tables, curves, strict=True):
                 curve.to_csv(table)
         if plot is not None:
-            camnorm.report.plot.save(camnorm.report.plot.frc_figure({f"{a.name} and {b.name}": curves}), plot)
+            camnorm.plot.save(camnorm.plot.frc_figure({f"{a.name} and {b.name}": curves}), plot)
         if as_json:
             _print_json(
                 {
@@ -1438,7 +1438,7 @@ def show(
         findings = camnorm.check(loaded, convergence)
         pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
         if output is not None:
-            figure = camnorm.report.plot.sensor_figure(
+            figure = camnorm.plot.sensor_figure(
                 loaded.mean,
                 loaded.sigma,
                 loaded.frames["mean"],
@@ -1448,7 +1448,7 @@ def show(
                 convergence=convergence,
                 pattern=pattern,
             )
-            camnorm.report.plot.save(figure, output)
+            camnorm.plot.save(figure, output)
         files = loaded.provenance["files"]
         origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
         if as_json:
@@ -1585,7 +1585,7 @@ def _save_sensor(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, p
 
 
 def _check_figure(path: Path) -> None:
-    check_content(path, camnorm.report.plot.MARK.encode(), "a figure of camnorm")
+    check_content(path, camnorm.plot.MARK.encode(), "a figure of camnorm")
 
 
 def _window(name: _WindowName) -> str | None:

@@ -14,7 +14,6 @@ import numpy as np
 
 from camnorm import _core, jsontext
 from camnorm.application.movies import correct
-from camnorm.cli.terminal import printable
 from camnorm.demo.simulate import Camera
 from camnorm.errors import Error
 from camnorm.io import open_frames
@@ -22,6 +21,7 @@ from camnorm.io.base.atomic import atomic_target
 from camnorm.measurement.run import measure
 from camnorm.progress import Progress
 from camnorm.report import plot
+from camnorm.terminal import printable
 from camnorm.verification.verification import Verification, verify
 
 if TYPE_CHECKING:

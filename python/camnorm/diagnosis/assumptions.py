@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.diagnosis import frames
 from camnorm.diagnosis.convergence import BLOCK_VALUES, Convergence, frames_for_groups, frames_needed
 from camnorm.diagnosis.findings import Finding
-from camnorm.measurement import screening
 from camnorm.sensor.sensor import Sensor
 
 __all__ = ["check"]
@@ -116,7 +116,7 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
     found = [
         *_specimens(sensor, convergence or frames_needed(sensor)),
         *_images(sensor),
-        *screening.findings(sensor),
+        *frames.findings(sensor),
     ]
 
     def rank(finding: Finding) -> tuple[bool, bool, int]:

@@ -1,6 +1,6 @@
 """Reading and writing image files. Knows of frames, not of what is computed from them."""
 
-from camnorm.apriori.steps import check_orientation, check_references
+import camnorm.io.formats  # noqa: F401 - which registers them
 from camnorm.io.base.atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
 from camnorm.io.base.inputs import InputFile, expand_inputs
 from camnorm.io.base.options import RawLayout, ReadOptions
@@ -37,8 +37,6 @@ __all__ = [
     "atomic_target",
     "check_compression",
     "check_content",
-    "check_orientation",
-    "check_references",
     "check_shape",
     "create_writer",
     "expand_inputs",

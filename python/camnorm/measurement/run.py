@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
+from camnorm.apriori import check_orientation, check_references
 from camnorm.errors import (
     NAN_HINT,
     NAN_REASON,
@@ -47,8 +48,6 @@ from camnorm.io import (
     Selection,
     StoredChunk,
     StoredFrames,
-    check_orientation,
-    check_references,
     expand_inputs,
     open_frames,
     stream_frames,
@@ -59,6 +58,7 @@ from camnorm.io.base.selection import choose_frames
 from camnorm.limits import PER_FILE, at_once, descriptors_left, usable_threads
 from camnorm.measurement import screening
 from camnorm.measurement.drift import Early, measure_drift, measure_ratios
+from camnorm.measurement.modes import modes as modes_of
 from camnorm.progress import Progress
 from camnorm.sensor.framelist import FrameList
 from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE, Identity, Sensor, check_replaceable, reserve
@@ -193,7 +193,7 @@ def measure(
 
     See Also
     --------
-    camnorm.measurement.screening.findings : what the frames tell of the set.
+    camnorm.screening.findings : what the frames tell of the set.
     measure_groups : for sets that are not of one kind.
 
     Notes
@@ -259,7 +259,7 @@ def measure_groups(
     Notes
     -----
     Files are grouped by their headers, and each group is measured. If its frames turn out to be of more than
-    one mode, such as two exposures (`camnorm.measurement.screening.modes`), they are read once more, mode by mode. A
+    one mode, such as two exposures (`camnorm.screening.modes`), they are read once more, mode by mode. A
     group of which no frame can be used is left out with a warning, unless there is no other, or `strict`.
 
     After an interruption the same call measures groups that were finished anew, and goes on within the one
@@ -299,7 +299,7 @@ def _measure_groups(groups: list[_Source], job: _Job, output: _Output | None) ->
                     raise
                 warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
                 continue
-            modes = screening.modes(whole.frames, whole.dtype)
+            modes = modes_of(whole.frames, whole.dtype)
             parts = [_Source.of_rows(whole.frames[rows]) for rows in modes] if len(modes) > 1 else []
             if parts:
                 _tell_left_out(whole.frames, modes)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core, jsontext
+from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
 from camnorm.diagnosis.assumptions import check
@@ -22,7 +23,7 @@ from camnorm.diagnosis.findings import Finding
 from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern, tells_pattern
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.fourier.correlation import CURVE_MARK, Independence, RingCorrelation, frc
-from camnorm.io import Chosen, ReadOptions, Selection, check_references, expand_inputs, open_frames
+from camnorm.io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from camnorm.io.base.atomic import atomic_target, check_content
 from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads

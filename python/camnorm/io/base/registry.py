@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
-from camnorm.apriori.steps import prepare
 from camnorm.errors import Error, FormatError
 from camnorm.io.base.options import DEFAULTS, ReadOptions
 from camnorm.io.base.source import FrameSource, MappedDirectory, MappedFile
-from camnorm.io.formats.recognition import (
-    CAMERA_SUFFIXES,
-    is_bzip2_fits,
-    is_camera_raw,
-    is_dm,
-    is_edf,
-    is_gzip_fits,
-    is_smv,
-    is_tiff,
-    is_tvips,
-)
 
 _GROUP = "camnorm.formats"
+
+
+@dataclass(frozen=True)
+class Output:
+    """How frames are written in a format.
+
+    Parameters
+    ----------
+    writer : str
+        ``module:callable`` that makes a `FrameWriter` of a `WritePlan`.
+    suffix : str
+        Of the files, with the dot.
+    called : str
+        What a file is called, with its article.
+    compressions : tuple of str
+        Names of the compressions of the frames.
+    planes : tuple of int, optional
+        How many planes a colour frame may have; by default any number.
+    directory : bool
+        Whether it is written as a directory.
+    """
+
+    writer: str
+    suffix: str
+    called: str
+    compressions: tuple[str, ...] = ("none",)
+    planes: tuple[int, ...] | None = None
+    directory: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """Import what makes the writer."""
+        made: Callable[..., Any] = _load(self.writer)
+        return made
 
 
 @dataclass(frozen=True)
@@ -55,10 +76,16 @@ class ImageFormat:
     suffix_suffices : bool
         Whether a file of one of the suffixes is of the format though it bears no mark.
     source : str
-        ``module:class`` of the `FrameSource`, called with a `MappedFile` and `ReadOptions`. A relative
-        module is one of this package. It is imported when the first such file is opened.
+        ``module:class`` of the `FrameSource`, called with a `MappedFile` and `ReadOptions`. It is imported
+        when the first such file is opened.
     extra : str
         Optional dependency of camnorm that the module needs, if it does.
+    output : Output, optional
+        How frames are written in this format, if they can be.
+    is_result : str
+        ``module:function`` that tells by its path whether a file is one of camnorm's own, without images.
+    linked_files : str
+        ``module:function`` that tells by path and `ReadOptions` in which other files the pixels lie.
     """
 
     name: str
@@ -69,6 +96,9 @@ class ImageFormat:
     recognises: Callable[[Path, bytes], bool] | None = None
     suffix_suffices: bool = False
     extra: str = ""
+    output: Output | None = None
+    is_result: str = ""
+    linked_files: str = ""
 
     def is_of(self, path: Path, head: bytes) -> bool:
         """Tell whether a file is of this format.
@@ -109,9 +139,8 @@ class ImageFormat:
         Error
             A library that is needed for the format is not installed.
         """
-        module, _, name = self.source.partition(":")
         try:
-            source_class = getattr(import_module(module, __package__), name)
+            source_class = _load(self.source)
         except ModuleNotFoundError as error:
             if not self.extra:
                 raise
@@ -123,94 +152,35 @@ class ImageFormat:
         return source
 
 
-def is_manifest(path: Path, head: bytes) -> bool:
-    """Whether a file is a manifest of frames that are corrected when they are read."""
-    return re.match(rb'\s*\{\s*"camnorm"\s*:', head) is not None
+_Step = Callable[[FrameSource, ReadOptions], FrameSource]
+
+_registered: list[ImageFormat] = []
+_steps: list[_Step] = []
 
 
-def _is_eer(path: Path, head: bytes) -> bool:
-    if not head.startswith(b"II+\0"):  # BigTIFF, for which tifffile is needed in any case
-        return False
-    from camnorm.io.formats.eer import is_eer
-
-    return is_eer(path, head)
+def register(*rows: ImageFormat, first: bool = False) -> None:
+    """Add formats, to be tried after those that are known, or before them."""
+    _registered[:] = [*rows, *_registered] if first else [*_registered, *rows]
 
 
-def _is_hdf5(path: Path, head: bytes) -> bool:
-    mark = b"\x89HDF\r\n\x1a\n"
-    return head.startswith(mark) or head[512:].startswith(mark)  # behind a block of MATLAB, say
-
-
-def _is_zarr(path: Path, head: bytes) -> bool:
-    # Unlike that of pathlib, this says no of directories that may not be read.
-    return not head and any(os.path.exists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
-
-
-_RAW = ImageFormat("raw", (), "camnorm.io.formats.raw:RawSource")
-_BUILT_IN = (
-    # Before TIFF, which they are too.
-    ImageFormat("EER", (".eer",), "camnorm.io.formats.eer:EerSource", recognises=_is_eer),
-    ImageFormat(
-        "camera raw", CAMERA_SUFFIXES, "camnorm.io.formats.camera:CameraRawSource", recognises=is_camera_raw, extra="raw"
-    ),
-    # MarCCD writes TIFF with a header of its own.
-    ImageFormat("TIFF", (".tif", ".tiff", ".mccd"), "camnorm.io.formats.tiff:TiffSource", recognises=is_tiff),
-    ImageFormat("NPY", (".npy",), "camnorm.io.formats.npy:NpySource", (b"\x93NUMPY",)),
-    ImageFormat("PNG", (".png",), "camnorm.io.formats.raster:PngSource", (b"\x89PNG\r\n\x1a\n",)),
-    ImageFormat("JPEG", (".jpg", ".jpeg"), "camnorm.io.formats.raster:JpegSource", (b"\xff\xd8\xff",)),
-    ImageFormat("camnorm manifest", (".camnorm.json",), "camnorm.application.virtual:VirtualSource", recognises=is_manifest),
-    # Not .emd: most of these have their frames along the last axis.
-    ImageFormat("HDF5", (".h5", ".hdf5", ".hdf", ".nxs", ".nx5"), "camnorm.io.formats.hdf5:Hdf5Source", recognises=_is_hdf5),
-    ImageFormat("Zarr", (".zarr",), "camnorm.io.formats.zarr:ZarrSource", recognises=_is_zarr, extra="zarr"),
-    ImageFormat(
-        "FITS", (".fits", ".fit", ".fts", ".fits.fz"), "camnorm.io.formats.fits:FitsSource", (b"SIMPLE  =",), extra="fits"
-    ),
-    ImageFormat("SMV", (".img",), "camnorm.io.formats.xray:SmvSource", recognises=is_smv),
-    ImageFormat("EDF", (".edf",), "camnorm.io.formats.xray:EdfSource", recognises=is_edf),
-    ImageFormat("CBF", (".cbf",), "camnorm.io.formats.cbf:CbfSource", (b"###CBF",), extra="fabio"),
-    ImageFormat("MIB", (".mib",), "camnorm.io.formats.vendor:MibSource", (b"MQ1,",)),
-    ImageFormat("SER", (".ser",), "camnorm.io.formats.vendor:SerSource", (b"II\x97\x01",)),
-    ImageFormat("TVIPS", (".tvips",), "camnorm.io.formats.vendor:TvipsSource", recognises=is_tvips),
-    ImageFormat("DM", (".dm3", ".dm4"), "camnorm.io.formats.dm:DmSource", recognises=is_dm),
-    ImageFormat(
-        "FITS.gz",
-        (".fits.gz", ".fit.gz", ".fts.gz"),
-        "camnorm.io.formats.fits:GzipFitsSource",
-        recognises=is_gzip_fits,
-        extra="fits",
-    ),
-    ImageFormat(
-        "FITS.bz2",
-        (".fits.bz2", ".fit.bz2", ".fts.bz2"),
-        "camnorm.io.formats.fits:Bzip2FitsSource",
-        recognises=is_bzip2_fits,
-        extra="fits",
-    ),
-    # What else is compressed is taken for MRC, which says so if it is not.
-    ImageFormat("MRC.gz", (".mrc.gz", ".mrcs.gz"), "camnorm.io.formats.packed:GzipMrcSource", (b"\x1f\x8b\x08",)),
-    ImageFormat("MRC.bz2", (".mrc.bz2", ".mrcs.bz2"), "camnorm.io.formats.packed:Bzip2MrcSource", (b"BZh",)),
-    # Files of pzstd begin with a frame to be skipped, of any of 16 marks.
-    ImageFormat(
-        "MRC.zst",
-        (".mrc.zst", ".mrcs.zst"),
-        "camnorm.io.formats.zstd:ZstdMrcSource",
-        (b"\x28\xb5\x2f\xfd", *(bytes((mark, 0x2A, 0x4D, 0x18)) for mark in range(0x50, 0x60))),
-        extra="zstd",
-    ),
-    # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
-    ImageFormat("MRC", (".mrc", ".mrcs"), "camnorm.io.formats.mrc:MrcSource", (b"MAP",), 208, suffix_suffices=True),
-)
+def add_step(step: _Step) -> None:
+    """Add what is done to every source that `open_frames` opens, as its options say."""
+    _steps.append(step)
 
 
 @cache
+def _of_other_packages() -> tuple[ImageFormat, ...]:
+    return tuple(entry.load() for entry in entry_points(group=_GROUP))
+
+
 def formats() -> tuple[ImageFormat, ...]:
     """All formats, in the order in which they are tried: those of other packages first."""
-    return (*(entry.load() for entry in entry_points(group=_GROUP)), *_BUILT_IN)
+    return (*_of_other_packages(), *_registered)
 
 
 def format_names() -> str:
     """Names of all formats, for messages: the most common one first."""
-    names = dict.fromkeys(image_format.name for image_format in formats())
+    names = dict.fromkeys(image_format.name for image_format in formats() if image_format.suffixes)
     return ", ".join(sorted(names, key=lambda name: name != "MRC"))
 
 
@@ -246,13 +216,13 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
     ...     first = source.read(0)[0]
     """
     source = _open(Path(path), options)
-    if options.gain is None and options.defects is None:
-        return source
     try:
-        return prepare(source, options)
+        for step in _steps:
+            source = step(source, options)
     except BaseException:
         source.close()
         raise
+    return source
 
 
 def _open(path: Path, options: ReadOptions) -> FrameSource:
@@ -264,7 +234,7 @@ def _open(path: Path, options: ReadOptions) -> FrameSource:
     file = MappedFile(path)
     try:
         if options.raw is not None:
-            return _RAW.open(file, options)
+            return _format_of("raw").open(file, options)
         head = file.read(0, 1024)
         for image_format in formats():
             if image_format.is_of(path, head):
@@ -292,28 +262,35 @@ def is_image_directory(path: Path) -> bool:
 
 def is_result(path: Path) -> bool:
     """Whether a file bears the name of an image, but is a sensor file or checkpoint of camnorm."""
-    if not _is_hdf5_name(path):
-        return False
-    from camnorm.io.formats.hdf5 import is_result as is_hdf5_result
-
-    return is_hdf5_result(path)
+    row = _by_name(path)
+    return row is not None and bool(row.is_result) and bool(_load(row.is_result)(path))
 
 
 def linked_files(path: Path, options: ReadOptions) -> set[Path]:
     """Other files in which the pixels of an image file lie."""
-    if not path.is_file() or not _is_hdf5_name(path):
+    row = _by_name(path) if path.is_file() else None
+    if row is None or not row.linked_files:
         return set()
-    from camnorm.io.formats.hdf5 import linked_files as linked_hdf5_files
+    found: set[Path] = _load(row.linked_files)(path, options)
+    return found
 
-    return linked_hdf5_files(path, options)
+
+def _by_name(path: Path) -> ImageFormat | None:
+    """The format that the name of a file tells."""
+    name = path.name.lower()
+    return next((row for row in formats() if row.suffixes and name.endswith(row.suffixes)), None)
 
 
-def _is_hdf5_name(path: Path) -> bool:
-    hdf5 = next(image_format for image_format in _BUILT_IN if image_format.name == "HDF5")
-    return path.name.lower().endswith(hdf5.suffixes)
+def _format_of(name: str) -> ImageFormat:
+    return next(row for row in formats() if row.name == name)
+
+
+def _load(place: str) -> Any:
+    """What stands at ``module:name``."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:
     """Whether a file's suffix is that of an image format."""
-    name = Path(path).name.lower()
-    return any(name.endswith(image_format.suffixes) for image_format in formats() if image_format.suffixes)
+    return _by_name(Path(path)) is not None

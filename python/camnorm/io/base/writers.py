@@ -6,6 +6,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from camnorm.errors import Error
 from camnorm.io.base.atomic import NOTHING, AtomicFile, AtomicStore, Protected
+from camnorm.io.base.registry import Output, formats
 from camnorm.io.base.source import FrameSource
 
 if TYPE_CHECKING:
@@ -21,13 +23,23 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _COMPRESSED = {".gz", ".bz2", ".zst"}
-_SUFFIXES = {"MRC": ".mrc", "TIFF": ".tif", "HDF5": ".h5", "Zarr": ".zarr"}
-_COMPRESSIONS = {
-    "MRC": ("none",),
-    "TIFF": ("none", "lzw", "deflate", "zstd"),
-    "HDF5": ("none", "deflate"),
-    "Zarr": ("none", "deflate", "zstd"),
-}
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """What a writer writes."""
+
+    target: AtomicFile
+    source: FrameSource
+    """Where the frames come from; may be closed."""
+    dtype: np.dtype[Any]
+    count: int
+    """Number of frames."""
+    flipped: bool
+    """Whether rows are written from the last to the first."""
+    label: str
+    """Lines on what was done."""
+    compression: str
 
 
 class FrameWriter(ABC):
@@ -52,15 +64,13 @@ class FrameWriter(ABC):
 
     whole_frames: bool = False
 
-    def __init__(
-        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
-    ) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.count = count
+    def __init__(self, plan: WritePlan) -> None:
+        self.shape = plan.source.shape
+        self.dtype = plan.dtype
+        self.count = plan.count
         self.written = 0
-        self._flipped = flipped
-        self._target = target
+        self._flipped = plan.flipped
+        self._target = plan.target
         self._lock = threading.Lock()
 
     @property
@@ -161,11 +171,9 @@ class FrameWriter(ABC):
 class FileWriter(FrameWriter):
     """A writer of one file, of which rows are written at their places."""
 
-    def __init__(
-        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
-    ) -> None:
-        super().__init__(target, shape, dtype, count, flipped)
-        self._file = open(target.temporary, "r+b")  # noqa: SIM115 - closed by finish() or discard()
+    def __init__(self, plan: WritePlan) -> None:
+        super().__init__(plan)
+        self._file = open(plan.target.temporary, "r+b")  # noqa: SIM115 - closed by finish() or discard()
 
     def _complete(self) -> None:
         self._write_last()
@@ -201,10 +209,8 @@ class EncodedWriter(FileWriter):
 
     whole_frames = True
 
-    def __init__(
-        self, target: AtomicFile, shape: tuple[int, ...], dtype: np.dtype[Any], count: int, flipped: bool
-    ) -> None:
-        super().__init__(target, shape, dtype, count, flipped)
+    def __init__(self, plan: WritePlan) -> None:
+        super().__init__(plan)
         self._encoded: dict[int, bytes] = {}
         self._appended = 0
 
@@ -235,12 +241,18 @@ class EncodedWriter(FileWriter):
 
 def output_format(source_format: str, wanted: str = "same") -> str:
     """Name of the format that is written for an input: what is wanted, or its own, or else TIFF."""
+    outputs = _outputs()
     if wanted == "same":
-        return source_format if source_format in _SUFFIXES else "TIFF"
-    names = {name.lower(): name for name in _SUFFIXES}
+        return source_format if source_format in outputs else "TIFF"
+    names = {name.lower(): name for name in outputs}
     if wanted not in names:
         raise ValueError(f"format must be same, {', '.join(names)}, not {wanted!r}")
     return names[wanted]
+
+
+def _outputs() -> dict[str, Output]:
+    """How frames are written in each format, by its name."""
+    return {row.name: row.output for row in formats() if row.output is not None}
 
 
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:
@@ -254,7 +266,7 @@ def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = 
         path = path.with_suffix("")
     written = output_format(source_format, wanted)
     own = written == source_format and path.suffix.lower() != ".mccd"
-    return path if own else path.with_suffix(_SUFFIXES[written])
+    return path if own else path.with_suffix(_outputs()[written].suffix)
 
 
 def create_writer(
@@ -320,10 +332,15 @@ def create_writer(
     check_shape(written, source.shape)
     Protected(source.files).check(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    target = (AtomicStore if written == "Zarr" else AtomicFile)(path, overwrite, protected)
+    output = _outputs()[written]
+    target = (AtomicStore if output.directory else AtomicFile)(path, overwrite, protected)
+    flipped = is_flipped(source.format, written)
     try:
         with target.writing():
-            return _make_writer(target, source, dtype, count, label, written, compression)
+            writer: FrameWriter = output.load()(
+                WritePlan(target, source, dtype, count, flipped, label, compression)
+            )
+            return writer
     except BaseException:
         target.discard()
         raise
@@ -331,53 +348,20 @@ def create_writer(
 
 def check_compression(written: str, compression: str) -> None:
     """Raise ValueError unless files of a format can be compressed that way."""
-    known = _COMPRESSIONS[written]
+    known = _outputs()[written].compressions
     if compression not in known:
         raise ValueError(f"compression of {written} files is {' or '.join(known)}, not {compression}")
 
 
 def check_shape(written: str, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless files of a format can hold frames of a shape."""
-    if len(shape) < 3:
+    output = _outputs()[written]
+    if len(shape) < 3 or output.planes is None or shape[2] in output.planes:
         return
-    if written == "MRC":
-        raise ValueError("an MRC file cannot hold colour frames: choose TIFF")
-    # Or the readers would take the planes for columns.
-    if written in ("HDF5", "Zarr") and shape[2] not in (3, 4):
-        kind = "an HDF5 file" if written == "HDF5" else "a Zarr store"
-        raise ValueError(f"{kind} cannot hold frames of {shape[2]} planes: choose TIFF")
+    frames = f"frames of {shape[2]} planes" if output.planes else "colour frames"
+    raise ValueError(f"{output.called} cannot hold {frames}: choose TIFF")
 
 
 def is_flipped(source_format: str, written: str) -> bool:
     """Whether rows are turned upside down: programs count them from the bottom in MRC, the top in TIFF."""
     return {source_format, written} == {"MRC", "TIFF"}
-
-
-def _make_writer(
-    target: AtomicFile,
-    source: FrameSource,
-    dtype: np.dtype[Any],
-    count: int,
-    label: str,
-    written: str,
-    compression: str,
-) -> FrameWriter:
-    flipped = is_flipped(source.format, written)
-    if written == "MRC":
-        from camnorm.io.formats.mrc import MrcWriter
-
-        return MrcWriter(target, source, dtype, count, flipped, label)
-    if written == "HDF5":
-        from camnorm.io.formats.hdf5 import CompressedHdf5Writer, Hdf5Writer
-
-        hdf5_writer = Hdf5Writer if compression == "none" else CompressedHdf5Writer
-        return hdf5_writer(target, source, dtype, count, flipped, label)
-    if written == "Zarr":
-        from camnorm.io.formats.zarrwriter import ZarrWriter
-
-        return ZarrWriter(target, source, dtype, count, flipped, label, compression)
-    from camnorm.io.formats.tiff import CompressedTiffWriter, TiffWriter
-
-    if compression == "none":
-        return TiffWriter(target, source, dtype, count, flipped, label)
-    return CompressedTiffWriter(target, source, dtype, count, flipped, label, compression)

@@ -21,12 +21,11 @@ import imagecodecs
 import numpy as np
 
 from camnorm.errors import Error, FormatError, raise_shortage
-from camnorm.io.base.atomic import AtomicFile
 from camnorm.io.base.hdf5guard import NoSuchNameError, is_real, open_object, other_files, text_of
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.selection import runs
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.base.writers import EncodedWriter, FileWriter
+from camnorm.io.base.writers import EncodedWriter, FileWriter, FrameWriter, WritePlan
 from camnorm.io.formats.containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
 from camnorm.limits import at_once
 
@@ -278,22 +277,16 @@ class Hdf5Writer(FileWriter):
     It is contiguous: once HDF5 has made room for it, pixels are written to the file without it.
     """
 
-    def __init__(
-        self,
-        target: AtomicFile,
-        source: FrameSource,
-        dtype: np.dtype[Any],
-        count: int,
-        flipped: bool,
-        label: str,
-    ) -> None:
+    def __init__(self, plan: WritePlan) -> None:
         properties = _properties()
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         # Without HDF5's lock: the temporary file is locked already.
-        with _system_errors(), h5py.File(target.temporary, "w", locking=False) as h5:
-            self._begin: int = _create(h5, source, dtype, count, label, properties).get_offset()
-        super().__init__(target, source.shape, dtype, count, flipped)
+        with _system_errors(), h5py.File(plan.target.temporary, "w", locking=False) as h5:
+            self._begin: int = _create(
+                h5, plan.source, plan.dtype, plan.count, plan.label, properties
+            ).get_offset()
+        super().__init__(plan)
 
     def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
         stored = self.dtype.newbyteorder("<")
@@ -308,23 +301,15 @@ class Hdf5Writer(FileWriter):
 class CompressedHdf5Writer(EncodedWriter):
     """The same file with a chunk for each frame, shuffled and deflated."""
 
-    def __init__(
-        self,
-        target: AtomicFile,
-        source: FrameSource,
-        dtype: np.dtype[Any],
-        count: int,
-        flipped: bool,
-        label: str,
-    ) -> None:
+    def __init__(self, plan: WritePlan) -> None:
         properties = _properties()
-        properties.set_chunk((1, *source.shape))
+        properties.set_chunk((1, *plan.source.shape))
         properties.set_shuffle()
         properties.set_deflate(1)
-        self._h5 = h5py.File(target.temporary, "w", locking=False)
+        self._h5 = h5py.File(plan.target.temporary, "w", locking=False)
         try:
-            self._dataset = _create(self._h5, source, dtype, count, label, properties)
-            super().__init__(target, source.shape, dtype, count, flipped)
+            self._dataset = _create(self._h5, plan.source, plan.dtype, plan.count, plan.label, properties)
+            super().__init__(plan)
         except BaseException:
             self._h5.close()
             raise
@@ -346,6 +331,11 @@ class CompressedHdf5Writer(EncodedWriter):
         with suppress(Exception):
             self._h5.close()
         super()._close()
+
+
+def make_writer(plan: WritePlan) -> FrameWriter:
+    """Make the writer of an HDF5 file."""
+    return (Hdf5Writer if plan.compression == "none" else CompressedHdf5Writer)(plan)
 
 
 @contextmanager

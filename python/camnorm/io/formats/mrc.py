@@ -12,10 +12,9 @@ from mrcfile.dtypes import HEADER_DTYPE
 
 from camnorm import _core
 from camnorm.errors import FormatError
-from camnorm.io.base.atomic import AtomicFile
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.base.writers import FileWriter
+from camnorm.io.base.writers import FileWriter, WritePlan
 from camnorm.io.formats import nibbles
 
 if TYPE_CHECKING:
@@ -131,44 +130,36 @@ class MrcWriter(FileWriter):
     The extended header is copied as it is, byte by byte.
     """
 
-    def __init__(
-        self,
-        target: AtomicFile,
-        source: FrameSource,
-        dtype: np.dtype[Any],
-        count: int,
-        flipped: bool,
-        label: str,
-    ) -> None:
-        mode = _WRITTEN.get(dtype.str[1:])
+    def __init__(self, plan: WritePlan) -> None:
+        mode = _WRITTEN.get(plan.dtype.str[1:])
         if mode is None:
             raise ValueError(
-                f"an MRC file cannot hold {dtype}, only float32, float16, int16, uint16, int8, and uint8 as "
+                f"an MRC file cannot hold {plan.dtype}, only float32, float16, int16, uint16, int8, and uint8 as "
                 "uint16"
             )
-        origin = source.origin
+        origin = plan.source.origin
         extended = origin.extended_header() if isinstance(origin, MrcSource) else b""
-        super().__init__(target, source.shape, dtype, count, flipped)
+        super().__init__(plan)
         self._stored = _DTYPES[mode].newbyteorder("<")
         self._statistics = _Statistics()
         if isinstance(origin, MrcSource):
             header = np.array(origin.header).astype(HEADER_DTYPE.newbyteorder("<"))
         else:
-            header = _new_header(source, count)
+            header = _new_header(plan.source, plan.count)
         self._header = header
         # A stack of images, whatever it was called; a volume's grid is deeper, and keeps its spacing.
         if header["mz"] > 1:
             header["cella"]["z"] /= header["mz"]
         header["mz"] = 1
         header["ispg"] = 0
-        header["nz"] = count
+        header["nz"] = plan.count
         header["mode"] = mode
         header["nsymbt"] = len(extended)
         header["map"] = b"MAP "
         header["machst"] = (0x44, 0x44, 0, 0)
         if mode == 0:
             _mark_signed(header)
-        lines = label.splitlines()
+        lines = plan.label.splitlines()
         first = min(max(int(header["nlabl"]), 0), 10 - len(lines))
         for place, line in enumerate(lines, first):
             header["label"][place] = line.encode("ascii", "replace")[:80]

@@ -19,10 +19,9 @@ import numpy as np
 import tifffile
 
 from camnorm.errors import FormatError
-from camnorm.io.base.atomic import AtomicFile
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.base.writers import EncodedWriter, FileWriter
+from camnorm.io.base.writers import EncodedWriter, FileWriter, FrameWriter, WritePlan
 from camnorm.io.formats import nibbles
 from camnorm.io.formats.containers import EXPANSION
 
@@ -236,18 +235,10 @@ class TiffSource(FrameSource):
 class TiffWriter(FileWriter):
     """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
 
-    def __init__(
-        self,
-        target: AtomicFile,
-        source: FrameSource,
-        dtype: np.dtype[Any],
-        count: int,
-        flipped: bool,
-        label: str,
-    ) -> None:
-        super().__init__(target, source.shape, dtype, count, flipped)
-        self._tags = _tags(source, label)
-        self._tiff = _open_writer(self._file, _size(source, dtype, count, label))
+    def __init__(self, plan: WritePlan) -> None:
+        super().__init__(plan)
+        self._tags = _tags(plan.source, plan.label)
+        self._tiff = _open_writer(self._file, _size(plan.source, plan.dtype, plan.count, plan.label))
         self._offsets: list[int] = []  # of the pixels of all pages that were made
 
     def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
@@ -278,21 +269,17 @@ class CompressedTiffWriter(EncodedWriter):
     libtiff undoes. Differences of neighbours would only add up the noise of all other pixels.
     """
 
-    def __init__(
-        self,
-        target: AtomicFile,
-        source: FrameSource,
-        dtype: np.dtype[Any],
-        count: int,
-        flipped: bool,
-        label: str,
-        compression: str,
-    ) -> None:
-        super().__init__(target, source.shape, dtype, count, flipped)
-        code, self._compress = _COMPRESSIONS[compression]
-        self._predicted = dtype == np.float32 and compression != "lzw"
-        self._tags = _tags(source, label) | {"compression": code, "predictor": 3 if self._predicted else None}
-        self._tiff = _open_writer(self._file, _GROWTH * _size(source, dtype, count, label))
+    def __init__(self, plan: WritePlan) -> None:
+        super().__init__(plan)
+        code, self._compress = _COMPRESSIONS[plan.compression]
+        self._predicted = plan.dtype == np.float32 and plan.compression != "lzw"
+        self._tags = _tags(plan.source, plan.label) | {
+            "compression": code,
+            "predictor": 3 if self._predicted else None,
+        }
+        self._tiff = _open_writer(
+            self._file, _GROWTH * _size(plan.source, plan.dtype, plan.count, plan.label)
+        )
 
     def _encode(self, frame: NDArray[Any]) -> bytes:
         frame = frame.astype(self.dtype.newbyteorder("<"), copy=False)
@@ -307,6 +294,11 @@ class CompressedTiffWriter(EncodedWriter):
 
     def _write_last(self) -> None:
         self._tiff.close()
+
+
+def make_writer(plan: WritePlan) -> FrameWriter:
+    """Make the writer of a TIFF file."""
+    return (TiffWriter if plan.compression == "none" else CompressedTiffWriter)(plan)
 
 
 def _tags(source: FrameSource, label: str) -> dict[str, Any]:
@@ -352,9 +344,7 @@ def _check_supported(file: MappedFile, page: tifffile.TiffPage, index: int) -> N
     if name is None and page.compression not in tifffile.TIFF.DECOMPRESSORS:
         name = str(getattr(page.compression, "name", page.compression))
     if name is not None:
-        raise FormatError(
-            file.path, f"TIFF with {name} compression is not supported", frame=index or None
-        )
+        raise FormatError(file.path, f"TIFF with {name} compression is not supported", frame=index or None)
     if page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS:
         if page.tags.valueof(_SUBSAMPLING, default=(2, 2)) != (1, 1):
             reason = "TIFF with subsampled YCbCr pixels is not supported, except as JPEG"

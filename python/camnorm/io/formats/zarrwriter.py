@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 
-from camnorm.io.base.atomic import AtomicFile
 from camnorm.io.base.source import FrameSource
-from camnorm.io.base.writers import FrameWriter, write_at
+from camnorm.io.base.writers import FrameWriter, WritePlan, write_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,29 +37,20 @@ class ZarrWriter(FrameWriter):
     Of version 3 if it is made from a store of version 3, else of version 2, which more programs read.
     """
 
-    def __init__(
-        self,
-        target: AtomicFile,
-        source: FrameSource,
-        dtype: np.dtype[Any],
-        count: int,
-        flipped: bool,
-        label: str,
-        compression: str,
-    ) -> None:
-        super().__init__(target, source.shape, dtype, count, flipped)
+    def __init__(self, plan: WritePlan) -> None:
+        super().__init__(plan)
         codec: str | None = None
         self._encode: Callable[[Any], Any] | None = None
-        if compression != "none":
-            codec, self._encode = _CODECS[compression]
+        if plan.compression != "none":
+            codec, self._encode = _CODECS[plan.compression]
         self.whole_frames = codec is not None
-        self._stored = dtype.newbyteorder("<")
-        self._store = target.temporary
-        version3 = source.format == "Zarr" and (source.path / "zarr.json").is_file()
-        images = {} if len(source.shape) == 3 else {"multiscales": [_image(source, version3)]}
-        attributes = {"label": label, "source": os.fspath(source.path)}
+        self._stored = plan.dtype.newbyteorder("<")
+        self._store = plan.target.temporary
+        version3 = plan.source.format == "Zarr" and (plan.source.path / "zarr.json").is_file()
+        images = {} if len(plan.source.shape) == 3 else {"multiscales": [_image(plan.source, version3)]}
+        attributes = {"label": plan.label, "source": os.fspath(plan.source.path)}
         write = self._write_version3 if version3 else self._write_version2
-        write(codec, [count, *self.shape], images, attributes)
+        write(codec, [plan.count, *self.shape], images, attributes)
 
     def _write_version2(
         self, codec: str | None, shape: list[int], images: dict[str, Any], attributes: dict[str, Any]
