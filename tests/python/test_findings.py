@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from camnorm.screening import findings
 
 from camnorm import PixelMoments, Sensor
 from camnorm.diagnosis.findings import Finding
 from camnorm.measurement.drift import Early, measure_drift
-from camnorm.measurement.screening import Rules, as_dict, findings, modes, screen
+from camnorm.measurement.modes import modes
+from camnorm.measurement.screening import Rules, as_dict, screen
 from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
 
 SEEDS = 200

@@ -27,7 +27,7 @@ import tifffile
 from camnorm import _core
 from camnorm.errors import Error, FormatError
 from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from camnorm.io.base.registry import format_names, formats, is_image_name
+from camnorm.io.base.registry import format_names, formats, formats_of_other_packages, is_image_name
 from camnorm.io.base.source import MappedFile
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
@@ -1019,7 +1019,7 @@ def test_formats_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return [Entry(lines), Entry(needy)]
 
     monkeypatch.setattr("camnorm.io.base.registry.entry_points", entries)
-    formats.cache_clear()
+    formats_of_other_packages.cache_clear()
     try:
         (tmp_path / "a.lines").write_bytes(b"LINES" + bytes(range(12)))
         with open_frames(tmp_path / "a.lines") as source:
@@ -1029,7 +1029,7 @@ def test_formats_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(Error, match=r"no_such_module is needed: pip install 'camnorm\[needy\]'"):
             open_frames(tmp_path / "b")
     finally:
-        formats.cache_clear()
+        formats_of_other_packages.cache_clear()
 
 
 # --- rows of frames that lie in the file as in memory

@@ -304,7 +304,7 @@ def test_another_k(tmp_path: Path) -> None:
 def test_limits_are_kept_as_plain_json(tmp_path: Path) -> None:
     files, *_ = deviant_set(tmp_path, "u2")
     for inputs in (files, files[0], write_npy(tmp_path / "few.npy", frames_of(3, SHAPE, "u2"))):
-        camnorm.measure(inputs, tmp_path / "sensor.h5")
+        camnorm.measure(inputs, tmp_path / "sensor.h5", overwrite=True)
         stored = Sensor.load(tmp_path / "sensor.h5").provenance["screening"]
         json.dumps(stored, allow_nan=False)
         assert stored["k"] == 6.0
@@ -350,7 +350,7 @@ def test_a_file_that_changes_meanwhile_is_an_error(
             files[2].unlink()
         return measured(*args)
 
-    monkeypatch.setattr("camnorm.screening.screen", change_and_screen)
+    monkeypatch.setattr("camnorm.measurement.screening.screen", change_and_screen)
     name = "m5.mrc, frame 0" if change == "other pixels" else "m2.mrc, frame 4"
     with pytest.raises(
         Error, match=f"{name}: no longer what it was when it was measured; nothing was written"
@@ -413,7 +413,7 @@ def test_given_limits_in_a_measurement(tmp_path: Path) -> None:
     assert (sensor.frames["status"] == "accepted").tolist() == keep.tolist()
     assert_holds(sensor.moments, movies.reshape(40, *SHAPE)[keep])
     assert Sensor.load(tmp_path / "s.h5").provenance["screening"] == {"given": {"mean": [low, high]}}
-    sensor = camnorm.measure(files, tmp_path / "s.h5", std_limits=(None, 1e6))
+    sensor = camnorm.measure(files, tmp_path / "s.h5", std_limits=(None, 1e6), overwrite=True)
     assert Sensor.load(tmp_path / "s.h5").provenance["screening"]["given"] == {"std": [None, 1e6]}
     assert sensor.count == 38
 

@@ -169,13 +169,13 @@ def add_step(step: _Step) -> None:
 
 
 @cache
-def _of_other_packages() -> tuple[ImageFormat, ...]:
+def formats_of_other_packages() -> tuple[ImageFormat, ...]:
     return tuple(entry.load() for entry in entry_points(group=_GROUP))
 
 
 def formats() -> tuple[ImageFormat, ...]:
     """All formats, in the order in which they are tried: those of other packages first."""
-    return (*_of_other_packages(), *_registered)
+    return (*formats_of_other_packages(), *_registered)
 
 
 def format_names() -> str:
