@@ -21,6 +21,7 @@ from camnorm import _core
 from camnorm.application import is_manifest
 from camnorm.errors import FormatError
 from camnorm.io.base.atomic import AtomicFile, Protected, sync_directory
+from camnorm.io.base.hdf5guard import check_whole
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import open_frames
 from camnorm.io.base.selection import runs
@@ -232,6 +233,7 @@ def _load_correction(path: Path, shape: tuple[int, ...], key: tuple[str, int, in
     with decoding(path), h5py.File(path) as f:
         if f.attrs["format"] != _CORRECTION:
             raise FormatError(path, f"not a {_CORRECTION}")
+        check_whole(path, f)
         if any(f[name].shape != shape for name in _IMAGES):
             raise FormatError(path, f"a correction of frames of shape {f['mean'].shape}, not {shape}")
         mean, sigma, bad = (f[name][()] for name in _IMAGES)

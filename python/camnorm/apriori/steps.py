@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -198,7 +199,10 @@ def read_defects(path: Path, frames_format: str, shape: tuple[int, ...]) -> NDAr
 
 def _text_of(path: Path) -> str | None:
     """Text of a file that is one of numbers and names, else None."""
-    if path.stat().st_size > 2**24:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device may have no end
+        raise FormatError(path, "not a regular file")
+    if status.st_size > 2**24:
         return None
     try:
         text = path.read_bytes().decode("ascii")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -750,8 +751,11 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
     """Open an HDF5 file of ours; what goes wrong with it becomes a FormatError."""
     import h5py
 
-    from camnorm.io.base.hdf5guard import text_of, value_of
+    from camnorm.io.base.hdf5guard import check_whole, text_of, value_of
 
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for ever
+        raise FormatError(path, f"not a {kind} file: no regular file")
     with open(path, "rb") as raw:
         signature = raw.read(8)
     if signature != b"\x89HDF\r\n\x1a\n":
@@ -775,6 +779,7 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
                 raise FormatError(
                     path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
                 )
+            check_whole(Path(path), f)
             yield f
     except FormatError:
         raise

@@ -19,19 +19,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from camnorm.errors import FormatError, ResourceError
+from camnorm.io.base.containers import DEFLATE_EXPANSION, EXPANSION
 from camnorm.io.base.links import check_link
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SECONDS = 60.0
 _START_SECONDS = 60.0
 _MAX_FRAME = 2**30  # bytes of a frame that is read for a trial
 _MAX_LINKS = 16
 _MAX_BYTES = 2**20  # of a part of an object's header
+_STRINGS = 1024  # that are read in one go
 
 # Specification of the HDF5 file format, version 3.0: messages IV.A.2.i, IV.A.2.m and IV.A.2.q; heap III.E.
 _LAYOUT, _ATTRIBUTE, _CONTINUATION = 8, 12, 16
@@ -85,6 +90,58 @@ def open_object(path: Path, group: h5py.Group, name: str, follow: bool, links: i
         for file in other_files(path, found):
             check_link(path, file, follow)
     return found
+
+
+def check_whole(path: Path, h5: h5py.File) -> None:
+    """See whether a file of ours holds all that its datasets declare, before memory is asked for.
+
+    It may have been compressed since, by a filter of HDF5.
+
+    Raises
+    ------
+    FormatError
+        A part is missing, or lies in another file.
+    """
+    size = os.stat(path).st_size
+    declared = 0
+    for found in _objects(path, h5):
+        if not isinstance(found, h5py.Dataset):
+            continue
+        kind = found.id.get_type()
+        in_heap = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+        length = (found.size or 0) * (_STRING.itemsize if in_heap else found.dtype.itemsize)
+        declared += length
+        if not _holds(found, length) or declared > DEFLATE_EXPANSION * size:
+            raise FormatError(path, f"damaged: {found.name} of shape {found.shape} is not whole")
+
+
+def _objects(path: Path, h5: h5py.File) -> Iterator[Any]:
+    """All groups and datasets of a file, each once; FormatError if there are links."""
+    seen = {h5py.h5o.get_info(h5.id).addr}
+    groups: list[h5py.Group] = [h5]
+    while groups:
+        group = groups.pop()
+        yield group
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise FormatError(path, f"damaged: {name} is a link")
+            found = open_object(path, group, name, follow=False)
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(found, h5py.Group):
+                groups.append(found)
+            else:
+                yield found
+
+
+def _holds(dataset: h5py.Dataset, length: int) -> bool:
+    """Whether so many bytes are stored in a dataset, in its own file."""
+    stored: int = dataset.id.get_storage_size()
+    if dataset.chunks:
+        return length <= EXPANSION * stored
+    return stored == length and not dataset.external  # nothing of a virtual one is stored
 
 
 def other_files(path: Path, dataset: h5py.Dataset) -> list[Path]:
@@ -199,14 +256,25 @@ def texts_of(path: Path, dataset: h5py.Dataset, errors: str) -> Any:
     Raises
     ------
     FormatError
-        A heap is damaged; `path` is the file to be told.
+        A heap is damaged, or they are longer than the file: all of a damaged dataset could share a long
+        string. `path` is the file to be told.
     """
     if not _are_whole(dataset):
         file = dataset.file.filename
         status = os.stat(file)
         if not _bearable(file, dataset.name, status.st_mtime_ns, status.st_size):
             raise FormatError(path, f"damaged: HDF5 crashes or does not end when it reads {dataset.name}")
-    return dataset.asstr(errors=errors)[()]
+    text = dataset.asstr(errors=errors)
+    if not dataset.shape:
+        return text[()]
+    found: NDArray[np.object_] = np.empty(dataset.shape, object)
+    left = os.stat(dataset.file.filename).st_size
+    for start in range(0, len(found), _STRINGS):
+        found[start : start + _STRINGS] = text[start : start + _STRINGS]
+        left -= sum(map(len, found[start : start + _STRINGS]))
+        if left < 0:
+            raise FormatError(path, f"damaged: {dataset.name} is longer than the file")
+    return found
 
 
 def _are_whole(dataset: h5py.Dataset) -> bool:

@@ -134,7 +134,7 @@ def _is_lossy_dng(file: MappedFile) -> bool:
     return False
 
 
-def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+def _pages(tiff: tifffile.TiffFile) -> list[Any]:
     pages = [tiff.pages.first, *islice(tiff.pages, 1, _MAX_PAGES)]
     return pages + [page for above in pages for page in islice(above.pages or (), _MAX_PAGES)]
 

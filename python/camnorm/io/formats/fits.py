@@ -13,9 +13,9 @@ import numpy as np
 from astropy.io import fits
 
 from camnorm.errors import FormatError
+from camnorm.io.base.containers import check_size, read_frames
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding
-from camnorm.io.formats.containers import check_size, read_frames
 from camnorm.io.formats.packed import PackedByBzip2, PackedByGzip, UnpackedFile
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ import imagecodecs
 import numpy as np
 
 from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.io.base.containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
 from camnorm.io.base.hdf5guard import NoSuchNameError, is_real, open_object, other_files, text_of
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.selection import runs
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.base.writers import EncodedWriter, FileWriter, FrameWriter, WritePlan
-from camnorm.io.formats.containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
 from camnorm.limits import at_once
 
 if TYPE_CHECKING:

@@ -19,17 +19,17 @@ import numpy as np
 import tifffile
 
 from camnorm.errors import FormatError
+from camnorm.io.base.containers import EXPANSION
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.base.writers import EncodedWriter, FileWriter, FrameWriter, WritePlan
 from camnorm.io.formats import nibbles
-from camnorm.io.formats.containers import EXPANSION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# More bytes of pixels than this for a byte in the file are damage, and not to be allocated: LZW, deflate (by two
-# codes), PackBits; twice what they can do, for pixels of few bits. Others are no better than zstd.
+# More bytes of pixels for a byte in the file are damage, and not to be allocated: of LZW, deflate (two
+# codes) and PackBits, twice what they can do, for pixels of few bits. Others are no better than zstd.
 _EXPANSIONS = {5: 2**13, 8: 2**11, 32946: 2**11, 32773: 2**8}
 _NOT_SUPPORTED = {
     6: "old-style JPEG",  # of which there are as many kinds as programs that wrote it
@@ -345,10 +345,10 @@ def _check_supported(file: MappedFile, page: tifffile.TiffPage, index: int) -> N
         name = str(getattr(page.compression, "name", page.compression))
     if name is not None:
         raise FormatError(file.path, f"TIFF with {name} compression is not supported", frame=index or None)
-    if page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS:
-        if page.tags.valueof(_SUBSAMPLING, default=(2, 2)) != (1, 1):
-            reason = "TIFF with subsampled YCbCr pixels is not supported, except as JPEG"
-            raise FormatError(file.path, reason, frame=index or None)
+    plain_ycbcr = page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS
+    if plain_ycbcr and page.tags.valueof(_SUBSAMPLING, default=(2, 2)) != (1, 1):
+        reason = "TIFF with subsampled YCbCr pixels is not supported, except as JPEG"
+        raise FormatError(file.path, reason, frame=index or None)
 
 
 def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile) -> bool:

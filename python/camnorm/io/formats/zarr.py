@@ -16,10 +16,10 @@ import numpy as np
 import zarr
 
 from camnorm.errors import FormatError
+from camnorm.io.base.containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
 from camnorm.io.base.links import check_link, check_place
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.formats.containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
