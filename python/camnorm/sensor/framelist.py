@@ -157,7 +157,7 @@ class FrameList:
         if status.strip().lower() == "rejected":
             return
         path = Path(os.path.normpath(self.path.absolute().parent / file))
-        if not file or not path.exists():
+        if not file or not os.path.exists(path):
             raise Error(f"{where}: there is no file {file!r}")
         try:
             number = int(index)

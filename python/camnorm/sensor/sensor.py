@@ -100,7 +100,7 @@ class Sensor:
         end; or empty), ``selection`` (dict: frames, every and max_frames of `measure`), ``reading`` (dict:
         its options), ``frames_list`` (dict: path and digest, or empty), ``groups`` (list of dicts: shape,
         dtype and camera of the files that were read, and number of files and of frames), ``drift`` and
-        ``ratios`` (dict of `camnorm.measurement.drift.measure_drift` and list of `camnorm.measurement.drift.measure_ratios`, or
+        ``ratios`` (dict of `measure_drift` and list of `measure_ratios` in `camnorm.measurement.drift`, or
         empty), ``files`` (structured array of dtype `FILE_DTYPE`: path, size in bytes, mtime in seconds).
         Files of before there were such lack some of these.
     responses : tuple of two PixelResponse, optional

@@ -500,7 +500,7 @@ def _test_pool(
             return [(file, index, half) for index, half in known.items()]
         try:
             with open_frames(file, options) as source:
-                indices = chosen(number, source.count)
+                indices = chosen(number, source.available)
         except (Error, OSError) as error:
             raise_shortage(error)
             return []

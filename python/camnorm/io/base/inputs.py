@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -108,14 +109,18 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
         yield from _expand_list(Path(name[1:]), options)
         return
     path = _find(name, [] if folder is None else [folder])
-    if path.is_dir() and (options.raw is not None or not is_image_directory(path)):
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # not there, or no name that a file can have
+        mode = 0
+    if stat.S_ISDIR(mode) and (options.raw is not None or not is_image_directory(path)):
         yield from _expand_directory(path, options)
-    elif path.exists():
+    elif mode:
         known = {".star": _expand_star, ".mdoc": _expand_mdoc}
         yield from known.get(path.suffix.lower(), _expand_file)(path)
     elif glob.has_magic(name):
         yield from _expand_pattern(name, folder, options)
-    elif path.is_symlink():
+    elif os.path.islink(path):
         raise Error(f"{name}: a link that leads nowhere ({os.readlink(path)})")
     else:
         raise Error(f"{name}: no such file")
@@ -123,8 +128,8 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
 
 def _find(name: str, folders: Iterable[Path]) -> Path:
     """Where a file is: from the current directory, or else from one of these."""
-    candidates = (folder / name for folder in (Path(), *folders))
-    return next((path for path in candidates if path.exists()), Path(name))
+    candidates = (os.path.join(folder, name) for folder in ("", *folders))
+    return Path(next(filter(os.path.exists, candidates), name))
 
 
 def _expand_file(path: Path) -> list[InputFile]:
@@ -278,7 +283,7 @@ def _below(path: Path) -> Path:
 
 def _named_in(star: Path, name: str) -> Path:
     file = _find(name, (star.parent, *star.absolute().parent.parents))
-    if not file.exists():
+    if not os.path.exists(file):
         raise Error(f"{name}: no such file, named by {star}")
     return file
 
@@ -317,7 +322,7 @@ def _expand_mdoc(path: Path) -> Iterator[InputFile]:
         windows = PureWindowsPath(name)
         parts = windows.relative_to(windows.anchor).parts
         ends = (Path(*parts[first:]) for first in reversed(range(len(parts))))
-        end = next((end for end in ends if (path.parent / end).exists()), None)
+        end = next((end for end in ends if os.path.exists(path.parent / end)), None)
         if end is None:
             raise Error(f"{windows.name}: no such file beside {path}, which names it {name}")
         yield InputFile(path.parent / end, _below(end), (path,))

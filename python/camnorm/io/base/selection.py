@@ -20,6 +20,7 @@ from camnorm.limits import PER_FILE, at_once
 from camnorm.progress import Progress
 
 _SEED = 0
+_SHUFFLED = 2**24  # frames of a file, whose numbers take 128 MB
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,10 @@ def _thin_out(found: list[Sequence[int] | None], most: int) -> None:
     quotas[more[np.argsort(turn)][: most - quotas.sum()]] += 1
     for file, quota in zip(files, quotas.tolist(), strict=True):
         frames = found[file] or ()
-        places = rng.permutation(len(frames))[:quota]
+        if len(frames) > _SHUFFLED:
+            places = rng.choice(len(frames), quota, replace=False)
+        else:
+            places = rng.permutation(len(frames))[:quota]
         found[file] = [frames[place] for place in np.sort(places).tolist()]
 
 
