@@ -466,7 +466,10 @@ def test_correction_estimates_the_light(tmp_path: Path, planes: tuple[int, ...])
 def test_correction_errors(tmp_path: Path) -> None:
     frames = frames_of(9, SHAPE, "u2")
     path = write_npy(tmp_path / "a.npy", frames)
-    with pytest.raises(camnorm.Error, match=r"^the sensor was measured without its response: measure it again with response=True$"):
+    with pytest.raises(
+        camnorm.Error,
+        match=r"^the sensor was measured without its response: measure it again with response=True$",
+    ):
         camnorm.measure(path).correction(mode="response")
     frames = np.array([np.roll(np.arange(25).reshape(5, 5), i) for i in range(16)]).astype(np.uint8)
     sensor = camnorm.measure(write_npy(tmp_path / "b.npy", frames), response=True)

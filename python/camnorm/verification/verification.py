@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -500,7 +501,8 @@ def _test_pool(
             return [(file, index, half) for index, half in known.items()]
         try:
             with open_frames(file, options) as source:
-                indices = chosen(number, source.available)
+                indices = chosen(number, source.count)
+                indices = indices[: bisect_left(indices, source.available)]
         except (Error, OSError) as error:
             raise_shortage(error)
             return []
