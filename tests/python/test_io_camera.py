@@ -144,6 +144,18 @@ def test_a_header_that_asks_for_too_much(tmp_path: Path) -> None:
         open_frames(path)
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("options", [{}, {"tile": (32, 32)}], ids=["strip", "tiles"])
+def test_lossy_jpeg_is_not_supported(tmp_path: Path, bits: int, options: dict[str, Any]) -> None:
+    """LibRaw gives no pixels of it, or passes over it."""
+    frame = bayer() if bits == 12 else (bayer() >> 4).astype("u1")
+    arguments = {"bitspersample": bits} if bits == 12 else {}
+    options = options | ({"bitspersample": 12} if bits == 12 else {})
+    path = write_dng(tmp_path / "a.dng", frame, compression="jpeg", compressionargs=arguments, **options)
+    with pytest.raises(FormatError, match=r"a\.dng: DNG with lossy JPEG compression is not supported"):
+        open_frames(path)
+
+
 def test_threads_share_one_source(tmp_path: Path) -> None:
     frame = bayer()
     with open_frames(write_dng(tmp_path / "a.dng", frame)) as source, ThreadPoolExecutor(8) as executor:

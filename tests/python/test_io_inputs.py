@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -529,3 +530,44 @@ def test_exposures_of_epu_in_two_formats_count_once(tree: Path) -> None:
         f"{names[2]}_Fractions.bak",
         f"{names[2]}_Fractions.jpg",
     ]
+
+
+LONG = "x" * 300 + ".mrc"
+
+
+@pytest.mark.parametrize("name", [LONG, "no/" + LONG, LONG + "/a.mrc", "a\0.mrc"])
+@pytest.mark.parametrize("how", ["alone", "among", "list", "star", "mdoc"])
+def test_names_that_no_file_can_have(tree: Path, name: str, how: str) -> None:
+    Path("list.txt").write_text(f"a.MRC\n{name}\nb.mrc\n")
+    Path("l.star").write_text(f"data_\n\nloop_\n_rlnMicrographMovieName\n{name}\n")
+    Path("l.mdoc").write_text(f"SubFramePath = {name}\n")
+    inputs = {"alone": [name], "among": ["a.MRC", name], "list": ["@list.txt"]}
+    with pytest.raises(Error, match=r"\.mrc: no such file") as info:
+        expand_inputs(inputs.get(how, [f"l.{how}"]))
+    assert "\n" not in str(info.value)
+
+
+def test_the_longest_name(tree: Path) -> None:
+    name = "x" * 251 + ".mrc"
+    Path(name).touch()
+    assert expand(name) == [(name, name)]
+    assert (name, name) in expand(".")
+
+
+def test_a_long_list_takes_few_calls_of_the_system(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 1000
+    names = [f"f{number}.mrc" for number in range(count)]
+    for name in names:
+        Path(name).touch()
+    Path("list.txt").write_text("\n".join(names))
+    calls = 0
+    stat = os.stat
+
+    def counted(*arguments: Any, **options: Any) -> os.stat_result:
+        nonlocal calls
+        calls += 1
+        return stat(*arguments, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+    assert len(expand_inputs("@list.txt")) == count
+    assert calls < 3 * count

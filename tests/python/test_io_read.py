@@ -23,6 +23,7 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from camnorm import _core
 from camnorm.errors import Error, FormatError
@@ -364,6 +365,94 @@ def test_tiff_with_a_circular_chain_of_pages(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(FormatError, match="the chain of pages is circular"):
         open_frames(path)
+
+
+def raw_tiff(path: Path, strips: list[bytes], **tags: list[int]) -> Path:
+    """A TIFF of 48 x 64 bytes with these tags, each an unsigned integer of 32 bits."""
+    default = {"t256": [64], "t257": [48], "t258": [8], "t259": [1], "t262": [1], "t277": [1], "t278": [48]}
+    place = 8 + sum(map(len, strips))
+    starts = [8 + sum(map(len, strips[:number])) for number in range(len(strips))]
+    values = default | tags | {"t273": starts, "t279": [len(strip) for strip in strips]}
+    entries, more = b"", b""
+    begin_of_more = place + 2 + 12 * len(values) + 4
+    for code, numbers in sorted((int(name[1:]), numbers) for name, numbers in values.items()):
+        data = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(data) > 4:
+            more += data
+            data = struct.pack("<I", begin_of_more + len(more) - len(data))
+        entries += struct.pack("<HHI4s", code, 4, len(numbers), data)
+    directory = struct.pack("<H", len(values)) + entries + bytes(4)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, place) + b"".join(strips) + directory + more)
+    return path
+
+
+@pytest.mark.parametrize("rows", [48, 1000, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("compression", [1, 5, 8])
+def test_tiff_rows_of_a_strip_beyond_the_frame(tmp_path: Path, rows: int, compression: int) -> None:
+    frame = pixels((48, 64), "u1")
+    encode = {1: bytes, 5: imagecodecs.lzw_encode, 8: imagecodecs.zlib_encode}[compression]
+    path = raw_tiff(tmp_path / "a.tif", [bytes(encode(frame.tobytes()))], t259=[compression], t278=[rows])
+    np.testing.assert_array_equal(read_all(path)[0], frame)
+
+
+@pytest.mark.parametrize(
+    ("compression", "name"),
+    [
+        *((code, "CCITT") for code in (2, 3, 4, 32771)),
+        (6, "old-style JPEG"),
+        *((code, "JBIG") for code in (9, 10, 34661)),
+        (32809, "ThunderScan"),
+        (34676, "SGILog"),
+        (34677, "SGILog"),
+        (32908, "PIXARFILM"),
+        (12345, "12345"),
+    ],
+)
+def test_tiff_compressions_that_are_not_supported(tmp_path: Path, compression: int, name: str) -> None:
+    data = bytes(imagecodecs.jpeg_encode(pixels((48, 64), "u1")))
+    tags = {"t513": [8], "t514": [len(data)]} if compression == 6 else {}
+    path = raw_tiff(tmp_path / "a.tif", [data], t259=[compression], **tags)
+    with pytest.raises(FormatError, match=rf"a\.tif: TIFF with {name} compression is not supported"):
+        open_frames(path)
+
+
+@pytest.mark.parametrize("factors", [None, (2, 2), (2, 1), (4, 4)])
+@pytest.mark.parametrize("compression", [1, 5, 50000])
+def test_tiff_subsampled_colours(tmp_path: Path, factors: tuple[int, int] | None, compression: int) -> None:
+    encode = {1: bytes, 5: imagecodecs.lzw_encode, 50000: imagecodecs.zstd_encode}[compression]
+    tags = {} if factors is None else {"t530": list(factors)}  # 2 and 2 is the default
+    path = raw_tiff(
+        tmp_path / "a.tif",
+        [bytes(encode(bytes(48 * 64 * 3 // 2)))],
+        t258=[8, 8, 8],
+        t259=[compression],
+        t262=[6],
+        t277=[3],
+        **tags,
+    )
+    with pytest.raises(FormatError, match=r"a\.tif: TIFF with subsampled YCbCr pixels is not supported"):
+        open_frames(path)
+
+
+@pytest.mark.parametrize("factors", [(1, 1), (2, 1), (2, 2)])
+def test_tiff_subsampled_colours_in_jpeg(tmp_path: Path, factors: tuple[int, int]) -> None:
+    smooth = np.add.outer(np.arange(48), np.arange(64)).astype("u1")
+    frame = np.stack([smooth, smooth[::-1], 255 - smooth], -1)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, frame, photometric="rgb", compression="jpeg", subsampling=factors, rowsperstrip=16)
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(read_all(path)[0], expected)
+
+
+def test_tiff_pages_out_of_proportion_are_refused(tmp_path: Path) -> None:
+    """By what each codec can do: 2 MB of zeros from 1000 bytes by zstd, but not by deflate."""
+    data = imagecodecs.zlib_encode(bytes(900)) + bytes(1000)
+    for compression, side in ((8, 2**11), (5, 2**12), (32773, 2**9 + 100), (50000, 2**13)):
+        path = raw_tiff(
+            tmp_path / "a.tif", [data[:1000]], t256=[side], t257=[side], t259=[compression], t278=[side]
+        )
+        with pytest.raises(FormatError, match=r"damaged: 1000 bytes are too few for a page of shape"):
+            open_frames(path)
 
 
 def test_tiff_strip_that_is_missing(tmp_path: Path) -> None:

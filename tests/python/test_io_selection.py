@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,12 @@ def test_numbers_that_are_none(number: int) -> None:
         Selection(every=number)
     with pytest.raises(ValueError, match=f"^max_frames must be at least 1, not {number}$"):
         Selection(max_frames=number)
+
+
+def test_absurd_numbers_of_frames_take_no_memory() -> None:
+    found: list[Sequence[int] | None] = [range(10**12), range(100), range(0, 10**12, 3)]
+    selection._thin_out(found, 1000)
+    chosen = [list(frames or ()) for frames in found]
+    assert [len(frames) for frames in chosen] == [450, 100, 450]
+    assert all(frames == sorted(set(frames)) for frames in chosen)
+    assert all(frame % 3 == 0 for frame in chosen[2])

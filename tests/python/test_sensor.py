@@ -477,6 +477,129 @@ def test_damaged(saved: Path, damage: Callable[[h5py.File], None], reason: str) 
     assert "\n" not in str(info.value)
 
 
+ABSURD = (30000, 30000)
+
+
+def declare(**options: Any) -> Callable[[h5py.File], None]:
+    """Sums of 7 GB each, of which next to nothing is in the file."""
+
+    def damage(f: h5py.File) -> None:
+        f["provenance"].attrs["shape"] = ABSURD
+        for half in f["halves"].values():
+            for name, dataset in list(half.items()):
+                del half[name]
+                half.create_dataset(name, ABSURD, dataset.dtype, **options)
+
+    return damage
+
+
+def some_written(f: h5py.File) -> None:
+    declare(chunks=(300, 300), compression="gzip")(f)
+    for half in f["halves"].values():
+        for dataset in half.values():
+            dataset[:300, :300] = 1
+
+
+def virtual(f: h5py.File) -> None:
+    declare()(f)
+    for half in f["halves"].values():
+        for name, dataset in list(half.items()):
+            del half[name]
+            half.create_virtual_dataset(name, h5py.VirtualLayout(ABSURD, dataset.dtype))
+
+
+def many_rows(f: h5py.File) -> None:
+    for name, dataset in list(f["frames"].items()):
+        del f["frames"][name]
+        f["frames"].create_dataset(name, (10**9,), dataset.dtype, chunks=(10**5,), compression="gzip")
+
+
+def elsewhere(target: str) -> Callable[[h5py.File], None]:
+    def damage(f: h5py.File) -> None:
+        del f["halves/A"]
+        f["halves/A"] = h5py.ExternalLink(target, "halves/A")
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (declare(), r"/halves/./sum\w* of shape \(30000, 30000\) is not whole"),
+        (declare(chunks=(300, 300), compression="gzip"), "is not whole"),
+        (declare(chunks=(300, 300), fillvalue=0), "is not whole"),
+        (some_written, "is not whole"),
+        (virtual, "is not whole"),
+        (many_rows, r"/frames/\w+ of shape \(1000000000,\) is not whole"),
+        (lambda f: f.create_dataset("early_0", ABSURD, "f8"), "/early_0 of shape .* is not whole"),
+        (elsewhere("pipe"), "damaged: A is a link"),
+        (elsewhere("/dev/zero"), "damaged: A is a link"),
+        (elsewhere("other.h5"), "damaged: A is a link"),
+    ],
+)
+def test_files_that_declare_more_than_they_hold(
+    saved: Path, damage: Callable[[h5py.File], None], reason: str
+) -> None:
+    os.mkfifo(saved.with_name("pipe"))
+    shutil.copy(saved, saved.with_name("other.h5"))
+    with h5py.File(saved, "r+") as f:
+        damage(f)
+    with pytest.raises(FormatError, match=f"^{saved}: .*{reason}") as info:
+        Sensor.load(saved)
+    assert "\n" not in str(info.value)
+
+
+def test_strings_that_are_one_long_string(saved: Path) -> None:
+    """A reference of 16 bytes for each of many thousand strings, of one megabyte in all."""
+    count = 5000
+    with h5py.File(saved, "r+") as f:
+        for name, dataset in list(f["frames"].items()):
+            row = dataset[:1]
+            del f["frames"][name]
+            data = ["x" * 10**5] + [""] * (count - 1) if name == "reason" else np.repeat(row, count)
+            f["frames"].create_dataset(name, data=data, dtype=dataset.dtype)
+        place = f["frames/reason"].id.get_offset()
+    data = bytearray(saved.read_bytes())
+    data[place : place + 16 * count] = data[place : place + 16] * count
+    saved.write_bytes(data)
+    with pytest.raises(FormatError, match="/frames/reason is longer than the file"):
+        Sensor.load(saved)
+
+
+@pytest.mark.parametrize("where", ["path", "reading"])
+def test_heaps_without_an_end(saved: Path, where: str) -> None:
+    """HDF5 does not come to an end of an object of no length."""
+    data = bytearray(saved.read_bytes())
+    text = str(saved.parent / "in").encode() if where == "path" else b'{"mrc_mode0"'
+    place = data.index(text)
+    heap = data.rindex(b"GCOL", 0, place)
+    at = heap + 16
+    while int.from_bytes(data[at : at + 2], "little"):  # the free space comes last
+        length = int.from_bytes(data[at + 8 : at + 16], "little")
+        at += 16 + -(-length // 8) * 8
+    data[at + 8 : at + 16] = bytes(8)
+    saved.write_bytes(data)
+    with pytest.raises(FormatError, match=r"damaged: (strings of|HDF5 crashes or does not end)"):
+        Sensor.load(saved)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_files_that_were_compressed_since(saved: Path, tmp_path: Path, compression: str) -> None:
+    """As h5repack does."""
+
+    def copy(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Group):
+            new.require_group(name).attrs.update(item.attrs)
+        else:
+            options = {"compression": compression, "chunks": True} if item.shape else {}
+            new.create_dataset(name, data=item[()], dtype=item.dtype, **options)
+
+    with h5py.File(saved) as old, h5py.File(tmp_path / "small.h5", "w") as new:
+        new.attrs.update(old.attrs)
+        old.visititems(copy)
+    assert_same_sensor(Sensor.load(tmp_path / "small.h5"), Sensor.load(saved))
+
+
 # --- writing
 
 

@@ -541,10 +541,11 @@ class Sensor:
     def _read(
         cls, path: str | os.PathLike[str], kind: str
     ) -> tuple[Sensor, dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        from camnorm.io.base.hdf5guard import value_of, values_of
+        from camnorm.io.base.hdf5guard import check_whole, value_of, values_of
 
         path = Path(path)
         with _opened(path, kind) as f:
+            check_whole(path, f)
             attributes = {name: value_of(path, f, name) for name in f.attrs}
             arrays = {name: values_of(path, item) for name, item in f.items() if not hasattr(item, "items")}
             return cls._read_open(path, f), attributes, arrays
@@ -751,7 +752,7 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
     """Open an HDF5 file of ours; what goes wrong with it becomes a FormatError."""
     import h5py
 
-    from camnorm.io.base.hdf5guard import check_whole, text_of, value_of
+    from camnorm.io.base.hdf5guard import text_of, value_of
 
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for ever
@@ -779,7 +780,6 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
                 raise FormatError(
                     path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
                 )
-            check_whole(Path(path), f)
             yield f
     except FormatError:
         raise
