@@ -91,7 +91,11 @@ class Round:
             self.log.append(f"waits {seconds:.3f} s before operation {operation}: {shlex.join(command)}")
             processes.append(start(command, Plan(str(self._out), operation, seconds=seconds), self.folder))
             time.sleep(self._random.choice([0, 0, 0.1, 0.3]))
-        return [finish(process) for process in processes]
+        try:
+            return [finish(process) for process in processes]
+        finally:
+            for process in processes:  # if one of them did not end
+                process.kill()
 
     def _has_succeeded(self, case: Case, ended: Ended) -> bool:
         self.log.append(f"status {ended.status}: {ended.err.strip()}")
