@@ -86,7 +86,8 @@ class Round:
         ended = finish(process)
         moment = f"operation {operation}" if at_operation else f"{delay:.3f} s"
         self.log.append(f"{number.name} at {moment}: status {ended.status}: {shlex.join(command)}")
-        killed = ended.status in (-number, 128 + number)
+        # An interrupt that comes while Python imports may end it in any way.
+        killed = ended.status in (-number, 128 + number) or "KeyboardInterrupt" in ended.err
         self.kills += killed
         # Else it was done before; or did not begin, since an earlier one had finished some results.
         done = ended.status in self.case.statuses or "--overwrite" in ended.err
