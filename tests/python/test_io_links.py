@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -204,6 +206,19 @@ def test_sensor_files_of_before(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert old.merge(new).count == 6
+
+
+def test_the_option_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_mrc(tmp_path / "in/a.mrc", FRAMES + 1)
+    by_link(tmp_path / "in/b.h5", str(write_h5(tmp_path / "part.h5")))
+    command = [sys.executable, "-m", "camnorm", "measure", "in", "--screen", "off", "--json", "-q"]
+    for option, accepted in ([], 3), (["--follow-links"], 6):
+        output = ["-o", f"{accepted}.h5"]
+        result = subprocess.run([*command, *output, *option], cwd=tmp_path, capture_output=True, check=True)
+        told = json.loads(result.stdout)
+        assert told["accepted"] == accepted
+        assert told["reading"]["follow_links"] == bool(option)
 
 
 # --- Zarr

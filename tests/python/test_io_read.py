@@ -573,6 +573,15 @@ def test_npy_that_is_not_supported(tmp_path: Path, array: np.ndarray, message: s
         open_frames(tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize("count", ["9" * 17, "9" * 5000])
+def test_absurd_numbers_of_frames(tmp_path: Path, count: str) -> None:
+    header = f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({count}, 2, 2)}}".encode()
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(64))
+    with pytest.raises(FormatError, match=r"a\.npy: damaged: the header claims 9+ frames"):
+        open_frames(path)
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [

@@ -128,7 +128,7 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
 
 def _find(name: str, folders: Iterable[Path]) -> Path:
     """Where a file is: from the current directory, or else from one of these."""
-    candidates = (os.path.join(folder, name) for folder in ("", *folders))
+    candidates = [name, *(os.path.join(folder, name) for folder in folders)]
     return Path(next(filter(os.path.exists, candidates), name))
 
 
