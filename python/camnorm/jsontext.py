@@ -12,8 +12,11 @@ __all__ = ["dumps"]
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """Write mappings, sequences, paths, numbers and text; NaN and infinities, which JSON lacks, as null."""
-    return json.dumps(_plain(value), allow_nan=False, indent=indent)
+    """Write mappings, sequences, paths, numbers and text; NaN and infinities, which JSON lacks, as null.
+
+    In ASCII and without control characters, whatever is in the text.
+    """
+    return json.dumps(_plain(value), allow_nan=False, indent=indent).replace("\x7f", "\\u007f")
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm import ReadOptions
+from camnorm import ReadOptions, jsontext
 from camnorm.cli import verbs as cli
 from camnorm.terminal import printable
 
@@ -70,6 +71,12 @@ def test_printable() -> None:
     assert printable(NASTY) == ESCAPED
     assert printable("\udc9b\ud800") == r"\udc9b\ud800"
     assert printable("naïve ±3σ, 100 %, C:\\data 日本") == "naïve ±3σ, 100 %, C:\\data 日本"
+
+
+def test_json() -> None:
+    text = jsontext.dumps({"name": NASTY + "\udc9b"})
+    assert all(" " <= character <= "~" for character in text)
+    assert json.loads(text) == {"name": NASTY + "\udc9b"}
 
 
 @pytest.fixture

@@ -158,15 +158,22 @@ class Adjustments:
 
     def _denoised(self, name: Name, measured: Images, halves: Sequence[Images], good: Mask) -> Image:
         """A copy of an image, its noise taken out if that is wanted: of sigma, from the logarithm."""
+        if not self.shrink:
+            return np.array(measured(name))
+        unit = _unit(measured(name), good)
 
         def scaled(images: Images) -> Image:
             with np.errstate(divide="ignore"):
-                return np.asarray(np.log(images(name))) if name == "sigma" else images(name)
+                return np.asarray(np.log(images(name)) if name == "sigma" else images(name) / unit)
 
-        if not self.shrink:
-            return np.array(measured(name))
         shrunk = _shrunk(scaled(measured), map(scaled, halves), good)
-        return np.asarray(np.exp(shrunk)) if name == "sigma" else shrunk
+        return np.asarray(np.exp(shrunk) if name == "sigma" else shrunk * unit)
+
+
+def _unit(image: Image, good: Mask) -> float:
+    """A power of two, which changes no digit: in this unit, an image is within the range of float32."""
+    magnitudes = np.abs(image, where=good, out=np.zeros_like(image))
+    return 2.0 ** math.frexp(float(magnitudes.max(where=np.isfinite(magnitudes), initial=0.0)))[1]
 
 
 def _shrunk(image: Image, halves: Iterable[Image], good: Mask) -> Image:
@@ -243,6 +250,8 @@ def _smooth(image: Image, good: Mask, scale: float | bool) -> Image:
     ones.
     """
     result = np.full_like(image, np.nan)
+    unit = _unit(image, good)
+    image = image / unit
     for plane in _planes(image):
         usable = good[plane] & np.isfinite(image[plane])
         if not usable.any():
@@ -259,6 +268,7 @@ def _smooth(image: Image, good: Mask, scale: float | bool) -> Image:
             rest = np.clip(rest, -limit, limit)
             tame = polynomial + rest
         result[plane] = polynomial + np.where(usable, _box_mean(rest, usable, size, passes=3), 0.0)
+    result *= unit
     return result
 
 

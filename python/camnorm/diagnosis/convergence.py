@@ -261,7 +261,7 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
     measured_at = 2 / sum(1 / n for n in halves) if found else math.nan
     ratio, low, high = found.ratio() if found else (math.nan, math.nan, math.nan)
     effective = frames / ratio if ratio > high else float(frames)
-    noise = math.sqrt(found.variance) if found else math.nan
+    noise = found.unit * math.sqrt(found.variance) if found else math.nan
     kurtosis = found.kurtosis() if found else math.nan
     excess = 2.0 if math.isnan(kurtosis) else kurtosis - 1.0
     pattern, error = found.pattern() if found else (math.nan, math.nan)
@@ -300,7 +300,11 @@ def frames_for_groups(group: int, side: int) -> int:
 
 
 class _Survey:
-    """Sums over the pixels of what the halves' mean images and variances have and have not in common."""
+    """Sums over the pixels of what the halves' mean images and variances have and have not in common.
+
+    In a unit near the target sigma, since squares of squares of very large and small pixels are no numbers.
+    A power of two, it changes no digit.
+    """
 
     def __init__(self, sensor: Sensor) -> None:
         height, width = sensor.shape[:2]
@@ -313,14 +317,16 @@ class _Survey:
         self._factor = factor
         self._grid = np.zeros((height // factor, width // factor))
         self._shape = (height, width)
+        self.unit = 2.0 ** math.frexp(sensor.target_sigma)[1]
         weights = [n - 1 for n in self._halves]
         total = np.zeros((8, planes))
         spread = level = 0.0
         for where, *images in sensor._blocks(rows):
             (a, b), variances = ([image.reshape(-1, width, planes) for image in pair] for pair in images)
+            variances = [image / self.unit / self.unit for image in variances]
             variance = np.average(variances, axis=0, weights=weights)
-            used = (variance > 0) & (variance <= HOT * sensor.target_sigma**2)
-            a, b = (np.where(used, image - sensor.target_mean, 0.0) for image in (a, b))
+            used = (variance > 0) & (variance <= HOT * (sensor.target_sigma / self.unit) ** 2)
+            a, b = (np.where(used, (image - sensor.target_mean) / self.unit, 0.0) for image in (a, b))
             variance[~used] = 0.0
             varied = used & (variances[0] > 0) & (variances[1] > 0)
             logarithm = np.log(np.where(varied, variances[0], 1.0) / np.where(varied, variances[1], 1.0))
@@ -383,7 +389,7 @@ class _Survey:
     def _common_variance(self) -> float:
         """Variance of the frames' means within the halves."""
         table = self._frames[self._frames["status"] == "accepted"]
-        parts = [table["mean"][table["half"] == half] for half in "AB"]
+        parts = [table["mean"][table["half"] == half] / self.unit for half in "AB"]
         if tuple(map(len, parts)) != self._halves:
             return 0.0
         squares = float(sum(((part - part.mean()) ** 2).sum() for part in parts))
@@ -401,4 +407,5 @@ class _Survey:
         noise = [self.difference / n / self._share for n in self._halves]
         chance = noise[0] * noise[1] + max(self._covariance, 0.0) * sum(noise)
         freedom = self._freedom() if self.difference > 0 else self._count
-        return float(self._covariance), math.sqrt(chance / max(freedom, 1.0))
+        error = math.sqrt(chance / max(freedom, 1.0))
+        return self._covariance * self.unit * self.unit, error * self.unit * self.unit

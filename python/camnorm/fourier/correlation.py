@@ -563,6 +563,7 @@ def frc(
     alpha = _tapered_fraction(window)
     if crop == "square":
         a, b = central_square(a), central_square(b)
+    a, b = _within_range(a), _within_range(b)
     n_threads = _threads(threads, a.shape[:2])
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
 
@@ -745,6 +746,16 @@ def central_square(frame: NDArray[Any]) -> NDArray[Any]:
     side = min(frame.shape[:2])
     top, left = ((n - side) // 2 for n in frame.shape[:2])
     return frame[top : top + side, left : left + side]
+
+
+def _within_range(frame: NDArray[Any]) -> NDArray[Any]:
+    """A frame, or a multiple of it if powers of its pixels would be too large or too small for numbers."""
+    if frame.dtype.kind != "f":
+        return frame
+    largest = float(np.abs(frame[:: frame.shape[0] // 64 + 1, :: frame.shape[1] // 64 + 1]).max())
+    if largest == 0.0 or not math.isfinite(largest) or 1e-30 < largest < 1e30:
+        return frame
+    return np.asarray(np.ldexp(frame, -math.frexp(largest)[1]))
 
 
 @lru_cache(maxsize=4)

@@ -464,6 +464,11 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
     """An image, its amplitude spectrum, and the root mean square of that over rings."""
     from camnorm.fourier.correlation import amplitude_spectrum, ring_average
 
+    if min(image.shape[:2]) < 2:  # no rings
+        image_panel(panels[0], image, name, pixels=500)
+        for panel in panels[1:]:
+            panel.set_axis_off()
+        return
     planes = [image] if image.ndim == 2 else [image[..., plane] for plane in range(image.shape[2])]
     spectra = [amplitude_spectrum(plane) / math.sqrt(plane.size) for plane in planes]
     image_panel(panels[0], image, name, pixels=500)
@@ -477,8 +482,8 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
 
     ax = panels[2]
     named: list[float] = []  # in one plane is enough, and labels must not overlap
-    for spectrum, colour in zip(spectra, _plane_colours(len(spectra)), strict=True):
-        amplitude = np.sqrt(ring_average(spectrum**2))[1:]
+    amplitudes = [np.sqrt(ring_average(spectrum**2))[1:] for spectrum in spectra]
+    for amplitude, spectrum, colour in zip(amplitudes, spectra, _plane_colours(len(spectra)), strict=True):
         nyquist = np.arange(1, amplitude.size + 1) / (min(spectrum.shape) / 2)
         ax.plot(nyquist, amplitude, color=colour, lw=0.9)
         if amplitude.any():
@@ -496,7 +501,11 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
                 fontsize=9,
                 color=_ORANGE,
             )
-    ax.margins(y=0.1)
+    low, high = np.min(amplitudes), np.max(amplitudes)
+    if 0.0 < high <= 1.000001 * low:  # of one deviant pixel: axes with one number have no scale
+        ax.set_ylim(low / 2.0, 2.0 * high)
+    else:
+        ax.margins(y=0.1)
     ax.set_xlim(0.0, 1.0)
     ax.set_xlabel("spatial frequency / Nyquist")
     ax.set_ylabel("amplitude")
@@ -519,6 +528,11 @@ def _peaks(amplitude: NDArray[np.float64], nyquist: NDArray[np.float64]) -> list
     return [int(i) for i in found[np.argsort(excess[found])[::-1][:8]]]
 
 
+def _room(low: float, high: float) -> float:
+    """What is left free beside the numbers, also if these are the same but for rounding."""
+    return max(0.25 * (high - low), 1e-9 * max(abs(low), abs(high))) or 0.5
+
+
 def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: tuple[float, float]) -> None:
     """Histogram of a statistic of the frames; those outside the limits stand at the edge, in orange."""
     values = values[np.isfinite(values)]
@@ -527,7 +541,7 @@ def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: t
     if inside.any():
         low = max(low, float(values[inside].min()))
         high = min(high, float(values[inside].max()))
-        room = 0.25 * (high - low) or 0.5
+        room = _room(low, high)
         view = (low - room, high + room)
         bins = np.linspace(*view, 61).tolist()
         ax.hist(values[inside], bins=bins, color=_BLUE)
@@ -558,7 +572,7 @@ def _course_panel(
     shown = finite & ~rejected
     if shown.any():
         low, high = float(values[shown].min()), float(values[shown].max())
-        room = 0.25 * (high - low) or 0.5
+        room = _room(low, high)
         view = (low - room, high + room)
         order = np.arange(values.size)
         ax.plot(order[shown], values[shown], ".", ms=3, color=_BLUE, rasterized=True)
