@@ -134,8 +134,8 @@ class MrcWriter(FileWriter):
         mode = _WRITTEN.get(plan.dtype.str[1:])
         if mode is None:
             raise ValueError(
-                f"an MRC file cannot hold {plan.dtype}, only float32, float16, int16, uint16, int8, and uint8 "
-                "as uint16"
+                f"an MRC file cannot hold {plan.dtype}, only float32, float16, int16, uint16, int8, and "
+                "uint8 as uint16"
             )
         origin = plan.source.origin
         extended = origin.extended_header() if isinstance(origin, MrcSource) else b""
