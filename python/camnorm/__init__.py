@@ -12,10 +12,10 @@ from camnorm._core import version as __version__
 from camnorm.application.movies import correct
 from camnorm.correction.correction import Correction
 from camnorm.demo import simulate
-from camnorm.diagnosis import frames as screening
-from camnorm.diagnosis.assumptions import check
+from camnorm.diagnosis import checks as screening
+from camnorm.diagnosis.checks import check
 from camnorm.diagnosis.convergence import Convergence, frames_needed
-from camnorm.diagnosis.findings import Finding
+from camnorm.diagnosis.finding import Finding
 from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern
 from camnorm.errors import Error, FormatError, NonFiniteError, ResourceError
 from camnorm.fourier.correlation import (

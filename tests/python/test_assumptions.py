@@ -12,7 +12,7 @@ import pytest
 import camnorm
 from camnorm import jsontext
 from camnorm.demo.simulate import Camera, Landscape, Particles
-from camnorm.diagnosis import assumptions
+from camnorm.diagnosis import illumination
 from image_sets import sensor_of
 
 SHAPE, FRAMES = (96, 96), 80
@@ -198,7 +198,7 @@ def test_fits_are_those_of_least_squares() -> None:
     image = 3 * X + 2 * Y - 4 * X * Y + 5 * Y**2 + rng.standard_normal(SHAPE)
     frames = image + np.array([1.0, -1.0, 1.0, -1.0, -1.0, 1.0, -1.0, 1.0])[:, None, None]
     sensor = sensor_of(frames[:, None])
-    _, fits = assumptions._profiles(sensor)
+    _, fits = illumination._profiles(sensor)
     terms = {1: [X, Y], 2: [X, Y, X * X, X * Y, Y * Y]}
     for found, degree in zip(fits["mean"], terms, strict=True):
         basis = np.stack([np.ones(SHAPE), *terms[degree]], -1).reshape(-1, len(terms[degree]) + 1)
@@ -211,7 +211,7 @@ def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     sensor = sensor_of((1000 + 4 * pattern(rng, (107, 69)) + rng.normal(0, 20, (40, 107, 69)))[:, None])
     whole = camnorm.check(sensor)
     for values in (69, 69 * 5, 69 * 40):
-        monkeypatch.setattr(assumptions, "BLOCK_VALUES", values)
+        monkeypatch.setattr(illumination, "BLOCK_VALUES", values)
         for one, other in zip(camnorm.check(sensor), whole, strict=True):
             assert one.name == other.name
             assert one.value == pytest.approx(other.value, rel=1e-9, nan_ok=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm import PixelMoments, jsontext
-from camnorm.diagnosis import assumptions, convergence
+from camnorm.diagnosis import convergence, illumination
 from camnorm.measurement.drift import Early, measure_ratios
 from image_sets import sensor_of
 
@@ -198,7 +198,7 @@ def test_memory_does_not_grow_with_the_frame(monkeypatch: pytest.MonkeyPatch) ->
     sensor = sensor_of(frames)
     assert sensor.target_sigma > 0
     monkeypatch.setattr(convergence, "BLOCK_VALUES", 2**16)
-    monkeypatch.setattr(assumptions, "BLOCK_VALUES", 2**16)
+    monkeypatch.setattr(illumination, "BLOCK_VALUES", 2**16)
     tracemalloc.start()
     try:
         camnorm.check(sensor)

@@ -10,7 +10,7 @@ import pytest
 from camnorm.screening import findings
 
 from camnorm import PixelMoments, Sensor
-from camnorm.diagnosis.findings import Finding
+from camnorm.diagnosis.finding import Finding
 from camnorm.measurement.drift import Early, measure_drift
 from camnorm.measurement.modes import modes
 from camnorm.measurement.screening import Rules, as_dict, screen

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from camnorm.diagnosis.convergence import Convergence
-    from camnorm.diagnosis.findings import Finding
+    from camnorm.diagnosis.finding import Finding
     from camnorm.diagnosis.fixedpattern import FixedPattern
     from camnorm.errors import FormatError
     from camnorm.fourier.correlation import RingCorrelation

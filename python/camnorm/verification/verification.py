@@ -18,9 +18,9 @@ from camnorm import _core, jsontext
 from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
-from camnorm.diagnosis.assumptions import check
+from camnorm.diagnosis.checks import check
 from camnorm.diagnosis.convergence import Convergence, frames_needed
-from camnorm.diagnosis.findings import Finding
+from camnorm.diagnosis.finding import Finding
 from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern, tells_pattern
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.fourier.correlation import CURVE_MARK, Independence, RingCorrelation, frc

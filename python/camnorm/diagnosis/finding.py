@@ -38,3 +38,8 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by their names, ready for JSON."""
         return dataclasses.asdict(self)
+
+
+def count_of(number: int, one: str, more: str | None = None) -> str:
+    """A number with its noun: ``1 file``, ``3 files``."""
+    return f"{number} {one if number == 1 else more or one + 's'}"

@@ -1,4 +1,4 @@
-"""Whether a set of images is what the method assumes: checks of a measurement for what would mislead it.
+"""A motif, or an illumination, that all images of a set have in common.
 
 The mean image tells of the sensor only as far as the images have nothing else in common. P. Afanasyev et
 al., Sci. Rep. 5, 10317 (2015), Methods, ask for uniform illumination, for images that do not all have the
@@ -25,28 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.diagnosis import frames
-from camnorm.diagnosis.convergence import BLOCK_VALUES, Convergence, frames_for_groups, frames_needed
-from camnorm.diagnosis.findings import Finding
+from camnorm.diagnosis.convergence import BLOCK_VALUES
+from camnorm.diagnosis.finding import Finding
 from camnorm.sensor.sensor import Sensor
+from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
-__all__ = ["check"]
+__all__ = ["motif_and_illumination"]
 
 Array = npt.NDArray[np.float64]
-
-# What makes the mean image that of something else comes before what makes it less precise or less even; all
-# others come after, in their order.
-_IMPORTANT = (
-    "mixed",
-    "modes",
-    "duplicates",
-    "specimens",
-    "halves",
-    "frames",
-    "motif",
-    "drift",
-    "illumination",
-)
 
 # Parts of a profile, pieces of a part, and bands of rows or columns that a profile is a median of.
 _PARTS, _PIECES, _BANDS = 16, 4, 32
@@ -78,104 +64,7 @@ _STANDARD_ERRORS, _STANDARD_ERRORS_LEFT = 8.0, 5.0
 _SHARP_FROM, _SHARP, _MOST_JUMPS = 256, 0.6, 64
 
 
-def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Finding]:
-    """Check whether the images of a set are what the method assumes.
-
-    Parameters
-    ----------
-    sensor : Sensor
-        The measurement of the set.
-    convergence : Convergence, optional
-        What `frames_needed` gave of it; by default it is asked for.
-
-    Returns
-    -------
-    list of Finding
-        What speaks against the measurement first, then what cannot be told, then what is in order; the
-        more important the earlier.
-
-        ``specimens``: independent frames that the set amounts to, and how many group averages need.
-        ``frames``: frames in the set, and the same.
-        ``halves``: variance of the difference of the halves' mean images over that of independent frames;
-        less than by chance means that the halves have something in common.
-        ``motif``: range of a profile of the mean or sigma image, without what a polynomial of degree 4 fits
-        of it, in target sigmas.
-        ``illumination``: range of that polynomial.
-        And those of `screening.findings`.
-
-    Notes
-    -----
-    For the first three see `frames_needed`. Profiles are medians, over 32 bands of rows or columns, of the
-    bands' means, in 16 parts, each the median of its pixels. The standard error of a part is made of its
-    chance (from the difference of the halves) and its scatter (from pieces of a quarter of it). The limits
-    were set on simulated sets with white noise, particles or landscapes, over which rows, columns, pixels
-    and dust differ.
-
-    Memory: that of some rows of the frame.
-    """
-    found = [
-        *_specimens(sensor, convergence or frames_needed(sensor)),
-        *_images(sensor),
-        *frames.findings(sensor),
-    ]
-
-    def rank(finding: Finding) -> tuple[bool, bool, int]:
-        known = _IMPORTANT.index(finding.name) if finding.name in _IMPORTANT else len(_IMPORTANT)
-        return not finding.flagged, not math.isnan(finding.value), known
-
-    return sorted(found, key=rank)
-
-
-def _specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
-    """Are there enough frames, of enough different specimens?"""
-    files = len(set(sensor.frames["file"][sensor.frames["status"] == "accepted"].tolist()))
-    needed = frames_for_groups(found.group, min(sensor.shape[:2]))
-    because = (
-        f"the mean image of fewer, subtracted, makes averages of {found.group} frames correlate beyond 3σ "
-        "near Nyquist"
-    )
-    too_few = found.frames < needed
-    few = not too_few and found.effective_frames < needed
-    if math.isnan(found.ratio) or files < 2:
-        effective = math.nan
-        told = "Whether frames show different specimens cannot be told"
-        told += " of a single file; if it is a movie of one area, that is part of the mean image." * (
-            files == 1
-        )
-        told += ": there are too few, or nothing but their brightness differs." * (files != 1)
-    else:
-        effective = found.effective_frames
-        told = f"{found.frames} frames of {files} files count as {effective:.0f} independent ones"
-        told += f", because they show few specimens: take {needed} at least." if few else "."
-    low = found.ratio_limits[0]
-    differ = f"{100 * found.ratio:.3g} % of what is expected"
-    return [
-        Finding("specimens", effective, needed, because, few, told),
-        Finding(
-            "frames",
-            found.frames,
-            needed,
-            because,
-            too_few,
-            f"Too few frames: take {needed} at least." if too_few else f"{found.frames} frames are enough.",
-        ),
-        Finding(
-            "halves",
-            found.ratio,
-            low,
-            "fewer than 0.1 % of sets of independent frames are below",
-            found.ratio < low,
-            f"The halves' mean images differ by only {differ}: neighbouring files, or frames of a single "
-            "one, show the same, or the sensor drifts. What they share passes for the sensor's pattern."
-            if found.ratio < low
-            else "How much the halves should differ cannot be told."
-            if math.isnan(found.ratio)
-            else f"The halves' mean images differ by {differ}.",
-        ),
-    ]
-
-
-def _images(sensor: Sensor) -> list[Finding]:
+def motif_and_illumination(sensor: Sensor) -> list[Finding]:
     """Do all images have the same illumination or motif, besides the sensor's pattern?"""
     because = {
         "motif": "less is what rows, columns and chance make of it, or too little to matter",
@@ -304,7 +193,7 @@ def _without_jumps(profile: Array) -> Array:
         return profile
     profile = profile.copy()
     reach, near = len(profile) // 32, max(8, len(profile) // 128)
-    scatter = 1.4826 * float(np.median(np.abs(np.diff(profile)))) / math.sqrt(2)
+    scatter = MEDIAN_TO_SIGMA * float(np.median(np.abs(np.diff(profile)))) / math.sqrt(2)
     limits = [k * 1.2533 * scatter * math.sqrt(2 / n) for k, n in ((_STANDARD_ERRORS, reach), (4.0, near))]
     # Left edges of pixels that have enough others on either side.
     edges = np.arange(reach + near, len(profile) - reach - near + 1)
@@ -336,7 +225,7 @@ def _parts(profile: Array) -> tuple[Array, float]:
     parts = np.median(profile[: size * _PARTS].reshape(_PARTS, size), axis=1)
     piece = max(1, size // _PIECES)
     pieces = np.median(profile[: len(profile) // piece * piece].reshape(-1, piece), axis=1)
-    scatter = 1.4826 * float(np.median(np.abs(np.diff(pieces)))) / math.sqrt(2)
+    scatter = MEDIAN_TO_SIGMA * float(np.median(np.abs(np.diff(pieces)))) / math.sqrt(2)
     # A median scatters by 1.25 times as much as a mean.
     return parts, 1.2533 * scatter / math.sqrt(size / piece)
 

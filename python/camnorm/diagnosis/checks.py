@@ -1,0 +1,112 @@
+"""All checks of a set. A new one is a module with a function that takes a sensor, and a row here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from camnorm.diagnosis.convergence import Convergence, frames_needed
+from camnorm.diagnosis.course import courses
+from camnorm.diagnosis.drift import drift
+from camnorm.diagnosis.exposures import exposures
+from camnorm.diagnosis.finding import Finding
+from camnorm.diagnosis.illumination import motif_and_illumination
+from camnorm.diagnosis.left_out import left_out
+from camnorm.diagnosis.mixed import mixed
+from camnorm.diagnosis.short_movies import short_movies
+from camnorm.diagnosis.specimens import specimens
+from camnorm.measurement.modes import modes
+from camnorm.sensor.sensor import Sensor
+
+__all__ = ["check", "findings", "modes"]
+
+# What the table of frames and the provenance tell, in the order in which it is told.
+_OF_FRAMES: tuple[Callable[[Sensor], list[Finding]], ...] = (
+    left_out,
+    mixed,
+    short_movies,
+    exposures,
+    courses,
+    drift,
+)
+
+# What makes the mean image that of something else comes before what makes it less precise or less even; all
+# others come after, in their order.
+_IMPORTANT = (
+    "mixed",
+    "modes",
+    "duplicates",
+    "specimens",
+    "halves",
+    "frames",
+    "motif",
+    "drift",
+    "illumination",
+)
+
+
+def findings(sensor: Sensor) -> list[Finding]:
+    """Say what the frames of a measurement tell of its set.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        Its frame table and provenance are looked at, in the order of the table, which is taken for that of
+        time.
+
+    Returns
+    -------
+    list of Finding
+        ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
+        ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, and, of measurements that tell it,
+        ``drift`` and ``drift_pixels``. Of clean sets each is flagged at most once in a hundred times.
+    """
+    return [finding for check_of_frames in _OF_FRAMES for finding in check_of_frames(sensor)]
+
+
+def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Finding]:
+    """Check whether the images of a set are what the method assumes.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        The measurement of the set.
+    convergence : Convergence, optional
+        What `frames_needed` gave of it; by default it is asked for.
+
+    Returns
+    -------
+    list of Finding
+        What speaks against the measurement first, then what cannot be told, then what is in order; the
+        more important the earlier.
+
+        ``specimens``: independent frames that the set amounts to, and how many group averages need.
+        ``frames``: frames in the set, and the same.
+        ``halves``: variance of the difference of the halves' mean images over that of independent frames;
+        less than by chance means that the halves have something in common.
+        ``motif``: range of a profile of the mean or sigma image, without what a polynomial of degree 4 fits
+        of it, in target sigmas.
+        ``illumination``: range of that polynomial.
+        And those of `screening.findings`.
+
+    Notes
+    -----
+    For the first three see `frames_needed`. Profiles are medians, over 32 bands of rows or columns, of the
+    bands' means, in 16 parts, each the median of its pixels. The standard error of a part is made of its
+    chance (from the difference of the halves) and its scatter (from pieces of a quarter of it). The limits
+    were set on simulated sets with white noise, particles or landscapes, over which rows, columns, pixels
+    and dust differ.
+
+    Memory: that of some rows of the frame.
+    """
+    found = [
+        *specimens(sensor, convergence or frames_needed(sensor)),
+        *motif_and_illumination(sensor),
+        *findings(sensor),
+    ]
+
+    def rank(finding: Finding) -> tuple[bool, bool, int]:
+        known = _IMPORTANT.index(finding.name) if finding.name in _IMPORTANT else len(_IMPORTANT)
+        return not finding.flagged, not math.isnan(finding.value), known
+
+    return sorted(found, key=rank)

@@ -1,0 +1,46 @@
+"""Frames of several modes of exposure in one set."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from camnorm.diagnosis.finding import Finding, count_of
+from camnorm.measurement.modes import DIP_LIMIT, split_into_modes
+
+if TYPE_CHECKING:
+    from camnorm.sensor.sensor import Sensor
+
+__all__ = ["exposures"]
+
+
+def exposures(sensor: Sensor) -> list[Finding]:
+    """Whether frames are of several modes of exposure."""
+    frames = sensor.frames
+    groups, evidence = split_into_modes(frames, sensor.dtype)
+    told = [
+        f"{count_of(group.size, 'frame')} of mean {np.median(frames['mean'][group]):.6g} and standard "
+        f"deviation {np.median(frames['std'][group]):.6g} (the first: {Path(frames['file'][group[0]]).name}, "
+        f"frame {frames['index'][group[0]]})"
+        for group in groups
+        if group.size
+    ]
+    mixed = len(groups) > 1
+    sentence = (
+        f"the frames are of {len(groups)} kinds: {'; '.join(told)}. Their statistics do not go together: "
+        "measure each group on its own (measure_groups)."
+        if mixed
+        else "the frames' means and standard deviations have one mode each."
+    )
+    found = Finding(
+        "modes",
+        evidence,
+        DIP_LIMIT,
+        "√n times the dip of one unimodal set is beyond it less than once in a thousand times",
+        mixed,
+        sentence if not math.isnan(evidence) else "too few frames to tell whether they are of one kind.",
+    )
+    return [found]
