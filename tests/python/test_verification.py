@@ -16,7 +16,7 @@ import camnorm
 from camnorm import Error, PixelMoments, Sensor, Verification, verify
 from camnorm.progress import Progress
 from camnorm.verification import verification
-from image_sets import assert_same_moments, write_npy
+from image_sets import assert_same_moments, write_mrc, write_npy
 
 SHAPE = (64, 64)
 
@@ -425,6 +425,17 @@ def test_frames_of_another_kind(tmp_path: Path) -> None:
         message = rf"other\.npy has {frames.dtype} frames of shape \({frames.shape[1]}, {frames.shape[2]}\)"
         with pytest.raises(Error, match=rf"{message}, the sensor uint8 frames of shape \(64, 64\)"):
             verify(path, sensor)
+
+
+def test_frames_that_a_header_only_claims_are_not_counted(tmp_path: Path) -> None:
+    sets = Sets()
+    sensor = camnorm.measure(sets.files(tmp_path / "in", 20))
+    path = write_mrc(tmp_path / "other.mrc", sets.frames(3).astype("i2"))
+    data = bytearray(path.read_bytes())
+    data[8:12] = np.array([2**31 - 1], "<i4").tobytes()
+    path.write_bytes(data)
+    with pytest.raises(Error, match="needs at least 8 frames to choose from, got 3"):
+        verify(path, sensor)
 
 
 def test_rejected_frames_are_no_test_frames(tmp_path: Path) -> None:
