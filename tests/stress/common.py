@@ -194,16 +194,18 @@ def entries(folder: Path) -> Iterator[str]:
             yield path.name
 
 
-def check_results(out: Path, checks: Mapping[str, Check], old: Path | None = None) -> None:
-    """All that has a final name in a folder is whole and right, or what was there before."""
-    for entry in entries(out):
+def check_results(
+    out: Path, checks: Mapping[str, Check], old: Path | None = None, only: str | None = None
+) -> None:
+    """All that has a final name in a folder, or one of them, is whole and right, or what was there before."""
+    for entry in entries(out) if only is None else [only]:
         check = next((check for pattern, check in checks.items() if fnmatch(entry, pattern)), None)
         if check is not None and not (old and _same(out / entry, old / entry)):
             check(out / entry)
 
 
-def check_complete(out: Path, checks: Mapping[str, Check]) -> None:
-    """All results are in a folder, whole and right, and nothing else."""
+def check_complete(out: Path, checks: Mapping[str, Check], others: Mapping[str, Check] | None = None) -> None:
+    """All results are in a folder, whole and right, and nothing else but results of other runs."""
     found = set(entries(out))
     for pattern, check in checks.items():
         results = {entry for entry in found if fnmatch(entry, pattern)}
@@ -211,6 +213,9 @@ def check_complete(out: Path, checks: Mapping[str, Check]) -> None:
         for entry in results:
             check(out / entry)
         found -= results
+    if others:
+        check_results(out, others)
+        found = {entry for entry in found if not any(fnmatch(entry, name) for name in others)}
     require(not found, f"left over: {', '.join(sorted(found))}")
 
 

@@ -3,8 +3,8 @@
 Each round starts commands at about the same time; each waits before a random operation on files of the output
 folder, so that they meet everywhere. Required afterwards:
 
-- at least one run has succeeded; each other one has said in one line that the output is being written by
-  another process, or is there already;
+- each run has succeeded, or said in one line that the output is being written by another process, or is there
+  already; of runs that write one file, one has succeeded;
 - every result that has its final name is whole, and that of one of the runs that succeeded;
 - the next run of one of the commands succeeds, and nothing else is in the folder then.
 
@@ -32,6 +32,7 @@ from common import (
     Violation,
     arguments_of_rounds,
     check_complete,
+    check_results,
     check_sensor,
     contents,
     entries,
@@ -66,19 +67,20 @@ class Round:
         for case in self._together:
             self._cases.prepare(case)
         self.folder.mkdir()
-        self._cases.make_output(self._together[0], self._out)
+        old = self._cases.make_output(self._together[0], self._out)
         done = [
             case
             for case, ended in zip(self._together, self._run_together(), strict=True)
             if self._has_succeeded(case, ended)
         ]
-        require(done, "no run has succeeded")
+        # Runs that write many files may refuse each other.
+        require(done or len(self._together[0].checks) > 1, "no run has succeeded")
         self.succeeded = len(done)
-        self._check_results(done)
+        self._check_results(done, old)
         case = self._random.choice(self._together)
         self._run_again(case)
-        checks = {name: check for one in (*self._together, case) for name, check in one.checks.items()}
-        check_complete(self._out, checks)
+        every = {name: check for one in (*self._together, case) for name, check in one.checks.items()}
+        check_complete(self._out, case.checks, every)
         require(contents(self._cases.data) == self._cases.before, "inputs have changed")
         shutil.rmtree(self.folder)
 
@@ -106,20 +108,25 @@ class Round:
         require(ended.status == 1 and clear, f"a run ends with status {ended.status}: {ended.err}")
         return False
 
-    def _check_results(self, done: Sequence[Case]) -> None:
-        """Every result is that of one of the runs that succeeded, and each of these has all its results."""
-        for entry in entries(self._out):
-            checks = [check for case in done for name, check in case.checks.items() if fnmatch(entry, name)]
-            errors = []
-            for check in checks:
-                try:
-                    check(self._out / entry)
-                except Violation as error:
-                    errors.append(str(error))
-            require(not checks or len(errors) < len(checks), "; ".join(errors))
+    def _check_results(self, done: Sequence[Case], old: Path | None) -> None:
+        """Each run that succeeded has all its results; every result is that of one of these.
+
+        If none has succeeded, it is that of any run, or an older one.
+        """
+        found = list(entries(self._out))
         for case in done:
             for name in case.checks:
-                require(any(fnmatch(entry, name) for entry in entries(self._out)), f"there is no {name}")
+                require(any(fnmatch(entry, name) for entry in found), f"there is no {name}")
+        errors = []
+        for entry in found:
+            for case in done or self._together:
+                try:
+                    check_results(self._out, case.checks, None if done else old, only=entry)
+                    break
+                except Violation as error:
+                    errors.append(str(error))
+            else:
+                raise Violation("; ".join(errors))
 
     def _run_again(self, case: Case) -> None:
         """As after a kill: what others have finished is replaced."""
