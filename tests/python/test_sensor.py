@@ -390,6 +390,21 @@ def test_values_of_other_types(saved: Path, place: str) -> None:
         Sensor.load(saved)
 
 
+@pytest.mark.parametrize(
+    ("reading", "message"),
+    [
+        ({"mrc_mode1": "auto", "raww": None}, "there are no read options mrc_mode1, raww$"),
+        ({"mrc_mode0": "no"}, "mrc_mode0 must be 'auto', 'signed' or 'unsigned', not 'no'$"),
+        ({"eer_grouping": [1]}, "damaged camnorm sensor file: "),
+    ],
+)
+def test_read_options_that_there_are_not(saved: Path, reading: dict[str, Any], message: str) -> None:
+    with h5py.File(saved, "r+") as f:
+        f["provenance"].attrs["reading"] = json.dumps(reading)
+    with pytest.raises(FormatError, match=message):
+        Sensor.load(saved)
+
+
 @pytest.mark.parametrize("part", [0.001, 0.02, 0.1, 0.3, 0.6, 0.9, 0.999])
 def test_truncated(saved: Path, part: float) -> None:
     size = int(saved.stat().st_size * part)

@@ -32,13 +32,14 @@ _LARGE = 2**26  # bytes of a frame of which few are read
 def _refused(action: Callable[[], Any]) -> tuple[Any, str]:
     """What an action returns, or the message of its refusal."""
     import camnorm
+    from camnorm.errors import message_of
+    from camnorm.terminal import printable
 
     try:
         return action(), ""
     except (camnorm.Error, OSError) as error:
-        from camnorm.errors import message_of
-
-        return None, message_of(error) or "no message"
+        # Without the name of the file, which may be anything: the command line shows it in one line.
+        return None, getattr(error, "reason", "") or printable(message_of(error)) or "no message"
 
 
 def read_frames(sample: Sample, path: Path, found: Path) -> dict[str, Any]:

@@ -406,7 +406,7 @@ def _of_camnorm() -> Iterable[Sample]:
     yield Sample("sensor", ".h5", partial(_write_sensor, "u2"), _read_sensor, task="sensor")
     yield Sample("sensor of floats", ".h5", partial(_write_sensor, "f4"), _read_sensor, task="sensor")
     yield Sample(
-        "checkpoint", ".h5.checkpoint", _write_checkpoint, _read_moments_of_movies, task="checkpoint"
+        "checkpoint", ".measured.h5.checkpoint", _write_checkpoint, _read_moments_of_movies, task="checkpoint"
     )
 
 

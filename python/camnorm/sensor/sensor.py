@@ -695,6 +695,7 @@ def _read_provenance(path: Path, f: h5py.File) -> dict[str, Any]:
     provenance = {name: value_of(path, group, name) for name in group.attrs}
     for key in {"screening", *(_JSON.keys() & provenance.keys())}:
         provenance[key] = _from_json(key, provenance[key])
+    ReadOptions.from_dict(provenance.get("reading", {}))  # damage is not to wait until they are used
     provenance["command"] = texts_of(path, group["command"], _NAMES)
     stored = f["files"]
     files = np.empty(stored["path"].shape, FILE_DTYPE)

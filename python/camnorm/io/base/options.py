@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,7 +140,15 @@ class ReadOptions:
         Returns
         -------
         ReadOptions
+
+        Raises
+        ------
+        ValueError
+            There is no such option, or it cannot have this value.
         """
+        unknown = sorted(values.keys() - {option.name for option in fields(cls)})
+        if unknown:
+            raise ValueError(f"there are no read options {', '.join(unknown)}")
         made: dict[str, Callable[[str], Any]] = {"raw": RawLayout.parse, "gain": Path, "defects": Path}
         return cls(
             **{
