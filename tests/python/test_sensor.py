@@ -372,13 +372,13 @@ def test_strings_are_read_without_a_trial(saved: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("place", ["provenance", "provenance/ratios", "halves/A/count", "files/size", "more"])
 def test_values_of_other_types(saved: Path, place: str) -> None:
-    """To read sequences of any length of numbers could crash the HDF5 library."""
+    """To read references, or sequences of any length, could crash the HDF5 library."""
     numbers = h5py.vlen_dtype(np.float64)
     with h5py.File(saved, "r+") as f:
         if place in ("files/size", "more"):
             if place in f:
                 del f[place]
-            f.create_dataset(place, (6,), numbers)
+            f.create_dataset(place, (6,), h5py.ref_dtype)[:] = f.ref
         else:
             group, _, name = place.rpartition("/")
             f[group or "/"].attrs.pop(name, None)
