@@ -2,8 +2,8 @@
 
     python bench/identity.py OLD_PYTHON NEW_PYTHON [-o DIR]
 
-Each interpreter has one version installed. The old one makes the raw frames. What differs between any two runs is left
-out: times, versions, commands.
+Each interpreter has one version installed. The old one makes the raw frames. What differs between any two runs
+is left out: times, versions, commands.
 """
 
 from __future__ import annotations
