@@ -2,8 +2,8 @@
 
     python bench/identity.py OLD_PYTHON NEW_PYTHON [-o DIR]
 
-Each interpreter has one version installed. The old one makes the raw frames. What differs between any two runs
-is left out: times, versions, commands.
+Each interpreter has one version installed. The old one makes the raw frames. What differs between any
+two runs is left out: times, versions, commands.
 """
 
 from __future__ import annotations
@@ -95,18 +95,20 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def run(python: str, folder: Path) -> dict[str, str]:
-    """Outcome of every command, and digest of every file."""
+def run(python: str, folder: Path, name_after: str) -> dict[str, str]:
+    """Outcome of every command, and digest of every file, in a folder that is renamed in the end."""
     folder.mkdir()
     found: dict[str, str] = {}
     for name, arguments in _COMMANDS.items():
-        print(f"{folder.name}: {name}", file=sys.stderr)
+        print(f"{name_after}: {name}", file=sys.stderr)
         command = [python, "-m", "camnorm", *arguments, "--json"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         told = json.dumps(stable(json.loads(done.stdout))) if done.stdout else done.stderr
         found[f"{name}: status {done.returncode}"] = hashlib.sha256(told.encode()).hexdigest()
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".png")
-    return found | {str(path.relative_to(folder)): digest_of(path) for path in files}
+    found |= {str(path.relative_to(folder)): digest_of(path) for path in files}
+    folder.rename(folder.with_name(name_after))
+    return found
 
 
 def main() -> None:
@@ -121,7 +123,9 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         demo = [asked.old, "-m", "camnorm", "demo", "-o", os.fspath(folder / "raw"), "--quiet"]
         subprocess.run(demo, check=True, stdout=subprocess.DEVNULL)
-        old, new = (run(python, folder / name) for python, name in ((asked.old, "old"), (asked.new, "new")))
+        # In one place, since paths are part of the results.
+        versions = ((asked.old, "old"), (asked.new, "new"))
+        old, new = (run(python, folder / "work", name) for python, name in versions)
     differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     print(f"{len(old)} outcomes and files: {len(differing)} differ", *differing, sep="\n  ")
     sys.exit(bool(differing))
