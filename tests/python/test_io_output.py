@@ -193,7 +193,7 @@ def test_frames_that_wait_are_few(
         return encode(self, frame)
 
     monkeypatch.setattr(CompressedTiffWriter, "_encode", slow)
-    monkeypatch.setattr(camnorm.application.movies, "_BYTES", 1)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 1)
     path = write_tiff(tmp_path / "a.tif", np.concatenate([frames, np.tile(frames[1:], (9, 1, 1))]))
     (target,) = camnorm.correct(path, sensor, tmp_path / "out", compression="zstd", threads=3)
     assert 0 < most <= 3 + 2
@@ -204,7 +204,7 @@ def test_frames_that_wait_are_few(
 def test_a_frame_that_cannot_be_read_stops_those_that_wait(
     tmp_path: Path, sensor: Sensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camnorm.application.movies, "_BYTES", 1)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 1)
     path = write_tiff(tmp_path / "a.tif", frames_of(40, SHAPE, "u2"), compression="zstd")
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages[2].dataoffsets[0]
@@ -290,8 +290,8 @@ def test_turned_rows_are_told_once(tmp_path: Path, sensor: Sensor, frames: np.nd
 def test_rows_of_long_movies_are_turned_too(
     tmp_path: Path, sensor: Sensor, frames: np.ndarray, movie: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camnorm.application.movies, "_FRAMES", 2)
-    monkeypatch.setattr(camnorm.application.movies, "_BYTES", 2 * 3 * 66)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_FRAMES", 2)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 2 * 3 * 66)
     (target,) = camnorm.correct(movie, sensor, tmp_path / "out", format="tiff", threads=2)
     assert np.array_equal(tifffile.imread(target)[:, ::-1], sensor.correction().apply(frames))
 
@@ -414,8 +414,8 @@ def everything(path: Path) -> dict[str, bytes]:
 def test_long_movies_and_sums_in_stores(
     tmp_path: Path, sensor: Sensor, wanted: Any, compression: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camnorm.application.movies, "_FRAMES", 2)
-    monkeypatch.setattr(camnorm.application.movies, "_BYTES", 2 * 3 * 66)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_FRAMES", 2)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 2 * 3 * 66)
     frames = frames_of(41, SHAPE, "u2", seed=4)
     path = write_mrc(tmp_path / "a.mrc", frames)
     options: dict[str, Any] = {"format": wanted, "compression": compression, "threads": 3}
@@ -683,7 +683,7 @@ def written_as(path: Path, frames: np.ndarray, kind: str) -> Path:
 def test_sum(
     tmp_path: Path, sensor: Sensor, kind: str, dtype: str, policy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camnorm.application.movies, "_BYTES", 1000)
+    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 1000)
     frames = frames_of(41, SHAPE, dtype, seed=2)
     path = written_as(tmp_path / "a", frames, kind)
     one = written_as(tmp_path / "b", frames[:1], kind)

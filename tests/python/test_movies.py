@@ -21,7 +21,7 @@ import tifffile
 
 import camnorm
 from camnorm import Correction, Error, FormatError, Sensor
-from camnorm.application import movies as movies_module
+from camnorm.application import blocks
 from camnorm.progress import Progress
 from image_sets import cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
 
@@ -96,8 +96,8 @@ def test_pixels_are_eq_2_longhand(
 def test_selected_frames(
     tmp_path: Path, selected: str, write: Callable[[Path, np.ndarray], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(movies_module, "_FRAMES", 2)
-    monkeypatch.setattr(movies_module, "_BYTES", 2 * 3 * 66)
+    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 2)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 3 * 66)
     movies = frames_of(48, SHAPE, "u2").reshape(6, 8, *SHAPE)
     suffix = {write_mrc: ".mrc", write_npy: ".npy"}.get(write, ".tif")  # type: ignore[arg-type]
     files = [write(tmp_path / f"{i}{suffix}", movie) for i, movie in enumerate(movies)]
@@ -154,8 +154,8 @@ def test_files_are_read_as_those_of_the_sensor(tmp_path: Path, movies: np.ndarra
 def test_many_chunks_a_file(
     tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(movies_module, "_FRAMES", 2)
-    monkeypatch.setattr(movies_module, "_BYTES", 2 * 3 * 66)  # three rows of two frames
+    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 2)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 3 * 66)  # three rows of two frames
     reports: list[Progress] = []
     written = camnorm.correct(files, sensor, tmp_path / "out", threads=2, progress=reports.append)
     expected = longhand(movies.reshape(15, *SHAPE), movies.reshape(15, *SHAPE))
@@ -566,8 +566,8 @@ def test_ctrl_c_leaves_whole_files_only(
 
 
 def one_frame_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(movies_module, "_FRAMES", 1)
-    monkeypatch.setattr(movies_module, "_BYTES", 1 * 286 * 3)
+    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 * 286 * 3)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -586,8 +586,8 @@ def workers() -> list[threading.Thread]:
 def test_threads_do_not_change_a_bit(
     tmp_path: Path, sensor: Sensor, monkeypatch: pytest.MonkeyPatch, suffix: str, policy: Any
 ) -> None:
-    monkeypatch.setattr(movies_module, "_FRAMES", 2)
-    monkeypatch.setattr(movies_module, "_BYTES", 2 * 2 * 66)
+    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 2)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 2 * 66)
     frames = frames_of(60, SHAPE, "u2", seed=1)
     folder = tmp_path / "more"
     folder.mkdir()

@@ -17,7 +17,7 @@ register(
     ImageFormat(
         "camnorm manifest",
         (".camnorm.json",),
-        "camnorm.application.virtual:VirtualSource",
+        "camnorm.application.manifests:VirtualSource",
         recognises=is_manifest,
     ),
     first=True,

@@ -1,0 +1,236 @@
+"""The correction of scheduled files: each is read, corrected and written, but not yet put in its place."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from camnorm.application.blocks import Block, Blocks, Buffer, read_block, reading
+from camnorm.application.schedule import Job, Output
+from camnorm.application.sums import saturated, sum_corrected
+from camnorm.application.team import Team
+from camnorm.correction.correction import Correction
+from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.io import (
+    AtomicFile,
+    Chosen,
+    FrameSource,
+    FrameWriter,
+    Protected,
+    ReadOptions,
+    create_writer,
+    open_frames,
+    reason_of,
+)
+from camnorm.limits import PER_FILE, at_once
+
+# Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of
+# HDF5), and those of the frames and chunks that threads work on.
+_PER_JOB = PER_FILE + 5
+
+
+@dataclass(frozen=True)
+class CorrectedFile:
+    """A file that only has to be put in its place."""
+
+    writer: FrameWriter | AtomicFile
+    frames: int
+    bytes: int
+    """Of the pixels as they were read."""
+
+
+class Corrector:
+    """Corrects files in threads.
+
+    A system lets only one thread at a time write to a file: each thread has a file of its own, until there
+    are fewer files than threads. It reads a few rows of a few frames, which stay in its cache until they
+    are written.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        What is corrected, and where it goes.
+    chosen : Chosen
+        Which frames of each file.
+    options : ReadOptions
+        How the files are read.
+    correction : Correction
+        Of their frames.
+    label : str
+        What is noted in the files.
+    output : Output
+        What is written.
+    saved : Path, optional
+        File of the correction, for manifests to name it: they are written then, and no pixels.
+    protected : Protected
+        Files that no result may replace.
+    threads : int
+        Number of threads.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        chosen: Chosen,
+        options: ReadOptions,
+        correction: Correction,
+        label: str,
+        output: Output,
+        saved: Path | None,
+        protected: Protected,
+        threads: int,
+    ) -> None:
+        self.pixels = 0
+        """Number that were corrected, also in files that were then left out."""
+        self.clipped = 0
+        """Pixels of sums that saturated; of other pixels, the correction counts those that did."""
+        self._jobs = jobs
+        self._chosen = chosen
+        self._options = options
+        self._correction = correction
+        self._label = label
+        self._whole_frames = output.bad_policy == "interpolate"
+        self._output = output
+        self._saved = saved
+        self._protected = protected
+        self._ahead = at_once(2 * threads, _PER_JOB)
+        self._team = Team(self._ahead, min(threads, self._ahead))
+
+    def results(self) -> Generator[CorrectedFile | FormatError, None, None]:
+        """Correct all files: for each in order what is to be put in its place, or why there is nothing.
+
+        Once the generator is closed no thread is left, and nothing of what was not put in its place.
+        """
+        numbers = iter(range(len(self._jobs)))
+        futures: deque[Future[CorrectedFile]] = deque()
+        try:
+            while True:
+                for number in islice(numbers, self._ahead - len(futures)):
+                    futures.append(self._team.begin(self._correct_file, number))
+                if not futures:
+                    return
+                try:
+                    result: CorrectedFile | FormatError = futures[0].result()
+                except FormatError as error:
+                    result = error
+                yield result
+                futures.popleft()
+        finally:
+            self._team.stop()
+            for future in futures:
+                if not future.cancelled() and future.exception() is None:
+                    future.result().writer.discard()
+
+    def _correct_file(self, number: int) -> CorrectedFile:
+        job = self._jobs[number]
+        with _open(job.path, self._options, self._correction.shape) as source:
+            frames = self._chosen(job.number, source.count)
+            if not frames:
+                raise FormatError(job.path, "no frame of it was selected")
+            # A file with a frame missing would no longer be the movie that it was: none is written.
+            for frame in frames[bisect_left(frames, source.available) :][:1]:
+                with reading(job.path, frame):
+                    source.view(frame)
+            if self._saved is not None:
+                return self._write_manifest(source, frames, job.target, self._saved)
+            writer = self._create_writer(job.target, source, len(frames))
+            try:
+                blocks = Blocks(source, frames, self._output.dtype)
+                threads = math.ceil(self._team.threads / (len(self._jobs) - number))
+                if self._output.sum_frames:
+                    self._write_sum(blocks, writer, threads)
+                else:
+                    self._write_frames(blocks, writer, threads)
+                writer.finish()
+            except BaseException:
+                writer.discard()
+                raise
+        return CorrectedFile(
+            writer, len(frames), len(frames) * math.prod(source.shape) * source.dtype.itemsize
+        )
+
+    def _create_writer(self, target: Path, source: FrameSource, frames: int) -> FrameWriter:
+        output = self._output
+        return create_writer(
+            target,
+            source,
+            output.dtype,
+            count=1 if output.sum_frames else frames,
+            label=self._label + (f"\nsum of {frames} frames" if output.sum_frames else ""),
+            wanted=output.format,
+            compression=output.compression,
+            overwrite=output.overwrite,
+            protected=self._protected,
+        )
+
+    def _write_manifest(
+        self, source: FrameSource, frames: Sequence[int], target: Path, correction: Path
+    ) -> CorrectedFile:
+        from camnorm.application.manifests import write_manifest  # which loads h5py
+
+        output = self._output
+        if source.format == "camnorm manifest":
+            raise FormatError(source.path, "is a manifest of corrected frames already")
+        manifest = write_manifest(
+            target,
+            source,
+            frames,
+            self._options,
+            output.dtype,
+            correction,
+            self._label,
+            output.overwrite,
+            self._protected,
+        )
+        return CorrectedFile(manifest, len(frames), 0)
+
+    def _write_frames(self, blocks: Blocks, writer: FrameWriter, threads: int) -> None:
+        whole_frames = self._whole_frames or writer.whole_frames
+
+        def correct(block: Block, into: Buffer, out: Buffer) -> None:
+            frames = read_block(blocks.source, block, into)
+            count, height = frames.shape[:2]
+            rows = height if whole_frames else blocks.rows(count)
+            for row in range(0, height, rows):
+                piece = frames[:, row : row + rows]
+                corrected = out.array(piece.shape, self._output.dtype)
+                first_row = block.first_row + row
+                self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
+                writer.write(corrected, block.place, first_row)
+            with self._team.changed:
+                self.pixels += frames.size
+
+        self._team.share(
+            blocks.in_order(whole_frames),
+            correct,
+            threads,
+            # Blocks are begun in order: the thread that all others wait for is at work.
+            ready=lambda: writer.waiting < self._team.threads,
+        )
+
+    def _write_sum(self, blocks: Blocks, writer: FrameWriter, threads: int) -> None:
+        total, beyond = saturated(
+            sum_corrected(blocks, self._correction, self._team, threads), self._output.dtype
+        )
+        writer.write(total)
+        with self._team.changed:
+            self.pixels += total.size
+            self.clipped += beyond
+
+
+def _open(path: Path, options: ReadOptions, shape: tuple[int, ...]) -> FrameSource:
+    try:
+        source = open_frames(path, options)
+    except (Error, OSError) as error:
+        raise_shortage(error)
+        raise FormatError(path, reason_of(error)) from error
+    if source.shape != shape:
+        source.close()
+        raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
+    return source
