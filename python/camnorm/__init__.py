@@ -18,14 +18,10 @@ from camnorm.diagnosis.convergence import Convergence, frames_needed
 from camnorm.diagnosis.finding import Finding
 from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern
 from camnorm.errors import Error, FormatError, NonFiniteError, ResourceError
-from camnorm.fourier.correlation import (
-    Independence,
-    RingCorrelation,
-    amplitude_spectrum,
-    frc,
-    ring_average,
-    ring_correlation,
-)
+from camnorm.fourier.correlation import frc, ring_correlation
+from camnorm.fourier.curve import RingCorrelation
+from camnorm.fourier.independence import Independence
+from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
 from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
 from camnorm.measurement.run import measure, measure_groups
 from camnorm.report import plot

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from camnorm.diagnosis.finding import Finding
     from camnorm.diagnosis.fixedpattern import FixedPattern
     from camnorm.errors import FormatError
-    from camnorm.fourier.correlation import RingCorrelation
+    from camnorm.fourier.curve import RingCorrelation
     from camnorm.progress import Progress
     from camnorm.sensor.sensor import Sensor
     from camnorm.verification.verification import Assessment
@@ -1354,7 +1354,7 @@ def frc(
     debug: _Debug = False,
 ) -> None:
     with _session(debug):
-        from camnorm.fourier.correlation import CURVE_MARK
+        from camnorm.fourier.curve import CURVE_MARK
         from camnorm.verification.verification import Assessment
 
         protected = Protected([a, b])

@@ -8,20 +8,15 @@ is its spectrum.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from camnorm.errors import Error
-from camnorm.fourier.correlation import (
-    RingCorrelation,
-    amplitude_spectrum,
-    central_square,
-    frc,
-    ring_average,
-    window_values,
-)
+from camnorm.fourier.correlation import central_square, frc_of_planes
+from camnorm.fourier.curve import RingCorrelation
+from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
+from camnorm.fourier.windows import window_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -230,8 +225,7 @@ def _plane(image: NDArray[np.float64], plane: int) -> NDArray[np.float64]:
 def _curves(
     images: tuple[NDArray[np.float64], NDArray[np.float64]], window: str | None, threads: int | None
 ) -> tuple[RingCorrelation, ...]:
-    result = frc(*images, window=window, threads=threads)
-    return tuple(result) if isinstance(result, Sequence) else (result,)
+    return frc_of_planes(*images, window=window, threads=threads)
 
 
 def _powers(

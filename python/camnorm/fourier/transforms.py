@@ -8,6 +8,7 @@ be shared by any number of threads without changing a bit.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from camnorm import _core
 
-__all__ = ["BAND_COLUMNS", "RealTransform", "real_transform", "share"]
+__all__ = ["BAND_COLUMNS", "RealTransform", "real_transform", "share", "take_means", "threads_for"]
 
 BAND_COLUMNS = _core.RingAccumulator.band_columns
 """Columns of the half spectrum that are transformed together; the last band may have fewer."""
@@ -33,6 +34,15 @@ _LINE_BYTES = 64
 
 # Bytes in the buffers of transforms that wait for their next use.
 _IDLE_BYTES = 512 << 20
+
+# Frames of fewer pixels are done before a second thread has woken up.
+_PARALLEL_PIXELS = 1 << 20
+
+
+def threads_for(requested: int | None, shape: tuple[int, ...]) -> int:
+    """Number of threads for an image of a shape."""
+    threads = _core.resolve_threads(requested)
+    return threads if math.prod(shape) >= _PARALLEL_PIXELS else 1
 
 
 def share(pieces: int, threads: int, work: Callable[[int, int], None]) -> None:
@@ -55,6 +65,13 @@ def share(pieces: int, threads: int, work: Callable[[int, int], None]) -> None:
         run(0)
         for other in others:
             other.result()
+
+
+def take_means(tapers: list[_core.Taper], threads: int) -> list[float]:
+    """Sum the pixels of the frames, in threads that do not wait for work as OpenMP's do: busily."""
+    bands = tapers[0].bands
+    share(len(tapers) * bands, threads, lambda _, piece: tapers[piece // bands].sum(piece % bands))
+    return [taper.take_mean() for taper in tapers]
 
 
 class RealTransform:

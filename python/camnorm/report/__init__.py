@@ -1,1 +1,1 @@
-"""."""
+"""What is drawn of results: figures, in panels by topic."""

@@ -462,7 +462,7 @@ def sensor_figure(
 
 def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: str) -> None:
     """An image, its amplitude spectrum, and the root mean square of that over rings."""
-    from camnorm.fourier.correlation import amplitude_spectrum, ring_average
+    from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
 
     if min(image.shape[:2]) < 2:  # no rings
         image_panel(panels[0], image, name, pixels=500)

@@ -23,7 +23,9 @@ from camnorm.diagnosis.convergence import Convergence, frames_needed
 from camnorm.diagnosis.finding import Finding
 from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern, tells_pattern
 from camnorm.errors import Error, FormatError, raise_shortage
-from camnorm.fourier.correlation import CURVE_MARK, Independence, RingCorrelation, frc
+from camnorm.fourier.correlation import frc_of_planes
+from camnorm.fourier.curve import CURVE_MARK, RingCorrelation
+from camnorm.fourier.independence import Independence
 from camnorm.io import Chosen, ReadOptions, Selection, expand_inputs, open_frames
 from camnorm.io.base.atomic import atomic_target, check_content
 from camnorm.io.base.selection import choose_frames
@@ -418,8 +420,7 @@ def verify(
     counts = [left.count if same_statistics else half.count for half in left.halves]
 
     def correlate(images: Sequence[npt.NDArray[Any]]) -> tuple[RingCorrelation, ...]:
-        result = frc(images[0], images[1], window=window, corners=corners, threads=workers)
-        return tuple(result) if isinstance(result, Sequence) else (result,)
+        return frc_of_planes(images[0], images[1], window=window, corners=corners, threads=workers)
 
     curves: dict[tuple[int, str], list[tuple[RingCorrelation, ...]]] = {}
     for number in range(0, len(groups), 2):
