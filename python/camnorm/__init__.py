@@ -28,7 +28,8 @@ from camnorm.report import plot
 from camnorm.sensor.sensor import Sensor
 from camnorm.statistics.moments import PixelMoments, frame_statistics
 from camnorm.statistics.response import PixelResponse
-from camnorm.verification.verification import Verification, verify
+from camnorm.verification.verdict import Verification
+from camnorm.verification.verification import verify
 
 __all__ = [
     "Convergence",

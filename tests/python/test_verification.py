@@ -16,6 +16,7 @@ import camnorm
 from camnorm import Error, PixelMoments, Sensor, Verification, verify
 from camnorm.progress import Progress
 from camnorm.verification import verification
+from camnorm.verification.verdict import Assessment, Comparison
 from image_sets import assert_same_moments, write_mrc, write_npy
 
 SHAPE = (64, 64)
@@ -140,8 +141,8 @@ def test_the_verdict_needs_pairs_and_groups(tmp_path: Path) -> None:
         changed = Verification(
             **{
                 **{name: getattr(result, name) for name in result.__dataclass_fields__},
-                "pairs": verification.Comparison(bad, pair, 0.0, 0.0),
-                "groups": verification.Comparison(bad, group, 0.0, 0.0),
+                "pairs": Comparison(bad, pair, 0.0, 0.0),
+                "groups": Comparison(bad, group, 0.0, 0.0),
             }
         )
         assert changed.independent is verdict
@@ -454,7 +455,7 @@ def test_rejected_frames_are_no_test_frames(tmp_path: Path) -> None:
 # --- statistics of the test itself
 
 
-def mean_over_rings(assessment: verification.Assessment) -> float:
+def mean_over_rings(assessment: Assessment) -> float:
     """All frequencies up to Nyquist count alike."""
     (curve,) = assessment.curves
     rings = slice(1, SHAPE[0] // 2 + 1)
@@ -717,14 +718,14 @@ def test_floor_is_what_frames_of_the_set_show(tmp_path: Path) -> None:
 def test_a_test_frame_that_vanishes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Sets().files(tmp_path, 24)
     sensor = camnorm.measure(files)
-    take_out = verification._take_out
+    take_out = verification.take_out
 
     def and_lose_one(*arguments: Any) -> Any:
         groups, halves = take_out(*arguments)
         os.remove(groups[0][0][0])
         return groups, halves
 
-    monkeypatch.setattr(verification, "_take_out", and_lose_one)
+    monkeypatch.setattr(verification, "take_out", and_lose_one)
     with pytest.raises(Error, match=r"\.npy, frame 0: can no longer be read"):
         verify(files, sensor, group=3)
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from camnorm.fourier.curve import RingCorrelation
     from camnorm.progress import Progress
     from camnorm.sensor.sensor import Sensor
-    from camnorm.verification.verification import Assessment
+    from camnorm.verification.verdict import Assessment
 
 __all__ = ["app", "main"]
 
@@ -1355,7 +1355,7 @@ def frc(
 ) -> None:
     with _session(debug):
         from camnorm.fourier.curve import CURVE_MARK
-        from camnorm.verification.verification import Assessment
+        from camnorm.verification.verdict import Assessment
 
         protected = Protected([a, b])
         if plot is not None:

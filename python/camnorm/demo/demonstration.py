@@ -22,7 +22,8 @@ from camnorm.measurement.run import measure
 from camnorm.progress import Progress
 from camnorm.report import plot
 from camnorm.terminal import printable
-from camnorm.verification.verification import Verification, verify
+from camnorm.verification.verdict import Verification
+from camnorm.verification.verification import verify
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

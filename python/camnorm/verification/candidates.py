@@ -1,0 +1,102 @@
+"""Which frames a verification may test, and how many of them make a group."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from camnorm.errors import Error, raise_shortage
+from camnorm.io import Chosen, ReadOptions, open_frames
+from camnorm.sensor.sensor import Sensor
+
+# Frames to choose from must be at least so many times a group: both groups together are then at most
+# half the set, and the other half makes the statistics.
+_SMALLEST_SHARE = 4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A frame that may be tested."""
+
+    file: str
+    index: int
+    half: str
+    """"A" or "B"; empty if it is not known."""
+
+
+class Candidates(NamedTuple):
+    """What test frames are chosen from."""
+
+    frames: list[Candidate]
+    size: int
+    """Frames of a group."""
+    pairs: int
+    """Pairs of groups."""
+    notes: list[str]
+    """What the user should know."""
+
+
+def find_candidates(
+    paths: Sequence[Path], sensor: Sensor, group: int, pairs: int, chosen: Chosen, options: ReadOptions
+) -> Candidates:
+    """Find the frames to choose from, and how many of them are taken.
+
+    These are the first good frame of each file, or all good frames if there are too few files; only chosen
+    ones.
+    """
+    measured: dict[str, dict[int, str]] = {}
+    for file, index, half, status in sensor.frames[["file", "index", "half", "status"]].tolist():
+        halves = measured.setdefault(file, {})
+        if status == "accepted":
+            halves[index] = half
+    # A file that is not where it was is known by its name, if no other was of that name.
+    names = Counter(os.path.basename(file) for file in measured)
+    moved = {os.path.basename(file): file for file in measured if names[os.path.basename(file)] == 1}
+
+    def frames_of(number: int, file: str, known: dict[int, str] | None) -> list[Candidate]:
+        if known is not None and chosen.everything:
+            return [Candidate(file, index, half) for index, half in known.items()]
+        try:
+            with open_frames(file, options) as source:
+                indices = chosen(number, source.count)
+                indices = indices[: bisect_left(indices, source.available)]
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            return []
+        if known is None:
+            return [Candidate(file, index, "") for index in indices]
+        return [Candidate(file, index, known[index]) for index in indices if index in known]
+
+    files = {}
+    for number, path in enumerate(map(str, paths)):
+        files[path] = number, path, measured.get(path, measured.get(moved.get(os.path.basename(path), "")))
+    pool: list[Candidate] = []
+    for number, file, known in files.values():
+        unknown = known is None and chosen.everything
+        pool += [Candidate(file, 0, "")] if unknown else frames_of(number, file, known)[:1]
+    if len(pool) >= _SMALLEST_SHARE * group * pairs:
+        return Candidates(pool, group, pairs, [])
+    every = [frame for file in files.values() for frame in frames_of(*file)]
+    size = min(group, len(every) // _SMALLEST_SHARE)
+    if size < min(group, 2):
+        fewest = _SMALLEST_SHARE * min(group, 2)
+        raise Error(f"verification needs at least {fewest} frames to choose from, got {len(every)}")
+    wanted, pairs = pairs, min(pairs, len(every) // (_SMALLEST_SHARE * size))
+    notes = []
+    if len(pool) < 2 * size * pairs:
+        pool = every
+        notes.append(f"several frames a file are used, since there are only {len(files)} files")
+    if size < group:
+        notes.append(
+            f"groups of {size} frames instead of {group}: there are only {len(every)} to choose from"
+        )
+    if pairs < wanted:
+        notes.append(
+            f"{pairs} pairs of groups instead of {wanted}: there are only {len(every)} frames to choose from"
+        )
+    return Candidates(pool, size, pairs, notes)
