@@ -15,6 +15,7 @@ import pytest
 from camnorm.errors import FormatError
 from camnorm.io import expand_inputs, open_frames
 from camnorm.io.base import hdf5guard as guard
+from camnorm.io.base import hdf5helper
 from damage import read_each
 
 REFUSED = "damaged: HDF5 crashes or does not end when it opens data"
@@ -22,7 +23,7 @@ REFUSED = "damaged: HDF5 crashes or does not end when it opens data"
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    guard._bearable.cache_clear()
+    hdf5helper.bearable.cache_clear()
 
 
 def write_virtual(folder: Path, **options: Any) -> tuple[Path, np.ndarray]:
@@ -42,13 +43,13 @@ def write_virtual(folder: Path, **options: Any) -> tuple[Path, np.ndarray]:
 def requests(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], bool] | None = None) -> list[list[str]]:
     """What the other process is asked from now on; answered by it unless there is an answer."""
     asked: list[list[str]] = []
-    bears = guard._helper.bears
+    bears = hdf5helper.helper.bears
 
     def note(request: list[str]) -> bool:
         asked.append(request)
         return bears(request) if answer is None else answer()
 
-    monkeypatch.setattr(guard._helper, "bears", note)
+    monkeypatch.setattr(hdf5helper.helper, "bears", note)
     return asked
 
 
@@ -120,7 +121,7 @@ def test_what_cannot_be_borne_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = write_virtual(tmp_path)
     os.mkfifo(tmp_path / "pipe")  # to open it is to wait for ever
-    helper = guard._Helper()
+    helper = hdf5helper.Helper()
     try:
         assert helper.bears([str(path), "/data"])
         process = helper._process
@@ -129,10 +130,10 @@ def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path, monkeypatch: 
         process.wait()
         assert helper.bears([str(path), "/data"])
         assert helper._process is not process
-        monkeypatch.setattr(guard, "_SECONDS", 0.5)
+        monkeypatch.setattr(hdf5helper, "_SECONDS", 0.5)
         assert not helper.bears([str(tmp_path / "pipe"), "/data"])
         assert helper._process is None
-        monkeypatch.setattr(guard, "_SECONDS", 60)
+        monkeypatch.setattr(hdf5helper, "_SECONDS", 60)
         assert helper.bears([str(path), "/data"])
     finally:
         helper.end()
@@ -140,7 +141,7 @@ def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path, monkeypatch: 
 
 def test_no_python_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, frames = write_virtual(tmp_path)
-    monkeypatch.setattr(guard, "_helper", guard._Helper())
+    monkeypatch.setattr(hdf5helper, "helper", hdf5helper.Helper())
     monkeypatch.setattr("sys.executable", "")
     with open_frames(path) as source:
         np.testing.assert_array_equal(source.read(0, 12), frames)
@@ -158,7 +159,7 @@ def test_damaged_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         damaged = bytearray(data)
         damaged[heap + place] = value
         path.write_bytes(damaged)
-        monkeypatch.setattr(guard, "_SECONDS", 1.0)
+        monkeypatch.setattr(hdf5helper, "_SECONDS", 1.0)
         results = read_each(path)
         if not isinstance(results[0], FormatError):
             assert all(
@@ -202,7 +203,7 @@ def test_heaps_of_strings_that_are_damaged(
     frames = write_nexus(path, libver)
     data = path.read_bytes()
     heap = data.index(b"GCOL")
-    monkeypatch.setattr(guard, "_SECONDS", 1.0)
+    monkeypatch.setattr(hdf5helper, "_SECONDS", 1.0)
     refused = 0
     for place in (*range(16), *range(16, 32), *range(40, 56)):
         damaged = bytearray(data)

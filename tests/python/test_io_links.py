@@ -17,8 +17,8 @@ import zarr
 
 import camnorm
 from camnorm import FormatError, ReadOptions
-from camnorm.io import hdf5guard as guard
 from camnorm.io import open_frames
+from camnorm.io.base import hdf5helper
 from image_sets import frames_of, rejected, write_mrc
 
 SHAPE = (13, 11)
@@ -82,7 +82,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> np.ndarray:  # noq
 
 @pytest.fixture(params=WAYS)
 def write(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    guard._bearable.cache_clear()
+    hdf5helper.bearable.cache_clear()
     way: Callable[[Path, str], None] = request.param
     return way
 

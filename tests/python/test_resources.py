@@ -21,7 +21,7 @@ from camnorm import FormatError
 from camnorm.cli import verbs as cli
 from camnorm.errors import ResourceError, UnreadableError, shortage_of
 from camnorm.io import open_frames
-from camnorm.io.base import hdf5guard
+from camnorm.io.base import hdf5helper
 from camnorm.io.base.source import MappedFile, decoding
 from camnorm.limits import at_once, usable_threads
 from camnorm.sensor.framelist import write_frame_list
@@ -409,23 +409,23 @@ def test_virtual_datasets_have_no_gaps_for_lack_of_descriptors(tmp_path: Path) -
 
 
 def test_a_process_that_the_system_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = hdf5guard._answers
+    answers = hdf5helper._answers
     path = write_virtual(tmp_path, 3)
 
     def killed(process: Any, seconds: float) -> bool:
-        if process is not hdf5guard._helper._process:
+        if process is not hdf5helper.helper._process:
             return answers(process, seconds)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         return False
 
-    hdf5guard._bearable.cache_clear()
-    assert hdf5guard._helper.bears([str(path), "data"])  # it has been started
-    monkeypatch.setattr(hdf5guard, "_answers", killed)
+    hdf5helper.bearable.cache_clear()
+    assert hdf5helper.helper.bears([str(path), "data"])  # it has been started
+    monkeypatch.setattr(hdf5helper, "_answers", killed)
     with pytest.raises(ResourceError, match="was killed: not enough memory"):
         open_frames(path)
     monkeypatch.undo()
-    hdf5guard._bearable.cache_clear()
+    hdf5helper.bearable.cache_clear()
     with open_frames(path) as source:
         assert source.count == 3
 
@@ -434,8 +434,8 @@ def test_a_process_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.Mo
     def start(*args: object, **options: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    hdf5guard._bearable.cache_clear()
-    hdf5guard._helper.end()
+    hdf5helper.bearable.cache_clear()
+    hdf5helper.helper.end()
     monkeypatch.setattr("subprocess.Popen", start)
     with pytest.raises(ResourceError, match="the system starts no process that tries virtual datasets"):
         open_frames(write_virtual(tmp_path, 3))

@@ -20,7 +20,7 @@ import pytest
 import camnorm
 from camnorm import Error, FormatError, PixelMoments, Sensor
 from camnorm.io import ReadOptions
-from camnorm.io.base import hdf5guard
+from camnorm.io.base import hdf5helper
 from image_sets import (
     STATISTICS,
     assert_same_moments,
@@ -365,7 +365,7 @@ def test_strings_are_read_without_a_trial(saved: Path, monkeypatch: pytest.Monke
     sensor.provenance["command"] = "camnorm measure " + 2**21 * "a"
     sensor = Sensor(sensor.halves, np.repeat(sensor.frames, 10_000), sensor.provenance)
     sensor.save(saved)
-    monkeypatch.setattr(hdf5guard._helper, "bears", None)
+    monkeypatch.setattr(hdf5helper.helper, "bears", None)
     assert_same_sensor(Sensor.load(saved), sensor)
     assert Sensor.load(saved).provenance["command"] == sensor.provenance["command"]
 

@@ -72,7 +72,7 @@ register(
         "camnorm.io.formats.hdf5:Hdf5Source",
         recognises=_is_hdf5,
         output=Output(
-            "camnorm.io.formats.hdf5:make_writer",
+            "camnorm.io.formats.hdf5writer:make_writer",
             ".h5",
             "an HDF5 file",
             ("none", "deflate"),

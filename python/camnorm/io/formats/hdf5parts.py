@@ -1,0 +1,93 @@
+"""Whether all parts of an HDF5 dataset are there: HDF5 fills in what is missing without a word."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import h5py
+
+from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.io.base.containers import frame_axes
+from camnorm.io.base.hdf5guard import open_object
+from camnorm.io.base.selection import runs
+from camnorm.io.formats.hdf5filters import load_filters
+
+
+def frames_written(path: Path, dataset: h5py.Dataset) -> list[tuple[int, int]]:
+    """Runs of frames in a chunked stack of which anything was written, as far as it can be found out."""
+    chunks = dataset.id.get_num_chunks()
+    count, depth = dataset.shape[0], dataset.chunks[0]
+    # Not all versions of HDF5 list the chunks.
+    if chunks == math.prod(_chunk_counts(dataset)) or not hasattr(dataset.id, "chunk_iter"):
+        return [(0, count)]
+    if chunks == 0:
+        raise FormatError(path, f"none of the {count} frames of {dataset.name} was ever written", frame=0)
+    found: set[int] = set()
+    dataset.id.chunk_iter(lambda chunk: found.add(chunk.chunk_offset[0] // depth))
+    return [(first * depth, min(last * depth, count)) for first, last in runs(sorted(found))]
+
+
+def check_parts(path: Path, dataset: h5py.Dataset, follow: bool) -> None:
+    """FormatError if a part of a dataset is missing that HDF5 would fill in without a word."""
+    left = dataset.nbytes
+    for name, offset, size in dataset.external or ():
+        part = Path(name)  # looked for from the current directory by HDF5
+        if not part.is_file() or part.stat().st_size < offset + min(size, left):
+            raise FormatError(path, f"its pixels are in the file {name}, which is missing or truncated")
+        left -= min(size, left)
+    if not dataset.is_virtual:
+        if not dataset.chunks and not dataset.external and dataset.id.get_storage_size() == 0:
+            raise FormatError(path, f"{dataset.name} was never written", frame=0)
+        return
+    folder = Path(dataset.file.filename).parent
+    for source in dataset.virtual_sources():
+        where = f"{source.file_name}, {source.dset_name}"
+        if "%" in source.dset_name:
+            raise FormatError(path, f"a virtual dataset over a series ({where}) is not supported")
+        try:
+            file = dataset.file.filename if source.file_name == "." else folder / source.file_name
+            with h5py.File(file, "r") as h5:
+                part = open_object(path, h5, source.dset_name, follow)
+                check_parts(Path(h5.filename), part, follow)
+                load_filters(path, part)
+                counts = _chunk_counts(part)
+                whole = not counts or part.id.get_num_chunks() == math.prod(counts)
+                extent = source.src_space.get_simple_extent_dims()
+                if extent:
+                    whole = whole and all(has >= n for has, n in zip(part.shape, extent, strict=True))
+                else:  # all of the source is used
+                    whole = whole and part.size == source.vspace.get_select_npoints()
+        except Error:
+            raise
+        except Exception as error:
+            raise_shortage(error)
+            whole = False
+        if not whole:
+            raise FormatError(path, f"a part of it ({where}) is missing or damaged")
+    if len(dataset.shape) > frame_axes(dataset.shape):
+        _check_mapped(path, dataset)
+
+
+def _check_mapped(path: Path, dataset: h5py.Dataset) -> None:
+    """FormatError if no source stands for a frame of a virtual dataset; of a part, it may be a gap."""
+    mapped = []
+    for source in dataset.virtual_sources():
+        try:
+            low, high = source.vspace.get_select_bounds()
+            mapped.append((low[0], high[0]))
+        except RuntimeError:  # without an end: HDF5 takes the dataset's length from what there is
+            return
+    frame = 0
+    for low, high in sorted(mapped):
+        if low > frame:
+            break
+        frame = max(frame, high + 1)
+    if frame < dataset.shape[0]:
+        raise FormatError(path, f"{dataset.name} is virtual, and no file stands for this frame", frame=frame)
+
+
+def _chunk_counts(dataset: h5py.Dataset) -> list[int]:
+    """How many chunks there should be along each axis; none of a dataset that is not chunked."""
+    chunks = dataset.chunks or ()
+    return [-(-length // size) for length, size in zip(dataset.shape, chunks, strict=False)]
