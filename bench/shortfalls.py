@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from camnorm import Correction, PixelMoments, PixelResponse, Sensor
 from camnorm.demo.simulate import Camera, Landscape
-from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
+from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 from harness import put_into, table
 
 DOCS = Path(__file__).parents[1] / "docs" / "corrections.md"

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from camnorm import PixelMoments, PixelResponse, Sensor
-from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
+from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 
 STATISTICS = ("mean", "std", "min", "max")
 

@@ -15,7 +15,7 @@ import camnorm
 from camnorm import Correction, PixelMoments, Sensor
 from camnorm.correction.adjustments import Adjustments, Images
 from camnorm.demo.simulate import Camera
-from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
+from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 from image_sets import frames_of, write_mrc, write_npy
 
 SHAPE = (96, 80)

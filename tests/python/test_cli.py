@@ -1054,12 +1054,12 @@ def test_closed_streams_are_no_matter(data: Data, tmp_path: Path) -> None:
             os.close(descriptor)
 
     code = (
-        "import os, sys, camnorm, camnorm.cli.verbs as c\n"
-        "save = camnorm.Sensor._write\n"
+        "import os, sys, camnorm.measurement.run as m, camnorm.cli.verbs as c\n"
+        "save = m.write_contents\n"
         "def write(*arguments):\n"
         "    save(*arguments)\n"
         "    assert os.write(1, b'words') == os.write(2, b'words') == 5\n"
-        "camnorm.Sensor._write = write\n"
+        "m.write_contents = write\n"
         "c.main()"
     )
     command = [sys.executable, "-c", code, "measure", data.folder, "-o", "s.h5", "--screen", "off"]

@@ -14,7 +14,7 @@ from camnorm.diagnosis.finding import Finding
 from camnorm.measurement.drift import Early, measure_drift
 from camnorm.measurement.modes import modes
 from camnorm.measurement.screening import Rules, as_dict, screen
-from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
+from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 
 SEEDS = 200
 RNG = np.random.default_rng

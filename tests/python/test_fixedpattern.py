@@ -7,7 +7,7 @@ import pytest
 
 import camnorm
 from camnorm import Error, PixelMoments, Sensor, fixed_pattern
-from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE
+from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 
 SHAPE = (128, 128)
 NOISE = 10.0

@@ -532,10 +532,10 @@ for dtype in {dtypes}:
         digest.update(m.add((wide * rng.random(frames.shape)).astype(dtype)).tobytes())
     half = camnorm.PixelMoments(frames.shape[1:], dtype)
     half.add(frames[::2])
-    images = [m.mean(), m.std(1), m.var(), m._mean_with(half), m._std_with(half)]
+    images = [m.mean(), m.std(1), m.var(), m.mean_with(half), m.std_with(half)]
     for array in list(m.state().values())[3:] + images:
         digest.update(array.tobytes())
-    digest.update(repr(m._targets_with(half)).encode())
+    digest.update(repr(m.targets_with(half)).encode())
 print(camnorm.build_info()["isa"], digest.hexdigest())
 """
 

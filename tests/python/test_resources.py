@@ -352,7 +352,7 @@ failed = 0
 for more in range(0, 12 * 2**20, 2**18):
     resource.setrlimit(resource.RLIMIT_AS, (used + more, -1))
     try:
-        moments._add_stored(places, frames.dtype, 64)
+        moments.add_stored(places, frames.dtype, threads=64)
     except MemoryError:
         failed += 1
     else:

@@ -19,7 +19,7 @@ from camnorm import Error, PixelMoments, Sensor
 from camnorm.io import stream_frames
 from camnorm.measurement.screening import Limits, Rules, robust_limits, screen
 from camnorm.sensor.framelist import write_frame_list
-from camnorm.sensor.sensor import FRAME_DTYPE
+from camnorm.sensor.table import FRAME_DTYPE
 from image_sets import (
     assert_holds,
     assert_same_moments,

@@ -23,7 +23,8 @@ from camnorm.io import Protected, ReadOptions, Selection, expand_inputs, sync_di
 from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
-from camnorm.sensor.sensor import CorrectionImages, Sensor
+from camnorm.sensor.corrections import CorrectionImages, correction_images
+from camnorm.sensor.sensor import Sensor
 
 __all__ = ["correct"]
 
@@ -144,7 +145,7 @@ def correct(
     files = expand_inputs(inputs, options)
     chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
     label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"
-    images = measured._correction_images(adjustments, target_mean, target_sigma)
+    images = correction_images(measured, adjustments, target_mean, target_sigma)
     del measured  # the moments, if they were loaded here, take as much memory as all that follows
     correction, note = _form(images, output)
     if adjustments:

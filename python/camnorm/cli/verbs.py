@@ -34,6 +34,7 @@ from camnorm import jsontext
 from camnorm.errors import NAN_HINT, NAN_REASON, message_of, shortage_of
 from camnorm.io import Protected, ReadOptions, Selection, check_content
 from camnorm.limits import raise_descriptor_limit
+from camnorm.sensor.file import save_contents
 from camnorm.sensor.framelist import check_frame_list_target, write_frame_list
 from camnorm.terminal import printable
 
@@ -1576,7 +1577,7 @@ def subtract(
 def _save_sensor(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, protected: Protected) -> None:
     if not sensor.count:
         raise camnorm.Error("no frame is left: nothing was written")
-    sensor._save(output, overwrite, protected)
+    save_contents(output, sensor.contents, overwrite, protected)
     summary = _sensor_summary(sensor)
     if as_json:
         _print_json({**summary, "output": output})

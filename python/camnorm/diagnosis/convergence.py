@@ -321,7 +321,7 @@ class _Survey:
         weights = [n - 1 for n in self._halves]
         total = np.zeros((8, planes))
         spread = level = 0.0
-        for where, *images in sensor._blocks(rows):
+        for where, *images in sensor.blocks(rows):
             (a, b), variances = ([image.reshape(-1, width, planes) for image in pair] for pair in images)
             variances = [image / self.unit / self.unit for image in variances]
             variance = np.average(variances, axis=0, weights=weights)

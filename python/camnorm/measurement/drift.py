@@ -68,7 +68,7 @@ class Early:
     def of(cls, halves: tuple[PixelMoments, PixelMoments], rows: int) -> Early:
         """Mean image of the frames so far."""
         a, b = halves
-        parts = [a._rows(first, last)._mean_with(b._rows(first, last)) for first, last in _bands(a.shape)]
+        parts = [a.rows(first, last).mean_with(b.rows(first, last)) for first, last in _bands(a.shape)]
         with np.errstate(over="ignore"):  # pixels beyond 3e38, of which no drift is told
             mean = np.concatenate(parts, dtype=np.float32, casting="same_kind")
         return cls(mean, a.count + b.count, rows)
@@ -205,10 +205,10 @@ def measure_ratios(
     means = frames["mean"][frames["status"] == "accepted"]
     if not early or n < 4 or means.size != n:
         return []
-    parts = [(a._rows(*band), b._rows(*band)) for band in _bands(a.shape)]
+    parts = [(a.rows(*band), b.rows(*band)) for band in _bands(a.shape)]
     mean, variance = (
         np.concatenate(images).reshape(-1, *a.shape[2:])
-        for images in zip(*((x._mean_with(y), x._std_with(y) ** 2) for x, y in parts), strict=True)
+        for images in zip(*((x.mean_with(y), x.std_with(y) ** 2) for x, y in parts), strict=True)
     )
     varies = variance > 0
     if not varies.any():
@@ -254,10 +254,10 @@ def _pieces(
     Each is of shape (tiles, pixels of a tile); the differences and the mean are those from their tile's
     median. The medians, of shape (3, tiles), come first.
     """
-    a, b = (half._rows(first, last) for half in halves)
+    a, b = (half.rows(first, last) for half in halves)
     n, n1 = a.count + b.count, early.count
     n2 = n - n1
-    mean, variance = a._mean_with(b), a._std_with(b) ** 2
+    mean, variance = a.mean_with(b), a.std_with(b) ** 2
     before = early_mean.astype(np.float64)
     in_time = (mean - before) * (n / n2)
     between = b.mean() - a.mean()

@@ -60,8 +60,11 @@ from camnorm.measurement import screening
 from camnorm.measurement.drift import Early, measure_drift, measure_ratios
 from camnorm.measurement.modes import modes as modes_of
 from camnorm.progress import Progress
+from camnorm.sensor.file import check_replaceable, read_contents, reserve, save_contents, write_contents
 from camnorm.sensor.framelist import FrameList
-from camnorm.sensor.sensor import FILE_DTYPE, FRAME_DTYPE, Identity, Sensor, check_replaceable, reserve
+from camnorm.sensor.provenance import Identity
+from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.table import FRAME_DTYPE, file_table
 from camnorm.statistics.moments import PixelMoments, frame_statistics, kind_of
 from camnorm.statistics.response import PixelResponse
 
@@ -495,7 +498,7 @@ class _Run:
         self.threads = job.threads
         self.strict = job.strict
         self._progress = job.progress
-        self.table = _file_table(self.files)
+        self.table = file_table(self.files)
         self.started = _now()
         self.position = (0, 0)
         """File and frame to be read next."""
@@ -737,10 +740,10 @@ class _Run:
     def _add_stacks(self, half: PixelMoments, stacks: list[_Stack]) -> npt.NDArray[np.void]:
         stored = [stack for stack in stacks if isinstance(stack, StoredFrames)]
         if not stored:
-            return half._add_stacks(cast(list[npt.NDArray[Any]], stacks), self.threads)
+            return half.add_stacks(cast(list[npt.NDArray[Any]], stacks), threads=self.threads)
         places = [place for stack in stored for place in stack.places]
         try:
-            return half._add_stored(places, stored[0].dtype, self.threads)
+            return half.add_stored(places, stored[0].dtype, threads=self.threads)
         except RuntimeError as error:  # what had been added cannot be read again to be taken away
             raise Error(f"{error}; nothing was written") from None
 
@@ -861,7 +864,7 @@ class _Run:
             of_half = [(row, stack) for row, stack in bad if frames["half"][row] == half]
             for rows, dtype, places in _places_by_dtype(of_half):
                 try:
-                    told = moments._subtract_stored(places, dtype, self.threads)
+                    told = moments.subtract_stored(places, dtype, threads=self.threads)
                 except FrameError as error:
                     raise self._changed(rows[error.frame]) from None
                 for row, statistics in zip(rows, told, strict=True):
@@ -948,7 +951,7 @@ class _Output:
         check_replaceable(self.path, self.overwrite, may_be_same)
 
     def save(self, sensor: Sensor) -> None:
-        sensor._save(self.path, self.overwrite, self.protected)
+        save_contents(self.path, sensor.contents, self.overwrite, self.protected)
 
 
 class _Checkpoint:
@@ -980,20 +983,20 @@ class _Checkpoint:
         """Find out at once, not after a night, that the output cannot be written."""
         sensor = run.sensor(screening.as_dict({}, run.rules), {})
         if not self._resumed:  # else it had been allowed to replace what is there
-            self.output.check(sensor._identity())
+            self.output.check(sensor.contents.identity)
         # A checkpoint stays until the next, or the result, is on disk.
         files = 1 if self.path.exists() else 2
         try:
             with tempfile.TemporaryFile(dir=self.output.path.parent) as probe:
                 early = len(_SHARES) * Early.stored_bytes(run.shape)
-                reserve(probe, files * (sensor._stored_bytes + early))
+                reserve(probe, files * (sensor.contents.nbytes + early))
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.output.path)) from None
 
     def finish(self, sensor: Sensor) -> None:
         """Write the sensor file, and remove the checkpoint."""
         with self._file.writing():
-            sensor._write(self._file.temporary)
+            write_contents(self._file.temporary, sensor.contents)
             self._file.sync()
         self._file.commit()
         sync_directory(self.output.path.parent)
@@ -1004,7 +1007,8 @@ class _Checkpoint:
         if not self.path.exists():
             return
         try:
-            sensor, attributes, arrays = Sensor._read(self.path, _CHECKPOINT)
+            contents, attributes, arrays = read_contents(self.path, _CHECKPOINT)
+            sensor = Sensor(*contents)
             file, frame, frames_read, bytes_read = (
                 int(attributes[name]) for name in ("file", "frame", "frames_read", "bytes_read")
             )
@@ -1081,7 +1085,7 @@ class _Checkpoint:
         arrays = {f"early_{i}": early.mean for i, early in enumerate(run.early)}
         try:
             with atomic_target(self.path, overwrite=True, protected=self.output.protected) as temporary:
-                run.sensor({}, {})._write(temporary, attributes, arrays)
+                write_contents(temporary, run.sensor({}, {}).contents, attributes, arrays)
         except OSError as error:
             self._usable = False
             warnings.warn(
@@ -1202,18 +1206,6 @@ def _statistics(frames: npt.NDArray[Any], threads: int) -> np.void:
 def _exposures(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
     """Exposures of frames, as far as they are known: the means over their pixels."""
     return np.ascontiguousarray(rows["mean"], np.float64)
-
-
-def _file_table(files: Sequence[Path]) -> npt.NDArray[np.void]:
-    table = np.empty(len(files), FILE_DTYPE)
-    for row, path in zip(table, files, strict=True):
-        try:
-            status = path.stat()
-            row["size"], row["mtime"] = status.st_size, status.st_mtime
-        except OSError:
-            row["size"], row["mtime"] = -1, 0.0
-        row["path"] = str(path)
-    return table
 
 
 def _now() -> str:

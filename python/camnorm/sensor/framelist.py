@@ -18,15 +18,13 @@ from camnorm.io import Chosen, ReadOptions, Selection, open_frames
 from camnorm.io.base.atomic import AtomicFile, atomic_target
 from camnorm.limits import PER_FILE, at_once
 from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.table import NAME_ERRORS
 
 __all__ = ["FrameList", "check_frame_list_target", "write_frame_list"]
 
 _COLUMNS = ("file", "index", "mean", "std", "min", "max", "half", "status", "reason")
 _NEEDED = ("file", "index", "status")
 _STATUS = ("accepted", "rejected")
-
-# How Python keeps the bytes of file names that are no UTF-8.
-_NAMES = "surrogateescape"
 
 
 def write_frame_list(frames: npt.NDArray[np.void], path: str | os.PathLike[str]) -> None:
@@ -45,7 +43,7 @@ def write_frame_list(frames: npt.NDArray[np.void], path: str | os.PathLike[str])
         If it cannot be written; a file that was there before is unharmed then.
     """
     with atomic_target(path, overwrite=True) as temporary:
-        temporary.write_bytes(_as_csv(frames).encode("utf-8", _NAMES))
+        temporary.write_bytes(_as_csv(frames).encode("utf-8", NAME_ERRORS))
 
 
 def check_frame_list_target(path: str | os.PathLike[str], sensor: str | os.PathLike[str] | None) -> None:
@@ -67,7 +65,7 @@ def check_frame_list_target(path: str | os.PathLike[str], sensor: str | os.PathL
     """
     path = Path(path)
     if path.is_file() and path.stat().st_size > 0:
-        with open(path, encoding="utf-8-sig", errors=_NAMES) as file:
+        with open(path, encoding="utf-8-sig", errors=NAME_ERRORS) as file:
             head = file.readline(1000)
         if any(name not in head for name in _NEEDED):
             raise Error(f"{path}: is not a frame list, and is not replaced by one; write elsewhere")
@@ -80,7 +78,7 @@ def _is_list_of(path: Path, sensor: Path) -> bool:
     """Whether a list is just as it was written of a sensor file."""
     if not sensor.is_file() or sensor.stat().st_size == 0:
         return False
-    return path.read_bytes().decode("utf-8", _NAMES) == _as_csv(Sensor.load(sensor).frames)
+    return path.read_bytes().decode("utf-8", NAME_ERRORS) == _as_csv(Sensor.load(sensor).frames)
 
 
 def _as_csv(frames: npt.NDArray[np.void]) -> str:
@@ -122,7 +120,7 @@ class FrameList:
         self.path = Path(path)
         self._lines: dict[tuple[Path, int], int] = {}
         frames: dict[Path, dict[int, str]] = {}
-        with open(self.path, encoding="utf-8-sig", errors=_NAMES, newline="") as file:
+        with open(self.path, encoding="utf-8-sig", errors=NAME_ERRORS, newline="") as file:
             head = file.readline()
             file.seek(0)
             rows = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
@@ -180,7 +178,7 @@ class FrameList:
             (str(file), found, self.halves[i].tolist() if self.halves else None)
             for i, (file, found) in enumerate(zip(self.files, self._found, strict=True))
         ]
-        return hashlib.sha256(repr(told).encode(errors=_NAMES)).hexdigest()
+        return hashlib.sha256(repr(told).encode(errors=NAME_ERRORS)).hexdigest()
 
     def check(self, options: ReadOptions, threads: int, inputs: Sequence[Path] | None) -> None:
         """See whether the frames are there.

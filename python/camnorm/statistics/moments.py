@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
-from camnorm.statistics.sums import ExactSums, both
+from camnorm.statistics.sums import ExactSums
 
 __all__ = ["PixelMoments", "frame_statistics"]
 
@@ -118,22 +118,61 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         with self._lock:
             return self._core.add(frames, n, bool(statistics))
 
-    def _add_stacks(self, stacks: list[npt.NDArray[Any]], threads: int) -> npt.NDArray[np.void]:
-        """Add stacks of one dtype and layout in one go."""
+    def add_stacks(self, stacks: list[npt.NDArray[Any]], *, threads: int) -> npt.NDArray[np.void]:
+        """Add stacks of one dtype and memory layout in one pass over the sums.
+
+        Parameters
+        ----------
+        stacks : list of ndarray
+            Each as for `add`.
+        threads : int
+            Number of threads.
+
+        Returns
+        -------
+        structured ndarray
+            Statistics of all frames, as of `add`.
+        """
         with self._lock:
             return self._core.add_stacks(stacks, threads)
 
-    def _add_stored(
-        self, places: list[tuple[int, int]], dtype: np.dtype[Any], threads: int
+    def add_stored(
+        self, places: list[tuple[int, int]], dtype: np.dtype[Any], *, threads: int
     ) -> npt.NDArray[np.void]:
-        """Add frames that lie at these places, each a file descriptor and an offset in bytes."""
+        """Add frames that lie in open files, which are read block by block.
+
+        Parameters
+        ----------
+        places : list of tuple of two ints
+            Of each frame the file descriptor, and the offset in bytes.
+        dtype : numpy.dtype
+            Type of the pixels.
+        threads : int
+            Number of threads.
+
+        Returns
+        -------
+        structured ndarray
+            Statistics of all frames, as of `add`.
+        """
         with self._lock:
             return self._core.add_stored(places, dtype, threads)
 
-    def _subtract_stored(
-        self, places: list[tuple[int, int]], dtype: np.dtype[Any], threads: int
+    def subtract_stored(
+        self, places: list[tuple[int, int]], dtype: np.dtype[Any], *, threads: int
     ) -> npt.NDArray[np.void]:
-        """Take back frames that lie at these places, and tell their statistics."""
+        """Take back frames that lie in open files: the exact inverse of `add_stored`.
+
+        Parameters
+        ----------
+        places, dtype, threads
+            As for `add_stored`.
+
+        Returns
+        -------
+        structured ndarray
+            Statistics of all frames, as of `add`.
+        """
         with self._lock:
             return self._core.subtract_stored(places, dtype, threads)
 
@@ -157,30 +196,74 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         with self._lock:
             self._core.subtract(frames, n)
 
-    def _rows(self, first: int, last: int) -> PixelMoments:
-        """Moments of rows of the frames, as far as there are: for results too large to be formed at once."""
+    def rows(self, first: int, last: int) -> PixelMoments:
+        """Copy the moments of some rows of the frames, for results that are too large to be formed at once.
+
+        Parameters
+        ----------
+        first, last : int
+            First row, and the one after the last; rows that the frames do not have are left out.
+
+        Returns
+        -------
+        PixelMoments
+        """
         last = min(last, self.shape[0])
         rows = PixelMoments((last - first, *self.shape[1:]), self.dtype)
         with self._lock:
-            mine = self._core.parts()
-            for name, part in rows._core.parts().items():
+            mine = self.parts()
+            for name, part in rows.parts().items():
                 part[...] = mine[name][first:last]
             rows._core.count = self.count
         return rows
 
-    def _mean_with(self, other: PixelMoments) -> Image:
-        """Mean image of the frames of both, as if they were merged; likewise below."""
-        with both(self, other):
-            return self._core.mean(_core.resolve_threads(None), other._core)
+    def mean_with(self, other: PixelMoments) -> Image:
+        """Mean image of the frames of both, as if they were merged.
 
-    def _std_with(self, other: PixelMoments) -> Image:
-        with both(self, other):
-            return self._core.std(0, _core.resolve_threads(None), other._core)
+        Parameters
+        ----------
+        other : PixelMoments
+            Of frames of the same shape and kind.
 
-    def _targets_with(self, other: PixelMoments) -> tuple[float, float]:
-        """Means over mean and sigma image, pixels that never change left out (NaN if all)."""
-        with both(self, other):
-            return self._core.targets(_core.resolve_threads(None), other._core)
+        Returns
+        -------
+        float64 ndarray, shape of a frame
+            As of `mean`.
+        """
+        with self.held_with(other) as (mine, its):
+            return mine.mean(_core.resolve_threads(None), its)
+
+    def std_with(self, other: PixelMoments) -> Image:
+        """Sigma image (ddof 0) of the frames of both, as if they were merged.
+
+        Parameters
+        ----------
+        other : PixelMoments
+            Of frames of the same shape and kind.
+
+        Returns
+        -------
+        float64 ndarray, shape of a frame
+            As of `std`.
+        """
+        with self.held_with(other) as (mine, its):
+            return mine.std(0, _core.resolve_threads(None), its)
+
+    def targets_with(self, other: PixelMoments) -> tuple[float, float]:
+        """Means over the mean and the sigma image of both, pixels that never change left out.
+
+        Parameters
+        ----------
+        other : PixelMoments
+            Of frames of the same shape and kind.
+
+        Returns
+        -------
+        tuple of two floats
+            NaN if no pixel ever changes.
+        """
+        with self.held_with(other) as (mine, its):
+            return mine.targets(_core.resolve_threads(None), its)
 
     def mean(self) -> Image:
         """Mean image, Σx / n.
@@ -248,8 +331,22 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             high + low.
         """
         with self._lock:
-            arrays = {name: part.copy() for name, part in self._core.parts().items()}
+            arrays = {name: part.copy() for name, part in self.parts().items()}
             return {"shape": self.shape, "dtype": self.dtype.name, "count": self.count, **arrays}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what belongs to the state besides `parts`: ``count``."""
+        return {"count": self.count}
+
+    def set_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Take over what `numbers` gave.
+
+        Parameters
+        ----------
+        numbers : mapping
+            ``count``, the number of frames.
+        """
+        self._core.count = operator.index(numbers["count"])
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PixelMoments:
@@ -275,7 +372,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             raise ValueError(f"the state has no {missing[0]!r}")
         self = cls(state["shape"], state["dtype"])
         self._fill(state)
-        self._core.count = operator.index(state["count"])
+        self.set_numbers(state)
         return self
 
     def to_bytes(self) -> bytes:

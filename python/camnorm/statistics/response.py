@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from camnorm import _core
 from camnorm.statistics.moments import PixelMoments
-from camnorm.statistics.sums import ExactSums, both
+from camnorm.statistics.sums import ExactSums
 
 __all__ = ["PixelResponse"]
 
@@ -152,8 +152,8 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
         ValueError
             If the moments are not of as many frames of the same shape and kind.
         """
-        with both(self, moments):
-            return self._core.gain(moments._core, _core.resolve_threads(None))
+        with self.held_with(moments) as (response, of_moments):
+            return response.gain(of_moments, _core.resolve_threads(None))
 
     def offset(self, moments: PixelMoments) -> Image:
         """Where the line meets exposure 0.
@@ -188,8 +188,22 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
             each of these: ``exposure_sum_high``, ``exposure_sum_low`` and so on.
         """
         with self._lock:
-            arrays = {name: part.copy() for name, part in self._core.parts().items()}
-            return {"shape": self.shape, "dtype": self.dtype.name, **self._core.numbers(), **arrays}
+            arrays = {name: part.copy() for name, part in self.parts().items()}
+            return {"shape": self.shape, "dtype": self.dtype.name, **self.numbers(), **arrays}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what belongs to the state besides `parts`: ``count`` and the sums of the exposures."""
+        return self._core.numbers()
+
+    def set_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Take over what `numbers` gave.
+
+        Parameters
+        ----------
+        numbers : mapping
+            Of the names and types that `numbers` gives.
+        """
+        self._core.set_numbers(dict(numbers))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PixelResponse:
@@ -214,12 +228,12 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
         if missing:
             raise ValueError(f"the state has no {missing[0]!r}")
         self = cls(state["shape"], state["dtype"])
-        numbers = self._core.numbers()
+        numbers = self.numbers()
         for name in numbers:
             if name not in state:
                 raise ValueError(f"the state has no {name!r}")
         self._fill(state)
-        self._core.set_numbers(
+        self.set_numbers(
             {
                 name: operator.index(state[name]) if isinstance(number, int) else float(state[name])
                 for name, number in numbers.items()

@@ -15,7 +15,7 @@ from camnorm import _core
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ExactSums", "both"]
+__all__ = ["ExactSums"]
 
 
 class CoreSums(Protocol):
@@ -34,6 +34,7 @@ class CoreSums(Protocol):
 
 
 Core = TypeVar("Core", bound=CoreSums)
+OtherCore = TypeVar("OtherCore", bound=CoreSums)
 
 
 class ExactSums(Generic[Core]):
@@ -85,8 +86,8 @@ class ExactSums(Generic[Core]):
         """
         if not isinstance(other, type(self)):
             raise TypeError(f"other must be {type(self).__name__}, not {type(other).__name__}")
-        with both(self, other):
-            self._core.merge(other._core, _core.resolve_threads(threads))
+        with self.held_with(other) as (mine, its):
+            mine.merge(its, _core.resolve_threads(threads))
 
     def __add__(self, other: Self) -> Self:
         if not isinstance(other, type(self)):
@@ -99,8 +100,8 @@ class ExactSums(Generic[Core]):
         if not isinstance(other, type(self)):
             return NotImplemented
         result = self.copy()
-        with both(result, other):
-            result._core.unmerge(other._core, _core.resolve_threads(None))
+        with result.held_with(other) as (left, taken):
+            left.unmerge(taken, _core.resolve_threads(None))
         return result
 
     def copy(self) -> Self:
@@ -108,9 +109,37 @@ class ExactSums(Generic[Core]):
         with self._lock:
             return self._wrap(self._core.copy())
 
+    def parts(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays of sums by name: not copies, so that files are written from and read into them.
+
+        Returns
+        -------
+        dict
+            As in a state: ``sum`` and so on.
+        """
+        return self._core.parts()
+
+    @contextmanager
+    def held_with(self, other: ExactSums[OtherCore]) -> Iterator[tuple[Core, OtherCore]]:
+        """Hold the locks of two objects, which may be one, always in the same order.
+
+        Parameters
+        ----------
+        other : ExactSums
+            The other object.
+
+        Returns
+        -------
+        context manager
+            Gives the sums of the compiled core of both.
+        """
+        first, second = sorted((self._lock, other._lock), key=id)
+        with first, nullcontext() if second is first else second:
+            yield self._core, other._core
+
     def _fill(self, state: Mapping[str, Any]) -> None:
         """Take the arrays of a state; ValueError or TypeError if one is missing or of another kind."""
-        for name, part in self._core.parts().items():
+        for name, part in self.parts().items():
             if name not in state:
                 raise ValueError(f"the state has no {name!r}")
             _core.check_unmasked(state[name], name)
@@ -123,11 +152,3 @@ class ExactSums(Generic[Core]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.count} {self.dtype} frames of shape {self.shape}>"
-
-
-@contextmanager
-def both(a: ExactSums[Any], b: ExactSums[Any]) -> Iterator[None]:
-    """Hold the locks of two objects, which may be one, always in the same order."""
-    first, second = sorted((a._lock, b._lock), key=id)
-    with first, nullcontext() if second is first else second:
-        yield

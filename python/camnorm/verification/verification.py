@@ -26,6 +26,7 @@ from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
 from camnorm.measurement.run import measure
 from camnorm.progress import Progress
+from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.sensor import Sensor
 from camnorm.verification.candidates import find_candidates
 from camnorm.verification.leaveout import read_frame, take_out
@@ -246,4 +247,4 @@ def _correction(left: Sensor, adjustments: Adjustments, half: int | None) -> Cor
     count = left.count if half is None else left.halves[half].count
     if count < 2:
         raise Error(f"too few frames are left for the statistics of one half ({count}): measure more")
-    return left._correction(adjustments, half=half)
+    return correction_images(left, adjustments, half=half).correction("neutral")

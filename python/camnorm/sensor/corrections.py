@@ -1,0 +1,112 @@
+"""Mean and sigma image, and targets, of the correction that a sensor makes of its frames."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from camnorm.correction.adjustments import Adjustments, Name
+from camnorm.correction.correction import Correction
+from camnorm.errors import Error
+
+if TYPE_CHECKING:
+    from camnorm.sensor.sensor import Sensor
+
+__all__ = ["CorrectionImages", "correction_images"]
+
+Image = npt.NDArray[np.float64]
+
+
+class CorrectionImages(NamedTuple):
+    """What a correction is formed of: half the memory of a sensor's moments, or less."""
+
+    mean: Image
+    sigma: Image
+    target_mean: float
+    target_sigma: float
+
+    def correction(self, bad_policy: Literal["neutral", "interpolate", "nan"]) -> Correction:
+        """Form the correction."""
+        mean, sigma, target_mean, target_sigma = self
+        return Correction(
+            mean, sigma, target_mean=target_mean, target_sigma=target_sigma, bad_policy=bad_policy
+        )
+
+
+def correction_images(
+    sensor: Sensor,
+    adjustments: Adjustments,
+    target_mean: float | None = None,
+    target_sigma: float | None = None,
+    half: int | None = None,
+) -> CorrectionImages:
+    """Form what a correction of frames of a sensor is made of.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        The measurement.
+    adjustments : Adjustments
+        For sets that fall short of what Eq. (2) assumes.
+    target_mean, target_sigma : float, optional
+        I0 and s0; by default those of the whole set, also for one half.
+    half : {0, 1}, optional
+        Half of the set that the images are of; by default they are of all of it.
+
+    Returns
+    -------
+    CorrectionImages
+
+    Raises
+    ------
+    Error, ValueError
+        As of `Sensor.correction`.
+    """
+    measured, *halves = (partial(_image, sensor, part) for part in (half, 0, 1))
+    if np.isnan(sensor.target_mean) or not measured("sigma").any():
+        raise Error("no pixel of the set ever changes: there is nothing to correct with")
+    fewest = min(moments.count for moments in sensor.halves)
+    if adjustments.shrink and fewest < 2:
+        raise Error(f"noise cannot be told from a half of the set with {fewest} frames: shrink needs two")
+    if adjustments:
+        mean, sigma = adjustments.images(measured, halves, sensor.target_mean, sensor.target_sigma)
+    else:
+        mean, sigma = measured("mean"), measured("sigma")
+    if adjustments.mode == "gain":
+        if target_sigma is not None:
+            raise ValueError("a gain leads to no target sigma: contrast follows the target mean")
+        if target_mean is not None and not target_mean > 0:
+            raise ValueError(f"a gain leads to a positive target mean, not to {target_mean:g}")
+        if target_mean is not None:
+            target_sigma = sensor.target_sigma * target_mean / sensor.target_mean
+    return CorrectionImages(
+        mean,
+        sigma,
+        sensor.target_mean if target_mean is None else target_mean,
+        sensor.target_sigma if target_sigma is None else target_sigma,
+    )
+
+
+def _image(sensor: Sensor, half: int | None, name: Name) -> Image:
+    """What all of the set, or one half, says of every pixel."""
+    if name == "gain":
+        return _gain(sensor, half)
+    if half is None:
+        return sensor.mean if name == "mean" else sensor.sigma
+    return sensor.halves[half].mean() if name == "mean" else sensor.halves[half].std()
+
+
+def _gain(sensor: Sensor, half: int | None) -> Image:
+    if sensor.responses is None:
+        raise Error("the sensor was measured without its response: measure it again with response=True")
+    if half is None:
+        a, b = sensor.responses
+        gain = (a + b).gain(sensor.moments)
+    else:
+        gain = sensor.responses[half].gain(sensor.halves[half])
+    if np.isnan(gain).all():
+        raise Error("no response can be told: all frames have the same exposure")
+    return gain

@@ -1,0 +1,373 @@
+"""The sensor file: HDF5, written atomically, checked when it is read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.atomic import Protected, atomic_target
+from camnorm.sensor.provenance import Identity, as_attributes, from_attributes
+from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
+from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.response import PixelResponse
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = [
+    "FORMAT",
+    "SCHEMA",
+    "Contents",
+    "check_replaceable",
+    "read_contents",
+    "reserve",
+    "save_contents",
+    "write_contents",
+]
+
+SCHEMA = 1
+FORMAT = "camnorm sensor"
+
+
+class Contents(NamedTuple):
+    """What a sensor file holds; see `Sensor`."""
+
+    halves: tuple[PixelMoments, PixelMoments]
+    frames: npt.NDArray[np.void]
+    provenance: Mapping[str, Any]
+    responses: tuple[PixelResponse, PixelResponse] | None = None
+
+    @property
+    def sums(self) -> dict[str, PixelMoments | PixelResponse]:
+        """All sums, by the names of their groups in the file."""
+        moments = {f"halves/{name}": half for name, half in zip("AB", self.halves, strict=True)}
+        responses = zip("AB", self.responses or (), strict=False)
+        return {**moments, **{f"responses/{name}": response for name, response in responses}}
+
+    @property
+    def nbytes(self) -> int:
+        """About how large the file will be."""
+        parts = [part for sums in self.sums.values() for part in sums.parts().values()]
+        rows = self.frames.size + self.provenance["files"].size
+        return int(sum(part.nbytes for part in parts)) + 200 * int(rows) + (1 << 16)
+
+    @property
+    def identity(self) -> Identity:
+        """What tells this measurement from others."""
+        counts = self.halves[0].count, self.halves[1].count
+        return Identity.of(self.provenance, self.responses is not None, (*counts, self.frames.size))
+
+
+def save_contents(
+    path: str | os.PathLike[str], contents: Contents, overwrite: bool, protected: Protected | None = None
+) -> None:
+    """Write a sensor file atomically.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    contents : Contents
+        What it is to hold.
+    overwrite : bool
+        Whether it may replace another measurement.
+    protected : Protected, optional
+        Files that it may not replace.
+
+    Raises
+    ------
+    FormatError
+        If there is a file of another kind, which is not replaced.
+    Error
+        If there is another measurement, and `overwrite` is false; if the file is protected, or another
+        process is writing it.
+    OSError
+        If it cannot be written; a file that was there before is unharmed then.
+    """
+    protected = protected or Protected()
+    protected.check(Path(path))
+    check_replaceable(path, overwrite, lambda found: found == contents.identity)
+    with atomic_target(path, overwrite=True, protected=protected) as temporary:
+        write_contents(temporary, contents)
+
+
+def write_contents(
+    path: str | os.PathLike[str],
+    contents: Contents,
+    attributes: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+) -> None:
+    """Write contents, and what a checkpoint holds besides, to a temporary file that is there already.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    contents : Contents
+        What it is to hold.
+    attributes : mapping, optional
+        Further attributes of the file; ``format`` among them is the kind of file.
+    arrays : mapping, optional
+        Further data sets.
+    """
+    import h5py
+
+    # A full disk is found out before HDF5 does, which would not say so in so many words.
+    with open(path, "r+b") as file:
+        reserve(file, contents.nbytes + sum(array.nbytes for array in (arrays or {}).values()))
+    # Without HDF5's lock: the temporary file is locked already.
+    with h5py.File(path, "w", locking=False) as f:
+        f.attrs.update({"format": FORMAT, "schema": SCHEMA, **(attributes or {})})
+        for name, array in (arrays or {}).items():
+            f.create_dataset(name, data=array)
+        for name, sums in contents.sums.items():
+            group = f.create_group(name)
+            group.attrs.update(sums.numbers())
+            for part, array in sums.parts().items():
+                group.create_dataset(part, data=array)
+        _write_tables(f, contents.provenance["files"], contents.frames)
+        group = f.create_group("provenance")
+        group.attrs["shape"] = contents.halves[0].shape
+        group.attrs["dtype"] = contents.halves[0].dtype.name
+        # A data set, since attributes end at 64 kB and a command may name 20,000 files.
+        command = _encoded(contents.provenance["command"])
+        group.create_dataset("command", data=command, dtype=h5py.string_dtype())
+        for key, value in as_attributes(contents.provenance).items():
+            group.attrs[key] = value
+
+
+def _write_tables(f: h5py.File, files: npt.NDArray[np.void], frames: npt.NDArray[np.void]) -> None:
+    import h5py
+
+    text = h5py.string_dtype()
+    group = f.create_group("files")
+    group.create_dataset("path", data=[_encoded(name) for name in files["path"]], dtype=text)
+    for column in ("size", "mtime"):
+        group.create_dataset(column, data=files[column])
+    number = {path: i for i, path in enumerate(files["path"])}
+    group = f.create_group("frames")
+    group.create_dataset("file", data=np.array([number[path] for path in frames["file"]], np.int64))
+    for column in ("index", *STATISTICS):
+        group.create_dataset(column, data=frames[column])
+    for column in ("half", "status"):
+        group.create_dataset(column, data=np.char.encode(frames[column], "ascii"))
+    reasons = [_encoded(reason) for reason in frames["reason"]]
+    group.create_dataset("reason", data=reasons, dtype=text)
+
+
+def read_contents(
+    path: str | os.PathLike[str], kind: str = FORMAT
+) -> tuple[Contents, dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Read what `write_contents` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    kind : str
+        What ``format`` must say.
+
+    Returns
+    -------
+    contents : Contents
+    attributes, arrays : dict
+        Of the file itself, what else it holds among them.
+
+    Raises
+    ------
+    FormatError
+        If it is a file of another kind, is truncated or damaged, or was written by a newer camnorm.
+    OSError
+        If there is no such file, or it cannot be opened.
+    """
+    from camnorm.io.base.hdf5guard import check_whole, value_of, values_of
+
+    path = Path(path)
+    with _opened(path, kind) as f:
+        check_whole(path, f)
+        attributes = {name: value_of(path, f, name) for name in f.attrs}
+        arrays = {name: values_of(path, item) for name, item in f.items() if not hasattr(item, "items")}
+        return _read_open(path, f), attributes, arrays
+
+
+def _read_open(path: Path, f: h5py.File) -> Contents:
+    provenance = _read_provenance(path, f)
+    shape = tuple(int(n) for n in provenance.pop("shape"))
+    dtype = np.dtype(provenance.pop("dtype"))
+
+    def half(name: str) -> PixelMoments:
+        group = _group_of(f, "halves", name, shape)
+        moments = PixelMoments(shape, dtype)
+        _read_sums(path, group, moments)
+        return moments
+
+    def response(name: str) -> PixelResponse:
+        group = _group_of(f, "responses", name, shape)
+        sums = PixelResponse(shape, dtype)
+        _read_sums(path, group, sums)
+        return sums
+
+    frames = _read_frames(path, f["frames"], provenance["files"]["path"])
+    halves = half("A"), half("B")
+    responses = (response("A"), response("B")) if "responses" in f else None
+    for moments, sums in zip(halves, responses or (), strict=False):
+        if moments.count != sums.count:
+            raise ValueError(f"moments of {moments.count} frames, but a response of {sums.count}")
+    return Contents(halves, frames, provenance, responses)
+
+
+def _group_of(f: h5py.File, kind: str, name: str, shape: tuple[int, ...]) -> h5py.Group:
+    """Group of sums, of this shape: seen before so much memory is asked for."""
+    stored = f[kind][name]
+    for part, dataset in stored.items():
+        if dataset.shape != shape:
+            raise ValueError(f"{part} has shape {dataset.shape}, not {shape}")
+    return stored
+
+
+def _read_sums(path: Path, group: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
+    from camnorm.io.base.hdf5guard import value_of
+
+    for part, array in sums.parts().items():
+        if group[part].dtype != array.dtype:
+            raise ValueError(f"{part} has dtype {group[part].dtype}, not {array.dtype}")
+        group[part].read_direct(array)
+    sums.set_numbers({name: value_of(path, group, name).item() for name in sums.numbers()})
+
+
+def _read_frames(path: Path, group: h5py.Group, files: npt.NDArray[np.object_]) -> npt.NDArray[np.void]:
+    from camnorm.io.base.hdf5guard import texts_of, values_of
+
+    frames = np.empty(group["file"].shape, FRAME_DTYPE)
+    frames["file"] = files[values_of(path, group["file"])]
+    for column in ("index", *STATISTICS):
+        frames[column] = values_of(path, group[column])
+    for column in ("half", "status"):
+        frames[column] = np.char.decode(values_of(path, group[column]), "ascii")
+    frames["reason"] = texts_of(path, group["reason"], NAME_ERRORS)
+    return frames
+
+
+def _read_provenance(path: Path, f: h5py.File) -> dict[str, Any]:
+    """Provenance of a sensor file or checkpoint, and shape and dtype of its frames."""
+    from camnorm.io.base.hdf5guard import texts_of, value_of, values_of
+
+    group = f["provenance"]
+    provenance = from_attributes({name: value_of(path, group, name) for name in group.attrs})
+    ReadOptions.from_dict(provenance.get("reading", {}))  # damage is not to wait until they are used
+    provenance["command"] = texts_of(path, group["command"], NAME_ERRORS)
+    stored = f["files"]
+    files = np.empty(stored["path"].shape, FILE_DTYPE)
+    files["path"] = texts_of(path, stored["path"], NAME_ERRORS)
+    for column in ("size", "mtime"):
+        files[column] = values_of(path, stored[column])
+    return {**provenance, "files": files}
+
+
+def check_replaceable(
+    path: str | os.PathLike[str], overwrite: bool, same: Callable[[Identity], bool]
+) -> None:
+    """Raise an error if there is a file that a sensor file may not replace.
+
+    Parameters
+    ----------
+    path : path-like
+        The sensor file to be.
+    overwrite : bool
+        Whether it may replace another measurement.
+    same : callable
+        Whether an `Identity` is that of the same measurement, which may always be replaced.
+
+    Raises
+    ------
+    FormatError
+        If there is a file of another kind that is not empty.
+    Error
+        If there is another measurement, and `overwrite` is false.
+    """
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with _opened(path, FORMAT) as f:
+        if overwrite:
+            return
+        provenance = _read_provenance(path, f)
+        counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
+        found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
+    if not same(found):
+        raise Error(
+            f"{path}: already holds another measurement ({sum(counts)} frames of {len(found.files)} files); "
+            "use overwrite=True to replace it"
+        )
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Raise OSError if an empty file cannot grow to this size, where the system can tell."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # what the file system cannot tell
+            raise
+    file.truncate(0)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file of ours; what goes wrong with it becomes a FormatError."""
+    import h5py
+
+    from camnorm.io.base.hdf5guard import text_of, value_of
+
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for ever
+        raise FormatError(path, f"not a {kind} file: no regular file")
+    with open(path, "rb") as raw:
+        signature = raw.read(8)
+    if signature != b"\x89HDF\r\n\x1a\n":
+        raise FormatError(path, f"not a {kind} file: it is no HDF5")
+    try:
+        f = h5py.File(path, "r")
+    except OSError as error:
+        raise_shortage(error)
+        size = Path(path).stat().st_size
+        raise FormatError(
+            path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size
+        ) from None
+    try:
+        with f:
+            found = text_of(Path(path), f, "format")
+            ours = found.startswith("camnorm ")  # others may keep anything there
+            if not ours or found != kind:
+                raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if ours else ""))
+            schema = value_of(Path(path), f, "schema") if "schema" in f.attrs else 0
+            if schema > SCHEMA:
+                raise FormatError(
+                    path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
+                )
+            yield f
+    except FormatError:
+        raise
+    except Exception as error:  # damage drives h5py into nearly any exception
+        raise_shortage(error)
+        raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors=NAME_ERRORS)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else ""
+    return text.partition("\n")[0] or type(error).__name__

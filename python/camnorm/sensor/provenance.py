@@ -1,0 +1,110 @@
+"""Provenance of a measurement: what of it is kept as JSON, and what tells measurements from each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from camnorm.io.base.options import ReadOptions
+
+__all__ = ["Identity", "add_groups", "as_attributes", "from_attributes"]
+
+# What of the provenance is kept as JSON.
+_JSON = {
+    "screening": dict,
+    "selection": dict,
+    "reading": dict,
+    "frames_list": dict,
+    "groups": list,
+    "drift": dict,
+    "ratios": list,
+}
+
+# The least that numbers in them can be.
+_NUMBERS = {
+    "groups": {"files": 0, "frames": 0},
+    "drift": {
+        "first": 1,
+        "second": 1,
+        "pixels": 0,
+        "rms_z": 0,
+        "control_rms_z": 0,
+        "share": 0,
+        "beyond_6_sigma": 0,
+        "control_beyond_6_sigma": 0,
+    },
+    "ratios": {"first": 1, "others": 1, "ratio": 0},
+}
+
+
+def as_attributes(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provenance as a file keeps it, but for the files and the command."""
+    return {
+        key: json.dumps(value) if key in _JSON else value
+        for key, value in provenance.items()
+        if key not in ("files", "command")
+    }
+
+
+def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `as_attributes` gave; ValueError or KeyError if a part is not what it may be."""
+    provenance = dict(attributes)
+    for key in {"screening", *(_JSON.keys() & provenance.keys())}:
+        provenance[key] = _from_json(key, provenance[key])
+    return provenance
+
+
+def _from_json(key: str, text: str) -> Any:
+    """Read a part of the provenance; ValueError if it is not what this may be."""
+    value = json.loads(text)
+    if not isinstance(value, _JSON[key]):
+        raise ValueError(f"{key} is no {_JSON[key].__name__}")
+    for entry in value if isinstance(value, list) else [value] if value else []:
+        for name, least in _NUMBERS.get(key, {}).items():
+            number = entry.get(name) if isinstance(entry, dict) else None
+            if not isinstance(number, (int, float)) or number < least:
+                raise ValueError(f"{key} has no {name}, or one that cannot be")
+    return value
+
+
+def add_groups(
+    groups: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], sign: int = 1
+) -> list[dict[str, Any]]:
+    """Groups of files of two measurements put together, or the second taken away."""
+    sums: dict[str, dict[str, Any]] = {}
+    for group, factor in (*((group, 1) for group in groups), *((group, sign) for group in others)):
+        kind = {key: value for key, value in group.items() if key not in ("files", "frames")}
+        total = sums.setdefault(json.dumps(kind), {**kind, "files": 0, "frames": 0})
+        for name in ("files", "frames"):
+            total[name] += factor * group[name]
+    return [group for group in sums.values() if group["frames"] > 0]
+
+
+class Identity(NamedTuple):
+    """What tells a measurement from others, whenever and by whichever version it was made."""
+
+    files: tuple[tuple[str, int, float], ...]
+    """Path, size and time of change."""
+    choice: tuple[Any, ...]
+    """Which of their frames are taken, and how they are read and screened."""
+    numbers: tuple[int, ...]
+    """Frames in half A, in half B, in the table."""
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any], response: bool, numbers: tuple[int, ...]) -> Identity:
+        """Find it in a provenance, of whatever version."""
+        screening = provenance["screening"]
+        choice = (
+            provenance.get("selection", {"frames": None, "every": 1, "max_frames": None}),
+            ReadOptions.from_dict(provenance.get("reading", {})),
+            provenance.get("frames_list", {}).get("digest"),
+            screening.get("k"),
+            screening.get("given", {}),
+            response,
+        )
+        return cls(tuple(provenance["files"].tolist()), choice, numbers)
+
+    def has_same_settings(self, other: Identity) -> bool:
+        """Whether the same frames are measured in the same way, if all goes well."""
+        return (self.files, self.choice) == (other.files, other.choice)
