@@ -23,7 +23,7 @@ from camnorm.fourier.curve import RingCorrelation
 from camnorm.fourier.independence import Independence
 from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
 from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
-from camnorm.measurement.run import measure, measure_groups
+from camnorm.measurement import measure, measure_groups
 from camnorm.report import plot
 from camnorm.sensor.sensor import Sensor
 from camnorm.statistics.moments import PixelMoments, frame_statistics

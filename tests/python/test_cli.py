@@ -1054,7 +1054,7 @@ def test_closed_streams_are_no_matter(data: Data, tmp_path: Path) -> None:
             os.close(descriptor)
 
     code = (
-        "import os, sys, camnorm.measurement.run as m, camnorm.cli.verbs as c\n"
+        "import os, sys, camnorm.measurement.checkpoint as m, camnorm.cli.verbs as c\n"
         "save = m.write_contents\n"
         "def write(*arguments):\n"
         "    save(*arguments)\n"
@@ -1142,8 +1142,8 @@ def test_progress_is_shown_on_a_terminal_only(data: Data, tmp_path: Path) -> Non
 def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> None:
     # Checkpoints all the time, so that there is one soon, and the run takes long enough to be interrupted.
     code = (
-        "import camnorm.measurement.run as m, camnorm.cli.verbs as c\n"
-        "m._CHECKPOINT_SECONDS = m._CHECKPOINT_SHARE = 0.0\n"
+        "import camnorm.measurement.checkpoint as m, camnorm.cli.verbs as c\n"
+        "m._SECONDS = m._SHARE = 0.0\n"
         "c.main()"
     )
     (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))
@@ -1220,12 +1220,12 @@ def test_an_interrupt_that_is_lost_is_heeded_at_the_next_report(
 def test_a_scheduler_that_ends_measure(data: Data, tmp_path: Path) -> None:
     """The same command goes on, as after Ctrl-C."""
     code = (
-        "import os, signal, camnorm.measurement.run as m, camnorm.cli.verbs as c\n"
-        "report = m._Run.report\n"
-        "def end(run, stage):\n"
-        "    report(run, stage)\n"
-        "    if run.frames_read >= 30: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "m._Run.report = end\n"
+        "import os, signal, camnorm.measurement.state as m, camnorm.cli.verbs as c\n"
+        "report = m.State.report\n"
+        "def end(state, stage):\n"
+        "    report(state, stage)\n"
+        "    if state.frames_read >= 30: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "m.State.report = end\n"
         "c.main()"
     )
     (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))

@@ -28,7 +28,7 @@ import camnorm
 from camnorm.errors import Error, FormatError
 from camnorm.io import ReadOptions, expand_inputs, open_frames
 from camnorm.io.base.registry import is_image_name
-from camnorm.measurement import run as measurement
+from camnorm.measurement.checkpoint import Checkpoint
 from image_sets import assert_same_moments, cut, frames_of, rejected, write_npy
 
 FUZZ_RUNS = 200
@@ -554,9 +554,9 @@ def test_sensor_files_are_no_images(tmp_path: Path) -> None:
 
 def test_checkpoints_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_npy(tmp_path / "a.npy", frames_of(6, (16, 24), "u2"))
-    monkeypatch.setattr(measurement._Checkpoint, "remove", lambda self: None)
-    monkeypatch.setattr("camnorm.measurement.run._CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr("camnorm.measurement.run._CHECKPOINT_SHARE", 0.0)
+    monkeypatch.setattr(Checkpoint, "remove", lambda self: None)
+    monkeypatch.setattr("camnorm.measurement.checkpoint._SECONDS", 0.0)
+    monkeypatch.setattr("camnorm.measurement.checkpoint._SHARE", 0.0)
     camnorm.measure(path, tmp_path / "sensor.h5")
     (tmp_path / "sensor.h5.checkpoint").rename(tmp_path / "checkpoint.h5")
     with pytest.raises(

@@ -30,7 +30,7 @@ import camnorm
 from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor
 from camnorm.io.base.registry import format_names
 from camnorm.io.formats.tiff import TiffSource
-from camnorm.measurement import run as measurement
+from camnorm.measurement import checkpoint, plan
 from camnorm.progress import Progress
 from image_sets import (
     STATISTICS,
@@ -55,8 +55,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch, size: int, threads: int = 2) ->
     """Chunks of so many bytes, each added by itself."""
     monkeypatch.setattr("camnorm.io.base.stream._BUDGET", size * 2 * threads)
     monkeypatch.setattr("camnorm.io.base.stream._STORED_BYTES", size)
-    monkeypatch.setattr("camnorm.measurement.run._ADDED_BYTES", 0)
-    monkeypatch.setattr("camnorm.measurement.run._STORED_BYTES", 0)
+    monkeypatch.setattr("camnorm.measurement.batches._ADDED_BYTES", 0)
+    monkeypatch.setattr("camnorm.measurement.batches._STORED_BYTES", 0)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_single_file_is_split_by_alternate_frames(
             yield item
 
     for name in ("stream_frames", "stream_stored"):
-        monkeypatch.setattr(measurement, name, partial(noted, getattr(measurement, name)))
+        monkeypatch.setattr(plan, name, partial(noted, getattr(plan, name)))
     sensor = camnorm.measure(path, threads=threads)
     assert starts == [*range(0, 16, chunk), 6]
     assert_holds(sensor.halves[0], frames[[0, 2, 4, 8, 10, 12, 14]])
@@ -396,13 +396,13 @@ def test_strict_stops_at_a_damaged_file(tmp_path: Path, name: str, frame: int | 
 
 def test_files_that_vanish_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_movies(tmp_path, 3, 2, SHAPE, "u2")
-    stream = measurement.stream_stored
+    stream = plan.stream_stored
 
     def after_removal(*args: Any, **kwargs: Any) -> Any:
         files[1].unlink(missing_ok=True)
         return stream(*args, **kwargs)
 
-    monkeypatch.setattr(measurement, "stream_stored", after_removal)
+    monkeypatch.setattr(plan, "stream_stored", after_removal)
     assert rejected(camnorm.measure(files)) == [("movie_001.mrc", -1, "No such file or directory")]
 
 
@@ -597,14 +597,14 @@ def test_files_that_become_shorter_while_their_frames_wait(
     kept = [mrcfile.read(path) for path in files]
     kept[2] = kept[2][:3]
     content = files[2].read_bytes()
-    stream = measurement.stream_stored
+    stream = plan.stream_stored
 
     def shortened(*args: Any, **kwargs: Any) -> Iterator[Any]:
         yield from stream(*args, **kwargs)
         frame_bytes = 210 * 200 * np.dtype(dtype).itemsize
         os.truncate(files[2], 1024 + 4 * frame_bytes - 100)
 
-    monkeypatch.setattr(measurement, "stream_stored", shortened)
+    monkeypatch.setattr(plan, "stream_stored", shortened)
     sensor = camnorm.measure(files, screen="off", threads=2)
     reason = "cannot be read: the file ends before the frame does"
     assert rejected(sensor) == [("movie_002.mrc", 3, reason), ("movie_002.mrc", 4, reason)]
@@ -618,7 +618,7 @@ def test_files_that_become_shorter_while_their_frames_wait(
 def test_moments_that_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_movies(tmp_path / "in", 2, 3, SHAPE, "u2")
 
-    def lost(*_: Any) -> Any:
+    def lost(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the moments are lost: frame 1 cannot be read: Input/output error")
 
     monkeypatch.setattr(camnorm.PixelMoments, "add_stored", lost)
@@ -632,12 +632,12 @@ def test_moments_that_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 _RUN = """
 import sys, time
 from camnorm import measure
-from camnorm.measurement import run as measurement
+from camnorm.measurement import batches, checkpoint
 from camnorm.io.base import stream
-measurement._CHECKPOINT_SECONDS = measurement._CHECKPOINT_SHARE = 0.0
+checkpoint._SECONDS = checkpoint._SHARE = 0.0
 stream._BUDGET = 4 * 2 * 1500  # chunks of two or three frames
 stream._STORED_BYTES = 2 * 1500
-measurement._STORED_BYTES = measurement._ADDED_BYTES = 0
+batches._STORED_BYTES = batches._ADDED_BYTES = 0
 def progress(report):
     print(report.stage, report.frames, flush=True)
     time.sleep(0.004)
@@ -745,14 +745,14 @@ def interrupted_run(
 def resumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Positions at which runs begin."""
     positions: list[tuple[int, int]] = []
-    stream = measurement.stream_stored
+    stream = plan.stream_stored
 
     def noted(*args: Any, **kwargs: Any) -> Any:
         if "start" in kwargs:
             positions.append(kwargs["start"])
         return stream(*args, **kwargs)
 
-    monkeypatch.setattr(measurement, "stream_stored", noted)
+    monkeypatch.setattr(plan, "stream_stored", noted)
     return positions
 
 
@@ -791,7 +791,7 @@ def test_ctrl_c_before_the_first_frame(tmp_path: Path, monkeypatch: pytest.Monke
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(measurement, "stream_stored", interrupt)
+        patch.setattr(plan, "stream_stored", interrupt)
         with pytest.raises(KeyboardInterrupt):
             camnorm.measure(files, output)
     assert_same_sensor(camnorm.measure(files, output), camnorm.measure(files))
@@ -807,7 +807,7 @@ def test_in_a_thread_that_takes_no_signals(tmp_path: Path) -> None:
 def test_sigint_to_a_process(tmp_path: Path) -> None:
     files = killable_set(tmp_path / "in", "u2")
     output = tmp_path / "sensor.h5"
-    script = _RUN.replace("_SECONDS = measurement._CHECKPOINT_SHARE = 0.0", "_SECONDS = 1000.0")
+    script = _RUN.replace("_SECONDS = checkpoint._SHARE = 0.0", "_SECONDS = 1000.0")
     command = [sys.executable, "-c", script, str(output), *map(str, files)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         before = frames_reported(process, 8)
@@ -922,13 +922,13 @@ def test_checkpoints_that_cannot_be_written_do_not_stop_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = write_movies(tmp_path / "in", 4, 2, SHAPE, "u2")
-    monkeypatch.setattr(measurement, "_CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(measurement, "_CHECKPOINT_SHARE", 0.0)
+    monkeypatch.setattr(checkpoint, "_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SHARE", 0.0)
 
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(measurement, "atomic_target", full)
+    monkeypatch.setattr(checkpoint, "atomic_target", full)
     with pytest.warns(UserWarning, match=r"^going on without checkpoints: .*No space left") as warned:
         sensor = camnorm.measure(files, tmp_path / "sensor.h5")
     assert len(warned) == 1

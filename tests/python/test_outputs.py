@@ -291,7 +291,7 @@ def test_an_input_is_known_again_when_the_result_is_renamed(tree: Path) -> None:
     """By then another process may have put a link to the input in the place of the result."""
     out = tree / "out"
 
-    def link(report: camnorm.measurement.run.Progress) -> None:
+    def link(report: camnorm.progress.Progress) -> None:
         if report.done == 1:
             os.link(tree / "frames" / "m01.mrc", out / "m01.mrc")
 

@@ -268,8 +268,8 @@ def test_frames_taken_back_in_several_turns(
     if kind == "tiff":
         files = [write_tiff(path.with_suffix(".tif"), movies[i], "lzw") for i, path in enumerate(files)]
     whole = camnorm.measure(files)
-    monkeypatch.setattr("camnorm.measurement.run._TAKEN_BACK_BYTES", 1)
-    monkeypatch.setattr("camnorm.measurement.run._OPEN_FILES", 1)
+    monkeypatch.setattr("camnorm.measurement.removal._TAKEN_BACK_BYTES", 1)
+    monkeypatch.setattr("camnorm.measurement.plan._OPEN_FILES", 1)
     sensor = camnorm.measure(files)
     assert_same_sensor(sensor, whole)
     assert [index for _, index, _ in rejected(sensor)] == [4, 0]
@@ -442,7 +442,7 @@ def test_copies_are_taken_out_exactly(tmp_path: Path, dtype: str, monkeypatch: p
         read.extend(selection)
         return stream_frames(*args, selection=selection, **options)
 
-    monkeypatch.setattr("camnorm.measurement.run.stream_frames", noted)
+    monkeypatch.setattr("camnorm.measurement.plan.stream_frames", noted)
     sensor = camnorm.measure(files)
     assert rejected(sensor) == [
         ("m3.mrc", 1, f"screened: copy of {files[1]}, frame 4"),
@@ -525,7 +525,7 @@ def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, monkeypatch
     files, _ = drifting_set(tmp_path / "in")
     before = camnorm.measure(files, threads=1).provenance
     monkeypatch.setattr("camnorm.io.base.stream._STORED_BYTES", 1)
-    monkeypatch.setattr("camnorm.measurement.run._STORED_BYTES", 0)
+    monkeypatch.setattr("camnorm.measurement.batches._STORED_BYTES", 0)
     after = camnorm.measure(files, threads=3).provenance
     assert (after["drift"], after["ratios"]) == (before["drift"], before["ratios"])
 
@@ -535,9 +535,9 @@ def test_large_sums_are_not_looked_at_before_much_was_read(
 ) -> None:
     """Of 60 frames of 2 bytes a pixel, sums of 32."""
     files, _ = drifting_set(tmp_path / "in")
-    monkeypatch.setattr("camnorm.measurement.run._SMALL_SUMS", 0)
+    monkeypatch.setattr("camnorm.measurement.plan._SMALL_SUMS", 0)
     for times, firsts in ((1, [14, 27]), (0.2, [3, 6, 14, 27]), (100, [27])):
-        monkeypatch.setattr("camnorm.measurement.run._READ_BY_SUMS", times * 15 / 16)
+        monkeypatch.setattr("camnorm.measurement.plan._READ_BY_SUMS", times * 15 / 16)
         ratios = camnorm.measure(files).provenance["ratios"]
         assert [part["first"] for part in ratios] == firsts
 

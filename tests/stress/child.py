@@ -72,12 +72,14 @@ def _is_below(folder: str, path: object) -> bool:
 
 def save_checkpoints_often() -> None:
     """Add every file of a measurement for itself, and save a checkpoint after each."""
-    from camnorm.measurement import run as measurement
+    from camnorm.measurement import batches, checkpoint
 
-    for name in ("_CHECKPOINT_SECONDS", "_CHECKPOINT_SHARE", "_STORED_BYTES", "_ADDED_BYTES"):
-        if not hasattr(measurement, name):
-            raise AttributeError(f"camnorm.measurement.run has no {name} any more: change child.py")
-        setattr(measurement, name, 0)
+    limits = (checkpoint, ("_SECONDS", "_SHARE")), (batches, ("_STORED_BYTES", "_ADDED_BYTES"))
+    for module, names in limits:
+        for name in names:
+            if not hasattr(module, name):
+                raise AttributeError(f"{module.__name__} has no {name} any more: change child.py")
+            setattr(module, name, 0)
 
 
 if __name__ == "__main__":

@@ -247,7 +247,6 @@ def _write_checkpoint(path: Path, images: Image) -> None:
     script = """
 import sys
 from camnorm import measure
-from camnorm.measurement import run as measurement
 from child import save_checkpoints_often
 save_checkpoints_often()
 def stop(report):

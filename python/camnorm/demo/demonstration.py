@@ -18,7 +18,7 @@ from camnorm.demo.simulate import Camera
 from camnorm.errors import Error
 from camnorm.io import open_frames
 from camnorm.io.base.atomic import atomic_target
-from camnorm.measurement.run import measure
+from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.report import plot
 from camnorm.terminal import printable

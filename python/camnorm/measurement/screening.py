@@ -44,12 +44,27 @@ COPY = _SCREENED + "copy of "
 WORDS = {"mean": "mean", "std": "standard deviation"}
 
 
+Range = tuple[float | None, float | None]
+"""Lowest and highest value; None for an open end."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Lowest and highest value that is accepted."""
 
     low: float
     high: float
+
+    @classmethod
+    def of(cls, name: str, value: Range) -> Limits:
+        """Take over limits that an argument of this name gives; ValueError if they make no sense."""
+        low, high = (
+            infinity if end is None else float(end)
+            for end, infinity in zip(value, (-math.inf, math.inf), strict=True)
+        )
+        if not low <= high or low == math.inf or high == -math.inf:
+            raise ValueError(f"{name} must be (low, high), the low one not above the high one, not {value!r}")
+        return cls(low, high)
 
     def outside(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Tell which of the values lie outside."""
@@ -75,6 +90,34 @@ class Rules:
 
     k: float | None
     given: Mapping[str, Limits]
+
+    @classmethod
+    def of(cls, screen: str | float, mean: Range | None, std: Range | None, *, listed: bool) -> Rules:
+        """Take over the arguments of `measure`; ValueError if they make no sense.
+
+        Parameters
+        ----------
+        screen, mean, std
+            As `screen`, `mean_limits` and `std_limits` of `measure`.
+        listed : bool
+            Whether there is a list of frames.
+
+        Returns
+        -------
+        Rules
+        """
+        given = {
+            name: Limits.of(f"{name}_limits", value)
+            for name, value in (("mean", mean), ("std", std))
+            if value
+        }
+        if screen == "off" or (screen == "auto" and listed):
+            return cls(None, given)
+        if screen == "auto":
+            return cls(DEFAULT_K, given)
+        if isinstance(screen, str) or not 0 < screen < math.inf:
+            raise ValueError(f"screen must be 'auto', 'off' or a positive number, not {screen!r}")
+        return cls(float(screen), given)
 
 
 def robust_limits(values: npt.NDArray[np.float64], k: float) -> Limits:

@@ -24,7 +24,7 @@ from camnorm.fourier.curve import RingCorrelation
 from camnorm.io import ReadOptions, Selection, expand_inputs
 from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
-from camnorm.measurement.run import measure
+from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.sensor import Sensor

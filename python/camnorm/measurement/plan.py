@@ -1,0 +1,157 @@
+"""What is known of a measurement before the first frame is read: its files, and the kind of frames."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camnorm.errors import Error, message_of, raise_shortage
+from camnorm.io import Chunk, Failure, FrameSource, StoredChunk, open_frames, stream_frames, stream_stored
+from camnorm.limits import descriptors_left
+from camnorm.measurement.settings import Settings
+from camnorm.measurement.source import Source
+from camnorm.sensor.table import file_table
+from camnorm.statistics.moments import kind_of
+
+__all__ = ["SHARES", "Plan"]
+
+# Files that may be open at a time for chunks that wait, and the share of those that the process may open.
+_OPEN_FILES = 512
+_OPEN_SHARE = 1 / 4
+
+# Files looked into, evenly over the set, to learn what most of them are.
+_FILES_LOOKED_INTO = 9
+
+# Parts of the set, by its bytes, after which the mean image so far is kept, to be compared with that of the
+# rest. Each costs a pass over the sums: if these are more than so many bytes, so many times as many must
+# have been read, but for the half, which tells of drift.
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+_SMALL_SUMS = 32 * 2**20
+_READ_BY_SUMS = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how."""
+
+    source: Source
+    settings: Settings
+    files: list[Path]
+    """Absolute paths."""
+    table: npt.NDArray[np.void]
+    """The files as the provenance keeps them."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """Of the frames that most files have."""
+    places: list[tuple[int, int]]
+    """File and frame before which the mean image so far is kept, in their order."""
+    most_open: int
+    """Files that may be open at a time for chunks that wait."""
+
+    @classmethod
+    def of(cls, source: Source, settings: Settings) -> Plan:
+        """Look into some of the files."""
+        files = [path.absolute() for path in source.files]
+        table = file_table(files)
+        most_open = max(1, min(_OPEN_FILES, int(_OPEN_SHARE * descriptors_left())))
+        shape, dtype = _usual_frames(files, settings)
+        sizes = np.maximum(table["size"], 0).astype(np.float64)
+        sizes[[source.chosen.without(file) for file in range(sizes.size)]] = 0.0
+        places = _find_places(files, sizes, 32 * math.prod(shape), source, settings)
+        return cls(source, settings, files, table, shape, dtype, places, most_open)
+
+    def read(self, *, to_memory: bool, **which: Any) -> Generator[Chunk | StoredChunk | Failure, None, None]:
+        """Read frames in the order of the files.
+
+        Parameters
+        ----------
+        to_memory : bool
+            Whether plain pixels, too, are read to memory, and not only where they are used.
+        **which
+            Which frames, as of `stream_frames`.
+
+        Returns
+        -------
+        generator
+        """
+        stream = stream_frames if to_memory else stream_stored
+        return stream(
+            self.files,
+            threads=self.settings.threads,
+            options=self.settings.options,
+            held=self.most_open,
+            **which,
+        )
+
+    def misfit(self, source: FrameSource) -> str | None:
+        """Why the frames of a file cannot be added; None if they can."""
+        if source.shape != self.shape:
+            return f"frames of shape {source.shape}, but the set has {self.shape}"
+        kind, wanted = kind_of(source.dtype), kind_of(self.dtype)
+        if kind != wanted:
+            return f"{source.dtype} pixels ({kind} kind), but the set has {self.dtype} pixels ({wanted} kind)"
+        return None
+
+
+def _usual_frames(files: Sequence[Path], settings: Settings) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and kind that most files have, the first ones in doubt, and the dtype of one of these."""
+    step = max(1, len(files) // _FILES_LOOKED_INTO)
+    seen: Counter[tuple[tuple[int, ...], str]] = Counter()
+    dtypes: dict[tuple[tuple[int, ...], str], np.dtype[Any]] = {}
+    reasons: list[str] = []
+
+    def look(path: Path) -> None:
+        try:
+            with open_frames(path, settings.options) as source:
+                key = source.shape, kind_of(source.dtype)
+                seen[key] += 1
+                dtypes.setdefault(key, source.dtype)
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            if settings.strict:
+                raise
+            reasons.append(message_of(error))
+
+    for path in files[::step]:
+        look(path)
+    for path in [] if seen else files:
+        look(path)
+        if seen:
+            break
+    if not seen:
+        raise Error(f"no frame could be used, {len(files)} files rejected; the first: {reasons[0]}")
+    ((most, _),) = seen.most_common(1)
+    return most[0], dtypes[most]
+
+
+def _find_places(
+    files: Sequence[Path], sizes: npt.NDArray[np.float64], sums: int, source: Source, settings: Settings
+) -> list[tuple[int, int]]:
+    """File and frame at each share of the set, by the sizes of the files and of the sums in bytes."""
+    ends = np.cumsum(sizes)
+    least = 0 if sums <= _SMALL_SUMS else _READ_BY_SUMS * sums
+    bytes_before = [share * ends[-1] for share in SHARES]
+    wanted = [before for before in bytes_before[:-1] if before >= least] + bytes_before[-1:]
+
+    def find(before: float) -> tuple[int, int]:
+        file = int(np.searchsorted(ends, before))
+        if sizes[file] == 0:
+            return file, 0
+        share = 1 - (ends[file] - before) / sizes[file]
+        try:
+            with open_frames(files[file], settings.options) as opened:
+                frames = source.chosen(file, opened.count)
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            return file, 0
+        first = round(share * len(frames))
+        return (file, frames[first]) if first < len(frames) else (file + 1, 0)
+
+    return sorted({find(before) for before in wanted})

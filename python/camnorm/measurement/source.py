@@ -1,0 +1,116 @@
+"""Which frames are measured: those of a selection, of a list, or of rows of a frame table."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from camnorm.apriori import check_orientation, check_references
+from camnorm.io import Chosen, Protected, Selection, expand_inputs
+from camnorm.io.base.selection import choose_frames
+from camnorm.measurement.settings import Settings
+from camnorm.sensor.framelist import FrameList
+from camnorm.sensor.table import NAME_ERRORS
+
+__all__ = ["Inputs", "Source", "find_source"]
+
+Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which frames are measured."""
+
+    files: Sequence[Path]
+    selection: Selection
+    chosen: Chosen
+    halves: Sequence[npt.NDArray[np.str_]] | None = None
+    """Of each file, the halves of the chosen frames; None: they take turns."""
+    listed: Mapping[str, str] = field(default_factory=dict)
+    """What the provenance keeps of a list of frames."""
+    protected: Protected = field(default_factory=Protected)
+    """What no result may replace."""
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path], selection: Selection, settings: Settings) -> Source:
+        """Frames of files that a selection takes."""
+        chosen = choose_frames(files, selection, settings.options, settings.threads, settings.progress)
+        return cls(files, selection, chosen)
+
+    @classmethod
+    def of_list(cls, listed: FrameList) -> Source:
+        """Frames that a list accepts."""
+        told = {"path": str(listed.path.absolute()), "digest": listed.digest}
+        return cls(listed.files, Selection(), listed.chosen, listed.halves, told)
+
+    @classmethod
+    def of_rows(cls, rows: npt.NDArray[np.void]) -> Source:
+        """Frames of some rows of a frame table."""
+        found: dict[str, set[int]] = {}
+        for file, index in rows[["file", "index"]].tolist():
+            found.setdefault(file, set()).add(index)
+        frames: list[Sequence[int] | None] = [sorted(indices) for indices in found.values()]
+        digest = hashlib.sha256(repr((list(found), frames)).encode(errors=NAME_ERRORS)).hexdigest()
+        return cls(
+            [Path(file) for file in found],
+            Selection(),
+            Chosen(Selection(), frames),
+            listed={"digest": digest},
+        )
+
+
+def find_source(
+    inputs: Inputs | None,
+    frames_list: str | os.PathLike[str] | None,
+    selection: Selection,
+    settings: Settings,
+) -> Source:
+    """Find the frames that the arguments of `measure` choose, and the files that no result may replace.
+
+    Parameters
+    ----------
+    inputs, frames_list
+        As of `measure`.
+    selection : Selection
+        Which frames of the inputs are taken.
+    settings : Settings
+        How files are read.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    Error, ValueError, OSError
+        As of `measure`.
+    """
+    check_references(settings.options)
+    found = None if inputs is None else expand_inputs(inputs, settings.options)
+    files = None if found is None else [file.path for file in found]
+    used = {name for file in found or () for name in file.lists} | {
+        settings.options.gain,
+        settings.options.defects,
+    }
+    protected = Protected(path for path in (*(files or ()), *used, frames_list) if path is not None)
+    if frames_list is None:
+        if files is None:
+            raise ValueError("there must be inputs, or a frames_list")
+        check_orientation(files, settings.options)
+        return replace(Source.of_files(files, selection, settings), protected=protected)
+    if selection != Selection():
+        raise ValueError(
+            "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
+        )
+    listed = FrameList(frames_list)
+    listed.check(settings.options, settings.threads, files)
+    check_orientation(listed.files, settings.options)
+    for file in listed.files:
+        protected.add(file)
+    return replace(Source.of_list(listed), protected=protected)
