@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.errors import Error, FormatError, raise_shortage
-from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.atomic import Protected, atomic_target
+from camnorm.io.base.options import ReadOptions
 from camnorm.sensor.provenance import Identity, as_attributes, from_attributes
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
 from camnorm.statistics.moments import PixelMoments
