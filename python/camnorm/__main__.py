@@ -1,5 +1,5 @@
 """``python -m camnorm``: the command line."""
 
-from camnorm.cli.verbs import main
+from camnorm.cli import main
 
 main()

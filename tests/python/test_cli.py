@@ -21,7 +21,7 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm.cli import verbs as cli
+from camnorm import cli
 from camnorm.io.base.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
@@ -992,7 +992,7 @@ def test_the_module_runs(data: Data) -> None:
 
 def test_start_is_light() -> None:
     heavy = {"matplotlib", "scipy", "pyfftw", "h5py", "imagecodecs", "tifffile", "mrcfile", "rich.progress"}
-    code = f"import sys, camnorm.cli.verbs; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"import sys, camnorm.cli; print(sorted({heavy!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
 
@@ -1054,7 +1054,7 @@ def test_closed_streams_are_no_matter(data: Data, tmp_path: Path) -> None:
             os.close(descriptor)
 
     code = (
-        "import os, sys, camnorm.measurement.checkpoint as m, camnorm.cli.verbs as c\n"
+        "import os, sys, camnorm.measurement.checkpoint as m, camnorm.cli as c\n"
         "save = m.write_contents\n"
         "def write(*arguments):\n"
         "    save(*arguments)\n"
@@ -1142,9 +1142,7 @@ def test_progress_is_shown_on_a_terminal_only(data: Data, tmp_path: Path) -> Non
 def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> None:
     # Checkpoints all the time, so that there is one soon, and the run takes long enough to be interrupted.
     code = (
-        "import camnorm.measurement.checkpoint as m, camnorm.cli.verbs as c\n"
-        "m._SECONDS = m._SHARE = 0.0\n"
-        "c.main()"
+        "import camnorm.measurement.checkpoint as m, camnorm.cli as c\nm._SECONDS = m._SHARE = 0.0\nc.main()"
     )
     (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))
     arguments = ["measure", "@list.txt", "-o", "s.h5", "--screen", "off", "--json"]
@@ -1220,7 +1218,7 @@ def test_an_interrupt_that_is_lost_is_heeded_at_the_next_report(
 def test_a_scheduler_that_ends_measure(data: Data, tmp_path: Path) -> None:
     """The same command goes on, as after Ctrl-C."""
     code = (
-        "import os, signal, camnorm.measurement.state as m, camnorm.cli.verbs as c\n"
+        "import os, signal, camnorm.measurement.state as m, camnorm.cli as c\n"
         "report = m.State.report\n"
         "def end(state, stage):\n"
         "    report(state, stage)\n"

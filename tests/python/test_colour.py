@@ -13,8 +13,7 @@ import pytest
 import tifffile
 import zarr
 
-from camnorm import Sensor
-from camnorm.cli import verbs as cli
+from camnorm import Sensor, cli
 from camnorm.io import open_frames
 from image_sets import write_npy
 

@@ -415,7 +415,7 @@ def test_demo_replaces_only_a_demo(tree: Path) -> None:
 
 
 def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return run_script("import sys; from camnorm.cli.verbs import main; main()", *arguments)
+    return run_script("import sys; from camnorm.cli import main; main()", *arguments)
 
 
 # --- several processes, and what a killed one leaves

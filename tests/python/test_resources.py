@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 import camnorm
-from camnorm import FormatError
-from camnorm.cli import verbs as cli
+from camnorm import FormatError, cli
 from camnorm.errors import ResourceError, UnreadableError, shortage_of
 from camnorm.io import open_frames
 from camnorm.io.base import hdf5helper

@@ -17,8 +17,9 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm import ReadOptions, jsontext
-from camnorm.cli import verbs as cli
+from camnorm import ReadOptions, cli, jsontext
+from camnorm.cli.messages import OPTIONS, with_options
+from camnorm.cli.options import complete_words
 from camnorm.terminal import printable
 
 SHAPE = (24, 32)
@@ -155,13 +156,13 @@ def test_texts_within_files(run: Run, tmp_path: Path) -> None:
 
 def test_traces_and_messages_of_bugs() -> None:
     script = f"""
-import logging, sys, camnorm.cli.verbs
+import logging, sys, camnorm.cli
 def fail(path):
     logging.getLogger("library").warning({NASTY!r})
     raise RuntimeError({NASTY!r})
 camnorm.Sensor.load = fail
 sys.argv = ["camnorm", "show", "s.h5"]
-camnorm.cli.verbs.main()
+camnorm.cli.main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     message = done.stderr.decode()
@@ -195,7 +196,7 @@ camnorm.cli.verbs.main()
     ],
 )  # fmt: skip
 def test_options_in_place_of_arguments(said: str, printed: str) -> None:
-    assert cli._with_options(said) == printed
+    assert with_options(said) == printed
 
 
 def test_options_that_are_named_exist() -> None:
@@ -207,8 +208,8 @@ def test_options_that_are_named_exist() -> None:
         for verb in verbs
     }
     of_the_library_only = {"inputs", "options", "progress", "on_error"}
-    for name in cli._OPTIONS.keys() - of_the_library_only:
-        assert any(re.search(rf"{cli._OPTIONS[name]}\b", text) for text in helps.values()), name
+    for name in OPTIONS.keys() - of_the_library_only:
+        assert any(re.search(rf"{OPTIONS[name]}\b", text) for text in helps.values()), name
 
 
 def test_no_message_names_an_argument(run: Run, tmp_path: Path) -> None:
@@ -258,12 +259,12 @@ def test_keep_illumination(run: Run, tmp_path: Path, words: list[str], scale: ob
 
 def test_words_behind_keep_illumination() -> None:
     option = "--keep-illumination"
-    assert cli._arguments([option, "*.mrc"]) == [f"{option}=auto", "*.mrc"]
-    assert cli._arguments([option, "@list.txt"]) == [f"{option}=auto", "@list.txt"]
-    assert cli._arguments(["x", option, "--", "20"]) == ["x", f"{option}=auto", "--", "20"]
-    assert cli._arguments(["x", "--", option]) == ["x", "--", option]
-    assert cli._arguments([option, "sone"]) == [option, "sone"]  # which is refused
-    assert cli._arguments([]) == []
+    assert complete_words([option, "*.mrc"]) == [f"{option}=auto", "*.mrc"]
+    assert complete_words([option, "@list.txt"]) == [f"{option}=auto", "@list.txt"]
+    assert complete_words(["x", option, "--", "20"]) == ["x", f"{option}=auto", "--", "20"]
+    assert complete_words(["x", "--", option]) == ["x", "--", option]
+    assert complete_words([option, "sone"]) == [option, "sone"]  # which is refused
+    assert complete_words([]) == []
 
 
 # Gain references and defects that are not to be had

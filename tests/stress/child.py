@@ -86,7 +86,7 @@ if __name__ == "__main__":
     plan = json.loads(sys.argv[1])
     sys.argv[:] = ["camnorm", *sys.argv[2:]]
     follow(**plan)
-    from camnorm.cli.verbs import main
+    from camnorm.cli import main
 
     save_checkpoints_often()
     main()

@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["RawLayout", "ReadOptions"]
+__all__ = ["FourBit", "Mode0", "RawLayout", "ReadOptions"]
+
+FourBit: TypeAlias = Literal["auto", "yes", "no"]
+Mode0: TypeAlias = Literal["auto", "signed", "unsigned"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class ReadOptions:
         names them. By default such files are refused: whoever made a file could make it show any other.
     """
 
-    mrc_mode0: Literal["auto", "signed", "unsigned"] = "auto"
-    tiff_4bit: Literal["auto", "yes", "no"] = "auto"
+    mrc_mode0: Mode0 = "auto"
+    tiff_4bit: FourBit = "auto"
     eer_grouping: int | None = None
     eer_sampling: Literal[1, 2, 4] = 1
     dataset: str | None = None

@@ -1,0 +1,86 @@
+"""The program: its verbs, and `main`, which runs one of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import camnorm
+from camnorm.cli.correct import correct
+from camnorm.cli.demo import demo
+from camnorm.cli.frc import frc
+from camnorm.cli.helptext import described
+from camnorm.cli.measure import measure
+from camnorm.cli.merge import merge, subtract
+from camnorm.cli.messages import complain, print_trace
+from camnorm.cli.options import complete_words
+from camnorm.cli.session import FAILED, WRONG_USE, prepare_logging, prepare_streams
+from camnorm.cli.show import show
+from camnorm.cli.verify import verify
+from camnorm.errors import message_of
+from camnorm.limits import raise_descriptor_limit
+
+__all__ = ["VERBS", "app", "main"]
+
+# In the order of the help.
+VERBS = (demo, measure, correct, verify, frc, show, merge, subtract)
+
+app = typer.Typer(
+    name="camnorm",
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    prepare_streams()
+    raise_descriptor_limit()
+    prepare_logging()
+    try:
+        status = app(complete_words(sys.argv[1:]), prog_name="camnorm", standalone_mode=False)
+    except OSError as error:  # while --help or --version is printed; the verbs' own errors end in `session`
+        complain("error", message_of(error))
+        status = FAILED
+    except Exception as error:
+        # Errors of use have no common class that every version of typer names.
+        if not hasattr(error, "format_message"):
+            sys.excepthook = lambda _, error, __: print_trace(error)
+            raise
+        context = getattr(error, "ctx", None)
+        hint = f" (see '{context.command_path} --help')" if context else ""
+        complain("error", error.format_message() + hint)
+        status = WRONG_USE
+    sys.exit(status)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"camnorm {camnorm.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+@described(
+    "Measure an image sensor from the images that it took, correct them, and prove that it worked.",
+    "camnorm demo",
+    "camnorm measure movies/ -o sensor.h5",
+    "camnorm correct movies/ -m sensor.h5 -o corrected",
+    "camnorm verify movies/ -m sensor.h5",
+)
+def _camnorm(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(WRONG_USE)
+
+
+for verb in VERBS:
+    app.command()(verb)

@@ -1,0 +1,201 @@
+"""``camnorm correct``: corrected copies of image files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+import camnorm
+from camnorm.cli.helptext import described
+from camnorm.cli.options import (
+    AsJson,
+    CorrectionMode,
+    Dataset,
+    Debug,
+    Defects,
+    EerGrouping,
+    EerSampling,
+    Every,
+    FollowLinks,
+    Frames,
+    Gain,
+    Inputs,
+    KeepIllumination,
+    MaxFrames,
+    MrcMode0,
+    Quiet,
+    Raw,
+    Shrink,
+    Threads,
+    Tiff4Bit,
+    adjustments_of,
+    read_options_of,
+    selection_of,
+)
+from camnorm.cli.progress import ProgressBar
+from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
+from camnorm.cli.session import session
+
+if TYPE_CHECKING:
+    from camnorm import FormatError
+
+__all__ = ["correct"]
+
+# The words that `camnorm.correct` takes.
+BadPolicy: TypeAlias = Literal["neutral", "interpolate", "nan"]
+Compression: TypeAlias = Literal["none", "lzw", "deflate", "zstd"]
+Dtype: TypeAlias = Literal["float32", "float16", "int16", "uint16", "int8", "uint8"]
+Format: TypeAlias = Literal["same", "mrc", "tiff", "hdf5", "zarr"]
+
+
+@described(
+    "Write corrected copies of image files: MRC (with its header), TIFF, HDF5 and Zarr stay what they "
+    "are; all others become TIFF.",
+    "camnorm correct movies/ -m sensor.h5 -o corrected",
+    "camnorm correct movies/ -m sensor.h5 -o out --format tiff --compression zstd --dtype int16 --scale",
+    "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",
+    "camnorm correct images/ -m sensor.h5 -o out --dtype uint16 --overwrite",
+    details="Files are read as the sensor's were, unless told otherwise.",
+)
+def correct(
+    inputs: Inputs,
+    sensor: Annotated[
+        Path, typer.Option("--sensor", "-m", metavar="FILE", show_default=False, help="Sensor file.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            show_default=False,
+            file_okay=False,
+            help="Directory to write to.",
+        ),
+    ],
+    frames: Frames = None,
+    every: Every = 1,
+    max_frames: MaxFrames = None,
+    mrc_mode0: MrcMode0 = None,
+    tiff_4bit: Tiff4Bit = None,
+    eer_grouping: EerGrouping = None,
+    eer_sampling: EerSampling = None,
+    dataset: Dataset = None,
+    raw: Raw = None,
+    gain: Gain = None,
+    defects: Defects = None,
+    follow_links: FollowLinks = False,
+    mode: CorrectionMode = "both",
+    keep_illumination: KeepIllumination = None,
+    shrink: Shrink = False,
+    dtype: Annotated[
+        Dtype,
+        typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint16, int8, uint8."),
+    ] = "float32",
+    scale: Annotated[
+        bool,
+        typer.Option("--scale", help="Scale int16 pixels such that 40 target sigmas to either side fit."),
+    ] = False,
+    format: Annotated[
+        Format,
+        typer.Option(
+            metavar="NAME",
+            help="Files written: same (as the input, or TIFF if that cannot be written), mrc, tiff, hdf5 or "
+            "zarr.",
+        ),
+    ] = "same",
+    compression: Annotated[
+        Compression,
+        typer.Option(metavar="NAME", help="None, deflate, for TIFF also lzw and zstd, for Zarr also zstd."),
+    ] = "none",
+    target_mean: Annotated[
+        float | None,
+        typer.Option(metavar="I0", show_default=False, help="Mean of every pixel; by default the sensor's."),
+    ] = None,
+    target_sigma: Annotated[
+        float | None,
+        typer.Option(metavar="S0", show_default=False, help="Its standard deviation; likewise."),
+    ] = None,
+    bad_policy: Annotated[
+        BadPolicy,
+        typer.Option(
+            metavar="POLICY",
+            help="What dead pixels become: neutral (the target mean), interpolate (from their neighbours) "
+            "or nan.",
+        ),
+    ] = "neutral",
+    sum_frames: Annotated[
+        bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
+    ] = False,
+    virtual: Annotated[
+        bool,
+        typer.Option(
+            "--virtual", help="Write small files, NAME.camnorm.json, that are read as the corrected frames."
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    selection = selection_of(frames, every, max_frames)
+    options = read_options_of(
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain, defects, follow_links
+    )
+    adjustments = adjustments_of(mode, keep_illumination, shrink)
+    with session(debug) as signals:
+        start = time.monotonic()
+        failed: list[FormatError] = []
+        with ProgressBar(quiet, signals) as bar:
+            written = camnorm.correct(
+                inputs,
+                sensor,
+                output,
+                dtype=dtype,
+                scale="auto" if scale else None,
+                format=format,
+                compression=compression,
+                target_mean=target_mean,
+                target_sigma=target_sigma,
+                bad_policy=bad_policy,
+                **asdict(adjustments),
+                sum_frames=sum_frames,
+                virtual=virtual,
+                overwrite=overwrite,
+                **asdict(selection),
+                options=options,
+                strict=strict,
+                threads=threads,
+                progress=bar,
+                on_error=failed.append,
+            )
+        seconds = time.monotonic() - start
+        rejected = [{"file": error.path, "index": error.frame, "reason": error.reason} for error in failed]
+        if as_json:
+            print_json(
+                {
+                    "files": len(written) + len(rejected),
+                    "written": written,
+                    "rejected": rejected,
+                    "dtype": dtype,
+                    "seconds": seconds,
+                    "bytes": bar.bytes,
+                    "output": output,
+                }
+            )
+        else:
+            print_facts(
+                [
+                    ("corrected", f"{len(written)} files"),
+                    ("rejected", f"{len(rejected)} files"),
+                    time_taken(seconds, bar.rate),
+                    ("written to", output),
+                ]
+            )
+            print_rejected(rejected)

@@ -1,0 +1,185 @@
+"""``camnorm frc``: the Fourier ring correlation of two frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import typer
+
+import camnorm
+from camnorm.cli.helptext import described
+from camnorm.cli.judgements import print_assessments
+from camnorm.cli.options import (
+    AsJson,
+    Dataset,
+    Debug,
+    Defects,
+    EerGrouping,
+    EerSampling,
+    FollowLinks,
+    Gain,
+    MrcMode0,
+    Raw,
+    Threads,
+    Tiff4Bit,
+    Window,
+    read_options_of,
+    window_of,
+)
+from camnorm.cli.results import check_figure, print_json, print_rich
+from camnorm.cli.session import session
+from camnorm.fourier.curve import CURVE_MARK
+from camnorm.io import Protected, check_content
+from camnorm.verification.verdict import Assessment
+
+if TYPE_CHECKING:
+    from camnorm import ReadOptions, RingCorrelation
+
+__all__ = ["frc"]
+
+Binning: TypeAlias = Literal["round", "floor"]
+
+# Rings that are printed; --json and --csv hold all.
+_RINGS_SHOWN = 24
+
+
+@described(
+    "Fourier ring correlation of two frames: one curve, and whether the frames are independent.",
+    "camnorm frc a.mrc b.mrc",
+    "camnorm frc movie.mrc movie.mrc --frame-b 7 --window hann",
+    "camnorm frc a.tif b.tif --csv curve.csv --plot curve.png",
+)
+def frc(
+    a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="Image file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="Image file, or the same.")],
+    mrc_mode0: MrcMode0 = None,
+    tiff_4bit: Tiff4Bit = None,
+    eer_grouping: EerGrouping = None,
+    eer_sampling: EerSampling = None,
+    dataset: Dataset = None,
+    raw: Raw = None,
+    gain: Gain = None,
+    defects: Defects = None,
+    follow_links: FollowLinks = False,
+    frame_a: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of A, from 0.")] = 0,
+    frame_b: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of B, from 0.")] = 0,
+    window: Window = "none",
+    binning: Annotated[
+        Binning, typer.Option(metavar="NAME", help="Radius to ring: round or floor.")
+    ] = "round",
+    corners: Annotated[bool, typer.Option("--corners", help="Go on beyond Nyquist.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Write the curve; a file a colour plane."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Draw it: .png, .pdf or .svg."),
+    ] = None,
+    threads: Threads = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    options = read_options_of(
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain, defects, follow_links
+    )
+    with session(debug):
+        protected = Protected([a, b])
+        if plot is not None:
+            protected.check(plot)
+            check_figure(plot)
+        found = camnorm.frc(
+            _read_frame(a, frame_a, options),
+            _read_frame(b, frame_b, options),
+            binning=binning,
+            window=window_of(window),
+            corners=corners,
+            threads=threads,
+        )
+        colour = isinstance(found, list)
+        curves = found if isinstance(found, list) else [found]
+        assessment = Assessment(tuple(curves), alpha=0.05)
+        if csv is not None:
+            _write_tables(curves, _tables(csv, len(curves)) if colour else [csv], protected)
+        if plot is not None:
+            camnorm.plot.save(camnorm.plot.frc_figure({f"{a.name} and {b.name}": curves}), plot)
+        if as_json:
+            print_json(
+                {
+                    "a": {"file": a, "index": frame_a},
+                    "b": {"file": b, "index": frame_b},
+                    "shape": curves[0].shape,
+                    "binning": binning,
+                    "window": window_of(window),
+                    **assessment.to_dict(),
+                    "curves": [_columns(curve) for curve in curves],
+                }
+            )
+        else:
+            for plane, curve in enumerate(curves):
+                _print_curve(f"plane {plane}" if colour else "FRC", curve)
+            print_assessments({"A and B": assessment})
+
+
+def _read_frame(path: Path, index: int, options: ReadOptions | None) -> Any:
+    with camnorm.open_frames(path, options or camnorm.ReadOptions()) as source:
+        if index >= source.count:
+            raise camnorm.Error(f"{path}: no frame {index}, the last is {source.count - 1}")
+        return source.read(index)[0]
+
+
+def _tables(csv: Path, planes: int) -> list[Path]:
+    """The table of each colour plane."""
+    return [csv.with_name(f"{csv.stem}_{plane}{csv.suffix}") for plane in range(planes)]
+
+
+def _write_tables(curves: Sequence[RingCorrelation], tables: Sequence[Path], protected: Protected) -> None:
+    """Write a table for each curve, or none if one of them would replace another file."""
+    for table in tables:
+        protected.check(table)
+        check_content(table, CURVE_MARK, "a table of a ring correlation")
+    for table, curve in zip(tables, curves, strict=True):
+        curve.to_csv(table)
+
+
+def _columns(curve: RingCorrelation) -> dict[str, list[float]]:
+    return {
+        "radius": curve.radius.tolist(),
+        "frequency": curve.frequency.tolist(),
+        "nyquist": curve.nyquist.tolist(),
+        "n": curve.n.tolist(),
+        "correlation": curve.correlation.tolist(),
+        "z": curve.z.tolist(),
+        "threshold_3sigma": curve.threshold("3sigma").tolist(),
+        "threshold_3sigma_exact": curve.threshold("3sigma-exact").tolist(),
+    }
+
+
+def _print_curve(name: str, curve: RingCorrelation) -> None:
+    """Print some rings, evenly spaced from the first beyond DC to the last."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ring", "cycles/pixel", "of Nyquist", "pixels", name, "±3σ", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    columns = _columns(curve)
+    last = len(columns["radius"]) - 1
+    shown = min(last, _RINGS_SHOWN)
+    rings = [1 + round(i * (last - 1) / max(shown - 1, 1)) for i in range(shown)]
+    for ring in rings:
+        correlation, threshold = columns["correlation"][ring], columns["threshold_3sigma"][ring]
+        table.add_row(
+            str(ring),
+            f"{columns['frequency'][ring]:.4f}",
+            f"{columns['nyquist'][ring]:.3f}",
+            str(columns["n"][ring]),
+            f"{correlation:+.4f}",
+            f"{threshold:.4f}",
+            "outside" if abs(correlation) > threshold else "",
+        )
+    print_rich(table)
+    if shown < last:
+        print(f"{shown} of {last} rings; --csv writes all")
+    print()

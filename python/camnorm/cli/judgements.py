@@ -1,0 +1,113 @@
+"""What checks and verification find, in words: findings, convergence, fixed pattern, independence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from camnorm.cli.results import print_item, print_rich
+
+if TYPE_CHECKING:
+    from camnorm import Convergence, Finding, FixedPattern
+    from camnorm.verification.verdict import Assessment
+
+__all__ = [
+    "p_of_pairs",
+    "print_assessments",
+    "print_convergence",
+    "print_findings",
+    "print_flagged",
+    "print_pattern",
+    "verdict",
+]
+
+# Checks without a result that are printed with their reason; the others are named in one line.
+_UNTOLD_SHOWN = 2
+
+
+def print_flagged(findings: Sequence[Finding]) -> None:
+    """Print the problems of a data set."""
+    flagged = [finding for finding in findings if finding.flagged]
+    if flagged:
+        print("worth a look:")
+    for finding in flagged:
+        print_item("!", f"{finding.name}: {finding.sentence}")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print problems with their numbers, what cannot be determined, and the names of the checks passed."""
+    flagged = [finding for finding in findings if finding.flagged]
+    untold = [finding for finding in findings if not finding.flagged and math.isnan(finding.value)]
+    passed = [finding.name for finding in findings if finding not in flagged and finding not in untold]
+    print("\ncan it be trusted?")
+    for finding in flagged:
+        print_item("!", f"{finding.name}: {finding.sentence}")
+        print_item(" ", f"{finding.value:.3g}, limit {finding.limit:.3g}: {finding.because}.")
+    for finding in untold[:_UNTOLD_SHOWN]:
+        print_item("?", f"{finding.name}: {finding.sentence}")
+    if untold[_UNTOLD_SHOWN:]:
+        print_item("?", f"nor is told: {', '.join(finding.name for finding in untold[_UNTOLD_SHOWN:])}")
+    if passed:
+        print_item("+", f"in order: {', '.join(passed)}")
+
+
+def print_convergence(convergence: Convergence) -> None:
+    """Print how precise a measurement is and what more frames would give."""
+    print("\nare the frames enough?")
+    for sentence in convergence.advice():
+        print_item("-", sentence)
+
+
+def print_pattern(pattern: FixedPattern) -> None:
+    """Print how strong the fixed pattern is and what it costs."""
+    print("\nwhat does the fixed pattern cost?")
+    noise = pattern.noise_variance**0.5
+    print_item(
+        "-",
+        f"Its standard deviation is {max(pattern.variance, 0.0) ** 0.5:.3g}, illumination included, that of "
+        f"noise and scene in a frame {noise:.3g}.",
+    )
+    for exposure, images in ((1, "single frames"), (12, "sums of 12 frames")):
+        print_item(
+            "-",
+            f"In {images} it costs {100 * pattern.derating(exposure):.2f} % of the DQE; corrected, "
+            f"{100 * pattern.derating_corrected(exposure):.2f} %.",
+        )
+
+
+def print_assessments(assessments: Mapping[str, Assessment]) -> None:
+    """Print a row of numbers for each comparison of two images."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("frames", no_wrap=True)
+    for heading in ("outside\n±3σ", "outside\nexact", "mean\nFRC", "\nz", "\np"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("\nverdict", no_wrap=True)
+    for name, found in assessments.items():
+        table.add_row(
+            name,
+            str(found.outside_3sigma),
+            str(found.outside_exact),
+            f"{found.mean_correlation:+.4f}",
+            f"{found.z:+.2f}",
+            f"{found.p:.2g}",
+            verdict(found.independent),
+        )
+    print_rich(table)
+    print(
+        f"By chance {found.expected_outside_3sigma:.2g} of {found.rings} rings lie outside ±3σ, "
+        f"{found.expected_outside_exact:.2g} outside the exact curve. Independent: p from {found.alpha:g} on."
+    )
+
+
+def p_of_pairs(assessment: Assessment) -> Iterator[tuple[str, object]]:
+    """A fact: p of each pair alone, if there are several."""
+    if len(assessment.p_of_pairs) > 1:
+        yield "p of each pair", ", ".join(f"{p:.2g}" for p in assessment.p_of_pairs)
+
+
+def verdict(independent: bool) -> str:
+    """The verdict in a word."""
+    return "independent" if independent else "correlated"

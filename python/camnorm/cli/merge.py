@@ -1,0 +1,78 @@
+"""``camnorm merge`` and ``camnorm subtract``: sums and differences of sensor files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import camnorm
+from camnorm.cli.helptext import described
+from camnorm.cli.options import AsJson, Debug, SensorArgument, SensorOutput
+from camnorm.cli.results import print_facts, print_json
+from camnorm.cli.sensorfacts import sensor_facts
+from camnorm.cli.session import session
+from camnorm.io import Protected
+from camnorm.sensor.file import save_contents
+from camnorm.sensor.summary import sensor_summary
+
+if TYPE_CHECKING:
+    from camnorm import Sensor
+
+__all__ = ["merge", "subtract"]
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a sensor file that holds another measurement.")
+]
+
+
+@described(
+    "Put measurements of one sensor together, exactly as if they had been one.",
+    "camnorm merge monday.h5 tuesday.h5 -o both.h5",
+    "camnorm merge shards/*.h5 -o sensor.h5",
+)
+def merge(
+    first: SensorArgument,
+    others: Annotated[list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More of them.")],
+    output: SensorOutput,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with session(debug):
+        sensor = camnorm.Sensor.load(first)
+        for other in others:
+            sensor = sensor.merge(camnorm.Sensor.load(other))
+        _save(sensor, output, overwrite, as_json, Protected([first, *others]))
+
+
+@described(
+    "Take a measurement away from one that contains it, exactly.",
+    "camnorm subtract both.h5 monday.h5 -o tuesday.h5",
+)
+def subtract(
+    first: SensorArgument,
+    second: Annotated[
+        Path, typer.Argument(metavar="PART", show_default=False, help="Sensor file of frames in SENSOR.")
+    ],
+    output: SensorOutput,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with session(debug):
+        sensor = camnorm.Sensor.load(first).subtract(camnorm.Sensor.load(second))
+        _save(sensor, output, overwrite, as_json, Protected([first, second]))
+
+
+def _save(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, protected: Protected) -> None:
+    """Write a sensor file and print what is in it."""
+    if not sensor.count:
+        raise camnorm.Error("no frame is left: nothing was written")
+    save_contents(output, sensor.contents, overwrite, protected)
+    summary = sensor_summary(sensor)
+    if as_json:
+        print_json({**summary, "output": output})
+    else:
+        print_facts([*sensor_facts(summary), ("written", output)])

@@ -1,0 +1,309 @@
+"""Options of several verbs, and the objects that are made of them.
+
+A verb names the options as parameters, annotated with the types below, and passes their values to
+`selection_of`, `read_options_of` or `adjustments_of`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from camnorm.correction.adjustments import Adjustments, Mode
+from camnorm.io import ReadOptions, Selection
+from camnorm.io.base.options import FourBit, Mode0
+
+__all__ = [
+    "AsJson",
+    "CorrectionMode",
+    "Dataset",
+    "Debug",
+    "Defects",
+    "EerGrouping",
+    "EerSampling",
+    "Every",
+    "FollowLinks",
+    "Frames",
+    "Gain",
+    "Inputs",
+    "KeepIllumination",
+    "MaxFrames",
+    "MrcMode0",
+    "Quiet",
+    "Raw",
+    "SensorArgument",
+    "SensorOutput",
+    "Shrink",
+    "Threads",
+    "Tiff4Bit",
+    "Window",
+    "adjustments_of",
+    "complete_words",
+    "read_options_of",
+    "selection_of",
+    "window_of",
+]
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="Image files, directories, glob patterns, @list.txt, a STAR file of movies, or an mdoc file.",
+    ),
+]
+SensorArgument = Annotated[
+    Path, typer.Argument(metavar="SENSOR", show_default=False, help="Sensor file of `camnorm measure`.")
+]
+SensorOutput = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Sensor file to write."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", show_default=False, help="Number of threads; by default all cores."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
+
+# Window of ring correlations
+
+WindowName: TypeAlias = Literal["none", "hann", "tukey"]
+
+Window = Annotated[
+    WindowName, typer.Option(metavar="NAME", help="Window against the frames' edges: none, hann or tukey.")
+]
+
+
+def window_of(name: WindowName) -> str | None:
+    """The window as the library names it."""
+    return None if name == "none" else name
+
+
+# Which frames are taken
+
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="START:STOP",
+        show_default=False,
+        rich_help_panel="Frames",
+        help="Take only these frames of every file, as Python slices do: 3:20, 1:, :-2, ::4.",
+    ),
+]
+Every = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        show_default=False,
+        rich_help_panel="Frames",
+        help="Take every Nth of these, counted through all files: of single images every Nth file.",
+    ),
+]
+MaxFrames = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        show_default=False,
+        rich_help_panel="Frames",
+        help="Take at most N of these, at random (but always the same), spread over the files.",
+    ),
+]
+
+
+def selection_of(frames: str | None, every: int, max_frames: int | None) -> Selection:
+    """Which frames are taken."""
+    with _wrong_use():
+        return Selection(frames, every, max_frames)
+
+
+# How files are read
+
+MrcMode0 = Annotated[
+    Mode0 | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Bytes of MRC mode 0: auto (signed, if not marked otherwise), signed or unsigned.",
+    ),
+]
+Tiff4Bit = Annotated[
+    FourBit | None,
+    typer.Option(
+        "--tiff-4bit",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Whether bytes of TIFF files hold two pixels: auto (by their size, as RELION), yes or no.",
+    ),
+]
+EerGrouping = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Raw frames of EER files in one frame.",
+    ),
+]
+EerSampling = Annotated[
+    int | None,
+    typer.Option(
+        metavar="1|2|4",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Pixels of EER frames along a physical one.",
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Where the images are within HDF5, NeXus and Zarr files.",
+    ),
+]
+Raw = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHAPE:DTYPE:OFFSET",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Files are bare pixels: 4096x4096:uint16, or 512x512:>u2:1024 behind 1024 bytes.",
+    ),
+]
+Gain = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Gain reference by which frames are multiplied.",
+    ),
+]
+Defects = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Defects that are filled from their neighbours: text or image.",
+    ),
+]
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        rich_help_panel="Reading",
+        help="Let HDF5 and Zarr files read pixels from files outside their folder.",
+    ),
+]
+
+
+def read_options_of(
+    mrc_mode0: Mode0 | None,
+    tiff_4bit: FourBit | None,
+    eer_grouping: int | None,
+    eer_sampling: int | None,
+    dataset: str | None,
+    raw: str | None,
+    gain: Path | None,
+    defects: Path | None,
+    follow_links: bool,
+) -> ReadOptions | None:
+    """How files are read; None if no option was given."""
+    options = {
+        "mrc_mode0": mrc_mode0,
+        "tiff_4bit": tiff_4bit,
+        "eer_grouping": eer_grouping,
+        "eer_sampling": eer_sampling,
+        "dataset": dataset,
+        "raw": raw,
+        "gain": gain,
+        "defects": defects,
+        "follow_links": follow_links or None,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    with _wrong_use():
+        return ReadOptions.from_dict(given) if given else None
+
+
+# Which correction is made
+
+CorrectionMode = Annotated[
+    Mode,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel="Correction",
+        help="What is corrected: both (mean and sigma of every pixel), mean (subtracted), gain (a "
+        "factor, as of gain references), or response (see `measure --response`).",
+    ),
+]
+KeepIllumination = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|PIXELS",
+        show_default=False,
+        rich_help_panel="Correction",
+        help="Leave illumination as it is, from waves of this length on; without a value, or with auto, "
+        "of half the shorter side of a frame.",
+    ),
+]
+Shrink = Annotated[
+    bool,
+    typer.Option(
+        "--shrink",
+        rich_help_panel="Correction",
+        help="For few frames: take noise out of the mean and the sigma image.",
+    ),
+]
+
+
+def adjustments_of(mode: Mode, keep_illumination: str | None, shrink: bool) -> Adjustments:
+    """Which correction is made."""
+    scale: float | bool | None = None
+    if keep_illumination is not None:
+        try:
+            scale = True if keep_illumination == "auto" else float(keep_illumination)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{keep_illumination!r} is not auto or a number.", param_hint="--keep-illumination"
+            ) from None
+    with _wrong_use():
+        return Adjustments(mode, scale, shrink)
+
+
+def complete_words(words: Sequence[str]) -> list[str]:
+    """Give --keep-illumination its value, auto, where it has none: an option, an input or nothing follows."""
+    end = words.index("--") if "--" in words else len(words)
+    done = list(words)
+    for place, word in enumerate(words[:end]):
+        if word == "--keep-illumination" and not _is_value(*words[place + 1 : end][:1]):
+            done[place] += "=auto"
+    return done
+
+
+def _is_value(word: str = "-") -> bool:
+    """Whether the word after --keep-illumination, if there is one, belongs to it."""
+    with suppress(ValueError):
+        float(word)
+        return True
+    return not (word.startswith(("-", "@")) or re.search(r"[*?\[]", word) or os.path.lexists(word))
+
+
+@contextmanager
+def _wrong_use() -> Iterator[None]:
+    """Report a value that the library refuses as wrong use."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -1,0 +1,60 @@
+"""The summary of a sensor in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from camnorm.io import ReadOptions
+from camnorm.sensor.summary import screening_limits
+
+__all__ = ["sensor_facts"]
+
+
+def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Put a summary, as of `sensor_summary`, into words."""
+    a, b = summary["halves"]
+    return [
+        ("frames", f"{' x '.join(map(str, summary['shape']))} {summary['dtype']}"),
+        ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
+        ("rejected", len(summary["rejected"])),
+        *_settings(summary, "selection", {"every": 1}),
+        *_settings(summary, "reading", ReadOptions().to_dict()),
+        ("screening", _screening_words(summary["screening"])),
+        ("target mean", f"{summary['target_mean']:.6g}"),
+        ("target sigma", f"{summary['target_sigma']:.6g}"),
+        *_response_facts(summary["response"]),
+    ]
+
+
+def _settings(
+    summary: Mapping[str, Any], name: str, defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, object]]:
+    """What differs from the default, in one line; nothing if all is default."""
+    values = (summary[name] or {}).items()
+    words = [f"{key.replace('_', '-')} {value}" for key, value in values if value != defaults.get(key)]
+    if words:
+        yield name, ", ".join(words)
+
+
+def _screening_words(screening: Mapping[str, Any] | None) -> str:
+    words = []
+    if screening and "k" in screening:
+        limits = [
+            f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in screening_limits(screening).items()
+        ]
+        words.append(f"k = {screening['k']:g}: {', '.join(limits) or 'too few frames'}")
+    for name, ends in (screening or {}).get("given", {}).items():
+        low, high = ("" if end is None else f"{end:.6g}" for end in ends)
+        words.append(f"given: {name} {low}:{high}")
+    return "; ".join(words) or "off"
+
+
+def _response_facts(response: Mapping[str, float] | None) -> Iterator[tuple[str, object]]:
+    if response is not None:
+        yield (
+            "response",
+            "exposures {exposure_mean:.6g} ± {exposure_std:.3g}, {share:.0%} of a pixel's variance".format(
+                **response
+            ),
+        )

@@ -1,0 +1,105 @@
+"""``camnorm show``: what is in a sensor file, and whether the data set is fit for the method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import camnorm
+from camnorm.cli.helptext import described
+from camnorm.cli.judgements import print_convergence, print_findings, print_pattern
+from camnorm.cli.options import AsJson, Debug, SensorArgument
+from camnorm.cli.results import check_figure, print_facts, print_json, print_rejected
+from camnorm.cli.sensorfacts import sensor_facts
+from camnorm.cli.session import session
+from camnorm.diagnosis.fixedpattern import tells_pattern
+from camnorm.sensor.summary import screening_limits, sensor_summary
+
+if TYPE_CHECKING:
+    from camnorm import Convergence, FixedPattern, Sensor
+
+__all__ = ["show"]
+
+
+@described(
+    "Show what is in a sensor file, and whether the set is fit for the method and large enough.",
+    "camnorm show sensor.h5",
+    "camnorm show sensor.h5 -o sensor.png",
+    "camnorm show sensor.h5 --json",
+    details="With -o also pictures: mean and sigma image, their spectra, histograms and course of the "
+    "frames' means and standard deviations, what a correction leaves over the number of frames, and what "
+    "the fixed pattern costs over the frequency.",
+)
+def show(
+    sensor: SensorArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FIGURE",
+            show_default=False,
+            help="Draw all of this: .png, .pdf or .svg.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with session(debug):
+        loaded = camnorm.Sensor.load(sensor)
+        summary = sensor_summary(loaded)
+        if output is not None:
+            check_figure(output)
+        convergence = camnorm.frames_needed(loaded)
+        findings = camnorm.check(loaded, convergence)
+        pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
+        if output is not None:
+            _draw(loaded, convergence, pattern, output)
+        files = loaded.provenance["files"]
+        origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
+        if as_json:
+            print_json(
+                {
+                    "sensor": sensor,
+                    **summary,
+                    **origin,
+                    "files": len(files),
+                    "figure": output,
+                    "findings": [finding.to_dict() for finding in findings],
+                    "convergence": convergence.to_dict(),
+                    "fixed_pattern": None if pattern is None else pattern.to_dict(),
+                }
+            )
+        else:
+            size = int(files["size"][files["size"] > 0].sum())
+            print_facts([("sensor", sensor), *sensor_facts(summary)])
+            print_findings(findings)
+            print_convergence(convergence)
+            if pattern is not None:
+                print_pattern(pattern)
+            print()
+            print_facts(
+                [
+                    ("files", f"{len(files)}, {size / 1e9:.3g} GB"),
+                    ("measured", f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}"),
+                    ("command", origin["command"]),
+                    *([] if output is None else [("figure", output)]),
+                ]
+            )
+            print_rejected(summary["rejected"])
+
+
+def _draw(sensor: Sensor, convergence: Convergence, pattern: FixedPattern | None, output: Path) -> None:
+    figure = camnorm.plot.sensor_figure(
+        sensor.mean,
+        sensor.sigma,
+        sensor.frames["mean"],
+        sensor.frames["std"],
+        limits=screening_limits(sensor.provenance["screening"]),
+        rejected=sensor.frames["status"] == "rejected",
+        convergence=convergence,
+        pattern=pattern,
+    )
+    camnorm.plot.save(figure, output)

@@ -1,0 +1,201 @@
+"""``camnorm verify``: whether corrected frames are independent of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import camnorm
+from camnorm.cli.helptext import described
+from camnorm.cli.judgements import (
+    p_of_pairs,
+    print_assessments,
+    print_convergence,
+    print_flagged,
+    print_pattern,
+    verdict,
+)
+from camnorm.cli.messages import with_options
+from camnorm.cli.options import (
+    AsJson,
+    CorrectionMode,
+    Dataset,
+    Debug,
+    Defects,
+    EerGrouping,
+    EerSampling,
+    Every,
+    FollowLinks,
+    Frames,
+    Gain,
+    Inputs,
+    KeepIllumination,
+    MaxFrames,
+    MrcMode0,
+    Quiet,
+    Raw,
+    Shrink,
+    Threads,
+    Tiff4Bit,
+    Window,
+    adjustments_of,
+    read_options_of,
+    selection_of,
+    window_of,
+)
+from camnorm.cli.progress import ProgressBar
+from camnorm.cli.results import print_facts, print_json
+from camnorm.cli.session import NEGATIVE, session
+
+if TYPE_CHECKING:
+    from camnorm import Verification
+
+__all__ = ["verify"]
+
+
+@described(
+    "Test by Fourier ring correlation whether corrected frames are independent of each other.",
+    "camnorm verify movies/ -m sensor.h5",
+    "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
+    "camnorm verify images/ --json",
+    details="Test frames are left out of the statistics. Writes a figure, numbers and curves. "
+    "Files are read as the sensor's were, unless told otherwise.",
+    negative="done, but the corrected frames are not independent",
+)
+def verify(
+    inputs: Inputs,
+    frames: Frames = None,
+    every: Every = 1,
+    max_frames: MaxFrames = None,
+    mrc_mode0: MrcMode0 = None,
+    tiff_4bit: Tiff4Bit = None,
+    eer_grouping: EerGrouping = None,
+    eer_sampling: EerSampling = None,
+    dataset: Dataset = None,
+    raw: Raw = None,
+    gain: Gain = None,
+    defects: Defects = None,
+    follow_links: FollowLinks = False,
+    mode: CorrectionMode = "both",
+    keep_illumination: KeepIllumination = None,
+    shrink: Shrink = False,
+    sensor: Annotated[
+        Path | None,
+        typer.Option(
+            "--sensor",
+            "-m",
+            metavar="FILE",
+            show_default=False,
+            help="Sensor file; without it the inputs are measured first.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", file_okay=False, help="Directory for figure and curves."
+        ),
+    ] = Path("camnorm-verify"),
+    group: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in a group average.")] = 12,
+    pairs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pairs of groups: more of them show weaker patterns.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the choice of test frames.")] = 0,
+    same_statistics: Annotated[
+        bool, typer.Option("--same-statistics", help="The same for both groups, as in the paper.")
+    ] = False,
+    window: Window = "hann",
+    corners: Annotated[
+        bool, typer.Option("--corners", help="Test beyond Nyquist too, where Bayer patterns show.")
+    ] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    selection = selection_of(frames, every, max_frames)
+    options = read_options_of(
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain, defects, follow_links
+    )
+    adjustments = adjustments_of(mode, keep_illumination, shrink)
+    with session(debug) as signals:
+        with ProgressBar(quiet, signals) as bar:
+            result = camnorm.verify(
+                inputs,
+                sensor,
+                group=group,
+                pairs=pairs,
+                seed=seed,
+                same_statistics=same_statistics,
+                window=window_of(window),
+                corners=corners,
+                **asdict(adjustments),
+                **asdict(selection),
+                options=options,
+                threads=threads,
+                progress=bar,
+            )
+        written = result.save(output)
+        if as_json:
+            print_json({**result.to_dict(), "written": written})
+        else:
+            _print_result(result, same_statistics)
+            print_facts(
+                [
+                    ("written to", f"{output}: {', '.join(path.name for path in written)}"),
+                    ("verdict", f"the corrected frames are {verdict(result.independent)}"),
+                ]
+            )
+    if not result.independent:
+        raise typer.Exit(NEGATIVE)
+
+
+def _print_result(result: Verification, same_statistics: bool) -> None:
+    print_assessments(
+        {
+            f"{images}, {state}": getattr(comparison, state)
+            for images, comparison in (("pair", result.pairs), ("groups", result.groups))
+            for state in ("raw", "corrected")
+        }
+    )
+    print_flagged(result.findings)
+    if result.convergence is not None:
+        print_convergence(result.convergence)
+    if result.fixed_pattern is not None:
+        print_pattern(result.fixed_pattern)
+    print()
+    print_facts([*_conditions(result, same_statistics), *_numbers(result)])
+
+
+def _conditions(result: Verification, same_statistics: bool) -> Iterator[tuple[str, object]]:
+    """What was compared, and corrected with what."""
+    yield "groups of", f"{len(result.files[0])} frames (file:frame), left out of the statistics"
+    if len(result.files) == 2:  # verify.json has more
+        yield from ((f"group {number}", _frames(group)) for number, group in enumerate(result.files, start=1))
+    a, b = result.statistics
+    yield "statistics", f"{a} frames for both" if same_statistics else f"{a} and {b} frames"
+    if result.adjustments:
+        yield "correction", str(result.adjustments).replace("_", "-")
+
+
+def _frames(group: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{Path(file).name}:{index}" for file, index in group)
+
+
+def _numbers(result: Verification) -> Iterator[tuple[str, object]]:
+    """Strength of the correlations, and notes on them."""
+    compared = (("pair", result.pairs), ("groups", result.groups))
+    yield (
+        "mean FRC",
+        ", ".join(
+            f"{name} {one.corrected.mean_correlation:+.2g} ± "
+            f"{one.corrected.mean_correlation_error:.1g}, predicted {one.predicted_bias:.2g}"
+            for name, one in compared
+        ),
+    )
+    yield "FRC floor", ", ".join(f"{name} {one.floor:+.2g}" for name, one in compared)
+    yield from p_of_pairs(result.groups.corrected)
+    yield from (("note", with_options(note)) for note in result.notes)
