@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "camnorm/frames.hpp"
+#include "camnorm/runtime.hpp"
+#include "parallel.hpp"
 
 namespace camnorm::detail {
 
@@ -11,6 +14,15 @@ inline constexpr std::size_t block_pixels = 4096;
 
 constexpr std::size_t block_count(std::size_t pixels) noexcept {
     return (pixels + block_pixels - 1) / block_pixels;
+}
+
+/// Calls work(block, begin, n) for the n pixels from `begin` on of each block.
+template <class Work>
+void over_pixels(std::size_t pixels, int threads, const Work& work) {
+    parallel_for(block_count(pixels), resolve_threads(threads), [&](std::size_t b) {
+        const std::size_t begin = b * block_pixels;
+        work(b, begin, std::min(block_pixels, pixels - begin));
+    });
 }
 
 /// Pixels [begin, begin + count) of one frame, in (y, x, plane) order and without gaps: in place if

@@ -13,7 +13,7 @@
 #include "camnorm/runtime.hpp"
 #include "double_double.hpp"
 #include "kernels/correction.hpp"
-#include "kernels/moments.hpp"
+#include "kernels/pixels.hpp"
 #include "parallel.hpp"
 
 namespace camnorm {
@@ -108,7 +108,7 @@ std::uint64_t correct(const CorrectionDirection& direction, DType dtype, const T
     if (dtype != DType::float16) return run(dtype, tile.pixels, tile.next);
     if (tile.next != nullptr) prefetch(tile.next, tile.n * item_size(dtype));
     float wide[tile_pixels];
-    detail::moments_kernels().widen_float16(tile.pixels, tile.n, wide);
+    detail::pixel_kernels().widen_float16(tile.pixels, tile.n, wide);
     return run(DType::float32, reinterpret_cast<const std::byte*>(wide), nullptr);
 }
 

@@ -3,14 +3,13 @@
 #include <cstddef>
 
 #include "blocks.hpp"
-#include "kernels/moments.hpp"
-#include "kernels/rings.hpp"
+#include "kernels/pixels.hpp"
 
 namespace camnorm::detail {
 
 /// Kernels for the pixels that a PixelReader gives.
 inline const PixelKernels& pixel_kernels(DType dtype) {
-    const RingKernels& kernels = ring_kernels();
+    const PixelKernelTable& kernels = pixel_kernels();
     switch (dtype) {
         case DType::uint8: return kernels.uint8;
         case DType::int8: return kernels.int8;
@@ -35,7 +34,7 @@ public:
     const std::byte* read(std::size_t frame, std::size_t begin, std::size_t n) noexcept {
         const std::byte* x = gather(frames_, dense_, frame, begin, n, pixels_);
         if (frames_.dtype != DType::float16) return x;
-        moments_kernels().widen_float16(x, n, float32_);
+        pixel_kernels().widen_float16(x, n, float32_);
         return reinterpret_cast<const std::byte*>(float32_);
     }
 

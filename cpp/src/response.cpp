@@ -11,8 +11,8 @@
 #include "camnorm/runtime.hpp"
 #include "checks.hpp"
 #include "double_double.hpp"
+#include "kernels/float_sums.hpp"
 #include "pages.hpp"
-#include "parallel.hpp"
 #include "pixels.hpp"
 
 namespace camnorm {
@@ -29,15 +29,6 @@ constexpr double units = 256.0;
 constexpr double largest_exposure = 65536.0;
 
 constexpr const char* too_large = "the sums would overflow: too many frames, or too large exposures";
-
-/// Calls work(begin, n) for the n pixels from `begin` on of each block.
-template <class Work>
-void over_pixels(std::size_t pixels, int threads, const Work& work) {
-    parallel_for(block_count(pixels), threads, [&](std::size_t b) {
-        const std::size_t begin = b * block_pixels;
-        work(begin, std::min(block_pixels, pixels - begin));
-    });
-}
 
 template <class T>
 void add_products(const std::byte* x, std::size_t n, std::int64_t w, std::int64_t* products) {
@@ -126,9 +117,7 @@ ExposureSums exposure_sums(const ResponseState& s) {
 /// Adds to the sums over exposures and the count, or takes away. @throws InvalidArgument if they would
 /// overflow, or more is taken away than there is; nothing has changed then.
 void put(ResponseState& s, const ExposureSums& sums, std::uint64_t count, bool subtract) {
-    if (subtract && count > s.count)
-        throw InvalidArgument("cannot subtract " + std::to_string(count) + " frames from " +
-                              std::to_string(s.count));
+    if (subtract) check_subtractable(count, s.count);
     if (!subtract && count > PixelResponse::max_count - s.count) throw InvalidArgument(too_large);
     std::uint64_t squares = 0;
     if (subtract ? __builtin_sub_overflow(s.exposure_sum_of_squares, sums.squares, &squares)
@@ -173,7 +162,7 @@ DoubleDouble scatter_of_floats(const ResponseState& s) {
 }  // namespace
 
 PixelResponse::PixelResponse(FrameShape shape, Kind kind) {
-    if (shape.pixels() == 0) throw InvalidArgument("frames of shape " + to_string(shape) + " have no pixels");
+    check_pixels(shape);
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
@@ -186,16 +175,12 @@ PixelResponse::PixelResponse(FrameShape shape, Kind kind) {
 
 PixelResponse::PixelResponse(ResponseState state) : state_(std::move(state)) {
     const std::size_t pixels = state_.shape.pixels();
-    if (pixels == 0) throw InvalidArgument("frames of shape " + to_string(state_.shape) + " have no pixels");
+    check_pixels(state_.shape);
     const bool integer = state_.kind == Kind::integer;
     const std::size_t floats = integer ? 0 : pixels;
-    if (state_.products.size() != (integer ? pixels : 0) || state_.products_high.size() != floats ||
-        state_.products_low.size() != floats)
-        throw InvalidArgument("the state's sums do not have one value for each of the " +
-                              std::to_string(pixels) + " pixels of shape " + to_string(state_.shape));
-    if (state_.count > max_count)
-        throw InvalidArgument("a state of " + std::to_string(state_.count) +
-                              " frames is beyond the largest count, " + std::to_string(max_count));
+    const bool complete = state_.products.size() == (integer ? pixels : 0) &&
+                          state_.products_high.size() == floats && state_.products_low.size() == floats;
+    check_state(state_.shape, complete, state_.count, max_count);
 }
 
 void PixelResponse::accumulate(const FramesView& frames, const double* exposures, bool subtract,
@@ -206,7 +191,7 @@ void PixelResponse::accumulate(const FramesView& frames, const double* exposures
     if (state_.kind == Kind::floating) check_finite(frame_statistics(frames, threads));
     put(state_, exposure_sums(exposures, frames.count, state_.kind), frames.count, subtract);
     const double sign = subtract ? -1.0 : 1.0;
-    over_pixels(state_.shape.pixels(), threads, [&](std::size_t begin, std::size_t n) {
+    over_pixels(state_.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t n) {
         PixelReader reader(frames);
         for (std::size_t f = 0; f < frames.count; ++f) {
             const std::byte* x = reader.read(f, begin, n);
@@ -238,7 +223,7 @@ void PixelResponse::combine(const PixelResponse& other, bool subtract, int threa
         throw WrongKind("responses of integer frames and of float frames cannot be put together");
     const double sign = subtract ? -1.0 : 1.0;
     put(state_, exposure_sums(o), o.count, subtract);
-    over_pixels(state_.shape.pixels(), resolve_threads(threads), [&](std::size_t begin, std::size_t n) {
+    over_pixels(state_.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t n) {
         for (std::size_t i = begin; i < begin + n; ++i) {
             if (state_.kind == Kind::integer) {
                 state_.products[i] += subtract ? -o.products[i] : o.products[i];
@@ -276,7 +261,7 @@ void PixelResponse::gain(const PixelMoments& moments, double* out, int threads) 
     const DoubleDouble float_scatter = scatter_of_floats(state_);
     const DoubleDouble n{static_cast<double>(state_.count), 0.0};
     const DoubleDouble exposure_sum = sum_of(state_);
-    over_pixels(state_.shape.pixels(), resolve_threads(threads), [&](std::size_t begin, std::size_t pixels) {
+    over_pixels(state_.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t pixels) {
         for (std::size_t i = begin; i < begin + pixels; ++i) {
             if (state_.kind == Kind::integer) {
                 const int128 product = static_cast<int128>(state_.count) * state_.products[i] -

@@ -53,7 +53,7 @@ struct CorrectionDirection {
     std::int32_t (*approximate)(const double* mean, const double* gain, std::size_t n, double target_mean,
                                 double lowest, float* factor, float* offset) noexcept;
 
-    /// One a DType of the input, but none for float16, which MomentsKernels::widen_float16 brings to
+    /// One a DType of the input, but none for float16, which PixelKernelTable::widen_float16 brings to
     /// float32.
     CorrectTo correct[dtypes];
 };

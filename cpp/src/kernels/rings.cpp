@@ -65,75 +65,11 @@ void remove_edges(const T* __restrict x, const EdgeStretch& edges, std::size_t n
         out.imaginary[i] = static_cast<double>(x[2 * i + 1]) - imaginary * scale;
     }
 }
-
-template <class T>
-double pixel(const std::byte* x, std::size_t i) noexcept {
-    T value;
-    __builtin_memcpy(&value, x + i * sizeof(T), sizeof(T));
-    return static_cast<double>(value);
-}
-
-/// Bytes that are asked for ahead of those in use: the processor by itself does not read on beyond a page.
-constexpr std::size_t ahead = 4096;
-constexpr std::size_t line_bytes = 64;
-
-/// Pixels that are worked on between two requests: half a line of 8-bit ones, whole lines of others.
-constexpr std::size_t lanes = 32;
-
-template <class T>
-void ask_ahead(const std::byte* x) noexcept {
-    for (std::size_t j = 0; j < lanes * sizeof(T); j += line_bytes) __builtin_prefetch(x + j + ahead);
-}
-
-template <class T>
-void add(const std::byte* __restrict x, std::size_t n, double* __restrict sums) noexcept {
-    std::size_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-        ask_ahead<T>(x + i * sizeof(T));
-        for (std::size_t j = i; j < i + lanes; ++j) sums[j] += pixel<T>(x, j);
-    }
-    for (; i < n; ++i) sums[i] += pixel<T>(x, i);
-}
-
-/// Partial sums by place modulo `lanes`: the same bits whatever the width of the vectors, and enough of
-/// them that no addition waits for the one before.
-template <class T>
-double weighted_sum(const std::byte* x, const double* weights, double origin, std::size_t n) noexcept {
-    double partial[lanes] = {};
-    std::size_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-        ask_ahead<T>(x + i * sizeof(T));
-        for (std::size_t j = 0; j < lanes; ++j) partial[j] += weights[i + j] * (pixel<T>(x, i + j) - origin);
-    }
-    for (std::size_t j = 0; i + j < n; ++j) partial[j] += weights[i + j] * (pixel<T>(x, i + j) - origin);
-    for (std::size_t width = lanes / 2; width > 0; width /= 2)
-        for (std::size_t j = 0; j < width; ++j) partial[j] += partial[j + width];
-    return partial[0];
-}
-
-template <class T, class Out>
-void taper(const std::byte* __restrict x, const double* __restrict weights, double weight, double mean,
-           std::size_t n, Out* __restrict out) noexcept {
-    std::size_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-        ask_ahead<T>(x + i * sizeof(T));
-        for (std::size_t j = i; j < i + lanes; ++j)
-            out[j] = static_cast<Out>(weight * weights[j] * (pixel<T>(x, j) - mean));
-    }
-    for (; i < n; ++i) out[i] = static_cast<Out>(weight * weights[i] * (pixel<T>(x, i) - mean));
-}
-
-template <class T>
-constexpr PixelKernels kernels_of = {add<T>, weighted_sum<T>, taper<T, float>, taper<T, double>};
-
 }  // namespace
 
 const RingKernels ring_kernels = {
-    add_spectra<float>,       add_spectra<double>,       remove_edges<float>,
-    remove_edges<double>,     add_smooth_spectra<float>, add_smooth_spectra<double>,
-    kernels_of<std::uint8_t>, kernels_of<std::int8_t>,   kernels_of<std::uint16_t>,
-    kernels_of<std::int16_t>, kernels_of<std::uint32_t>, kernels_of<std::int32_t>,
-    kernels_of<float>,        kernels_of<double>,
+    add_spectra<float>,   add_spectra<double>,       remove_edges<float>,
+    remove_edges<double>, add_smooth_spectra<float>, add_smooth_spectra<double>,
 };
 
 }  // namespace camnorm::detail::CAMNORM_ISA
