@@ -76,6 +76,29 @@ def test_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.sentence == "The frames come from 1 file."
 
 
+_RUN_VERB = """
+from camnorm.cli import app
+app.VERBS = (*app.VERBS, count)
+app.app.command()(count)
+app.main()
+"""
+
+
+def test_a_verb(tmp_path: Path) -> None:
+    movie = write_mrc(tmp_path / "movie.mrc", frames_of(8, SHAPE, "u2"))
+    script = example("count.py") + _RUN_VERB
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert run("count", movie).stdout == f"8 {movie}\n"
+    assert "Count the frames of image files." in run("count", "--help").stdout
+    failed = run("count", tmp_path / "gone.mrc")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"camnorm: error: {tmp_path}/gone.mrc: no such file\n"
+
+
 def test_the_map_names_all_packages() -> None:
     if not GUIDE.exists():
         pytest.skip("tested without the sources")
