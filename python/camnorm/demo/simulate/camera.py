@@ -1,204 +1,21 @@
-"""Cameras with a known truth, for the demonstration and for tests.
-
-A frame is made as a sensor makes it::
-
-    light      L = level · exposure · scene                   electrons a pixel
-    charge     Q = L + sqrt(L)·z                              shot noise
-    output     v = gain · Q + offset + read_noise · z'        digital numbers (DN)
-    concealed  v = mean of the nearest live pixels            what vendors do to dead pixels
-    stored     v rounded half to even and saturated           integer dtypes
-
-with standard normal z and z'. Gain, offset and read noise are images: where they deviate from a
-constant is the fixed pattern that the vendor's own correction left behind. The gain acts on counted
-charge, so it scales signal and shot noise alike. Shot noise is Gaussian, which departs from Poisson
-statistics below some 20 electrons a pixel.
-"""
+"""The camera: the truth about each pixel, and the frames that it takes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from camnorm import _core
+from camnorm.demo.simulate.defects import Neighbours, dust
+from camnorm.demo.simulate.scenes import Landscape, Particles, Scene
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Camera", "Landscape", "Particles", "Scene"]
-
-
-class Scene(Protocol):
-    """What a camera looks at: relative light, drawn anew for every frame.
-
-    Mean and variance are the same for every pixel: the method assumes that no motif is common to the
-    frames.
-    """
-
-    @property
-    def mean(self) -> float:
-        """Mean over the frames of the relative light of a pixel."""
-        ...
-
-    @property
-    def variance(self) -> float:
-        """Variance over the frames of the relative light of a pixel."""
-        ...
-
-    def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw the relative light of one frame.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Where the frame's chances come from.
-
-        Returns
-        -------
-        float32 ndarray, shape (y, x)
-            Nowhere negative.
-        """
-        ...
-
-
-class Particles:
-    """Dark particles with internal structure, at new places and in new orientations in every frame.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Frame shape (y, x).
-    size : int
-        Side of the box around one particle, in pixels.
-    count : int
-        Particles a frame, those that only reach into it included.
-    contrast : float
-        Relative loss of light in the middle of a particle, averaged over its orientations.
-    rng : numpy.random.Generator
-        Draws the particle's structure and the orientations in which it is seen.
-    """
-
-    _VIEWS = 64
-
-    def __init__(
-        self, shape: tuple[int, int], *, size: int, count: int, contrast: float, rng: np.random.Generator
-    ) -> None:
-        self._shape = shape
-        self._count = count
-        self._views = _projections(size, self._VIEWS, rng)
-        self._views *= contrast / self._views[:, size // 2, size // 2].mean()
-        # A box may begin wherever it still reaches into the frame, so that every pixel of the frame
-        # meets every pixel of the box with the same probability, up to the edges.
-        places = math.prod(n + size - 1 for n in shape)
-        total = self._views.sum((1, 2), dtype=np.float64).mean() / places
-        square = np.square(self._views, dtype=np.float64).sum((1, 2)).mean() / places
-        self.mean = float(1.0 - count * total)
-        self.variance = float(count * (square - total**2))
-
-    def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw the relative light of one frame.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Where the frame's chances come from.
-
-        Returns
-        -------
-        float32 ndarray, shape (y, x)
-            Nowhere negative.
-        """
-        size = self._views.shape[1]
-        margin = size - 1
-        height, width = self._shape
-        field = np.ones((height + 2 * margin, width + 2 * margin), np.float32)
-        tops = rng.integers(height + margin, size=self._count)
-        lefts = rng.integers(width + margin, size=self._count)
-        views = rng.integers(self._VIEWS, size=self._count)
-        for top, left, view in zip(tops, lefts, views, strict=True):
-            field[top : top + size, left : left + size] -= self._views[view]
-        return np.maximum(field[margin : margin + height, margin : margin + width], 0.0)
-
-
-def _projections(size: int, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Projections of one body of Gaussian balls in two lobes along random directions, (n, y, x)."""
-    balls = 160
-    directions = rng.standard_normal((balls, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    points = directions * rng.random((balls, 1)) ** (1 / 3)
-    large = np.arange(balls) < 2 * balls // 3
-    points[large] = points[large] * 0.30 * size - [0.08 * size, 0.0, 0.0]
-    points[~large] = points[~large] * [0.10 * size, 0.22 * size, 0.22 * size] + [0.22 * size, 0.0, 0.0]
-    axis = np.arange(size) - (size - 1) / 2
-    width = 0.045 * size
-    views = np.empty((count, size, size), np.float32)
-    for view in views:
-        rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-        y, x = (points @ rotation).T[:2]
-        view[:] = np.exp(-(((axis[:, None] - y) / width) ** 2) / 2) @ np.exp(
-            -(((axis - x[:, None]) / width) ** 2) / 2
-        )
-    return views
-
-
-class Landscape:
-    """Smooth random scenery: a Gaussian field whose amplitude falls with a power of the frequency.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Frame shape (y, x).
-    contrast : float
-        Standard deviation of the relative light; its mean is 1. Light below zero is cut off, so keep
-        it below 0.3.
-    slope : float
-        The amplitude falls as 1 / frequency**slope.
-    """
-
-    mean = 1.0
-
-    def __init__(self, shape: tuple[int, int], *, contrast: float, slope: float = 1.5) -> None:
-        self.variance = contrast**2
-        self._shape = shape
-        # The field is periodic; a frame cut out of a larger field is not.
-        self._period = (shape[0] + shape[0] // 4, shape[1] + shape[1] // 4)
-        fy = np.fft.fftfreq(self._period[0])[:, None]
-        fx = np.fft.rfftfreq(self._period[1])
-        # Structures of the size of the frame would need thousands of frames to average out.
-        knee = 4 / min(shape)
-        amplitude = np.asarray((fy**2 + fx**2 + knee**2) ** (-slope / 2))
-        amplitude[0, 0] = 0.0
-        # Variance of the field for standard normal real and imaginary parts: a mode and its mate
-        # give 4; of the columns that have no mate (0 and Nyquist) only the real part remains.
-        weight = np.full(fx.size, 4.0)
-        weight[0] = 1.0
-        if self._period[1] % 2 == 0:
-            weight[-1] = 1.0
-        scale = contrast * math.prod(self._period) / math.sqrt(float((weight * amplitude**2).sum()))
-        self._amplitude = (scale * amplitude).astype(np.float32)
-
-    def draw(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw the relative light of one frame.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Where the frame's chances come from.
-
-        Returns
-        -------
-        float32 ndarray, shape (y, x)
-            Nowhere negative.
-        """
-        spectrum = np.empty(self._amplitude.shape, np.complex64)
-        spectrum.real = rng.standard_normal(spectrum.shape, dtype=np.float32)
-        spectrum.imag = rng.standard_normal(spectrum.shape, dtype=np.float32)
-        spectrum *= self._amplitude
-        field = np.fft.irfft2(spectrum, self._period)[: self._shape[0], : self._shape[1]]
-        return np.maximum(field + 1.0, 0.0).astype(np.float32)
+_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "float32", "float64"))
 
 
 class Camera:
@@ -300,7 +117,7 @@ class Camera:
         self._exposure_spread = float(exposure_spread)
         self._scene = scene
         self._seed = int(seed)
-        self._neighbours = _Neighbours(self.concealed)
+        self._neighbours = Neighbours(self.concealed)
         self._gain32 = self.gain.astype(np.float32)
         self._offset32 = self.offset.astype(np.float32)
         self._shot_variance = np.square(self._gain32)
@@ -371,8 +188,8 @@ class Camera:
         rng = _truth_rng(seed)
         height, width = shape
         electron = 25.0  # digital numbers
-        dust = _dust(shape, 14, rng)
-        gain = electron * (1.0 + 0.025 * rng.standard_normal(shape)) * (1.0 - dust)
+        grains = dust(shape, 14, rng)
+        gain = electron * (1.0 + 0.025 * rng.standard_normal(shape)) * (1.0 - grains)
 
         x = np.arange(width)
         lines = 0.45 * np.cos(2 * np.pi * x / 4) + 0.45 * np.cos(2 * np.pi * x * 3 / 8 + 1.0)
@@ -410,7 +227,7 @@ class Camera:
                 "line": line,
                 "pixels": pixels,
                 "hot": hot,
-                "dust": dust > 0.02,
+                "dust": grains > 0.02,
             },
             seed=seed,
         )
@@ -596,63 +413,7 @@ class Camera:
         return light
 
 
-_DTYPES = tuple(np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "float32", "float64"))
-
-
 def _truth_rng(seed: int) -> np.random.Generator:
     # Frames are drawn from [seed, index]. The third word keeps the truth apart from them: trailing
     # zeros do not change a seed, other words do.
     return np.random.default_rng([seed, 0, 1])
-
-
-class _Neighbours:
-    """For each concealed pixel the live pixels of which it is made."""
-
-    def __init__(self, concealed: NDArray[np.bool_]) -> None:
-        live = ~concealed
-        if not live.any():
-            raise ValueError("concealed leaves no live pixel")
-        height, width = concealed.shape
-        self._targets = np.flatnonzero(concealed)
-        rows, columns = np.unravel_index(self._targets, concealed.shape)
-        sources: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
-        owners: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
-        pending = np.arange(self._targets.size)
-        distance = 0
-        while pending.size:
-            distance += 1
-            found = np.zeros(pending.size, np.bool_)
-            for dy in range(-distance, distance + 1):
-                for dx in {distance - abs(dy), abs(dy) - distance}:
-                    y, x = rows[pending] + dy, columns[pending] + dx
-                    ok = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-                    ok[ok] = live[y[ok], x[ok]]
-                    sources.append(y[ok] * width + x[ok])
-                    owners.append(pending[ok])
-                    found |= ok
-            pending = pending[~found]
-        owner = np.concatenate(owners)
-        order = np.argsort(owner, kind="stable")
-        self._sources = np.concatenate(sources)[order]
-        self.counts = np.bincount(owner, minlength=self._targets.size)
-        self._starts = self.counts.cumsum() - self.counts
-
-    def average(self, image: NDArray[Any]) -> None:
-        """Replace the concealed pixels of a contiguous (y, x) image in place."""
-        if self._targets.size:
-            flat = image.reshape(-1)
-            flat[self._targets] = np.add.reduceat(flat[self._sources], self._starts) / self.counts
-
-
-def _dust(shape: tuple[int, int], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Relative loss of light under grains of dust: discs with soft edges, float64 (y, x)."""
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    loss = np.zeros(shape)
-    for grain in range(count):
-        # One grain lies beside the other defects in the lower left corner, the rest anywhere.
-        place = (0.9, 0.13) if grain == 0 else rng.random(2)
-        distance = np.hypot(y - place[0] * shape[0], x - place[1] * shape[1])
-        radius = rng.uniform(0.01, 0.035) * min(shape)
-        depth = rng.uniform(0.04, 0.15)
-        loss = np.maximum(loss, depth / 2 * (1.0 - np.tanh((distance - radius) / (0.2 * radius))))
-    return loss

@@ -1,0 +1,209 @@
+"""Images: a frame, mean or sigma image in a panel; a frame before and after its correction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from camnorm.report.plot.style import DPI, YELLOW, set_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
+
+# Grey levels of shown images: noise at 256 levels makes a file twice as large and looks the same.
+_LEVELS = 40
+
+Limits: TypeAlias = "Literal['robust'] | tuple[float, float]"
+Patch: TypeAlias = "tuple[slice, slice]"
+
+
+def image_panel(
+    ax: Axes, image: NDArray[Any], title: str = "", *, limits: Limits = "robust", pixels: int = 1024
+) -> AxesImage:
+    """Show an image in grey, or in colour if it has three planes, as it is stored: row 0 on top.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw; its coordinates are pixels of the image.
+    image : ndarray
+        (y, x) or (y, x, c), any real dtype; c = 3 is shown as red, green and blue, each within limits
+        of its own, any other c as the mean over the planes.
+    title : str, optional
+        Above the panel.
+    limits : "robust" or (low, high), default "robust"
+        What is black and white; "robust" takes the 0.5 % and 99.5 % points of what is shown.
+    pixels : int, default 1024
+        Larger images are reduced to at most so many pixels a side, by the mean over square blocks.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+
+    Raises
+    ------
+    ValueError
+        An array that is no image.
+    """
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ValueError(f"an image has shape (y, x) or (y, x, c), not {image.shape}")
+    if image.ndim == 3 and image.shape[2] != 3:
+        image = image.mean(2)
+    factor = math.ceil(max(image.shape[:2]) / pixels)
+    if factor > 1:
+        factor += factor % 2  # an odd one would beat against the 2x2 pattern of a colour filter
+        factor = min(factor, *image.shape[:2])
+    shown = pixel_blocks(image, factor).mean((1, 3), dtype=np.float64)
+    height, width = (n * factor for n in shown.shape[:2])
+    if shown.ndim == 3:
+        planes = [_scaled(shown[..., plane], limits) for plane in range(3)]
+        shown, low, high = np.stack(planes, axis=-1), 0.0, 1.0
+    else:
+        low, high = _range(shown, limits)
+    artist = ax.imshow(
+        shown,
+        cmap=_grey(),
+        vmin=low,
+        vmax=high,
+        origin="upper",
+        interpolation="nearest" if factor == 1 else "antialiased",
+        interpolation_stage="data",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
+    ax.set_xticks([])
+    ax.set_yticks([])
+    set_title(ax, title)
+    return artist
+
+
+def _grey() -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["gray"].resampled(_LEVELS)
+
+
+def pixel_blocks(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Split into factor x factor blocks, (y, factor, x, factor[, c]); a remainder is left out."""
+    height, width = (n // factor for n in image.shape[:2])
+    return image[: height * factor, : width * factor].reshape(height, factor, width, factor, *image.shape[2:])
+
+
+def _range(image: NDArray[Any], limits: Limits) -> tuple[float, float]:
+    if limits != "robust":
+        return limits
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite, (0.5, 99.5)))
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _scaled(plane: NDArray[Any], limits: Limits) -> NDArray[np.float64]:
+    low, high = _range(plane, limits)
+    return np.clip((plane.astype(np.float64) - low) / (high - low), 0.0, 1.0)
+
+
+def correction_figure(
+    raw: NDArray[Any],
+    mean: NDArray[Any],
+    sigma: NDArray[Any],
+    corrected: NDArray[Any],
+    patch: Patch,
+    *,
+    arrows: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """One frame before and after its correction, and the mean and sigma image, after Figs. 1 and 3.
+
+    Parameters
+    ----------
+    raw, corrected : ndarray
+        One frame, (y, x) or (y, x, c).
+    mean, sigma : ndarray
+        Mean and sigma image of the same shape.
+    patch : (slice, slice)
+        Rows and columns of the detail, without steps.
+    arrows : sequence of (row, column), optional
+        Places in the frame to which arrows point wherever the detail is shown.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Six panels, every pixel of the detail shown as a square of screen pixels.
+
+    Raises
+    ------
+    ValueError
+        Images of different shapes, or a patch outside of them.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    for name, image in (("mean", mean), ("sigma", sigma), ("corrected", corrected)):
+        if image.shape != raw.shape:
+            raise ValueError(f"{name} has shape {image.shape}, the raw frame {raw.shape}")
+    top, bottom, left, right = _bounds(patch, raw.shape)
+    height, width = bottom - top, right - left
+
+    # A whole number of screen pixels for each pixel of the detail, or its columns come out unequal
+    # and beat against fine patterns such as a Bayer filter's.
+    zoom = max(1, round(500 / width))
+    cell = width * zoom
+    full = round(cell * raw.shape[0] / raw.shape[1])
+    rows = (max(full, height * zoom), height * zoom)
+    margin, gap, head = 14, 16, 26
+    total = (2 * margin + 3 * cell + 2 * gap, margin + sum(rows) + 2 * head + gap // 2)
+    figure = Figure(figsize=(total[0] / DPI, total[1] / DPI), dpi=DPI)
+
+    def add(column: int, row: int, tall: int) -> Axes:
+        x = margin + column * (cell + gap)
+        y = margin + (0 if row else rows[1] + head + gap // 2)
+        return figure.add_axes((x / total[0], y / total[1], cell / total[0], tall / total[1]))
+
+    def detail(image: NDArray[Any], column: int, row: int, title: str) -> None:
+        ax = add(column, row, height * zoom)
+        image_panel(ax, image[top:bottom, left:right], title, pixels=max(height, width))
+        for y, x in arrows:
+            _arrow(ax, y - top, x - left, height, width)
+
+    def whole(image: NDArray[Any], column: int, title: str) -> None:
+        ax = add(column, 0, full)
+        image_panel(ax, image, title, pixels=cell // 2)
+        ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=YELLOW, lw=1.4))
+
+    whole(raw, 0, "(a) raw frame")
+    detail(raw, 0, 1, "(b) raw, detail")
+    detail(mean, 1, 0, "(c) mean image, detail")
+    detail(sigma, 1, 1, "(d) sigma image, detail")
+    whole(corrected, 2, "(e) corrected frame")
+    detail(corrected, 2, 1, "(f) corrected, detail")
+    return figure
+
+
+def _bounds(patch: Patch, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    bounds: list[int] = []
+    for part, n in zip(patch, shape, strict=False):
+        start, stop, step = part.indices(n)
+        if step != 1 or stop <= start or (part.stop is not None and part.stop > n):
+            raise ValueError(f"the patch {patch} does not lie in a frame of shape {shape}")
+        bounds += [start, stop]
+    return bounds[0], bounds[1], bounds[2], bounds[3]
+
+
+def _arrow(ax: Axes, y: float, x: float, height: int, width: int) -> None:
+    """An arrow to (y, x) that comes from the middle of the panel, so that its tail stays inside."""
+    dy, dx = (height - 1) / 2 - y, (width - 1) / 2 - x
+    norm = math.hypot(dy, dx) or 1.0
+    length = 0.12 * min(height, width)
+    head, tail = 0.02 * min(height, width), 0.02 * min(height, width) + length
+    ax.annotate(
+        "",
+        xy=(x + dx / norm * head, y + dy / norm * head),
+        xytext=(x + dx / norm * tail, y + dy / norm * tail),
+        arrowprops={"arrowstyle": "-|>", "color": YELLOW, "lw": 2.0, "shrinkA": 0, "shrinkB": 0},
+    )

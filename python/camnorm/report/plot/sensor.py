@@ -1,0 +1,305 @@
+"""A measured sensor: its images and their spectra, its frames, what its pattern costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
+from camnorm.report.plot.images import image_panel, pixel_blocks
+from camnorm.report.plot.style import BLUE, DPI, FIRST_SHOWN, ORANGE, legend, plane_colours, set_title
+from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from camnorm.diagnosis.convergence import Convergence
+    from camnorm.diagnosis.fixedpattern import FixedPattern
+
+# Width of a peak's label, as a fraction of Nyquist.
+_LABEL = 0.045
+
+
+def sensor_figure(
+    mean: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    frame_means: NDArray[np.float64],
+    frame_stds: NDArray[np.float64],
+    *,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    rejected: NDArray[np.bool_] | None = None,
+    convergence: Convergence | None = None,
+    pattern: FixedPattern | None = None,
+) -> Figure:
+    """Mean and sigma image of a sensor, their spectra, the histograms of the frames, and their course.
+
+    Parameters
+    ----------
+    mean, sigma : ndarray
+        float64 (y, x) or (y, x, c), finite.
+    frame_means, frame_stds : ndarray
+        Mean and standard deviation of each frame, (n,); those of frames that could not be read are NaN.
+    limits : mapping, optional
+        Lowest and highest value accepted of "mean" and of "std", as the screening of the sensor's
+        provenance has them.
+    rejected : ndarray, optional
+        bool (n,): frames that are not in the statistics. With it, mean and standard deviation are also
+        drawn over the frames in their order, and these are marked.
+    convergence : Convergence, optional
+        What `camnorm.frames_needed` gave; with it, the pattern that a correction leaves is drawn over the
+        number of frames.
+    pattern : FixedPattern, optional
+        What `camnorm.fixed_pattern` gave; with it, the correlation of the halves' images, the spectra of
+        pattern and noise, and what the pattern costs of the DQE are drawn over the frequency.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        Images of different shapes.
+
+    Notes
+    -----
+    A ring's amplitude is the root of the mean of |F|² / (number of pixels) over the ring, so that white
+    noise has the amplitude of its standard deviation at every frequency. Peaks are rings that exceed the
+    median of their surroundings by eight times the scatter of the curve; they bear their frequency as a
+    fraction of Nyquist.
+    """
+    from matplotlib.figure import Figure
+
+    if mean.shape != sigma.shape:
+        raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
+    heights = [1.0, 1.0, 0.6, *([] if rejected is None else [0.5]), *([] if pattern is None else [0.6])]
+    figure = Figure(figsize=(16.0, 4.9 * sum(heights) + 0.5), dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
+    for row, (name, image) in enumerate((("mean image", mean), ("sigma image", sigma))):
+        panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
+        _spectrum_panels(panels, image, name)
+    statistics = [
+        (name, values, (limits or {}).get(key, (-np.inf, np.inf)))
+        for key, name, values in (("mean", "mean", frame_means), ("std", "standard deviation", frame_stds))
+    ]
+    histograms = grid[2, :].subgridspec(1, 2 if convergence is None else 3)
+    if convergence is not None:
+        _convergence_panel(figure.add_subplot(histograms[0, 2]), convergence)
+    if rejected is not None:
+        courses = grid[3, :].subgridspec(1, 2)
+        for column, (name, values, accepted) in enumerate(statistics):
+            _course_panel(figure.add_subplot(courses[0, column]), values, name, accepted, rejected)
+    for column, (name, values, accepted) in enumerate(statistics):
+        _histogram_panel(figure.add_subplot(histograms[0, column]), values, name, accepted)
+    if pattern is not None:
+        _pattern_panels([figure.add_subplot(grid[-1, column]) for column in range(3)], pattern)
+    return figure
+
+
+def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: str) -> None:
+    """An image, its amplitude spectrum, and the root mean square of that over rings."""
+    if min(image.shape[:2]) < 2:  # no rings
+        image_panel(panels[0], image, name, pixels=500)
+        for panel in panels[1:]:
+            panel.set_axis_off()
+        return
+    planes = [image] if image.ndim == 2 else [image[..., plane] for plane in range(image.shape[2])]
+    spectra = [amplitude_spectrum(plane) / math.sqrt(plane.size) for plane in planes]
+    image_panel(panels[0], image, name, pixels=500)
+
+    # The highest of each block: its mean would hide the sharp peaks that are looked for.
+    shown = np.mean(spectra, axis=0)
+    factor = min(math.ceil(max(shown.shape) / 256), *shown.shape)
+    highest = pixel_blocks(shown, factor).max((1, 3))
+    logarithm = np.log(np.maximum(highest, max(1e-6 * highest.max(), 1e-300)))
+    image_panel(panels[1], logarithm, f"{name}: spectrum, logarithmic")
+
+    ax = panels[2]
+    named: list[float] = []  # in one plane is enough, and labels must not overlap
+    amplitudes = [np.sqrt(ring_average(spectrum**2))[1:] for spectrum in spectra]
+    for amplitude, spectrum, colour in zip(amplitudes, spectra, plane_colours(len(spectra)), strict=True):
+        nyquist = np.arange(1, amplitude.size + 1) / (min(spectrum.shape) / 2)
+        ax.plot(nyquist, amplitude, color=colour, lw=0.9)
+        if amplitude.any():
+            ax.set_yscale("log")
+        for peak in _peaks(amplitude, nyquist):
+            if any(abs(nyquist[peak] - place) < _LABEL for place in named):
+                continue
+            named.append(float(nyquist[peak]))
+            ax.annotate(
+                f"{nyquist[peak]:.2f}",
+                (nyquist[peak], amplitude[peak]),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=ORANGE,
+            )
+    low, high = np.min(amplitudes), np.max(amplitudes)
+    if 0.0 < high <= 1.000001 * low:  # of one deviant pixel: axes with one number have no scale
+        ax.set_ylim(low / 2.0, 2.0 * high)
+    else:
+        ax.margins(y=0.1)
+    ax.set_xlim(0.0, 1.0)
+    ax.set_xlabel("spatial frequency / Nyquist")
+    ax.set_ylabel("amplitude")
+    ax.spines[["top", "right"]].set_visible(False)
+    set_title(ax, f"{name}: spectrum over rings")
+
+
+def _peaks(amplitude: NDArray[np.float64], nyquist: NDArray[np.float64]) -> list[int]:
+    """Indices of the eight rings, at most, that stand out most of their surroundings."""
+    reach = 10
+    if amplitude.size <= 2 * reach or not (amplitude > 0).all():
+        return []
+    curve = np.log(amplitude)
+    padded = np.pad(curve, reach, mode="reflect")
+    excess = curve - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
+    scatter = MEDIAN_TO_SIGMA * float(np.median(np.abs(excess)))
+    padded = np.pad(excess, 1, constant_values=-np.inf)
+    top = (excess >= padded[:-2]) & (excess > padded[2:]) & (excess > 8 * scatter) & (nyquist >= FIRST_SHOWN)
+    found = np.flatnonzero(top)
+    return [int(i) for i in found[np.argsort(excess[found])[::-1][:8]]]
+
+
+def _room(low: float, high: float) -> float:
+    """What is left free beside the numbers, also if these are the same but for rounding."""
+    return max(0.25 * (high - low), 1e-9 * max(abs(low), abs(high))) or 0.5
+
+
+def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: tuple[float, float]) -> None:
+    """Histogram of a statistic of the frames; those outside the limits stand at the edge, in orange."""
+    values = values[np.isfinite(values)]
+    low, high = limits
+    inside = (values >= low) & (values <= high)
+    if inside.any():
+        low = max(low, float(values[inside].min()))
+        high = min(high, float(values[inside].max()))
+        room = _room(low, high)
+        view = (low - room, high + room)
+        bins = np.linspace(*view, 61).tolist()
+        ax.hist(values[inside], bins=bins, color=BLUE)
+        if not inside.all():
+            ax.hist(
+                np.clip(values[~inside], *view), bins=bins, color=ORANGE, label=f"{(~inside).sum()} rejected"
+            )
+            legend(ax)
+        for limit in limits:
+            if view[0] < limit < view[1]:
+                ax.axvline(limit, color=ORANGE, lw=1.0, ls="--")
+        ax.set_xlim(*view)
+    ax.set_xlabel(f"{name} of a frame")
+    ax.set_ylabel("frames")
+    ax.spines[["top", "right"]].set_visible(False)
+    set_title(ax, f"histogram of the frames' {name}s")
+
+
+def _course_panel(
+    ax: Axes,
+    values: NDArray[np.float64],
+    name: str,
+    limits: tuple[float, float],
+    rejected: NDArray[np.bool_],
+) -> None:
+    """A statistic of the frames in their order; those beyond the view stand at the edge."""
+    finite = np.isfinite(values)
+    shown = finite & ~rejected
+    if shown.any():
+        low, high = float(values[shown].min()), float(values[shown].max())
+        room = _room(low, high)
+        view = (low - room, high + room)
+        order = np.arange(values.size)
+        ax.plot(order[shown], values[shown], ".", ms=3, color=BLUE, rasterized=True)
+        out = finite & rejected
+        if out.any():
+            ax.plot(
+                order[out],
+                np.clip(values[out], *view),
+                "x",
+                ms=5,
+                color=ORANGE,
+                clip_on=False,
+                label=f"{int(out.sum())} rejected",
+            )
+            legend(ax, loc="upper right")
+        for limit in limits:
+            if view[0] < limit < view[1]:
+                ax.axhline(limit, color=ORANGE, lw=1.0, ls="--")
+        ax.set_ylim(*view)
+        ax.set_xlim(-0.5, values.size - 0.5)
+    ax.set_xlabel("frame, in the order of the files")
+    ax.set_ylabel(name)
+    ax.spines[["top", "right"]].set_visible(False)
+    set_title(ax, f"{name} of the frames in their order")
+
+
+def _pattern_panels(panels: Sequence[Axes], pattern: FixedPattern) -> None:
+    """Half-maps, spectra of pattern and noise, and the derating of the DQE, over the frequency."""
+    ax = panels[0]
+    images = (("mean image", pattern.mean_correlation, "-"), ("sigma image", pattern.sigma_correlation, ":"))
+    for name, curves, style in images:
+        for curve, colour in zip(curves, plane_colours(len(curves)), strict=True):
+            ax.plot(curve.nyquist, curve.correlation, style, color=colour, lw=0.9, label=name)
+            name = "_"  # once in the legend
+    ax.set_ylim(-0.2, 1.05)
+    ax.set_ylabel("FRC")
+    set_title(ax, "half A against half B")
+
+    ax = panels[1]
+    shown = pattern.nyquist > 0
+    for name, power, colour in (
+        ("fixed pattern", pattern.pattern_power, ORANGE),
+        ("noise and scene of a frame", pattern.noise_power, BLUE),
+    ):
+        seen = shown & (power > 0)
+        ax.semilogy(pattern.nyquist[seen], power[seen], color=colour, lw=0.9, label=name)
+    ax.set_ylabel("power")
+    set_title(ax, "spectra over rings")
+
+    ax = panels[2]
+    for exposure, colour in ((1, BLUE), (12, ORANGE)):
+        frames = "single frames" if exposure == 1 else f"sums of {exposure}"
+        cost = 100 * pattern.derating_curve(exposure)
+        ax.plot(pattern.nyquist, cost, color=colour, lw=0.9, label=f"{frames}, raw")
+        left = 100 * pattern.derating_corrected(exposure)
+        ax.axhline(left, color=colour, lw=0.9, ls="--", label=f"{frames}, corrected: {left:.2g} %")
+    ax.set_ylim(bottom=0.0)
+    ax.set_ylabel("% of the DQE")
+    set_title(ax, "what the fixed pattern costs")
+    for ax in panels:
+        ax.set_xlim(0.0, 1.0)
+        ax.set_xlabel("spatial frequency / Nyquist")
+        ax.spines[["top", "right"]].set_visible(False)
+        legend(ax)
+
+
+def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
+    """Pattern that a correction leaves, over the number of frames, and what is asked for."""
+    frames = convergence.curve_frames()
+    ax.loglog(frames, 100 * convergence.predicted(frames), color=BLUE, lw=0.9, label="predicted")
+    if math.isfinite(convergence.measured_residual):
+        measured = (convergence.measured_at, 100 * convergence.measured_residual)
+        ax.loglog(*measured, "o", color=BLUE, mfc="none", label="measured, one half by the other")
+    if convergence.measured:
+        numbers, residuals = np.transpose(convergence.measured)
+        label = "measured, first frames by the others"
+        ax.loglog(numbers, 100 * residuals, "s", color=BLUE, mfc="none", label=label)
+    ax.loglog(convergence.frames, 100 * convergence.residual, "o", color=BLUE, label="this set")
+    if convergence.pattern_seen:
+        pattern = 100 * math.sqrt(convergence.fixed_pattern) / convergence.noise
+        ax.axhline(pattern, color=ORANGE, lw=1.0, label="fixed pattern, uncorrected")
+    ax.axhline(100 * convergence.residual_target, color="0.6", lw=0.8, ls="--")
+    needed = convergence.needed_for_groups
+    ax.axvline(needed, color="0.6", lw=0.8, ls=":", label=f"{needed} frames: groups of {convergence.group}")
+    ax.set_xlabel("frames")
+    ax.set_ylabel("% of the noise of a frame")
+    ax.spines[["top", "right"]].set_visible(False)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low / math.sqrt(high / low))  # room for the names below the curve
+    legend(ax, loc="lower left", fontsize=8)
+    set_title(ax, "pattern that a correction leaves")
