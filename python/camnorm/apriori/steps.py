@@ -18,15 +18,13 @@ from camnorm import _core
 from camnorm.errors import Error, FormatError, message_of, raise_shortage
 from camnorm.io.base.registry import open_frames
 from camnorm.io.base.source import FrameSource
+from camnorm.io.base.writers import is_flipped
+from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from camnorm.io.base.options import ReadOptions
-
-# Row 0 is at the bottom of MRC images and at the top of TIFF images for the programs of the field, which
-# turn one of them upside down when they read it.
-_UPSIDE_DOWN = {"MRC", "TIFF"}
 
 # Files, and frames of each, from which it is found out whether a gain is turned against them.
 _FILES_LOOKED_INTO, _FRAMES_LOOKED_AT = 8, 8
@@ -268,7 +266,7 @@ def _read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], bo
         if len(source.shape) != 2:
             raise FormatError(path, f"an image of shape {source.shape} where (y, x) is wanted")
         values = source.read(0)[0].astype(np.float64)
-        turn = {source.format, frames_format} == _UPSIDE_DOWN
+        turn = is_flipped(source.format, frames_format)
     return (values[::-1] if turn else values), turn
 
 
@@ -442,7 +440,7 @@ def _details(image: NDArray[np.float64]) -> NDArray[np.float64]:
     details: NDArray[np.float64] = logs - around
     details[[0, -1]] = 0.0
     details[:, [0, -1]] = 0.0
-    limit = 5.0 * 1.4826 * float(np.median(np.abs(details))) or float(np.abs(details).max())
+    limit = 5.0 * MEDIAN_TO_SIGMA * float(np.median(np.abs(details))) or float(np.abs(details).max())
     details = np.clip(details, -limit, limit)
     rms = float(np.sqrt(np.mean(details**2)))
     return details / rms if rms > 0 else details

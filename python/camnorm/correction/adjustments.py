@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.errors import Error
+from camnorm.statistics.moments import Image
+from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
 __all__ = ["Adjustments", "Images", "Mode", "Name"]
 
 Mode: TypeAlias = Literal["both", "mean", "gain", "response"]
 
-Image: TypeAlias = npt.NDArray[np.float64]
 Deviations: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -37,8 +38,6 @@ _NEIGHBOURS = 7
 # own noise by which a pixel may be moved at most (Efron & Morris, see `_shrunk`).
 _NORMAL = 4.0
 _MOST_MOVED = 2.0
-
-_MAD_TO_SIGMA = 1.4826
 
 # Values of which a median is taken, or some more; of more of them, every so manieth.
 _MANY = 2**20
@@ -237,7 +236,7 @@ def _normal(values: npt.NDArray[Any]) -> float:
     some = values[:: values.size // _MANY | 1]
     if not some.size:
         return math.inf
-    spread = _MAD_TO_SIGMA * float(np.median(np.abs(some - np.median(some))))
+    spread = MEDIAN_TO_SIGMA * float(np.median(np.abs(some - np.median(some))))
     return _NORMAL * spread or math.inf
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.moments import Image, PixelMoments
 
 __all__ = ["Early", "measure_drift", "measure_ratios"]
 
-Image = npt.NDArray[np.float64]
 _Band = list[tuple[Image, ...]]
 
 # Squares of so many pixels: their medians take away what changed smoothly, which is light or motif as a

@@ -16,6 +16,7 @@ from camnorm.statistics.sums import ExactSums
 __all__ = ["PixelMoments", "frame_statistics"]
 
 Image = npt.NDArray[np.float64]
+"""Mean, sigma or another value of every pixel, (y, x) or (y, x, c)."""
 
 
 class PixelMoments(ExactSums[_core.PixelMoments]):

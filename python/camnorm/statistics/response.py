@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
-from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.moments import Image, PixelMoments
 from camnorm.statistics.sums import ExactSums
 
 __all__ = ["PixelResponse"]
-
-Image = npt.NDArray[np.float64]
 
 
 class PixelResponse(ExactSums[_core.PixelResponse]):

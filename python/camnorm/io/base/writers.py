@@ -362,6 +362,9 @@ def check_shape(written: str, shape: tuple[int, ...]) -> None:
     raise ValueError(f"{output.called} cannot hold {frames}: choose TIFF")
 
 
-def is_flipped(source_format: str, written: str) -> bool:
-    """Whether rows are turned upside down: programs count them from the bottom in MRC, the top in TIFF."""
-    return {source_format, written} == {"MRC", "TIFF"}
+def is_flipped(one_format: str, other_format: str) -> bool:
+    """Whether rows are turned upside down between two formats.
+
+    Row 0 is at the bottom of MRC images and at the top of TIFF images for the programs of the field.
+    """
+    return {one_format, other_format} == {"MRC", "TIFF"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # More pixels than these for a byte of the file are damage, and not to be allocated.
-_EXPANSION = 64
+_PIXELS_PER_BYTE = 64
 _MAKE, _MODEL = 271, 272  # tags of TIFF
 _DNG_VERSION = 50706
 _MAX_PAGES = 16
@@ -55,7 +55,7 @@ class CameraRawSource(FrameSource):
             metadata = _metadata(raw)
         if not flat:
             raise FormatError(file.path, "camera raw with several values a pixel is not supported")
-        if sizes.raw_height * sizes.raw_width > _EXPANSION * file.size:
+        if sizes.raw_height * sizes.raw_width > _PIXELS_PER_BYTE * file.size:
             reason = f"damaged: {file.size} bytes are too few for {sizes.raw_height} x {sizes.raw_width}"
             raise FormatError(file.path, reason, frame=0)
         maker, self._segments = _describe(file, (sizes.raw_height, sizes.raw_width))
