@@ -19,6 +19,7 @@ import numpy as np
 
 from camnorm import _core
 from camnorm.application import is_manifest
+from camnorm.correction.correction import Correction
 from camnorm.errors import FormatError
 from camnorm.io.base.atomic import AtomicFile, Protected, sync_directory
 from camnorm.io.base.hdf5guard import check_whole
@@ -156,7 +157,7 @@ def _tell(file: Path, manifest: Path) -> dict[str, Any]:
     }
 
 
-def save_correction(folder: Path, correction: _core.Correction) -> Path:
+def save_correction(folder: Path, correction: Correction) -> Path:
     """Save a correction in a folder, under a name that tells what is in it."""
     folder.mkdir(parents=True, exist_ok=True)
     # Another process that corrects other files into this folder may be writing the same.

@@ -161,7 +161,7 @@ def correct(
     if virtual:
         from camnorm.application.manifests import save_correction  # which loads h5py
 
-        saved = save_correction(folder, correction._core)
+        saved = save_correction(folder, correction)
     corrector = Corrector(jobs, chosen, options, correction, label, output, saved, protected, workers)
     written = _put_in_place(corrector, jobs, strict, progress, on_error)
     if clipped := correction.clipped + corrector.clipped:

@@ -286,7 +286,7 @@ class PreparedSource(FrameSource):
         self.count = origin.count
         self.available = origin.available
         self.metadata = origin.metadata
-        self._file = origin._file
+        self._file = origin.file
 
     @property
     def origin(self) -> FrameSource:

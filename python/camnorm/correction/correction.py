@@ -92,6 +92,21 @@ class Correction:
         return self._core.shape
 
     @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean image, in the units of the pixels; read-only, shape of a frame."""
+        return self._core.mean
+
+    @property
+    def sigma(self) -> npt.NDArray[np.float64]:
+        """Sigma image, in the units of the pixels; read-only, shape of a frame."""
+        return self._core.sigma
+
+    @property
+    def bad_policy(self) -> str:
+        """What bad pixels become: "neutral", "interpolate" or "nan"."""
+        return self._core.bad_policy
+
+    @property
     def target_mean(self) -> float:
         """I0, in the units of the pixels."""
         return self._core.target_mean

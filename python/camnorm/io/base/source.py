@@ -364,6 +364,11 @@ class FrameSource(ABC):
         return " ".join(str(self.metadata[name]) for name in ("make", "model") if self.metadata.get(name))
 
     @property
+    def file(self) -> MappedFile:
+        """The open file, for a source that is made of this one."""
+        return self._file
+
+    @property
     def files(self) -> list[Path]:
         """All files that frames are read from: no result may replace one of them."""
         return [self.path]
