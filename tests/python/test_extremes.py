@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camnorm.fixedpattern import tells_pattern
 
 import camnorm
 from camnorm import cli
+from camnorm.diagnosis.fixedpattern import tells_pattern
 
 SHAPE = (24, 28)
 RNG_SEED = 4

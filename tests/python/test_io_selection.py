@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camnorm.io import Chunk, Failure, Selection, StoredChunk, open_frames, stream_stored
-from camnorm.io.base import selection, stream
+from camnorm.io.base import catalogue, selection, stream
+from camnorm.io.base.catalogue import Catalogue
 from image_sets import cut, write_npy, write_tiff
 
 SHAPE = (4, 6)
@@ -29,12 +30,15 @@ def numbered(file: int, count: int) -> np.ndarray:
 
 
 def chosen_of(paths: list[Path], counts: list[int], **options: Any) -> list[list[int]]:
-    chosen = Selection(**options).choose(paths, threads=2)
+    chosen = Selection(**options).choose(Catalogue(paths, threads=2))
     return [list(chosen(file, count)) for file, count in enumerate(counts)]
 
 
 class _Counted:
     """Stands for files of these numbers of frames, of which nothing is read."""
+
+    format, shape, dtype, camera = "none", SHAPE, np.dtype("u2"), ""
+    files: tuple[Path, ...] = ()
 
     def __init__(self, count: int) -> None:
         self.count = self.available = count
@@ -67,7 +71,7 @@ def test_slices_and_samples(
         (file, frame) for file, count in enumerate(counts) for frame in list(range(count))[start:stop:step]
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "open_frames", lambda path, options: _Counted(int(path)))
+        patch.setattr(catalogue, "open_frames", lambda path, options: _Counted(int(str(path))))
         found = chosen_of(list(map(str, counts)), counts, frames=text, every=every)
     assert [(file, frame) for file, frames in enumerate(found) for frame in frames] == expected[::every]
 
@@ -79,7 +83,7 @@ def test_slices_and_samples(
 )
 def test_so_many_spread_over_the_files(counts: list[int], most: int, frames: str | None) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "open_frames", lambda path, options: _Counted(int(path)))
+        patch.setattr(catalogue, "open_frames", lambda path, options: _Counted(int(str(path))))
         paths = list(map(str, counts))
         before = chosen_of(paths, counts, frames=frames)
         found = chosen_of(paths, counts, frames=frames, max_frames=most)
@@ -96,7 +100,7 @@ def test_so_many_spread_over_the_files(counts: list[int], most: int, frames: str
 def test_halves_of_a_random_choice_are_balanced() -> None:
     counts = [40] * 301
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "open_frames", lambda path, options: _Counted(int(path)))
+        patch.setattr(catalogue, "open_frames", lambda path, options: _Counted(int(str(path))))
         for most in (1, 100, 301, 350, 500, 1000):
             found = chosen_of(list(map(str, counts)), counts, max_frames=most)
             used = [len(frames) for frames in found if frames]
@@ -106,7 +110,7 @@ def test_halves_of_a_random_choice_are_balanced() -> None:
 
 def test_the_choice_is_at_random() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "open_frames", lambda path, options: _Counted(int(path)))
+        patch.setattr(catalogue, "open_frames", lambda path, options: _Counted(int(str(path))))
         (frames,) = chosen_of(["10000"], [10000], max_frames=2000)
         assert np.mean(frames) == pytest.approx(4999.5, abs=4 * 10000 / np.sqrt(12 * 2000))
         found = chosen_of(["1"] * 10000, [1] * 10000, max_frames=2000)
@@ -136,7 +140,7 @@ def test_only_these_are_read(
         {"max_frames": 15},
     ):
         selected = Selection(**options)
-        chosen = selected.choose(paths, threads=2)
+        chosen = selected.choose(Catalogue(paths, threads=2))
         expected = [(i, f) for i, frames in enumerate(chosen_of(paths, counts, **options)) for f in frames]
         for start in [(0, 0), (0, 2), (2, 4), (2, 12), (5, 0)]:
             opened.clear()
@@ -165,12 +169,14 @@ def test_damaged_files(tmp_path: Path) -> None:
     paths = save(tmp_path, [4, 8, 4, 4])
     paths[2].write_text("words")
     cut(paths[1], paths[1].stat().st_size - 5 * 48)
-    chosen = Selection(every=2).choose(paths, threads=2)
+    chosen = Selection(every=2).choose(Catalogue(paths, threads=2))
     items = list(stream_stored(paths, threads=2, chosen=chosen))
     assert [item.file_index for item in items if isinstance(item, Failure)] == [2]
     assert [list(chosen(file, count)) for file, count in ((0, 4), (1, 8), (3, 4))] == [[0, 2], [0, 2], [1, 3]]
     missing = list(
-        stream_stored(paths[1:2], threads=2, chosen=Selection("1::2").choose(paths[1:2], threads=1))
+        stream_stored(
+            paths[1:2], threads=2, chosen=Selection("1::2").choose(Catalogue(paths[1:2], threads=1))
+        )
     )
     assert [type(item) for item in missing] == [StoredChunk, Failure]
     assert isinstance(missing[1], Failure)
@@ -179,7 +185,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def test_a_file_that_has_become_shorter_since(tmp_path: Path) -> None:
     paths = save(tmp_path, [9, 9])
-    chosen = Selection(every=2).choose(paths, threads=1)
+    chosen = Selection(every=2).choose(Catalogue(paths, threads=1))
     write_npy(paths[0], numbered(0, 3))
     items = list(stream_stored(paths, threads=1, chosen=chosen))
     places = [(item.file_index, item.start) for item in items if not isinstance(item, Failure)]
@@ -189,9 +195,9 @@ def test_a_file_that_has_become_shorter_since(tmp_path: Path) -> None:
 def test_progress_of_counting(tmp_path: Path) -> None:
     paths = save(tmp_path, [1, 2, 3])
     done: list[int] = []
-    Selection(frames="1:").choose(paths, threads=2, counted=done.append)
+    Selection(frames="1:").choose(Catalogue(paths, threads=2), done.append)
     assert done == []  # no file need be opened for this
-    Selection(every=2).choose(paths, threads=2, counted=done.append)
+    Selection(every=2).choose(Catalogue(paths, threads=2), done.append)
     assert done == [1, 2, 3]
 
 

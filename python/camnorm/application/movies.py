@@ -20,6 +20,7 @@ from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
 from camnorm.errors import Error, FormatError
 from camnorm.io import Protected, ReadOptions, Selection, expand_inputs, sync_directory
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
@@ -143,7 +144,8 @@ def correct(
     options = measured.options if options is None else options
     check_references(options, measured.shape)
     files = expand_inputs(inputs, options)
-    chosen = choose_frames([file.path for file in files], selection, options, workers, progress)
+    catalogue = Catalogue([file.path for file in files], options, workers)
+    chosen = choose_frames(catalogue, selection, progress)
     label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"
     images = correction_images(measured, adjustments, target_mean, target_sigma)
     del measured  # the moments, if they were loaded here, take as much memory as all that follows
@@ -156,7 +158,7 @@ def correct(
     if not isinstance(sensor, Sensor):
         protected.add(sensor)
     folder = output_folder(out_dir)
-    jobs = schedule(files, folder, chosen, options, output, protected)
+    jobs = schedule(files, catalogue, folder, chosen, output, protected)
     saved = None
     if virtual:
         from camnorm.application.manifests import save_correction  # which loads h5py

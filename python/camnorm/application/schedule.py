@@ -11,19 +11,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from camnorm.errors import Error, raise_shortage
+from camnorm.errors import Error
 from camnorm.io import (
     Chosen,
     InputFile,
     Protected,
-    ReadOptions,
     check_compression,
     check_shape,
     is_flipped,
-    open_frames,
     output_format,
     target_name,
 )
+from camnorm.io.base.catalogue import Catalogue
 
 _DTYPES = tuple(np.dtype(name) for name in ("float32", "float16", "int16", "uint16", "int8", "uint8"))
 
@@ -81,9 +80,9 @@ def output_folder(out_dir: str | os.PathLike[str]) -> Path:
 
 def schedule(
     files: Sequence[InputFile],
+    catalogue: Catalogue,
     folder: Path,
     chosen: Chosen,
-    options: ReadOptions,
     output: Output,
     protected: Protected,
 ) -> list[Job]:
@@ -95,25 +94,22 @@ def schedule(
     flipped = False
     for list_file in {name for file in files for name in file.lists}:
         protected.add(list_file)
-    for number, file in enumerate(files):
+    for number, (file, entry) in enumerate(zip(files, catalogue.scan(), strict=True)):
         protected.add(file.path)
         if chosen.without(number):
             continue
         name = file.relative
-        try:
-            with open_frames(file.path, options) as source:
-                for used in source.files:
-                    protected.add(used)
-                if not chosen(number, source.count):
-                    continue
-                written = output_format(source.format, output.format)
-                check_compression(written, output.compression)
-                if not output.virtual:
-                    check_shape(written, source.shape)
-                flipped |= is_flipped(source.format, written)
-                name = target_name(name, source.format, output.format)
-        except (Error, OSError) as error:  # which is told when the file is to be corrected
-            raise_shortage(error)
+        if entry is not None:  # else why not is told when the file is to be corrected
+            for used in entry.others:
+                protected.add(used)
+            if not chosen(number, entry.count):
+                continue
+            written = output_format(entry.format, output.format)
+            check_compression(written, output.compression)
+            if not output.virtual:
+                check_shape(written, entry.shape)
+            flipped |= is_flipped(entry.format, written)
+            name = target_name(name, entry.format, output.format)
         if output.virtual:
             name = file.relative.with_name(f"{file.relative.name}.camnorm.json")
         target = folder / name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.errors import Error, FormatError, ResourceError, raise_shortage
-from camnorm.io import ReadOptions, Selection, open_frames
-from camnorm.limits import PER_FILE, at_once, usable_threads
+from camnorm.errors import Error, FormatError, ResourceError
+from camnorm.io import Chosen, ReadOptions, Selection
+from camnorm.io.base.catalogue import Catalogue
+from camnorm.limits import usable_threads
 from camnorm.measurement.checkpoint import Checkpoint
 from camnorm.measurement.modes import modes
 from camnorm.measurement.output import Output
@@ -81,7 +81,7 @@ def measure_groups(
         progress,
     )
     whole = find_source(inputs, None, Selection(), settings)
-    groups = _by_header(whole.files, settings)
+    groups = _by_header(whole.catalogue, settings)
     if output is None:
         return _measure_groups(groups, settings, None)
     return _measure_groups(groups, settings, Output(Path(output), overwrite, whole.protected))
@@ -107,7 +107,7 @@ def _measure_groups(groups: list[Source], settings: Settings, output: Output | N
                 warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
                 continue
             found = modes(whole.frames, whole.dtype)
-            parts = [Source.of_rows(whole.frames[rows]) for rows in found] if len(found) > 1 else []
+            parts = [Source.of_rows(whole.frames[rows], settings) for rows in found] if len(found) > 1 else []
             if parts:
                 _warn_of_left_out(whole.frames, found)
             else:
@@ -140,25 +140,17 @@ def _warn_of_left_out(frames: npt.NDArray[np.void], groups: Sequence[npt.NDArray
         )
 
 
-def _by_header(files: Sequence[Path], settings: Settings) -> list[Source]:
+def _by_header(catalogue: Catalogue, settings: Settings) -> list[Source]:
     """Files grouped by what their headers tell; those that cannot be opened stay with the first group."""
-
-    def look(file: Path) -> tuple[Any, ...] | None:
-        try:
-            with open_frames(file, settings.options) as source:
-                return source.shape, source.dtype, source.camera
-        except (Error, OSError) as error:
-            raise_shortage(error)
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    unknown: list[int] = []
+    for number, entry in enumerate(catalogue.scan()):
+        if entry is None:
             if settings.strict:
-                raise
-            return None
-
-    groups: dict[tuple[Any, ...], list[Path]] = {}
-    unknown: list[Path] = []
-    with ThreadPoolExecutor(
-        at_once(settings.threads, PER_FILE), thread_name_prefix="camnorm-count"
-    ) as executor:
-        for file, kind in zip(files, executor.map(look, files), strict=True):
-            (unknown if kind is None else groups.setdefault(kind, [])).append(file)
+                catalogue.entry(number)  # raises why not
+            unknown.append(number)
+        else:
+            groups.setdefault((entry.shape, entry.dtype, entry.camera), []).append(number)
     first, *others = list(groups.values()) or [[]]
-    return [Source.of_files(group, Selection(), settings) for group in ([*first, *unknown], *others)]
+    parts = (catalogue.part(group) for group in ([*first, *unknown], *others))
+    return [Source(part, Selection(), Chosen(Selection())) for part in parts]

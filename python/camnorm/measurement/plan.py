@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.errors import Error, message_of, raise_shortage
-from camnorm.io import Chunk, Failure, FrameSource, StoredChunk, open_frames, stream_frames, stream_stored
+from camnorm.io import Chunk, Failure, FrameSource, StoredChunk, stream_frames, stream_stored
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.limits import descriptors_left
 from camnorm.measurement.settings import Settings
 from camnorm.measurement.source import Source
@@ -61,10 +62,10 @@ class Plan:
         files = [path.absolute() for path in source.files]
         table = file_table(files)
         most_open = max(1, min(_OPEN_FILES, int(_OPEN_SHARE * descriptors_left())))
-        shape, dtype = _usual_frames(files, settings)
+        shape, dtype = _usual_frames(source.catalogue, settings.strict)
         sizes = np.maximum(table["size"], 0).astype(np.float64)
         sizes[[source.chosen.without(file) for file in range(sizes.size)]] = 0.0
-        places = _find_places(files, sizes, 32 * math.prod(shape), source, settings)
+        places = _find_places(sizes, 32 * math.prod(shape), source)
         return cls(source, settings, files, table, shape, dtype, places, most_open)
 
     def read(self, *, to_memory: bool, **which: Any) -> Generator[Chunk | StoredChunk | Failure, None, None]:
@@ -100,29 +101,31 @@ class Plan:
         return None
 
 
-def _usual_frames(files: Sequence[Path], settings: Settings) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _usual_frames(catalogue: Catalogue, strict: bool) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and kind that most files have, the first ones in doubt, and the dtype of one of these."""
+    files = range(len(catalogue))
     step = max(1, len(files) // _FILES_LOOKED_INTO)
     seen: Counter[tuple[tuple[int, ...], str]] = Counter()
     dtypes: dict[tuple[tuple[int, ...], str], np.dtype[Any]] = {}
     reasons: list[str] = []
 
-    def look(path: Path) -> None:
+    def look(number: int) -> None:
         try:
-            with open_frames(path, settings.options) as source:
-                key = source.shape, kind_of(source.dtype)
-                seen[key] += 1
-                dtypes.setdefault(key, source.dtype)
+            entry = catalogue.entry(number)
         except (Error, OSError) as error:
             raise_shortage(error)
-            if settings.strict:
+            if strict:
                 raise
             reasons.append(message_of(error))
+        else:
+            key = entry.shape, kind_of(entry.dtype)
+            seen[key] += 1
+            dtypes.setdefault(key, entry.dtype)
 
-    for path in files[::step]:
-        look(path)
-    for path in [] if seen else files:
-        look(path)
+    for number in files[::step]:
+        look(number)
+    for number in () if seen else files:
+        look(number)
         if seen:
             break
     if not seen:
@@ -131,9 +134,7 @@ def _usual_frames(files: Sequence[Path], settings: Settings) -> tuple[tuple[int,
     return most[0], dtypes[most]
 
 
-def _find_places(
-    files: Sequence[Path], sizes: npt.NDArray[np.float64], sums: int, source: Source, settings: Settings
-) -> list[tuple[int, int]]:
+def _find_places(sizes: npt.NDArray[np.float64], sums: int, source: Source) -> list[tuple[int, int]]:
     """File and frame at each share of the set, by the sizes of the files and of the sums in bytes."""
     ends = np.cumsum(sizes)
     least = 0 if sums <= _SMALL_SUMS else _READ_BY_SUMS * sums
@@ -145,12 +146,10 @@ def _find_places(
         if sizes[file] == 0:
             return file, 0
         share = 1 - (ends[file] - before) / sizes[file]
-        try:
-            with open_frames(files[file], settings.options) as opened:
-                frames = source.chosen(file, opened.count)
-        except (Error, OSError) as error:
-            raise_shortage(error)
+        entry = source.catalogue.find(file)
+        if entry is None:
             return file, 0
+        frames = source.chosen(file, entry.count)
         first = round(share * len(frames))
         return (file, frames[first]) if first < len(frames) else (file + 1, 0)
 

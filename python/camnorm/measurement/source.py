@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from camnorm.apriori import check_orientation, check_references
 from camnorm.io import Chosen, Protected, Selection, expand_inputs
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.selection import choose_frames
 from camnorm.measurement.settings import Settings
 from camnorm.sensor.framelist import FrameList
@@ -27,7 +28,8 @@ Inputs = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 class Source:
     """Which frames are measured."""
 
-    files: Sequence[Path]
+    catalogue: Catalogue
+    """The files."""
     selection: Selection
     chosen: Chosen
     halves: Sequence[npt.NDArray[np.str_]] | None = None
@@ -40,17 +42,22 @@ class Source:
     @classmethod
     def of_files(cls, files: Sequence[Path], selection: Selection, settings: Settings) -> Source:
         """Frames of files that a selection takes."""
-        chosen = choose_frames(files, selection, settings.options, settings.threads, settings.progress)
-        return cls(files, selection, chosen)
+        catalogue = Catalogue(files, settings.options, settings.threads)
+        return cls(catalogue, selection, choose_frames(catalogue, selection, settings.progress))
+
+    @property
+    def files(self) -> list[Path]:
+        """The files, in their order."""
+        return self.catalogue.paths
 
     @classmethod
-    def of_list(cls, listed: FrameList) -> Source:
-        """Frames that a list accepts."""
+    def of_list(cls, listed: FrameList, catalogue: Catalogue) -> Source:
+        """Frames that a list accepts, of the files that it names."""
         told = {"path": str(listed.path.absolute()), "digest": listed.digest}
-        return cls(listed.files, Selection(), listed.chosen, listed.halves, told)
+        return cls(catalogue, Selection(), listed.chosen, listed.halves, told)
 
     @classmethod
-    def of_rows(cls, rows: npt.NDArray[np.void]) -> Source:
+    def of_rows(cls, rows: npt.NDArray[np.void], settings: Settings) -> Source:
         """Frames of some rows of a frame table."""
         found: dict[str, set[int]] = {}
         for file, index in rows[["file", "index"]].tolist():
@@ -58,7 +65,7 @@ class Source:
         frames: list[Sequence[int] | None] = [sorted(indices) for indices in found.values()]
         digest = hashlib.sha256(repr((list(found), frames)).encode(errors=NAME_ERRORS)).hexdigest()
         return cls(
-            [Path(file) for file in found],
+            Catalogue(list(found), settings.options, settings.threads),
             Selection(),
             Chosen(Selection(), frames),
             listed={"digest": digest},
@@ -109,8 +116,9 @@ def find_source(
             "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
         )
     listed = FrameList(frames_list)
-    listed.check(settings.options, settings.threads, files)
+    catalogue = Catalogue(listed.files, settings.options, settings.threads)
+    listed.check(catalogue, files)
     check_orientation(listed.files, settings.options)
     for file in listed.files:
         protected.add(file)
-    return replace(Source.of_list(listed), protected=protected)
+    return replace(Source.of_list(listed, catalogue), protected=protected)

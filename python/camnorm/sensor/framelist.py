@@ -7,16 +7,15 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.errors import Error, raise_shortage
-from camnorm.io import Chosen, ReadOptions, Selection, open_frames
+from camnorm.errors import Error
+from camnorm.io import Chosen, Selection
 from camnorm.io.base.atomic import AtomicFile, atomic_target
-from camnorm.limits import PER_FILE, at_once
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.sensor.sensor import Sensor
 from camnorm.sensor.table import NAME_ERRORS
 
@@ -180,15 +179,13 @@ class FrameList:
         ]
         return hashlib.sha256(repr(told).encode(errors=NAME_ERRORS)).hexdigest()
 
-    def check(self, options: ReadOptions, threads: int, inputs: Sequence[Path] | None) -> None:
+    def check(self, catalogue: Catalogue, inputs: Sequence[Path] | None) -> None:
         """See whether the frames are there.
 
         Parameters
         ----------
-        options : ReadOptions
-            How files are read.
-        threads : int
-            Number of threads that open them.
+        catalogue : Catalogue
+            Of the files of this list.
         inputs : sequence of pathlib.Path, optional
             Files among which those of the list must be.
 
@@ -204,21 +201,9 @@ class FrameList:
                 if file not in known:
                     line = self._lines[file, found[0]]
                     raise Error(f"{self.path}, line {line}: {file} is not among the inputs")
-
-        def count(file: Path) -> int | None:
-            try:
-                with open_frames(file, options) as source:
-                    return source.count
-            except (Error, OSError) as error:
-                raise_shortage(error)
-                return None
-
-        with ThreadPoolExecutor(at_once(threads, PER_FILE), thread_name_prefix="camnorm-count") as executor:
-            for file, found, there in zip(
-                self.files, self._found, executor.map(count, self.files), strict=True
-            ):
-                if there is not None and found[-1] >= there:
-                    raise Error(
-                        f"{self.path}, line {self._lines[file, found[-1]]}: {file} has no frame {found[-1]}, "
-                        f"the last is {there - 1}"
-                    )
+        for file, found, entry in zip(self.files, self._found, catalogue.scan(), strict=True):
+            if entry is not None and found[-1] >= entry.count:
+                raise Error(
+                    f"{self.path}, line {self._lines[file, found[-1]]}: {file} has no frame {found[-1]}, "
+                    f"the last is {entry.count - 1}"
+                )

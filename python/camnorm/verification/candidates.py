@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-from camnorm.errors import Error, raise_shortage
-from camnorm.io import Chosen, ReadOptions, open_frames
+from camnorm.errors import Error
+from camnorm.io import Chosen
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.sensor.sensor import Sensor
 
 # Frames to choose from must be at least so many times a group: both groups together are then at most
@@ -42,7 +41,7 @@ class Candidates(NamedTuple):
 
 
 def find_candidates(
-    paths: Sequence[Path], sensor: Sensor, group: int, pairs: int, chosen: Chosen, options: ReadOptions
+    catalogue: Catalogue, sensor: Sensor, group: int, pairs: int, chosen: Chosen
 ) -> Candidates:
     """Find the frames to choose from, and how many of them are taken.
 
@@ -61,19 +60,17 @@ def find_candidates(
     def frames_of(number: int, file: str, known: dict[int, str] | None) -> list[Candidate]:
         if known is not None and chosen.everything:
             return [Candidate(file, index, half) for index, half in known.items()]
-        try:
-            with open_frames(file, options) as source:
-                indices = chosen(number, source.count)
-                indices = indices[: bisect_left(indices, source.available)]
-        except (Error, OSError) as error:
-            raise_shortage(error)
+        entry = catalogue.find(number)
+        if entry is None:
             return []
+        indices = chosen(number, entry.count)
+        indices = indices[: bisect_left(indices, entry.available)]
         if known is None:
             return [Candidate(file, index, "") for index in indices]
         return [Candidate(file, index, known[index]) for index in indices if index in known]
 
     files = {}
-    for number, path in enumerate(map(str, paths)):
+    for number, path in enumerate(map(str, catalogue.paths)):
         files[path] = number, path, measured.get(path, measured.get(moved.get(os.path.basename(path), "")))
     pool: list[Candidate] = []
     for number, file, known in files.values():

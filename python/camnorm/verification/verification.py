@@ -22,6 +22,7 @@ from camnorm.errors import Error
 from camnorm.fourier.correlation import frc_of_planes
 from camnorm.fourier.curve import RingCorrelation
 from camnorm.io import ReadOptions, Selection, expand_inputs
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
 from camnorm.measurement import measure
@@ -144,8 +145,9 @@ def verify(
             progress=progress,
         )
         selection = Selection()  # it has no other frames
-    chosen = choose_frames(paths, selection, options, workers, progress)
-    found = find_candidates(paths, sensor, group, pairs, chosen, options)
+    catalogue = Catalogue(paths, options, workers)
+    chosen = choose_frames(catalogue, selection, progress)
+    found = find_candidates(catalogue, sensor, group, pairs, chosen)
     order = np.random.default_rng(seed).permutation(len(found.frames))
     pool = [found.frames[i] for i in order]
     groups, left = take_out(pool, found.size, found.pairs, sensor, options, workers)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from camnorm.errors import Error, raise_shortage
-from camnorm.io.base.options import DEFAULTS, ReadOptions
-from camnorm.io.base.registry import open_frames
-from camnorm.limits import PER_FILE, at_once
+from camnorm.io.base.catalogue import Catalogue
 from camnorm.progress import Progress
 
 _SEED = 0
@@ -63,26 +57,15 @@ class Selection:
         """The frames of every file that `frames` names."""
         return slice(*(int(part) if part else None for part in (self.frames or ":").split(":")))
 
-    def choose(
-        self,
-        paths: Sequence[str | os.PathLike[str]],
-        *,
-        options: ReadOptions = DEFAULTS,
-        threads: int,
-        counted: Callable[[int], None] = lambda done: None,
-    ) -> Chosen:
-        """Choose frames of files; these are opened first if the choice depends on how many they hold.
+    def choose(self, catalogue: Catalogue, counted: Callable[[int], None] = lambda done: None) -> Chosen:
+        """Choose frames of files; these are looked into if the choice depends on how many they hold.
 
         Parameters
         ----------
-        paths : sequence of path-like
+        catalogue : Catalogue
             The files.
-        options : ReadOptions
-            How they are read.
-        threads : int
-            Number of threads that open files.
         counted : callable, optional
-            Called with the number of files opened so far.
+            Called with the number of files looked into so far.
 
         Returns
         -------
@@ -90,30 +73,18 @@ class Selection:
         """
         if self.every == 1 and self.max_frames is None:
             return Chosen(self)
-
-        def there(path: str | os.PathLike[str]) -> range | None:
-            """The frames that `frames` names, as far as they are in the file."""
-            try:
-                with open_frames(path, options) as source:
-                    named = range(source.count)[self.as_slice]
-                    return named[: bisect_left(named, source.available)]
-            except (Error, OSError) as error:
-                raise_shortage(error)
-                return None
-
         found: list[Sequence[int] | None] = []
-        executor = ThreadPoolExecutor(at_once(threads, PER_FILE), thread_name_prefix="camnorm-count")
-        try:
-            seen = 0
-            for frames in executor.map(there, paths):
-                if frames is not None:
-                    first = -seen % self.every
-                    seen += len(frames)
-                    frames = frames[first :: self.every]
-                found.append(frames)
-                counted(len(found))
-        finally:
-            executor.shutdown(cancel_futures=True)
+        seen = 0
+        for entry in catalogue.scan(counted):
+            frames: range | None = None
+            if entry is not None:
+                # The frames that `frames` names, as far as they are in the file.
+                named = range(entry.count)[self.as_slice]
+                named = named[: bisect_left(named, entry.available)]
+                first = -seen % self.every
+                seen += len(named)
+                frames = named[first :: self.every]
+            found.append(frames)
         if self.max_frames is not None:
             _thin_out(found, self.max_frames)
         return Chosen(self, found)
@@ -189,16 +160,12 @@ def runs(frames: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def choose_frames(
-    files: Sequence[Path],
-    selection: Selection,
-    options: ReadOptions,
-    threads: int,
-    progress: Callable[[Progress], None] | None,
+    catalogue: Catalogue, selection: Selection, progress: Callable[[Progress], None] | None
 ) -> Chosen:
-    """Choose frames of files, and report how many of these have been opened for it."""
+    """Choose frames of files, and report how many of these have been looked into for it."""
 
     def counted(done: int) -> None:
         if progress is not None:
-            progress(Progress("counting", done, len(files), 0, 0, 0))
+            progress(Progress("counting", done, len(catalogue), 0, 0, 0))
 
-    return selection.choose(files, options=options, threads=threads, counted=counted)
+    return selection.choose(catalogue, counted)

@@ -251,8 +251,9 @@ def output_format(source_format: str, wanted: str = "same") -> str:
 
 
 def _outputs() -> dict[str, Output]:
-    """How frames are written in each format, by its name."""
-    return {row.name: row.output for row in formats() if row.output is not None}
+    """How frames are written in each format, by its name: the most common one first."""
+    found = {row.name: row.output for row in formats() if row.output is not None}
+    return {"MRC": found.pop("MRC"), **found}
 
 
 def target_name(path: str | os.PathLike[str], source_format: str, wanted: str = "same") -> Path:

@@ -1,0 +1,125 @@
+"""What the headers of a set's files tell: each is read once, when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camnorm.errors import Error, raise_shortage
+from camnorm.io.base.options import DEFAULTS, ReadOptions
+from camnorm.io.base.registry import open_frames
+from camnorm.limits import PER_FILE, at_once
+
+__all__ = ["Catalogue", "Entry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the header of a file tells; see `FrameSource`."""
+
+    format: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    count: int
+    available: int
+    camera: str
+    others: tuple[Path, ...]
+    """Other files that frames are read from."""
+
+
+class Catalogue:
+    """The files of a set, and what their headers tell.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        The files.
+    options : ReadOptions
+        How they are read.
+    threads : int
+        Number of threads that open files in `scan`; fewer if the process may not open so many files.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], options: ReadOptions = DEFAULTS, threads: int = 1
+    ) -> None:
+        self.paths = [Path(path) for path in paths]
+        self._options = options
+        self._threads = threads
+        self._known: dict[int, Entry | Error | OSError] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def part(self, numbers: Sequence[int]) -> Catalogue:
+        """Return a catalogue of some of the files, with what is known of them."""
+        part = Catalogue([self.paths[number] for number in numbers], self._options, self._threads)
+        known = ((place, self._known.get(number)) for place, number in enumerate(numbers))
+        part._known = {place: found for place, found in known if found is not None}
+        return part
+
+    def entry(self, number: int) -> Entry:
+        """Return what the header of the file at this place tells.
+
+        Raises
+        ------
+        ResourceError
+            The machine is short of something.
+        Error, OSError
+            The file cannot be opened.
+        """
+        found = self._known.get(number)
+        if found is None:
+            found = self._known[number] = self._look(number)
+        if isinstance(found, Entry):
+            return found
+        raise found
+
+    def find(self, number: int) -> Entry | None:
+        """Return the same, or None if the file cannot be opened."""
+        try:
+            return self.entry(number)
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            return None
+
+    def scan(self, counted: Callable[[int], None] = lambda done: None) -> Iterator[Entry | None]:
+        """Find all entries, in the order of the files.
+
+        Parameters
+        ----------
+        counted : callable, optional
+            Called with the number of files looked into so far.
+        """
+        executor = ThreadPoolExecutor(at_once(self._threads, PER_FILE), thread_name_prefix="camnorm-look")
+        try:
+            for done, found in enumerate(executor.map(self.find, range(len(self))), start=1):
+                counted(done)
+                yield found
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+    def _look(self, number: int) -> Entry | Error | OSError:
+        path = self.paths[number]
+        try:
+            with open_frames(path, self._options) as source:
+                others = tuple(file for file in source.files if file != path)
+                return Entry(
+                    source.format,
+                    source.shape,
+                    source.dtype,
+                    source.count,
+                    source.available,
+                    source.camera,
+                    others,
+                )
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            error.__traceback__ = None  # it is kept
+            return error
