@@ -21,6 +21,7 @@ from camnorm.io.base.atomic import atomic_target
 from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.report import plot
+from camnorm.sensor.summary import sensor_summary
 from camnorm.terminal import printable
 from camnorm.verification.verdict import Verification
 from camnorm.verification.verification import verify
@@ -44,6 +45,9 @@ _FIGURES = ("fig1_electron.png", "fig2_frc.png", "fig3_bayer.png", "fig4_bayer_f
 
 # Files that are corrected, of each camera.
 _CORRECTED = 3
+
+# Parts of the summary of a sensor that summary.json holds.
+_SUMMARISED = ("frames", "accepted", "rejected", "shape", "dtype", "target_mean", "target_sigma")
 
 # Side of the detail that the figure of the electron camera shows.
 _DETAIL = 168
@@ -80,19 +84,10 @@ class CameraReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers, ready for JSON."""
-        sensor = self.sensor
-        rejected = sensor.frames[sensor.frames["status"] == "rejected"]
+        summary = sensor_summary(self.sensor)
         return {
             "files": len(self.raw),
-            "frames": len(sensor.frames),
-            "accepted": sensor.count,
-            "rejected": [
-                {"file": row["file"], "index": int(row["index"]), "reason": row["reason"]} for row in rejected
-            ],
-            "shape": list(sensor.shape),
-            "dtype": str(sensor.dtype),
-            "target_mean": sensor.target_mean,
-            "target_sigma": sensor.target_sigma,
+            **{name: summary[name] for name in _SUMMARISED},
             "deviation_from_truth": self.deviation,
             "sensor": str(self.sensor_file),
             "corrected": [str(path) for path in self.corrected],
