@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import h5py
 import numpy as np
@@ -18,6 +18,7 @@ import tifffile
 
 import camnorm
 from camnorm import ReadOptions, cli, jsontext
+from camnorm.cli.correct import BadPolicy, Compression, Format
 from camnorm.cli.messages import OPTIONS, with_options
 from camnorm.cli.options import complete_words
 from camnorm.terminal import printable
@@ -210,6 +211,14 @@ def test_options_that_are_named_exist() -> None:
     of_the_library_only = {"inputs", "options", "progress", "on_error"}
     for name in OPTIONS.keys() - of_the_library_only:
         assert any(re.search(rf"{OPTIONS[name]}\b", text) for text in helps.values()), name
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("format", Format), ("compression", Compression), ("bad_policy", BadPolicy)],
+)
+def test_the_words_of_an_option_are_those_of_the_library(option: str, words: object) -> None:
+    assert get_type_hints(camnorm.correct)[option] == words
 
 
 def test_no_message_names_an_argument(run: Run, tmp_path: Path) -> None:
