@@ -11,7 +11,7 @@ A new verb is one file and one row:
 
 What verbs share: `options` (options of several verbs, and the objects made of them), `session` (errors,
 signals, streams, exit status), `messages` (lines on stderr), `progress`, `results` (JSON, facts, tables),
-`judgements` (findings and verdicts in words), `sensors` (a sensor in words), `helptext`.
+`judgements` (findings and verdicts in words), `sensorfacts` (a sensor in words), `helptext`.
 """
 
 from camnorm.cli.app import main
