@@ -9,7 +9,7 @@
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
 #include "checks.hpp"
-#include "double_double.hpp"
+#include "combine.hpp"
 #include "frame_feeds.hpp"
 #include "pages.hpp"
 
@@ -118,25 +118,17 @@ std::vector<FrameStatistics> PixelMoments::subtract(const StoredFrames& frames, 
 }
 
 void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads) {
+    MomentsState& s = state_;
     const MomentsState& o = other.state_;
-    over_pixels(state_.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t n) {
-        for (std::size_t i = begin; i < begin + n; ++i) {
-            if (state_.kind == Kind::integer) {
-                state_.sum[i] = subtract ? state_.sum[i] - o.sum[i] : state_.sum[i] + o.sum[i];
-                state_.sum_of_squares[i] = subtract ? state_.sum_of_squares[i] - o.sum_of_squares[i]
-                                                    : state_.sum_of_squares[i] + o.sum_of_squares[i];
-            } else {
-                const double sign = subtract ? -1.0 : 1.0;
-                const DoubleDouble s = detail::add({state_.sum_high[i], state_.sum_low[i]},
-                                                   DoubleDouble{sign * o.sum_high[i], sign * o.sum_low[i]});
-                state_.sum_high[i] = s.high;
-                state_.sum_low[i] = s.low;
-                const DoubleDouble q = detail::add(
-                    {state_.sum_of_squares_high[i], state_.sum_of_squares_low[i]},
-                    DoubleDouble{sign * o.sum_of_squares_high[i], sign * o.sum_of_squares_low[i]});
-                state_.sum_of_squares_high[i] = q.high;
-                state_.sum_of_squares_low[i] = q.low;
-            }
+    over_pixels(s.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t n) {
+        if (s.kind == Kind::integer) {
+            detail::combine(&s.sum[begin], &o.sum[begin], n, subtract);
+            detail::combine(&s.sum_of_squares[begin], &o.sum_of_squares[begin], n, subtract);
+        } else {
+            detail::combine(&s.sum_high[begin], &s.sum_low[begin], &o.sum_high[begin], &o.sum_low[begin], n,
+                            subtract);
+            detail::combine(&s.sum_of_squares_high[begin], &s.sum_of_squares_low[begin],
+                            &o.sum_of_squares_high[begin], &o.sum_of_squares_low[begin], n, subtract);
         }
     });
 }

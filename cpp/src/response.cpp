@@ -10,8 +10,10 @@
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
 #include "checks.hpp"
+#include "combine.hpp"
 #include "double_double.hpp"
 #include "kernels/float_sums.hpp"
+#include "kernels/products.hpp"
 #include "pages.hpp"
 #include "pixels.hpp"
 
@@ -30,45 +32,24 @@ constexpr double largest_exposure = 65536.0;
 
 constexpr const char* too_large = "the sums would overflow: too many frames, or too large exposures";
 
-template <class T>
-void add_products(const std::byte* x, std::size_t n, std::int64_t w, std::int64_t* products) {
-    for (std::size_t i = 0; i < n; ++i) {
-        T value;
-        __builtin_memcpy(&value, x + i * sizeof value, sizeof value);
-        products[i] += w * value;
-    }
-}
-
-template <class T>
-void add_products(const std::byte* x, std::size_t n, double w, double* high, double* low) {
-    for (std::size_t i = 0; i < n; ++i) {
-        T value;
-        __builtin_memcpy(&value, x + i * sizeof value, sizeof value);
-        const DoubleDouble sum =
-            detail::add(DoubleDouble{high[i], low[i]}, two_product(w, static_cast<double>(value)));
-        high[i] = sum.high;
-        low[i] = sum.low;
-    }
-}
-
-auto integer_adder(DType dtype) {
-    using Add = void (*)(const std::byte*, std::size_t, std::int64_t, std::int64_t*);
+AddIntegerProducts integer_adder(DType dtype) {
+    const ProductKernels& k = product_kernels();
     switch (dtype) {
-        case DType::uint8: return Add{add_products<std::uint8_t>};
-        case DType::int8: return Add{add_products<std::int8_t>};
-        case DType::uint16: return Add{add_products<std::uint16_t>};
-        default: return Add{add_products<std::int16_t>};
+        case DType::uint8: return k.uint8;
+        case DType::int8: return k.int8;
+        case DType::uint16: return k.uint16;
+        default: return k.int16;
     }
 }
 
 /// For the pixels that a PixelReader gives.
-auto float_adder(DType dtype) {
-    using Add = void (*)(const std::byte*, std::size_t, double, double*, double*);
+AddFloatProducts float_adder(DType dtype) {
+    const ProductKernels& k = product_kernels();
     switch (dtype) {
-        case DType::uint32: return Add{add_products<std::uint32_t>};
-        case DType::int32: return Add{add_products<std::int32_t>};
-        case DType::float64: return Add{add_products<double>};
-        default: return Add{add_products<float>};
+        case DType::uint32: return k.uint32;
+        case DType::int32: return k.int32;
+        case DType::float64: return k.float64;
+        default: return k.float32;
     }
 }
 
@@ -221,20 +202,13 @@ void PixelResponse::combine(const PixelResponse& other, bool subtract, int threa
                               to_string(state_.shape));
     if (o.kind != state_.kind)
         throw WrongKind("responses of integer frames and of float frames cannot be put together");
-    const double sign = subtract ? -1.0 : 1.0;
     put(state_, exposure_sums(o), o.count, subtract);
     over_pixels(state_.shape.pixels(), threads, [&](std::size_t, std::size_t begin, std::size_t n) {
-        for (std::size_t i = begin; i < begin + n; ++i) {
-            if (state_.kind == Kind::integer) {
-                state_.products[i] += subtract ? -o.products[i] : o.products[i];
-            } else {
-                const DoubleDouble sum =
-                    detail::add(DoubleDouble{state_.products_high[i], state_.products_low[i]},
-                                DoubleDouble{sign * o.products_high[i], sign * o.products_low[i]});
-                state_.products_high[i] = sum.high;
-                state_.products_low[i] = sum.low;
-            }
-        }
+        if (state_.kind == Kind::integer)
+            detail::combine(&state_.products[begin], &o.products[begin], n, subtract);
+        else
+            detail::combine(&state_.products_high[begin], &state_.products_low[begin],
+                            &o.products_high[begin], &o.products_low[begin], n, subtract);
     });
     reset_if_empty(state_);
 }
