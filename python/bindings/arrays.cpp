@@ -1,5 +1,8 @@
 #include "arrays.hpp"
 
+#include <pybind11/complex.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -7,16 +10,13 @@
 namespace camnorm::python {
 namespace {
 
-template <class Size>
-std::string text(const std::vector<Size>& shape) {
+std::string text(const std::vector<py::ssize_t>& shape) {
     std::string s = "(";
     for (std::size_t i = 0; i < shape.size(); ++i) s += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
     return s + (shape.size() == 1 ? ",)" : ")");
 }
 
-std::vector<std::size_t> shape_of(const py::array& array) {
-    return {array.shape(), array.shape() + array.ndim()};
-}
+std::string dtype_name(const py::array& array) { return py::str(array.dtype()).cast<std::string>(); }
 
 std::string type_name(const py::handle& object) {
     return py::str(py::type::handle_of(object).attr("__name__")).cast<std::string>();
@@ -29,15 +29,14 @@ FramesView checked_view(const py::array& array, FrameShape shape, std::size_t nd
     view.shape = shape;
     const auto dims = static_cast<std::size_t>(array.ndim());
     const std::size_t first = dims == ndim + 1 ? 1 : 0;
-    std::vector<std::size_t> wanted{shape.height, shape.width};
-    if (ndim == 3) wanted.push_back(shape.planes);
-    const std::vector<std::size_t> got = shape_of(array);
+    const std::vector<py::ssize_t> wanted = numpy_shape(shape, ndim);
+    const std::vector<py::ssize_t> got = sizes_of(array);
     if ((dims != ndim && dims != ndim + 1) ||
         !std::equal(wanted.begin(), wanted.end(), got.begin() + static_cast<std::ptrdiff_t>(first))) {
         throw py::value_error(std::string(what) + " of shape " + text(got) + " where a frame of " +
                               text(wanted) + " or a stack of them is wanted");
     }
-    view.count = first == 1 ? got[0] : 1;
+    view.count = first == 1 ? static_cast<std::size_t>(got[0]) : 1;
     view.data = static_cast<const std::byte*>(array.data());
     view.strides[0] = first == 1 ? array.strides(0) : 0;
     for (std::size_t i = 0; i < ndim; ++i)
@@ -48,7 +47,11 @@ FramesView checked_view(const py::array& array, FrameShape shape, std::size_t nd
 
 }  // namespace
 
-std::string shape_text(const py::array& array) { return text(shape_of(array)); }
+std::vector<py::ssize_t> sizes_of(const py::array& array) {
+    return {array.shape(), array.shape() + array.ndim()};
+}
+
+std::string shape_text(const py::array& array) { return text(sizes_of(array)); }
 
 std::int64_t as_integer(const py::handle& object, const char* what) {
     if (PyIndex_Check(object.ptr()) == 0)
@@ -156,13 +159,148 @@ py::array_t<double, py::array::c_style> as_image(const py::handle& object,
                                                  const std::vector<py::ssize_t>& shape, const char* what) {
     const py::array array = as_array(object, what);
     if (array.dtype().kind() != 'f')
-        throw py::type_error(std::string(what) + " must be of a float dtype, not " +
-                             py::str(array.dtype()).cast<std::string>());
-    const std::vector<std::size_t> wanted(shape.begin(), shape.end());
-    if (shape_of(array) != wanted)
-        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " +
-                              text(wanted));
+        throw py::type_error(std::string(what) + " must be of a float dtype, not " + dtype_name(array));
+    if (sizes_of(array) != shape)
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " + text(shape));
     return py::array_t<double, py::array::c_style>(array);
+}
+
+std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py::ssize_t>& shape,
+                                  const char* what) {
+    const py::array array = as_array(object, what);
+    if (array.dtype().kind() != 'b')
+        throw py::type_error(std::string(what) + " must be of dtype bool, not " + dtype_name(array));
+    if (sizes_of(array) != shape)
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " + text(shape));
+    const py::array_t<bool, py::array::c_style> dense(array);
+    return {dense.data(), dense.data() + dense.size()};
+}
+
+std::vector<double> as_pixels(const py::object& object, const std::vector<py::ssize_t>& shape,
+                              const char* what) {
+    const py::dtype dtype = as_array(object, what).dtype();
+    if (dtype.kind() != 'f' || (dtype.itemsize() != 4 && dtype.itemsize() != 8))
+        throw py::type_error(std::string(what) + " must be of dtype float32 or float64, not " +
+                             py::str(dtype).cast<std::string>());
+    const auto image = as_image(object, shape, what);
+    return {image.data(), image.data() + image.size()};
+}
+
+std::vector<double> as_exposures(const py::object& object, std::size_t frames) {
+    const py::array array = as_array(object, "exposures");
+    if (array.dtype().kind() != 'f' || array.dtype().itemsize() != 8)
+        throw py::type_error("exposures must be of dtype float64, not " + dtype_name(array));
+    if (array.ndim() != 1 || static_cast<std::size_t>(array.shape(0)) != frames)
+        throw py::value_error("exposures have shape " + shape_text(array) + ", one for each of " +
+                              std::to_string(frames) + " frames is wanted");
+    const py::array_t<double, py::array::c_style> dense(array);
+    return {dense.data(), dense.data() + dense.size()};
+}
+
+FramesView as_any_frames(const py::array& array, std::size_t ndim) {
+    const auto dims = static_cast<std::size_t>(array.ndim());
+    if (dims != ndim && dims != ndim + 1)
+        throw py::value_error("frames of shape " + shape_text(array) + " are neither one frame nor a stack");
+    const std::vector<py::ssize_t> shape(array.shape() + (dims - ndim), array.shape() + dims);
+    return as_frames(array, as_shape(shape), ndim);
+}
+
+FramesView as_stacks(const std::vector<py::array>& stacks, FrameShape shape, std::size_t ndim,
+                     std::vector<const std::byte*>& places) {
+    FramesView view;
+    for (const py::array& stack : stacks) {
+        const FramesView part = as_frames(stack, shape, ndim);
+        const bool alike = part.dtype == view.dtype &&
+                           std::equal(part.strides.begin() + 1, part.strides.end(), view.strides.begin() + 1);
+        if (!places.empty() && !alike) throw py::value_error("stacks of one dtype and layout are wanted");
+        view = part;
+        for (std::size_t i = 0; i < part.count; ++i) places.push_back(part.frame(i));
+    }
+    view.count = places.size();
+    view.places = places.data();
+    return view;
+}
+
+FramesView as_grey_frame(const py::array& array, const std::string& what) {
+    FramesView frame;
+    frame.dtype = as_dtype(array.dtype(), ("pixels of " + what).c_str());
+    if (array.ndim() != 2 || array.size() == 0)
+        throw py::value_error(what + " has shape " + shape_text(array) +
+                              " where a grey frame (y, x) is wanted");
+    frame.shape = {static_cast<std::size_t>(array.shape(0)), static_cast<std::size_t>(array.shape(1)), 1};
+    frame.count = 1;
+    frame.data = static_cast<const std::byte*>(array.data());
+    frame.strides = {0, array.strides(0), array.strides(1), array.itemsize()};
+    return frame;
+}
+
+py::array as_output(const py::array& frames, const py::object& out, const py::object& dtype) {
+    const auto wanted = [&] { return as_dtype(py::dtype::from_args(dtype), "corrected frames"); };
+    if (out.is_none())
+        return py::array(numpy_dtype(dtype.is_none() ? DType::float32 : wanted()), sizes_of(frames));
+    py::array array = as_array(out, "out");
+    if (!dtype.is_none() && as_dtype(array.dtype(), "out") != wanted()) {
+        throw py::type_error("out is of dtype " + dtype_name(array) + ", but dtype " + name(wanted()) +
+                             " was asked for");
+    }
+    if (sizes_of(array) != sizes_of(frames))
+        throw py::value_error("out has shape " + shape_text(array) + ", not that of the frames, " +
+                              shape_text(frames));
+    return array;
+}
+
+void check_c_contiguous(const py::array& array, const char* what) {
+    if ((array.flags() & py::array::c_style) == 0)
+        throw py::value_error(std::string(what) + " is not C-contiguous: pass numpy.ascontiguousarray(" +
+                              what + ")");
+}
+
+double* as_frame_sums(py::array& sums) {
+    if (!sums.dtype().equal(py::dtype::of<double>())) throw py::type_error("sums must be float64");
+    check_c_contiguous(sums, "sums");
+    return static_cast<double*>(sums.mutable_data());
+}
+
+void check_rows(const py::array& out, const py::array& frame, py::ssize_t first) {
+    if (out.ndim() != 2 || out.shape(1) != frame.shape(1) || first < 0 ||
+        first + out.shape(0) > frame.shape(0))
+        throw py::value_error("out has shape " + shape_text(out) + ", which are not rows of " +
+                              shape_text(frame) + " from " + std::to_string(first));
+    check_c_contiguous(out, "out");
+}
+
+py::object as_window(const py::object& object, py::ssize_t size, const char* what) {
+    return object.is_none() ? object : as_image(object, {size}, what);
+}
+
+py::array as_half_spectrum(const py::object& object, py::ssize_t height, py::ssize_t width,
+                           const char* what) {
+    py::array array = as_array(object, what);
+    if (!array.dtype().equal(py::dtype::of<std::complex<float>>()) &&
+        !array.dtype().equal(py::dtype::of<std::complex<double>>()))
+        throw py::type_error(std::string(what) + " must be complex64 or complex128, not " +
+                             dtype_name(array));
+    const std::vector<py::ssize_t> shape{height, width};
+    const std::vector<py::ssize_t> wanted{height, width / 2 + 1};
+    if (sizes_of(array) != wanted)
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) +
+                              ", but the half spectrum of a frame of shape " + text(shape) + " has " +
+                              text(wanted));
+    check_c_contiguous(array, what);
+    return array;
+}
+
+void check_columns(const py::array& array, std::size_t columns, std::size_t height, const char* what) {
+    if (array.ndim() != 2 || array.shape(0) != static_cast<py::ssize_t>(columns) ||
+        array.shape(1) != static_cast<py::ssize_t>(height))
+        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not (" +
+                              std::to_string(columns) + ", " + std::to_string(height) + ")");
+    check_c_contiguous(array, what);
+}
+
+std::vector<std::complex<double>> as_jump_values(const py::array_t<std::complex<double>>& array) {
+    if (array.ndim() != 1) throw py::value_error("jumps have shape " + shape_text(array));
+    return {array.data(), array.data() + array.size()};
 }
 
 }  // namespace camnorm::python

@@ -6,6 +6,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <complex>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,6 +17,9 @@
 namespace camnorm::python {
 
 namespace py = pybind11;
+
+/// The shape of an array.
+std::vector<py::ssize_t> sizes_of(const py::array& array);
 
 /// A numpy shape as Python writes it: (4096, 4096).
 std::string shape_text(const py::array& array);
@@ -54,11 +59,58 @@ FramesView as_frames(const py::array& array, FrameShape shape, std::size_t ndim)
 /// The same for an array that is written; it must be writeable.
 MutableFramesView as_mutable_frames(py::array& array, FrameShape shape, std::size_t ndim);
 
+/// The same for frames whose shape is not known beforehand.
+FramesView as_any_frames(const py::array& array, std::size_t ndim);
+
+/// All frames of some stacks as one view, which refers to `places`.
+/// @throws py::value_error also if stacks differ in dtype or strides.
+FramesView as_stacks(const std::vector<py::array>& stacks, FrameShape shape, std::size_t ndim,
+                     std::vector<const std::byte*>& places);
+
+/// One frame (y, x); `what` names it.
+FramesView as_grey_frame(const py::array& array, const std::string& what);
+
+/// The array that corrected frames are written to: `out`, or a new one of `dtype`.
+py::array as_output(const py::array& frames, const py::object& out, const py::object& dtype);
+
 /// The shape as numpy has it: (y, x), or (y, x, c) for ndim 3.
 std::vector<py::ssize_t> numpy_shape(FrameShape shape, std::size_t ndim);
 
 /// A C-contiguous float64 array of exactly the given shape: per-pixel images.
 py::array_t<double, py::array::c_style> as_image(const py::handle& object,
                                                  const std::vector<py::ssize_t>& shape, const char* what);
+
+/// The mean or the sigma image, a value a pixel.
+/// @throws py::type_error unless it is float32 or float64.
+std::vector<double> as_pixels(const py::object& object, const std::vector<py::ssize_t>& shape,
+                              const char* what);
+
+/// A value a pixel, not 0 where the bool array is true.
+std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py::ssize_t>& shape,
+                                  const char* what);
+
+/// Float64 exposures, one for each of so many frames.
+std::vector<double> as_exposures(const py::object& object, std::size_t frames);
+
+/// @throws py::value_error if the array has gaps or another order.
+void check_c_contiguous(const py::array& array, const char* what);
+
+/// Float64 sums over frames, to be added to in place.
+double* as_frame_sums(py::array& sums);
+
+/// @throws py::value_error unless `out` takes whole rows of the frame from the first one on.
+void check_rows(const py::array& out, const py::array& frame, py::ssize_t first);
+
+/// The window along one axis, or None.
+py::object as_window(const py::object& object, py::ssize_t size, const char* what);
+
+/// The C-contiguous half spectrum of a frame of shape (height, width), complex64 or complex128.
+py::array as_half_spectrum(const py::object& object, py::ssize_t height, py::ssize_t width, const char* what);
+
+/// @throws py::value_error unless the array is C-contiguous and of shape (columns, height).
+void check_columns(const py::array& array, std::size_t columns, std::size_t height, const char* what);
+
+/// Transforms of jumps at the edges, one axis.
+std::vector<std::complex<double>> as_jump_values(const py::array_t<std::complex<double>>& array);
 
 }  // namespace camnorm::python

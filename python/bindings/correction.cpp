@@ -24,35 +24,6 @@ struct Bound {
     std::vector<py::ssize_t> shape() const { return numpy_shape(core.shape(), ndim); }
 };
 
-std::vector<py::ssize_t> shape_of(const py::array& array) {
-    return {array.shape(), array.shape() + array.ndim()};
-}
-
-/// A value a pixel, not 0 where the bool array is true.
-std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py::ssize_t>& shape,
-                                  const char* what) {
-    const py::array array = as_array(object, what);
-    if (array.dtype().kind() != 'b')
-        throw py::type_error(std::string(what) + " must be of dtype bool, not " +
-                             py::str(array.dtype()).cast<std::string>());
-    if (shape_of(array) != shape)
-        throw py::value_error(std::string(what) + " has shape " + shape_text(array) + ", not " +
-                              py::str(py::tuple(py::cast(shape))).cast<std::string>());
-    const py::array_t<bool, py::array::c_style> dense(array);
-    return {dense.data(), dense.data() + dense.size()};
-}
-
-/// The mean or the sigma image, a value a pixel.
-std::vector<double> as_pixels(const py::object& object, const std::vector<py::ssize_t>& shape,
-                              const char* what) {
-    const py::dtype dtype = as_array(object, what).dtype();
-    if (dtype.kind() != 'f' || (dtype.itemsize() != 4 && dtype.itemsize() != 8))
-        throw py::type_error(std::string(what) + " must be of dtype float32 or float64, not " +
-                             py::str(dtype).cast<std::string>());
-    const auto image = as_image(object, shape, what);
-    return {image.data(), image.data() + image.size()};
-}
-
 BadPolicy as_policy(const py::object& object) {
     const auto name = py::str(object).cast<std::string>();
     if (name == "neutral") return BadPolicy::neutral;
@@ -77,7 +48,7 @@ std::optional<double> as_target(const py::object& object, const char* what) {
 Bound make(const py::object& mean, const py::object& sigma, const py::object& target_mean,
            const py::object& target_sigma, const py::object& bad, const py::object& bad_policy) {
     const py::array given = as_array(mean, "mean");
-    const FrameShape shape = as_shape({given.shape(), given.shape() + given.ndim()});
+    const FrameShape shape = as_shape(sizes_of(given));
     const auto ndim = static_cast<std::size_t>(given.ndim());
     const std::vector<py::ssize_t> array_shape = numpy_shape(shape, ndim);
     std::vector<double> mean_pixels = as_pixels(mean, array_shape, "mean");
@@ -91,29 +62,13 @@ Bound make(const py::object& mean, const py::object& sigma, const py::object& ta
     return {Correction(shape, std::move(mean_pixels), std::move(sigma_pixels), std::move(options)), ndim};
 }
 
-/// The array that the frames are written to: `out`, or a new one.
-py::array output(const py::array& frames, const py::object& out, const py::object& dtype) {
-    const auto wanted = [&] { return as_dtype(py::dtype::from_args(dtype), "corrected frames"); };
-    if (out.is_none())
-        return py::array(numpy_dtype(dtype.is_none() ? DType::float32 : wanted()), shape_of(frames));
-    py::array array = as_array(out, "out");
-    if (!dtype.is_none() && as_dtype(array.dtype(), "out") != wanted()) {
-        throw py::type_error("out is of dtype " + py::str(array.dtype()).cast<std::string>() +
-                             ", but dtype " + name(wanted()) + " was asked for");
-    }
-    if (shape_of(array) != shape_of(frames))
-        throw py::value_error("out has shape " + shape_text(array) + ", not that of the frames, " +
-                              shape_text(frames));
-    return array;
-}
-
 /// Calls method(from, to) with frames of the given shape and the array that they are written to.
 template <class Method>
 py::array run(const Bound& self, FrameShape shape, const py::object& frames, const py::object& out,
               const py::object& dtype, const Method& method) {
     const py::array array = as_array(frames, "frames");
     const FramesView from = as_frames(array, shape, self.ndim);
-    py::array result = output(array, out, dtype);
+    py::array result = as_output(array, out, dtype);
     const MutableFramesView to = as_mutable_frames(result, shape, self.ndim);
     py::gil_scoped_release nogil;
     method(from, to);

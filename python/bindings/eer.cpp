@@ -4,7 +4,6 @@
 #include <pybind11/pybind11.h>
 
 #include <string_view>
-#include <vector>
 
 #include "arrays.hpp"
 
@@ -14,8 +13,7 @@ void register_eer(py::module_& m) {
     m.def(
         "add_electrons",
         [](const py::bytes& data, int skip_bits, int x_bits, int y_bits, int sampling, py::array& counts) {
-            const std::vector<py::ssize_t> shape(counts.shape(), counts.shape() + counts.ndim());
-            const MutableFramesView view = as_mutable_frames(counts, as_shape(shape), 2);
+            const MutableFramesView view = as_mutable_frames(counts, as_shape(sizes_of(counts)), 2);
             const std::string_view bytes = data;
             py::gil_scoped_release nogil;
             add_electrons(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size(),

@@ -16,11 +16,14 @@ namespace py = pybind11;
 
 namespace camnorm::python {
 
+void register_average(py::module_& m);
 void register_correction(py::module_& m);
 void register_eer(py::module_& m);
 void register_frc(py::module_& m);
 void register_moments(py::module_& m);
 void register_response(py::module_& m);
+void register_stored(py::module_& m);
+void register_taper(py::module_& m);
 
 namespace {
 
@@ -99,6 +102,9 @@ PYBIND11_MODULE(_core, m) {
     register_correction(m);
     register_eer(m);
     register_frc(m);
+    register_taper(m);
+    register_average(m);
+    register_stored(m);
 }
 
 }  // namespace camnorm::python

@@ -4,10 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -32,18 +30,14 @@ py::dict parts(const py::object& self) {
     auto& m = self.cast<Moments&>();
     MomentsState& s = m.core.state();
     py::dict state;
-    const auto view = [&](const char* key, auto& values) {
-        using Value = typename std::decay_t<decltype(values)>::value_type;
-        state[key] = py::array_t<Value>(m.shape(), values.data(), self);
-    };
     if (s.kind == Kind::integer) {
-        view("sum", s.sum);
-        view("sum_of_squares", s.sum_of_squares);
+        show(state, "sum", s.sum, m, self);
+        show(state, "sum_of_squares", s.sum_of_squares, m, self);
     } else {
-        view("sum_high", s.sum_high);
-        view("sum_low", s.sum_low);
-        view("sum_of_squares_high", s.sum_of_squares_high);
-        view("sum_of_squares_low", s.sum_of_squares_low);
+        show(state, "sum_high", s.sum_high, m, self);
+        show(state, "sum_low", s.sum_low, m, self);
+        show(state, "sum_of_squares_high", s.sum_of_squares_high, m, self);
+        show(state, "sum_of_squares_low", s.sum_of_squares_low, m, self);
     }
     return state;
 }
@@ -146,19 +140,7 @@ void register_moments(py::module_& m) {
             "add_stacks",
             [](Moments& self, const std::vector<py::array>& stacks, int threads) {
                 std::vector<const std::byte*> places;
-                FramesView view;
-                for (const py::array& stack : stacks) {
-                    const FramesView part = as_frames(stack, self.core.shape(), self.ndim);
-                    const bool alike =
-                        part.dtype == view.dtype &&
-                        std::equal(part.strides.begin() + 1, part.strides.end(), view.strides.begin() + 1);
-                    if (!places.empty() && !alike)
-                        throw py::value_error("stacks of one dtype and layout are wanted");
-                    view = part;
-                    for (std::size_t i = 0; i < part.count; ++i) places.push_back(part.frame(i));
-                }
-                view.count = places.size();
-                view.places = places.data();
+                const FramesView view = as_stacks(stacks, self.core.shape(), self.ndim, places);
                 std::vector<FrameStatistics> told;
                 {
                     py::gil_scoped_release nogil;
@@ -254,22 +236,9 @@ void register_moments(py::module_& m) {
         .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
 
     m.def(
-        "fetch",
-        [](int file, std::int64_t offset, std::size_t bytes) {
-            const int error = fetch(file, offset, bytes);
-            return error == 0 ? std::string() : reason_of(error);
-        },
-        py::arg("file"), py::arg("offset"), py::arg("bytes"), py::call_guard<py::gil_scoped_release>());
-    m.def(
         "frame_statistics",
         [](const py::object& frames, std::size_t ndim, int threads) {
-            const py::array array = as_array(frames, "frames");
-            const auto dims = static_cast<std::size_t>(array.ndim());
-            if (dims != ndim && dims != ndim + 1)
-                throw py::value_error("frames of shape " + shape_text(array) +
-                                      " are neither one frame nor a stack");
-            const std::vector<py::ssize_t> shape(array.shape() + (dims - ndim), array.shape() + dims);
-            const FramesView view = as_frames(array, as_shape(shape), ndim);
+            const FramesView view = as_any_frames(as_array(frames, "frames"), ndim);
             std::vector<FrameStatistics> statistics;
             {
                 py::gil_scoped_release nogil;

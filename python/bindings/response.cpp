@@ -18,33 +18,16 @@ namespace {
 
 using Response = BoundSums<PixelResponse>;
 
-/// A number a frame.
-std::vector<double> as_exposures(const py::object& object, std::size_t frames) {
-    const py::array array = as_array(object, "exposures");
-    if (array.dtype().kind() != 'f' || array.dtype().itemsize() != 8)
-        throw py::type_error("exposures must be of dtype float64, not " +
-                             py::str(array.dtype()).cast<std::string>());
-    if (array.ndim() != 1 || static_cast<std::size_t>(array.shape(0)) != frames)
-        throw py::value_error("exposures have shape " + shape_text(array) + ", one for each of " +
-                              std::to_string(frames) + " frames is wanted");
-    const py::array_t<double, py::array::c_style> dense(array);
-    return {dense.data(), dense.data() + dense.size()};
-}
-
 /// Arrays that show the sums in place, writeable; each keeps the response alive.
 py::dict parts(const py::object& self) {
     auto& r = self.cast<Response&>();
     ResponseState& s = r.core.state();
     py::dict state;
-    const auto view = [&](const char* key, auto& values) {
-        using Value = typename std::decay_t<decltype(values)>::value_type;
-        state[key] = py::array_t<Value>(r.shape(), values.data(), self);
-    };
     if (s.kind == Kind::integer) {
-        view("sum_of_products", s.products);
+        show(state, "sum_of_products", s.products, r, self);
     } else {
-        view("sum_of_products_high", s.products_high);
-        view("sum_of_products_low", s.products_low);
+        show(state, "sum_of_products_high", s.products_high, r, self);
+        show(state, "sum_of_products_low", s.products_low, r, self);
     }
     return state;
 }
