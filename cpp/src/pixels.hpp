@@ -1,5 +1,7 @@
 #pragma once
 
+// Pixels of frames of any dtype and layout, as the pixel kernels take them.
+
 #include <cstddef>
 
 #include "blocks.hpp"

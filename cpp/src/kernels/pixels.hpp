@@ -1,5 +1,7 @@
 #pragma once
 
+// Work on stretches of pixels of one type: widening float16, adding, weighted sums, tapers.
+
 #include <cstddef>
 
 #include "kernels/isa.hpp"

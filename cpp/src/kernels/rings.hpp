@@ -1,5 +1,7 @@
 #pragma once
 
+// Sums of two spectra over rings, with and without what the edges of the images put into them.
+
 #include <cstddef>
 #include <cstdint>
 
