@@ -29,15 +29,15 @@ LARGEST_PACKAGE = 5_000_000  # bytes
 
 # Tests of what the extension module does; the others call it in the same ways.
 CORE_TESTS = [
-    "c_api",
-    "correction",
-    "fourier",
-    "io_4bit",
-    "io_eer",
-    "moments",
-    "response",
-    "saved_moments",
-    "transforms",
+    "correction/test_correction.py",
+    "fourier/test_correlation.py",
+    "fourier/test_transforms.py",
+    "io/test_4bit.py",
+    "io/test_eer.py",
+    "statistics/test_moments.py",
+    "statistics/test_response.py",
+    "statistics/test_saved_moments.py",
+    "test_c_api.py",
 ]
 
 # Scripts of tests/stress, and seconds for each where nobody asks for more.
@@ -150,7 +150,7 @@ def asan_python(session: nox.Session) -> None:
         "pytest",
         "--capture=sys",  # else what a sanitizer says before it ends the process is lost
         f"--c-library={Path(directory, 'libcamnorm.so').resolve()}",
-        *(f"tests/python/test_{name}.py" for name in CORE_TESTS),
+        *(f"tests/python/{name}" for name in CORE_TESTS),
         *session.posargs,
         env=environment,
     )

@@ -25,7 +25,8 @@ from worker import best, correct, measure
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TESTS = Path(__file__).parents[1] / "tests" / "python"  # which write what no library does
+_TESTS = Path(__file__).parents[1] / "tests" / "python"
+_WRITERS = (_TESTS, _TESTS / "io")  # of what no library writes
 _ELECTRONS = 0.01  # a pixel and page of EER
 
 _Frames = Iterable[Any]
@@ -55,8 +56,7 @@ def _library(name: str) -> Any:
 
 
 def _test_writer(module: str, name: str) -> Callable[..., Any]:
-    if str(_TESTS) not in sys.path:
-        sys.path.append(str(_TESTS))
+    sys.path.extend(str(folder) for folder in _WRITERS if str(folder) not in sys.path)
     writer: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return writer
 
@@ -115,10 +115,10 @@ def _write_tiff(compression: str | None, path: Path, frames: NDArray[Any]) -> No
 def _write_eer(path: Path, frames: NDArray[Any]) -> None:
     """Pages of few electrons, drawn from two: to encode one takes long."""
     shape = frames.shape[1:]
-    electrons, encode = (_test_writer("test_io_eer", name) for name in ("electrons_of", "encode"))
+    electrons, encode = (_test_writer("test_eer", name) for name in ("electrons_of", "encode"))
     pages = [encode(electrons(_ELECTRONS, seed, shape), (7, 2, 2), math.prod(shape)) for seed in range(2)]
     several = [pages[int(frame.flat[0]) % 2] for frame in frames]
-    _test_writer("test_io_eer", "write_eer")(path, several, shape=shape)
+    _test_writer("test_eer", "write_eer")(path, several, shape=shape)
 
 
 def _write_npy(path: Path, frames: NDArray[Any]) -> None:
@@ -174,7 +174,7 @@ def _write_fits(compressed: bool, path: Path, frames: NDArray[Any]) -> None:
 
 
 def _write_cbf(path: Path, frames: NDArray[Any]) -> None:
-    _test_writer("test_io_xray", "write_cbf")(path, frames[0].astype(np.int32))
+    _test_writer("test_xray", "write_cbf")(path, frames[0].astype(np.int32))
 
 
 # Readers
@@ -265,7 +265,7 @@ def _read_raw(path: Path) -> _Frames:
         yield image.raw_image
 
 
-_XRAY, _VENDOR, _CAMERA = "test_io_xray", "test_io_vendor", "test_io_camera"
+_XRAY, _VENDOR, _CAMERA = "test_xray", "test_vendor", "test_camera"
 _gzip = partial(gzip.compress, compresslevel=1)
 _plain = partial(FileFormat, reader="none: bytes are read", read=_read_bytes, decoded=False)
 _tiff = partial(FileFormat, reader="tifffile", read=_read_tiff)

@@ -21,7 +21,7 @@ import numpy as np
 from common import Image
 
 _ROOT = Path(__file__).parents[2]
-for _folder in ("bench", "tests/python"):  # whose writers are used
+for _folder in ("bench", "tests/python", "tests/python/io"):  # whose writers are used
     sys.path.append(str(_ROOT / _folder))
 
 Write = Callable[[Path, Image], Any]
@@ -185,7 +185,7 @@ def _write_by_test(module: str, name: str, options: Mapping[str, Any], path: Pat
 
 
 def _write_mode_101(path: Path, images: Image) -> None:
-    _library("test_io_4bit").write_mode_101(path, (images % 16).astype("u1"))
+    _library("test_4bit").write_mode_101(path, (images % 16).astype("u1"))
 
 
 def _read_mode_101(path: Path) -> Iterable[Image]:
@@ -203,11 +203,11 @@ def _read_mode_101(path: Path) -> Iterable[Image]:
 
 
 def _write_4_bits(path: Path, images: Image) -> None:
-    _library("test_io_4bit").write_bits_per_sample_4(path, (images[0] % 16).astype("u1"))
+    _library("test_4bit").write_bits_per_sample_4(path, (images[0] % 16).astype("u1"))
 
 
 def _write_dng(path: Path, images: Image) -> None:
-    camera = _library("test_io_camera")
+    camera = _library("test_camera")
     camera.write_dng(path, camera.bayer(), **camera.LOSSLESS)
 
 
@@ -322,8 +322,8 @@ def _all() -> Iterable[Sample]:
     yield Sample("FITS.gz", ".fits.gz", partial(_write_fits, ">i2"), _read_fits, packing="gzip")
     yield Sample("PNG, 8 bits", ".png", _write_png, _read_pillow)
     for version in (1, 2):
-        yield Sample(f"TVIPS {version}", ".tvips", _by_test("test_io_vendor", "write_tvips", version=version))
-    yield Sample("DM3", ".dm3", _by_test("test_io_vendor", "write_dm", version=3, order=">"))
+        yield Sample(f"TVIPS {version}", ".tvips", _by_test("test_vendor", "write_tvips", version=version))
+    yield Sample("DM3", ".dm3", _by_test("test_vendor", "write_dm", version=3, order=">"))
     yield from _of_camnorm()
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import camnorm
 from camnorm import RingCorrelation, amplitude_spectrum, frc, ring_average, ring_correlation
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 SHAPES = [(32, 32), (33, 33), (24, 40), (41, 28), (2, 2), (3, 5), (2, 31)]
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 
@@ -723,7 +723,7 @@ def test_threads_do_not_change_a_bit(shape, dtype):
 
 def test_instruction_sets_do_not_change_a_bit():
     isas = camnorm.build_info()["isas"]
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_fourier as t; "
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_correlation as t; "
     digests = {
         subprocess.run(
             [sys.executable, "-c", code + "print(t.camnorm.build_info()['isa'], t.digest_of_results())"],

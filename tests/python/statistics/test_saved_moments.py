@@ -12,7 +12,7 @@ from camnorm import PixelMoments
 
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
 HEADER = 64
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def crc32c(data: bytes) -> int:
