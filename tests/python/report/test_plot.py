@@ -242,7 +242,18 @@ class TestFrcFigure:
         assert plot.frc_figure({"corners": given}).axes[0].get_xlim() == (0.0, 1.41)
 
     def test_a_curve_of_nothing_but_nan(self):
-        plot.frc_figure({"empty": curve(np.full(10, np.nan))}).canvas.draw()
+        given = curve(np.full(10, np.nan))
+        figure = plot.frc_figure({"empty": given})
+        figure.canvas.draw()
+        (ax,) = figure.axes
+        line, upper, lower = ax.lines[:3]
+        np.testing.assert_array_equal(line.get_xdata(), given.nyquist)
+        assert np.isnan(line.get_ydata()).all()
+        # The view is that of the band from a tenth of Nyquist on, no further than correlations go.
+        band = given.threshold("3sigma")
+        np.testing.assert_array_equal([upper.get_ydata(), lower.get_ydata()], [band, -band])
+        assert 1.16 * band[given.nyquist >= 0.1].max() > 1.05
+        assert (ax.get_xlim(), ax.get_ylim()) == ((0.0, 1.0), (-1.05, 1.05))
 
     def test_peaks_are_marked(self):
         ax = plot.frc_figure({"a": noise_curve()}, peaks=(0.5, 0.75)).axes[0]
@@ -325,7 +336,18 @@ class TestSensorFigure:
     @pytest.mark.parametrize("values", [[3.0], [np.nan, np.nan], []])
     def test_few_or_no_frames(self, values):
         values = np.asarray(values, float)
-        plot.sensor_figure(*self.sensor(), values, values).canvas.draw()
+        figure = plot.sensor_figure(*self.sensor(), values, values)
+        figure.canvas.draw()
+        finite = values[np.isfinite(values)]
+        assert len(figure.axes) == 8
+        for ax, name in zip(figure.axes[-2:], ("mean", "standard deviation"), strict=True):
+            assert ax.get_title(loc="left") == f"histogram of the frames' {name}s"
+            assert sum(patch.get_height() for patch in ax.patches) == len(finite)
+            for patch in ax.patches:
+                if patch.get_height():
+                    assert patch.get_x() <= finite[0] <= patch.get_x() + patch.get_width()
+            assert not ax.lines
+            assert ax.get_legend() is None
 
     def test_the_course_of_the_frames_marks_rejected_ones(self):
         means = np.r_[np.linspace(50, 51, 100), 0.0, np.nan, 50.5]
@@ -346,7 +368,16 @@ class TestSensorFigure:
     def test_the_course_of_few_or_no_frames(self, values):
         values = np.asarray(values, float)
         rejected = np.isnan(values)
-        plot.sensor_figure(*self.sensor(), values, values, rejected=rejected).canvas.draw()
+        figure = plot.sensor_figure(*self.sensor(), values, values, rejected=rejected)
+        figure.canvas.draw()
+        assert len(figure.axes) == 10
+        courses = [ax for ax in figure.axes if "in their order" in ax.get_title(loc="left")]
+        assert [ax.get_ylabel() for ax in courses] == ["mean", "standard deviation"]
+        places = np.flatnonzero(~rejected)
+        for ax in courses:
+            drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines]
+            assert drawn == ([(list(places), list(values[places]))] if len(places) else [])
+            assert ax.get_legend() is None
 
     def test_what_a_correction_leaves_is_drawn_over_the_number_of_frames(self):
         rng = np.random.default_rng(2)
@@ -393,7 +424,17 @@ class TestSensorFigure:
 
     def test_too_few_frames_to_tell_what_a_correction_leaves(self):
         few = camnorm.frames_needed(sensor_of(np.arange(8.0).reshape(2, 1, 2, 2)))
-        plot.sensor_figure(*self.sensor(), np.arange(2.0), np.arange(2.0), convergence=few).canvas.draw()
+        figure = plot.sensor_figure(*self.sensor(), np.arange(2.0), np.arange(2.0), convergence=few)
+        figure.canvas.draw()
+        (ax,) = (ax for ax in figure.axes if "that a correction leaves" in ax.get_title(loc="left"))
+        lines = {line.get_label(): line for line in ax.lines}
+        curve = lines["predicted"]
+        np.testing.assert_allclose(curve.get_ydata(), 100 / np.sqrt(curve.get_xdata()), rtol=1e-9)
+        this = lines["this set"]
+        assert list(this.get_xdata()) == [2]
+        np.testing.assert_allclose(this.get_ydata(), [100 / np.sqrt(2)], rtol=1e-9)
+        # Neither half has a variance: nothing measured is drawn, and no pattern.
+        assert not [name for name in lines if "measured" in name or "pattern" in name]
 
     def test_colour(self):
         mean, sigma = (np.stack([image] * 3, axis=-1) for image in self.sensor())
@@ -403,7 +444,17 @@ class TestSensorFigure:
 
     def test_an_image_without_contrast(self):
         flat = np.full((64, 64), 5.0)
-        plot.sensor_figure(flat, flat, np.arange(20.0), np.arange(20.0)).canvas.draw()
+        figure = plot.sensor_figure(flat, flat, np.arange(20.0), np.arange(20.0))
+        figure.canvas.draw()
+        assert len(figure.axes) == 8
+        for shown, spectrum, rings in (figure.axes[:3], figure.axes[3:6]):
+            np.testing.assert_array_equal(shown.images[0].get_array(), flat)
+            logarithm = spectrum.images[0].get_array()
+            assert np.unravel_index(logarithm.argmax(), logarithm.shape) == (32, 32)  # nothing but the mean
+            assert len(np.unique(np.delete(logarithm.ravel(), logarithm.argmax()))) == 1
+            (line,) = rings.lines
+            np.testing.assert_array_equal(line.get_ydata(), np.zeros(32))
+            assert not rings.texts
 
     def test_other_shapes_are_refused(self):
         with pytest.raises(ValueError, match=re.escape("sigma has shape (4, 5), the mean image (4, 4)")):
