@@ -566,6 +566,24 @@ def test_the_longest_names(tree: Path, name: str) -> None:
     assert (tree / ("y" * 255)).read_text() == "whole"
 
 
+def test_a_name_whose_result_would_be_too_long_stops_no_other(tree: Path) -> None:
+    name = "x" * 251 + ".mrc"
+    write_mrc(tree / "frames" / name, frames_of(6, SHAPE, "u2"))
+    with pytest.warns(
+        UserWarning, match=f"not corrected: .*{name}: the name of its result is too long: {name}"
+    ):
+        written = camnorm.correct("frames", "sensor.h5", tree / "out", virtual=True)
+    assert [path.name for path in written] == ["m00.mrc.camnorm.json", "m01.mrc.camnorm.json"]
+
+
+@pytest.mark.parametrize("length", [250, 255])
+def test_a_sensor_file_with_a_long_name(tree: Path, length: int) -> None:
+    name = "s" * (length - 3) + ".h5"
+    assert camnorm.measure("frames", name).count == 12
+    assert camnorm.Sensor.load(name).count == 12
+    assert {path.name for path in tree.glob("*s.h5*")} == {name}
+
+
 def test_protected_files_that_are_not_there(tmp_path: Path) -> None:
     Protected([tmp_path / "gone", tmp_path / "no" / "folder"]).check(tmp_path / "gone")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -28,6 +29,7 @@ from camnorm.io import (
     open_frames,
     reason_of,
 )
+from camnorm.io.base.atomic import LONGEST_NAME
 from camnorm.limits import PER_FILE, at_once
 
 # Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of
@@ -129,6 +131,8 @@ class Corrector:
 
     def _correct_file(self, number: int) -> CorrectedFile:
         job = self._jobs[number]
+        if len(os.fsencode(job.target.name)) > LONGEST_NAME:
+            raise FormatError(job.path, f"the name of its result is too long: {job.target.name}")
         with _open(job.path, self._options, self._correction.shape) as source:
             frames = self._chosen(job.number, source.count)
             if not frames:

@@ -13,6 +13,7 @@ import numpy as np
 
 from camnorm.errors import FormatError
 from camnorm.io import AtomicFile, ReadOptions, Selection, atomic_target, sync_directory
+from camnorm.io.base.atomic import beside
 from camnorm.measurement import screening
 from camnorm.measurement.drift import Early
 from camnorm.measurement.output import Output
@@ -43,7 +44,7 @@ class Checkpoint:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self.path = output.path.with_name(output.path.name + ".checkpoint")
+        self.path = beside(output.path, "", ".checkpoint")
         self._next = time.monotonic() + _SECONDS
         self._usable = True
         self._resumed = False

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from camnorm.errors import Error
 
-_LONGEST_NAME = 255  # bytes, of nearly all file systems
+LONGEST_NAME = 255  # bytes, of nearly all file systems
 _LOOKED_AT = 2**16  # bytes at either end of a file that tell what it is
 _PREFIX, _SUFFIX = ".", ".camnorm.tmp"
 
@@ -144,7 +144,7 @@ class AtomicFile:
         self.path = Path(path)
         self._overwrite = overwrite
         self._protected = protected
-        self._place = _temporary_name(self.path)
+        self._place = beside(self.path, _PREFIX, _SUFFIX)
         self.temporary: Path
         self.descriptor = -1
         with self.writing():
@@ -189,7 +189,7 @@ class AtomicFile:
 
     def _create(self, wait: bool) -> None:
         while (descriptor := _open_locked(self._place, self.path, wait)) is None:
-            self._place = _unique(self._place)
+            self._place = beside(self.path, _PREFIX, f".{os.urandom(4).hex()}{_SUFFIX}")
         self.descriptor = descriptor
         self.temporary = self._place
         os.ftruncate(self.descriptor, 0)
@@ -231,7 +231,7 @@ class AtomicStore(AtomicFile):
             with suppress(FileNotFoundError):  # another process has just removed the directory
                 descriptor = _open_locked(self._place / "lock", self.path, wait)
                 if descriptor is None:
-                    self._place = _unique(self._place)
+                    self._place = beside(self.path, _PREFIX, f".{os.urandom(4).hex()}{_SUFFIX}")
                 else:
                     self.descriptor = descriptor
         if os.path.lexists(self._old) and not os.path.lexists(self.path):
@@ -350,18 +350,14 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def _temporary_name(path: Path) -> Path:
-    """Name of the temporary file: the same for the same target, so that none is left behind for ever."""
+def beside(path: Path, prefix: str, suffix: str) -> Path:
+    """Name of a file that belongs to another: always the same, and shortened where it would be too long."""
     name = os.fsencode(path.name)
-    room = _LONGEST_NAME - len(_PREFIX) - len(_SUFFIX)
+    room = LONGEST_NAME - len(prefix) - len(suffix)
     if len(name) > room:
         digest = hashlib.sha256(name).hexdigest()[:16].encode()
         name = name[: room - len(digest)] + digest
-    return path.with_name(_PREFIX + os.fsdecode(name) + _SUFFIX)
-
-
-def _unique(place: Path) -> Path:
-    return place.with_name(f"{place.name.removesuffix(_SUFFIX)[:200]}.{os.urandom(4).hex()}{_SUFFIX}")
+    return path.with_name(prefix + os.fsdecode(name) + suffix)
 
 
 def _open_locked(place: Path, target: Path, wait: bool) -> int | None:
