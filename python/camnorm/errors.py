@@ -30,6 +30,10 @@ class Error(Exception):
     """Base of the package's own errors: something the user can mend, said in one line."""
 
 
+class BusyError(Error):
+    """Another process is writing the same file."""
+
+
 class FormatError(Error, ValueError):
     """A file that cannot be read as what it claims to be.
 

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import camnorm
-from camnorm.errors import Error
+from camnorm.application import corrector
+from camnorm.errors import BusyError, Error
 from camnorm.io import Protected, atomic_target, open_frames
 from camnorm.io.base.atomic import AtomicFile, AtomicStore
 from image_sets import frames_of, run_script, write_mrc, write_npy, write_tiff
@@ -507,6 +508,26 @@ def test_two_measurements_of_one_output(tree: Path) -> None:
     assert run_cli("measure", "frames", "-o", "s.h5").returncode == 0
     assert sorted(path.name for path in tree.glob("*.h5*")) == ["s.h5", "sensor.h5", "t.h5"]
     assert list(tree.glob(".*")) == []
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_a_result_that_another_process_is_writing(
+    tree: Path, virtual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be correcting the same movies: neither takes the file from the other, and both go on."""
+    (tree / "out").mkdir()
+    name = "m01.mrc" + (".camnorm.json" if virtual else "")
+    with another_process("file", tree / "out" / name) as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(corrector, "_BUSY_SECONDS", 0.2)
+            with pytest.raises(BusyError, match=f"out/{name}: is being written by another"):
+                camnorm.correct("frames", "sensor.h5", tree / "out", virtual=virtual)
+        timer = threading.Timer(0.3, process.kill)
+        timer.start()
+        written = camnorm.correct("frames", "sensor.h5", tree / "out", virtual=virtual, overwrite=True)
+        timer.join()
+    assert [path.name.removesuffix(".camnorm.json") for path in written] == ["m00.mrc", "m01.mrc"]
+    assert [path for path in (tree / "out").iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_correction_that_two_processes_write(tree: Path) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from camnorm.application.blocks import Block, Blocks, Buffer, read_block, reading
 from camnorm.application.schedule import Job, Output
 from camnorm.application.sums import saturated, sum_corrected
 from camnorm.application.team import Team
 from camnorm.correction.correction import Correction
-from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.errors import BusyError, Error, FormatError, raise_shortage
 from camnorm.io import (
     AtomicFile,
     Chosen,
@@ -35,6 +38,11 @@ from camnorm.limits import PER_FILE, at_once
 # Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of
 # HDF5), and those of the frames and chunks that threads work on.
 _PER_JOB = PER_FILE + 5
+
+# Seconds in which another process should be done with a file, and after which it is tried again.
+_BUSY_SECONDS, _RETRY_SECONDS = 60.0, 0.05
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -142,8 +150,9 @@ class Corrector:
                 with reading(job.path, frame):
                     source.view(frame)
             if self._saved is not None:
-                return self._write_manifest(source, frames, job.target, self._saved)
-            writer = self._create_writer(job.target, source, len(frames))
+                make = partial(self._write_manifest, source, frames, job.target, self._saved)
+                return self._when_free(make)
+            writer = self._when_free(partial(self._create_writer, job.target, source, len(frames)))
             try:
                 blocks = Blocks(source, frames, self._output.dtype)
                 threads = math.ceil(self._team.threads / (len(self._jobs) - number))
@@ -158,6 +167,20 @@ class Corrector:
         return CorrectedFile(
             writer, len(frames), len(frames) * math.prod(source.shape) * source.dtype.itemsize
         )
+
+    def _when_free(self, make: Callable[[], _Made]) -> _Made:
+        """Make a file as soon as no other process writes it: one may be correcting the same movies.
+
+        As both put their files in place in order, one of them always goes on, if the orders agree.
+        """
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return make()
+            except BusyError:
+                if self._team.stopped or time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY_SECONDS)
 
     def _create_writer(self, target: Path, source: FrameSource, frames: int) -> FrameWriter:
         output = self._output

@@ -31,7 +31,8 @@ class Team:
         self.threads = threads
         self.changed = threading.Condition()
         """Notified when a part is done; also the lock of what all threads count."""
-        self._stopped = False
+        self.stopped = False
+        """Whether what is not done is to be left."""
         self._buffers: LifoQueue[tuple[Buffer, Buffer]] = LifoQueue()
         for _ in range(threads):
             self._buffers.put((Buffer(), Buffer()))
@@ -43,7 +44,7 @@ class Team:
 
     def stop(self) -> None:
         """Leave all that is not done, and wait for the threads."""
-        self._stopped = True
+        self.stopped = True
         self._pool.shutdown(cancel_futures=True)
 
     def share(
@@ -64,7 +65,7 @@ class Team:
             with self.changed:
                 active += 1
             with suppress(IndexError):
-                while not self._stopped:
+                while not self.stopped:
                     with self.changed:
                         self.changed.wait_for(lambda: ready() or not left)
                         number, part = left.popleft()
@@ -88,5 +89,5 @@ class Team:
             self.changed.wait_for(lambda: active == 0)
         if failed:
             raise min(failed)[1]
-        if self._stopped:
+        if self.stopped:
             raise CancelledError

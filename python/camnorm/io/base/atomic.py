@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from camnorm.errors import Error
+from camnorm.errors import BusyError, Error
 
 LONGEST_NAME = 255  # bytes, of nearly all file systems
 _LOOKED_AT = 2**16  # bytes at either end of a file that tell what it is
@@ -128,7 +128,7 @@ class AtomicFile:
     Raises
     ------
     Error
-        The target exists and `overwrite` is false, or is protected; another process is writing it.
+        The target exists and `overwrite` is false, or is protected. BusyError: another process is writing it.
     OSError
         The target cannot be written.
     """
@@ -296,7 +296,7 @@ def atomic_target(
     Raises
     ------
     Error
-        The target exists and `overwrite` is false, or is protected; another process is writing it.
+        The target exists and `overwrite` is false, or is protected. BusyError: another process is writing it.
     OSError
         The target cannot be written. The error names it, not the temporary file.
     """
@@ -392,7 +392,7 @@ def _lock(descriptor: int, target: Path, wait: bool) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
-        raise Error(f"{target}: is being written by another camnorm process") from None
+        raise BusyError(f"{target}: is being written by another camnorm process") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
