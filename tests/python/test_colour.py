@@ -172,6 +172,7 @@ def test_two_planes_go_to_tiff_alone(run: Run, tmp_path: Path, frames: np.ndarra
     )
 
 
+@pytest.mark.slow
 def test_verify_frc_and_show(run: Run, tmp_path: Path, frames: np.ndarray) -> None:
     write_files(tmp_path / "set", frames, "tif")
     run("measure", "set", "-o", "s.h5")

@@ -384,6 +384,7 @@ def test_a_store_is_an_input_with_all_in_it(tree: Path, store: Path) -> None:
     assert snapshot(tree) == before
 
 
+@pytest.mark.slow
 def test_measure_writes_no_input(tree: Path, store: Path) -> None:
     listed = tree / "frames.csv"
     assert run_cli("measure", "frames", "-o", "s.h5", "--frames-csv", listed).returncode == 0
@@ -498,6 +499,7 @@ def test_a_store_that_was_being_replaced_is_put_back(tmp_path: Path) -> None:
     assert (path / ".zgroup").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_two_measurements_of_one_output(tree: Path) -> None:
     with another_process("file", tree / "s.h5"):
         done = run_cli("measure", "frames", "-o", "s.h5")

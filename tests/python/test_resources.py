@@ -254,6 +254,7 @@ def test_threads_that_the_system_does_not_start(
 # --- limits of the process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mrc", "tif", "h5", "npy", "mrc.gz"])
 @pytest.mark.parametrize(("descriptors", "threads"), [(64, 300), (128, 8)])
 def test_few_descriptors(tmp_path: Path, suffix: str, descriptors: int, threads: int) -> None:
@@ -264,6 +265,7 @@ def test_few_descriptors(tmp_path: Path, suffix: str, descriptors: int, threads:
     assert np.array_equal(camnorm.Sensor.load(sensor).moments.sum(), frames.sum(0, np.int64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("descriptors", "threads"), [(64, 64), (256, 32)])
 def test_all_verbs_with_few_descriptors(tmp_path: Path, descriptors: int, threads: int) -> None:
     stress.write_files(tmp_path / "in", 150, "tif")

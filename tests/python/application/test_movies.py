@@ -852,6 +852,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @reads_proc
 @pytest.mark.parametrize("kind", ["long", "many"])
 def test_memory_does_not_grow_with_the_movies(tmp_path: Path, kind: str) -> None:
@@ -882,6 +883,7 @@ for path in sys.argv[6:]:
 """
 
 
+@pytest.mark.slow
 @reads_proc
 def test_memory_of_a_sensor_file(tmp_path: Path) -> None:
     tiny = write_mrc(tmp_path / "tiny.mrc", frames_of(3, SHAPE, "u1"))

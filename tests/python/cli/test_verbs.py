@@ -828,6 +828,7 @@ def test_results_do_not_replace_images(run: Run, data: Data, tmp_path: Path) -> 
     assert not (tmp_path / "s.h5").exists()
 
 
+@pytest.mark.slow
 def test_results_are_replaced_by_the_same_kind(run: Run, data: Data, tmp_path: Path) -> None:
     for name in ("c.png", "c.pdf", "c.svg"):
         for _ in range(2):
@@ -1015,6 +1016,7 @@ def test_a_full_disk_leaves_no_partial_file(data: Data, tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.rglob("*")] == ["out"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(data: Data) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -1074,6 +1076,7 @@ def test_tables_are_whole_on_a_narrow_terminal(data: Data, tmp_path: Path) -> No
     assert re.search(r"^ +1 +0\.0156 +0\.031 +8 +[+-]\d\.\d{4} +1\.5000 *$", result.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or not os.path.isdir("/proc"), reason="needs /proc")
 def test_a_home_that_cannot_be_written_is_no_matter(data: Data, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MPL"))}
@@ -1081,6 +1084,7 @@ def test_a_home_that_cannot_be_written_is_no_matter(data: Data, tmp_path: Path) 
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_names_and_signs_that_the_terminal_does_not_know(data: Data, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"odd\xff.mrc")
     odd.write_text("words")

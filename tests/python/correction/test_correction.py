@@ -701,6 +701,7 @@ print(digest.hexdigest(), c.clipped)
 """
 
 
+@pytest.mark.slow
 def test_instruction_sets_do_not_change_a_bit():
     isas = camnorm.build_info()["isas"]
     results = {

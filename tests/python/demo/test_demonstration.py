@@ -29,6 +29,7 @@ def contents(folder):
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_whole_job(small, tmp_path):
     reports = []
     result = demo.run_demo(tmp_path / "demo", progress=reports.append)

@@ -72,6 +72,7 @@ def test_movies_of_one_specimen_count_for_less(length: int, specimen: float) -> 
     assert found.fixed_pattern == pytest.approx(25.0, rel=0.15)
 
 
+@pytest.mark.slow
 def test_independent_frames_lie_within_the_limits_of_chance() -> None:
     outside = 0
     for seed in range(100):

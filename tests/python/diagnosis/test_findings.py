@@ -82,6 +82,7 @@ def strongly_correlated(rng: np.random.Generator) -> np.ndarray:
     return table(1000 + 20 * correlated(rng, 200, 0.8), 30 + correlated(rng, 200, 0.8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [normal, movies, skewed, strongly_correlated])
 def test_false_alarms_of_clean_sets(kind: Callable[[np.random.Generator], np.ndarray]) -> None:
     alarms: Counter[str] = Counter()
@@ -327,6 +328,7 @@ def drift_findings(found: dict[str, float]) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings(sensor) if finding.name.startswith("drift")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "scene", "brighter"), [(16, 0.1, 0.0), (20, 0.0, 0.3)])
 def test_false_alarms_of_drift(count: int, scene: float, brighter: float) -> None:
     alarms: Counter[str] = Counter()

@@ -721,6 +721,7 @@ def test_threads_do_not_change_a_bit(shape, dtype):
         np.testing.assert_array_equal(many.z, one.z)
 
 
+@pytest.mark.slow
 def test_instruction_sets_do_not_change_a_bit():
     isas = camnorm.build_info()["isas"]
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_correlation as t; "

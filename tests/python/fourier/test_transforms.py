@@ -75,6 +75,7 @@ def digest(*first: tuple[int, int]) -> str:
     return hashlib.sha256(b"".join(spectrum.tobytes() for spectrum in spectra)).hexdigest()
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_a_bit():
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_transforms as t; "
     processes = [

@@ -147,6 +147,7 @@ def test_no_python_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(source.read(0, 12), frames)
 
 
+@pytest.mark.slow
 def test_damaged_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers of the global heap, some of which crash the library, and two of which keep it busy."""
     path, frames = write_virtual(tmp_path)

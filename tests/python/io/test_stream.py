@@ -303,6 +303,7 @@ def test_two_streams_at_once(files: list[Path]) -> None:
         assert list(results) == [ALL] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "big.mrc"

@@ -679,6 +679,7 @@ def start(output: Path, files: list[Path]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "seed"), [("u2", 1), ("f4", 2), ("u1", 3)])
 def test_killed_again_and_again(tmp_path: Path, dtype: str, seed: int) -> None:
     files = killable_set(tmp_path / "in", dtype)
@@ -950,6 +951,7 @@ print(sensor.count, *(line.split()[1] for line in open("/proc/self/status") if l
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("dtype", "length", "repeats"), [("u2", 3, 4), ("u2", 1, 12), ("f4", 2, 3)])
 def test_memory_does_not_grow_with_the_number_of_frames(

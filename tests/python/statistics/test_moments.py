@@ -550,6 +550,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_every_instruction_set_gives_the_same_bits() -> None:
     isas = camnorm.build_info()["isas"]
     assert isas[0] == "baseline"

@@ -471,6 +471,7 @@ def over_sets(tmp_path: Path, count: int, measure: Callable[[Path, int], float])
     return float(np.mean(values)), float(np.std(values) / np.sqrt(count))
 
 
+@pytest.mark.slow
 def test_disjoint_statistics_have_no_bias(tmp_path: Path) -> None:
     mean, error = over_sets(
         tmp_path,
@@ -481,6 +482,7 @@ def test_disjoint_statistics_have_no_bias(tmp_path: Path) -> None:
     assert abs(mean) < 4 * error
 
 
+@pytest.mark.slow
 def test_same_statistics_have_the_predicted_bias(tmp_path: Path) -> None:
     """g / (M + g) with g = 12 and M = 60: docs and simulation say +0.167."""
     predicted = set()
@@ -497,6 +499,7 @@ def test_same_statistics_have_the_predicted_bias(tmp_path: Path) -> None:
     assert mean == pytest.approx(12 / 72, abs=4 * error)
 
 
+@pytest.mark.slow
 def test_without_leaving_out_the_bias_is_negative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """-g / (M - g): what the test would give if it did not take its frames out of the statistics."""
     monkeypatch.setattr(PixelMoments, "subtract", lambda *_, **__: None)
@@ -510,6 +513,7 @@ def test_without_leaving_out_the_bias_is_negative(tmp_path: Path, monkeypatch: p
     assert mean == pytest.approx(-12 / 72, abs=4 * error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "length"), [(8, 40), (30, 10)])
 def test_movies_of_one_specimen_have_no_bias(tmp_path: Path, count: int, length: int) -> None:
     """The rest of a test frame's movie must not be in the statistics of the other group."""
@@ -525,6 +529,7 @@ def test_movies_of_one_specimen_have_no_bias(tmp_path: Path, count: int, length:
     assert abs(np.mean(values)) < 4 * error
 
 
+@pytest.mark.slow
 def test_false_alarms_are_rare(tmp_path: Path) -> None:
     """At most 5 % of good sets fail, 2 of 40 on average; more than 6 in one test of 1500."""
     path = tmp_path / "movie.npy"
