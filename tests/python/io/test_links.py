@@ -16,7 +16,7 @@ import pytest
 import zarr
 
 import camnorm
-from camnorm import FormatError, ReadOptions
+from camnorm import Error, FormatError, ReadOptions
 from camnorm.io import open_frames
 from camnorm.io.base import hdf5helper
 from image_sets import frames_of, rejected, write_mrc
@@ -303,7 +303,7 @@ def test_a_folder_of_chunks_outside_of_the_store(tmp_path: Path) -> None:
 def test_defects_and_sensors_in_pipes(tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrc", FRAMES)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FormatError, match="pipe: not a regular file"):
+    with pytest.raises(Error, match="pipe: not a regular file"):
         open_frames(path, ReadOptions(defects=tmp_path / "pipe"))
     with pytest.raises(FormatError, match="pipe: not a camnorm sensor file: no regular file"):
         camnorm.Sensor.load(tmp_path / "pipe")
