@@ -63,10 +63,9 @@ def correct(
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
     MRC files become MRC files with their header, TIFF, HDF5 and Zarr files the same again, others TIFF files,
-    unless `format` says otherwise. Each is written under its own name in `out_dir` (files found in a
-    directory, under their path in it), and appears there whole or not at all. Only selected frames are
-    written; a file with none of these is passed over. Neither threads nor the order in which they come to it
-    change a bit of a file.
+    unless `format` says otherwise. Each is written atomically, under its own name in `out_dir` (files found
+    in a directory, under their path in it). Only selected frames are written; a file with none of these is
+    passed over. The bits of a file do not depend on the number of threads.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ def schedule(
         if chosen.without(number):
             continue
         name = file.relative
-        if entry is not None:  # else why not is told when the file is to be corrected
+        if entry is not None:  # else the reason is reported when the file is to be corrected
             for used in entry.others:
                 protected.add(used)
             if not chosen(number, entry.count):

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, even if the process is killed or the machine fails."""
+"""Files that are written atomically, even if the process is killed or the machine fails."""
 
 from __future__ import annotations
 

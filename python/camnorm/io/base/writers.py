@@ -1,4 +1,4 @@
-"""Writing frames to files that appear whole or not at all."""
+"""Writing frames to files, atomically."""
 
 from __future__ import annotations
 
