@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "camnorm"
 MOST_LINES, MOST_LINES_OF_CODE = 500, 60
 
-pytestmark = pytest.mark.skipif(not PACKAGE.is_dir(), reason="tested without the sources")
+pytestmark = pytest.mark.skipif(not PACKAGE.is_dir(), reason="no source tree to check")
 
 
 def test_no_source_is_too_long() -> None:
