@@ -20,7 +20,7 @@ namespace camnorm::detail {
 inline constexpr std::size_t pixels_per_block = 16 * strip_pixels;
 static_assert(pixels_per_block % float_strip_pixels == 0);
 
-/// Blocks that so many threads work on at a time.
+/// Number of blocks in work at the same time: at most one per thread.
 inline std::size_t blocks_at_once(std::size_t pixels, int threads) {
     const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
     return std::min(blocks, static_cast<std::size_t>(threads));

@@ -34,8 +34,8 @@ inline int available_cores() {
 inline constexpr const char* parallel = "openmp";
 inline int available_cores() { return omp_get_num_procs(); }
 
-/// As many of so many threads as the address space has room for, where that is limited: OpenMP ends the
-/// process if it cannot start one.
+/// Number of threads to start: at most `threads`, and fewer if the address space is limited and has no room
+/// for the stacks of all, since OpenMP ends the process when a thread cannot start.
 inline std::size_t startable(std::size_t threads) {
     constexpr std::size_t usual_stack = std::size_t{8} << 20;
     constexpr std::size_t for_others = std::size_t{32} << 20;  // what other threads may take meanwhile

@@ -89,7 +89,7 @@ std::vector<double> as_pixels(const py::object& object, const std::vector<py::ss
 std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py::ssize_t>& shape,
                                   const char* what);
 
-/// Float64 exposures, one for each of so many frames.
+/// Float64 exposures: an array of shape (frames,).
 std::vector<double> as_exposures(const py::object& object, std::size_t frames);
 
 /// @throws py::value_error if the array has gaps or another order.

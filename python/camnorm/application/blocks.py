@@ -42,7 +42,7 @@ class Blocks:
     """Pixel type of what is written."""
 
     def rows(self, frames: int) -> int:
-        """Rows of so many frames to work on at a time."""
+        """Number of rows to work on at a time if each block holds this many frames."""
         return min(max(1, BLOCK_BYTES // (frames * self._row_bytes())), self.source.shape[0])
 
     def in_order(self, whole_frames: bool) -> Iterator[Block]:

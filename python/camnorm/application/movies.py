@@ -80,12 +80,12 @@ def correct(
         even. Pixels beyond the range of the type saturate, and a warning counts them. MRC holds uint8 as
         uint16 (mode 6), since its mode 0 is signed.
     scale : {"auto"}, optional
-        Of int16: the target mean becomes 0, and 40 target sigmas to either side fit. ``camnorm_scale`` and
-        ``camnorm_offset`` in the labels of an MRC file, the description of a TIFF file, or the attribute
-        ``label`` tell of it: value = (pixel - offset) / scale.
+        Of int16: the target mean becomes 0, and 40 target sigmas to either side fit. The scale and
+        offset are recorded as ``camnorm_scale`` and ``camnorm_offset`` in the labels of an MRC file, the
+        description of a TIFF file, or the attribute ``label``: value = (pixel - offset) / scale.
     format : {"same", "mrc", "tiff", "hdf5", "zarr"}
-        Format of the results. Rows are turned upside down between MRC and TIFF, whose programs count them
-        from opposite edges; that is told by a warning.
+        Format of the results. Conversion between MRC and TIFF reverses the order of rows, since programs
+        draw row 0 at the bottom of MRC images and at the top of TIFF images; a warning says so.
     compression : {"none", "lzw", "deflate", "zstd"}
         Of the frames, each for itself and as fast as can be: all for TIFF, "deflate" for HDF5, "deflate" and
         "zstd" for Zarr.

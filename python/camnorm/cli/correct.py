@@ -114,11 +114,15 @@ def correct(
     ] = "none",
     target_mean: Annotated[
         float | None,
-        typer.Option(metavar="I0", show_default=False, help="Mean of every pixel; by default the sensor's."),
+        typer.Option(
+            metavar="I0", show_default=False, help="Target mean of every pixel. Default: the sensor's."
+        ),
     ] = None,
     target_sigma: Annotated[
         float | None,
-        typer.Option(metavar="S0", show_default=False, help="Its standard deviation; likewise."),
+        typer.Option(
+            metavar="S0", show_default=False, help="Target sigma of every pixel. Default: the sensor's."
+        ),
     ] = None,
     bad_policy: Annotated[
         BadPolicy,

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 # Checks without a result that are printed with their reason; the others are named in one line.
-_UNTOLD_SHOWN = 2
+_UNKNOWN_SHOWN = 2
 
 
 def print_flagged(findings: Sequence[Finding]) -> None:
@@ -38,16 +38,18 @@ def print_flagged(findings: Sequence[Finding]) -> None:
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print problems with their numbers, what cannot be determined, and the names of the checks passed."""
     flagged = [finding for finding in findings if finding.flagged]
-    untold = [finding for finding in findings if not finding.flagged and math.isnan(finding.value)]
-    passed = [finding.name for finding in findings if finding not in flagged and finding not in untold]
+    unknown = [finding for finding in findings if not finding.flagged and math.isnan(finding.value)]
+    passed = [finding.name for finding in findings if finding not in flagged and finding not in unknown]
     print("\ncan it be trusted?")
     for finding in flagged:
         print_item("!", f"{finding.name}: {finding.sentence}")
         print_item(" ", f"{finding.value:.3g}, limit {finding.limit:.3g}: {finding.because}.")
-    for finding in untold[:_UNTOLD_SHOWN]:
+    for finding in unknown[:_UNKNOWN_SHOWN]:
         print_item("?", f"{finding.name}: {finding.sentence}")
-    if untold[_UNTOLD_SHOWN:]:
-        print_item("?", f"nor is told: {', '.join(finding.name for finding in untold[_UNTOLD_SHOWN:])}")
+    if unknown[_UNKNOWN_SHOWN:]:
+        print_item(
+            "?", f"also undetermined: {', '.join(finding.name for finding in unknown[_UNKNOWN_SHOWN:])}"
+        )
     if passed:
         print_item("+", f"in order: {', '.join(passed)}")
 

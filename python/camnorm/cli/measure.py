@@ -106,7 +106,7 @@ def measure(
             metavar="LOW:HIGH",
             show_default=False,
             rich_help_panel="Screening",
-            help="Reject frames of another mean; also LOW: or :HIGH.",
+            help="Reject frames whose mean is outside this range. Either limit may be left out.",
         ),
     ] = None,
     std: Annotated[
@@ -115,7 +115,7 @@ def measure(
             metavar="LOW:HIGH",
             show_default=False,
             rich_help_panel="Screening",
-            help="Reject frames of another standard deviation; likewise.",
+            help="Reject frames whose standard deviation is outside this range.",
         ),
     ] = None,
     frames_csv: Annotated[

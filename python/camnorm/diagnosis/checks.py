@@ -46,7 +46,7 @@ _IMPORTANT = (
 
 
 def findings(sensor: Sensor) -> list[Finding]:
-    """Say what the frames of a measurement tell of its set.
+    """Judge a data set by the frame table and provenance of its measurement.
 
     Parameters
     ----------

@@ -103,7 +103,7 @@ class RealTransform:
         return self._spectrum.nbytes + sum(w.pixels.nbytes + w.columns.nbytes for w in self._workers)
 
     def prepare(self, threads: int) -> None:
-        """Make plans for so many threads. Only one thread may plan at a time."""
+        """Make the plans of each of `threads` threads. Only one thread may plan at a time."""
         while len(self._workers) < threads:
             self._workers.append(_Worker(self._spectrum, self._shape, self._dtype, self._piece))
 

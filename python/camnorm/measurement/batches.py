@@ -264,7 +264,7 @@ _S = TypeVar("_S", Stack, npt.NDArray[Any])
 
 
 def split(stacks: Sequence[_S], count: int) -> tuple[list[_S], list[_S]]:
-    """Split a list of stacks after so many frames."""
+    """Split a list of stacks after the first `count` frames."""
     before, after = [], []
     for stack in stacks:
         if count > 0:

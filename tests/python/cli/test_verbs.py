@@ -593,7 +593,7 @@ def test_show_is_short_where_little_is_told(run: Run, data: Data) -> None:
     out = run("show", "s.h5", "-o", "s.png").out
     assert "  ! frames: Too few frames: take " in out
     assert out.count("\n  ? ") == 3
-    assert "  ? nor is told: halves, motif, illumination," in out
+    assert "  ? also undetermined: halves, motif, illumination," in out
     assert "are the frames enough?\n  - Too few frames to say anything: each half needs two.\n" in out
 
 

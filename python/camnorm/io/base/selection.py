@@ -127,7 +127,7 @@ ALL = Chosen(Selection())
 
 
 def _thin_out(found: list[Sequence[int] | None], most: int) -> None:
-    """Leave only so many frames, chosen at random: as many of each file as of any other."""
+    """Keep at most `most` frames, chosen at random, about as many from each file."""
     files = [file for file, frames in enumerate(found) if frames]
     counts = np.array([len(found[file] or ()) for file in files])
     if counts.sum() <= most:
