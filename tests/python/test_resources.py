@@ -226,7 +226,7 @@ def test_an_extended_header_that_cannot_be_read_is_the_fault_of_the_input(
         def seek(self, offset: int) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("camnorm.io.formats.mrc.open", lambda *args: Failing(), raising=False)
+    monkeypatch.setattr("camnorm.io.formats.mrc.reader.open", lambda *args: Failing(), raising=False)
     told: list[FormatError] = []
     with pytest.raises(camnorm.Error, match="no file could be corrected"):
         camnorm.correct(files, sensor, tmp_path / "out", on_error=told.append)

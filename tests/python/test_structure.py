@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from camnorm.io.base.registry import formats, formats_of_other_packages
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "camnorm"
@@ -46,6 +49,17 @@ def test_no_function_is_too_long() -> None:
     }
     assert len(found) > 800
     assert {name: length for name, length in found.items() if length > MOST_LINES_OF_CODE} == {}
+
+
+def test_every_format_is_in_the_table() -> None:
+    folder = PACKAGE / "io" / "formats"
+    named = {
+        name
+        for path in folder.rglob("*.py")
+        for name in re.findall(r"^[A-Z0-9]+ = ImageFormat\(\s*\"([^\"]+)", path.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 20
+    assert {row.name for row in formats()} - {row.name for row in formats_of_other_packages()} == named
 
 
 _PLANTED = {

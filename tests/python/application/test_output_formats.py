@@ -26,7 +26,7 @@ import camnorm
 from camnorm import Sensor
 from camnorm.errors import FormatError
 from camnorm.io import ReadOptions, create_writer, open_frames, target_name
-from camnorm.io.formats.tiff import CompressedTiffWriter
+from camnorm.io.formats.tiff.writer import CompressedTiffWriter
 from damage import read_each
 from image_sets import cut, frames_of, write_mrc, write_npy, write_tiff
 

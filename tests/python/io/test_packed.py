@@ -178,7 +178,7 @@ def test_a_header_that_asks_for_too_much_allocates_nothing(tmp_path: Path, kind:
     script = (
         "import resource, sys\n"
         "from camnorm.io import open_frames, stream_frames\n"
-        "import camnorm.io.formats.packed, mrcfile\n"
+        "import camnorm.io.formats.mrc.packed, mrcfile\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))\n"
         "print(sum(item.count for item in stream_frames([sys.argv[1]], threads=2)))\n"
@@ -300,7 +300,7 @@ def test_measure_gives_the_same_as_from_plain_files(tmp_path: Path) -> None:
 def test_zstd_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(tmp_path, ".zst", frames_of(3, (24, 32), "u2"))
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    monkeypatch.delitem(sys.modules, "camnorm.io.formats.zstd", raising=False)
+    monkeypatch.delitem(sys.modules, "camnorm.io.formats.mrc.zstd", raising=False)
     with pytest.raises(
         Error, match=r"to read MRC.zst files, zstandard is needed: pip install 'camnorm\[zstd"
     ):

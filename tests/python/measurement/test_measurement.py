@@ -29,7 +29,7 @@ import tifffile
 import camnorm
 from camnorm import Error, FormatError, RawLayout, ReadOptions, Sensor
 from camnorm.io.base.registry import format_names
-from camnorm.io.formats.tiff import TiffSource
+from camnorm.io.formats.tiff.reader import TiffSource
 from camnorm.measurement import checkpoint, plan
 from camnorm.progress import Progress
 from image_sets import (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import MappedFile
 from camnorm.io.formats.blocks import BlockSource, regular
 
@@ -162,3 +164,11 @@ class _Reader:
         if count < 0 or self._position + count > self._file.size:
             raise struct.error
         self._position += count
+
+
+def _is_dm(path: Path, head: bytes) -> bool:
+    version, order = int.from_bytes(head[:4], "big"), {3: head[8:12], 4: head[12:16]}
+    return version in order and order[version] in (b"\0\0\0\0", b"\0\0\0\1")
+
+
+FORMAT = ImageFormat("DM", (".dm3", ".dm4"), f"{__name__}:DmSource", recognises=_is_dm)

@@ -12,8 +12,9 @@ import numpy as np
 from camnorm import _core
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import FrameSource, MappedFile
-from camnorm.io.formats.tiff import find_directories
+from camnorm.io.formats.tiff.directories import find_directories
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -215,7 +216,7 @@ class _Directory:
         return self._file.read(offset, count)
 
 
-def is_eer(path: Path, head: bytes) -> bool:
+def _is_eer(path: Path, head: bytes) -> bool:
     """Whether a file is a BigTIFF whose first page, or the one behind a sum, holds electrons."""
     if not head.startswith(_MARK):
         return False
@@ -255,3 +256,6 @@ def _grouping(dose: float | None, raw_frames: float) -> int:
     if dose is None:
         return _GROUPING
     return 1 << min(max(round(math.log2(raw_frames / dose)), 0), 15)
+
+
+FORMAT = ImageFormat("EER", (".eer",), f"{__name__}:EerSource", recognises=_is_eer)

@@ -11,6 +11,7 @@ import numpy as np
 
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import FrameSource, MappedFile
 
 if TYPE_CHECKING:
@@ -88,3 +89,6 @@ def _read_header(file: MappedFile) -> tuple[int, np.dtype[Any], bool, tuple[int,
         raise FormatError(file.path, f"damaged NPY header: dtype {descr[1]}", offset=start) from None
     sizes = tuple(int(size[:_MAX_DIGITS]) for size in re.findall(r"\d+", shape[1]))
     return start + length, dtype, order[1] == "True", sizes
+
+
+FORMAT = ImageFormat("NPY", (".npy",), f"{__name__}:NpySource", (b"\x93NUMPY",))

@@ -1,4 +1,4 @@
-"""Files compressed as a whole, of MRC by gzip or bzip2; zstd and FITS are where their libraries are."""
+"""Files that are compressed as a whole: they are decompressed in order."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ import numpy as np
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding
-from camnorm.io.formats.mrc import MrcSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PIECE = 2**20
 _HEADER_BYTES = 1024
-_SUFFIXES = {".mrc", ".mrcs"}
 _TRUNCATED = "truncated: the compressed data end before the frame does"
 
 
@@ -199,29 +197,3 @@ class PackedByBzip2(PackedSource):
     def open_stream(path: Path) -> Stream:
         """Start to decompress."""
         return bz2.open(path)
-
-
-class PackedMrcSource(PackedSource, MrcSource):
-    """Sections of a compressed MRC file as frames."""
-
-    def _check_kind(self, file: UnpackedFile) -> None:
-        suffixes = {name.lower() for name in file.path.suffixes}
-        if file.head[208:211] != b"MAP" and not _SUFFIXES & suffixes:
-            reason = "compressed, but neither an MRC nor a FITS file: only these are read compressed"
-            raise FormatError(file.path, reason)
-
-    def extended_header(self) -> bytes:
-        """Read the extended header from the file, which may be closed by now."""
-        file = UnpackedFile(MappedFile(self.path), type(self))
-        try:
-            return file.read(_HEADER_BYTES, self._offset - _HEADER_BYTES)
-        finally:
-            file.close()
-
-
-class GzipMrcSource(PackedByGzip, PackedMrcSource):
-    """Sections of an MRC file compressed by gzip."""
-
-
-class Bzip2MrcSource(PackedByBzip2, PackedMrcSource):
-    """Sections of an MRC file compressed by bzip2."""

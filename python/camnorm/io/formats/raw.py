@@ -10,6 +10,7 @@ import numpy as np
 
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import FrameSource, MappedFile
 
 if TYPE_CHECKING:
@@ -52,3 +53,7 @@ class RawSource(FrameSource):
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         frame_bytes = math.prod(self.shape) * self._stored.itemsize
         return self._file.map(self._offset + start * frame_bytes, (stop - start, *self.shape), self._stored)
+
+
+# Nothing but the options can identify a file of bare pixels.
+FORMAT = ImageFormat("raw", (), f"{__name__}:RawSource")

@@ -11,7 +11,7 @@ from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io.base.containers import frame_axes
 from camnorm.io.base.hdf5guard import open_object
 from camnorm.io.base.selection import runs
-from camnorm.io.formats.hdf5filters import load_filters
+from camnorm.io.formats.hdf5.filters import load_filters
 
 
 def frames_written(path: Path, dataset: h5py.Dataset) -> list[tuple[int, int]]:

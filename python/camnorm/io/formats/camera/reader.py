@@ -15,7 +15,7 @@ import tifffile
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding
-from camnorm.io.formats.tiff import _reading
+from camnorm.io.formats.tiff.reader import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,7 @@ def _describe(file: MappedFile, shape: tuple[int, int]) -> tuple[dict[str, Any],
     """Make and model, which rawpy does not tell, and where lossless JPEG begins; of files like TIFF."""
     metadata: dict[str, Any] = {}
     is_dng = file.path.suffix.lower() == ".dng"
-    with suppress(FormatError), _reading(file, 0), tifffile.TiffFile(file.path) as tiff:
+    with suppress(FormatError), reading(file, 0), tifffile.TiffFile(file.path) as tiff:
         tags = tiff.pages.first.tags
         told = {"make": tags.valueof(_MAKE), "model": tags.valueof(_MODEL)}
         metadata = {name: value for name, value in told.items() if isinstance(value, str)}
@@ -122,7 +122,7 @@ def _describe(file: MappedFile, shape: tuple[int, int]) -> tuple[dict[str, Any],
 
 def _is_lossy_dng(file: MappedFile) -> bool:
     """Whether the image of a DNG is compressed by lossy JPEG, of 8 bits or 12; previews do not matter."""
-    with suppress(FormatError), _reading(file, 0), tifffile.TiffFile(file.path) as tiff:
+    with suppress(FormatError), reading(file, 0), tifffile.TiffFile(file.path) as tiff:
         if tiff.pages.first.tags.valueof(_DNG_VERSION) is None:
             return False
         for page in _pages(tiff):

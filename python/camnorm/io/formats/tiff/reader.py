@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 
@@ -22,8 +19,8 @@ from camnorm.errors import FormatError
 from camnorm.io.base.containers import EXPANSION
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.base.writers import EncodedWriter, FileWriter, FrameWriter, WritePlan
 from camnorm.io.formats import nibbles
+from camnorm.io.formats.tiff.directories import find_directories
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,22 +38,11 @@ _NOT_SUPPORTED = {
 _JPEG_COMPRESSIONS = (7, 33007, 34892)
 _YCBCR = 6
 _SUBSAMPLING = 530
-_MAX_TAGS = 4096  # in a directory; the limit of tifffile
-_DIRECTORY_BYTES = 1024  # that a page takes at most besides pixels and description
-_GROWTH = 2  # of pixels that cannot be compressed, at most: LZW codes take 12 bits for 8
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
 # told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
 # A frame in counting mode, such as (4092, 5760), is none of them.
 _FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
-_ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
-
-# How each compression is called in a TIFF file, and what does it: as fast as it can, since noise hardly
-# becomes smaller by more effort.
-_COMPRESSIONS: dict[str, tuple[int, Callable[..., Any]]] = {
-    "lzw": (5, imagecodecs.lzw_encode),
-    "deflate": (8, partial(imagecodecs.deflate_encode, level=1)),
-    "zstd": (50000, partial(imagecodecs.zstd_encode, level=1)),
-}
+ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
 
 # tifffile logs damage that is raised here as an error; only these messages are dropped.
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
@@ -80,10 +66,10 @@ class TiffSource(FrameSource):
         self._directories, complete = find_directories(file)
         if not self._directories:
             raise FormatError(file.path, "truncated, or a TIFF without images", frame=0, offset=file.size)
-        with _reading(file, 0):
+        with reading(file, 0):
             self._tiff = tifffile.TiffFile(file.path)
         try:
-            with _reading(file, 0):
+            with reading(file, 0):
                 first = self._load(file, 0)
                 if first.axes not in ("YX", "YXS", "SYX"):
                     raise FormatError(file.path, f"a page of axes {first.axes!r} is not a frame", frame=0)
@@ -187,7 +173,7 @@ class TiffSource(FrameSource):
         if page.is_final:
             frame = self._map(page.dataoffsets[0], 1, 0)[0]
             return frame
-        with _reading(self._file, index):
+        with reading(self._file, index):
             if page.compression != 1 and len(page.dataoffsets) == 1 and not page.is_tiled:
                 # One strip is the frame: asarray() would copy it once more.
                 ((segment, _, _),) = page.segments(lock=self._lock, maxworkers=1)
@@ -200,7 +186,7 @@ class TiffSource(FrameSource):
         return np.moveaxis(frame, 0, -1) if page.axes == "SYX" else frame
 
     def _page(self, index: int) -> tifffile.TiffPage:
-        with _reading(self._file, index):
+        with reading(self._file, index):
             page = self._load(self._file, index)
         axes, shape, dtype = self._layout
         if (page.axes, page.shape, page.dtype) != (axes, shape, dtype):
@@ -232,112 +218,6 @@ class TiffSource(FrameSource):
         return page
 
 
-class TiffWriter(FileWriter):
-    """A TIFF file, BigTIFF above 4 GB: uncompressed, one page of one strip a frame."""
-
-    def __init__(self, plan: WritePlan) -> None:
-        super().__init__(plan)
-        self._tags = _tags(plan.source, plan.label)
-        self._tiff = _open_writer(self._file, _size(plan.source, plan.dtype, plan.count, plan.label))
-        self._offsets: list[int] = []  # of the pixels of all pages that were made
-
-    def _write(self, frames: NDArray[Any], start: int, row: int) -> None:
-        dtype = self.dtype.newbyteorder("<")
-        self._make_pages(start + len(frames), dtype)
-        place = row * math.prod(self.shape[1:]) * dtype.itemsize
-        for index, frame in enumerate(frames.astype(dtype, copy=False), start):
-            self._write_at(self._offsets[index] + place, frame)
-
-    def _make_pages(self, count: int, dtype: np.dtype[Any]) -> None:
-        """Write directories with room for pixels until there are so many pages."""
-        with self._lock:
-            while len(self._offsets) < count:
-                made = self._tiff.write(shape=self.shape, dtype=dtype, returnoffset=True, **self._tags)
-                assert made is not None  # as for all contiguous pixels
-                self._offsets.append(made[0])
-            # What is held back would overwrite pixels.
-            self._file.flush()
-
-    def _write_last(self) -> None:
-        self._tiff.close()
-
-
-class CompressedTiffWriter(EncodedWriter):
-    """A TIFF file, BigTIFF where it might come to 4 GB: one page of one compressed strip a frame.
-
-    Of float32, deflate and zstd compress what the predictor of Adobe's Technical Note 3 makes of it, which
-    libtiff undoes. Differences of neighbours would only add up the noise of all other pixels.
-    """
-
-    def __init__(self, plan: WritePlan) -> None:
-        super().__init__(plan)
-        code, self._compress = _COMPRESSIONS[plan.compression]
-        self._predicted = plan.dtype == np.float32 and plan.compression != "lzw"
-        self._tags = _tags(plan.source, plan.label) | {
-            "compression": code,
-            "predictor": 3 if self._predicted else None,
-        }
-        self._tiff = _open_writer(
-            self._file, _GROWTH * _size(plan.source, plan.dtype, plan.count, plan.label)
-        )
-
-    def _encode(self, frame: NDArray[Any]) -> bytes:
-        frame = frame.astype(self.dtype.newbyteorder("<"), copy=False)
-        if self._predicted:
-            frame = imagecodecs.floatpred_encode(frame, axis=1 - frame.ndim)
-        encoded: bytes = self._compress(frame)
-        return encoded
-
-    def _append(self, encoded: bytes) -> None:
-        dtype = self.dtype.newbyteorder("<")
-        self._tiff.write(iter([encoded]), shape=self.shape, dtype=dtype, **self._tags)
-
-    def _write_last(self) -> None:
-        self._tiff.close()
-
-
-def make_writer(plan: WritePlan) -> FrameWriter:
-    """Make the writer of a TIFF file."""
-    return (TiffWriter if plan.compression == "none" else CompressedTiffWriter)(plan)
-
-
-def _tags(source: FrameSource, label: str) -> dict[str, Any]:
-    """Tags of every page that is made from a frame of a source, as `tifffile.TiffWriter.write` takes them."""
-    tags: dict[str, Any] = {
-        "photometric": "minisblack",
-        "rowsperstrip": source.shape[0],
-        "description": label.encode("ascii", "replace"),
-        "software": "camnorm",
-        "metadata": None,
-    }
-    if len(source.shape) == 3:
-        colours = 3 if source.shape[2] in (3, 4) else 1
-        tags |= {
-            "photometric": "rgb" if colours == 3 else "minisblack",
-            "planarconfig": "contig",
-            "extrasamples": ["unspecified"] * (source.shape[2] - colours),
-        }
-    if "resolution" in source.metadata:
-        x, y, unit = source.metadata["resolution"]
-        tags |= {"resolution": (x, y), "resolutionunit": unit}
-    elif "pixel_size" in source.metadata:
-        per_centimetre = _ANGSTROM[3] / source.metadata["pixel_size"]
-        if 1 <= per_centimetre < 2**31:  # as numbers of 32 bits tell it
-            fraction = Fraction(per_centimetre).limit_denominator(int(2**31 / per_centimetre))
-            resolution = fraction.numerator, fraction.denominator
-            tags |= {"resolution": (resolution, resolution), "resolutionunit": 3}
-    return tags
-
-
-def _size(source: FrameSource, dtype: np.dtype[Any], count: int, label: str) -> int:
-    """Bytes of a file of uncompressed frames, at most."""
-    return count * (math.prod(source.shape) * dtype.itemsize + _DIRECTORY_BYTES + len(label))
-
-
-def _open_writer(file: IO[bytes], size: int) -> tifffile.TiffWriter:
-    return tifffile.TiffWriter(file, byteorder="<", bigtiff=size >= 2**32)
-
-
 def _check_supported(file: MappedFile, page: tifffile.TiffPage, index: int) -> None:
     """FormatError if tifffile cannot decode a page, or makes something else of it."""
     name = _NOT_SUPPORTED.get(page.compression)
@@ -359,37 +239,6 @@ def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile
     if options.tiff_4bit == "yes" and not bytes_:
         raise FormatError(file.path, f"not bytes with two pixels each: pages of {page.shape} {page.dtype}")
     return options.tiff_4bit == "yes"
-
-
-def find_directories(file: MappedFile) -> tuple[list[int], bool]:
-    """Offsets of all pages' directories, and whether their chain ends within the file.
-
-    tifffile can do that too, but follows a circular chain nearly for ever.
-    """
-    head = file.read(0, 4)
-    order = "<" if head[:2] == b"II" else ">"
-    big = head[2:].strip(b"\0") == b"+"
-    number, entry, pointer, position = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
-
-    def integer(code: str, offset: int) -> int | None:
-        data = file.read(offset, struct.calcsize(code))
-        return struct.unpack(order + code, data)[0] if len(data) == struct.calcsize(code) else None
-
-    directories: dict[int, None] = {}
-    size = file.size
-    while (directory := integer(pointer, position)) != 0:
-        if directory is None or directory >= size:
-            return list(directories), False
-        if directory in directories:
-            raise FormatError(file.path, "damaged: the chain of pages is circular", offset=position)
-        tags = integer(number, directory)
-        if tags is None or tags > _MAX_TAGS:
-            return list(directories), False
-        position = directory + struct.calcsize("=" + number) + tags * entry
-        if position + struct.calcsize("=" + pointer) > size:
-            return list(directories), False
-        directories[directory] = None
-    return list(directories), True
 
 
 def _frames_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
@@ -419,13 +268,13 @@ def _metadata(page: tifffile.TiffPage) -> dict[str, Any]:
     if not fractions or unit not in (1, 2, 3):
         return metadata
     metadata["resolution"] = (x, y, int(unit))
-    if unit in _ANGSTROM:
-        metadata["pixel_size"] = _ANGSTROM[unit] * x[1] / x[0]
+    if unit in ANGSTROM:
+        metadata["pixel_size"] = ANGSTROM[unit] * x[1] / x[0]
     return metadata
 
 
 @contextmanager
-def _reading(file: MappedFile, frame: int) -> Iterator[None]:
+def reading(file: MappedFile, frame: int) -> Iterator[None]:
     """Run tifffile without its log; what it raises becomes a FormatError."""
     token = _silent.set(True)
     try:

@@ -1,18 +1,21 @@
-"""EDF and SMV (ADSC, d*TREK) files of X-ray detectors: text headers, each before bare pixels."""
+"""EDF files (ESRF data format) of X-ray detectors: a text header before the pixels of each image."""
 
 from __future__ import annotations
 
 import math
 import re
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import MappedFile, shown
 from camnorm.io.formats.blocks import BlockSource
+from camnorm.io.formats.textheader import integer_of, items_of, pixel_size_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
 _MAX_HEADER = 2**18
 _BLOCK = 2**12
 _BLANK = b"\0 \t\r\n"
-_EDF_END = re.compile(rb"}\r?\n")
-_EDF_TYPES = {
+_KEY = re.compile(rb"(EDF_\w+|HeaderID|ByteOrder|DataType|Dim_1)\s*=", re.IGNORECASE)
+_END = re.compile(rb"}\r?\n")
+_TYPES = {
     "signedbyte": "i1",
     "signed8": "i1",
     "unsignedbyte": "u1",
@@ -47,17 +51,6 @@ _EDF_TYPES = {
     "doublevalue": "f8",
     "floatieee64": "f8",
     "doubleieee64": "f8",
-}
-_SMV_TYPES = {
-    "signed char": "i1",
-    "unsigned char": "u1",
-    "short int": "i2",
-    "unsigned short": "u2",
-    "unsigned short int": "u2",
-    "long int": "i4",
-    "unsigned long int": "u4",
-    "float": "f4",
-    "float ieee": "f4",
 }
 
 
@@ -114,17 +107,17 @@ class EdfSource(BlockSource):
         while position < size:
             if not file.read(position, _BLOCK).strip(_BLANK):
                 break  # padding at the end
-            header, start = _edf_header(file, position)
+            header, start = _read_header(file, position)
             if header is None:
                 return blocks, False, metadata
             if "edf_dataformatversion" in header:
                 general = {key: value for key, value in header.items() if not key.startswith("edf_")}
-                position = start + _integer(file, header, "edf_binarysize", 0)
+                position = start + integer_of(file, header, "edf_binarysize", 0)
                 continue
             header = general | header
             block, blob = self._block(file, header, start, len(blocks))
             if not blocks:
-                metadata = _pixel_size(header, "psize_1", 1e10)
+                metadata = pixel_size_of(header, "psize_1", 1e10)
             blocks.append(block)
             position = start + blob
         return blocks, True, metadata
@@ -138,12 +131,12 @@ class EdfSource(BlockSource):
         compression = header.get("compression", "none").lower()
         if not compression.startswith("no") or "edf_binaryfilename" in header:
             raise FormatError(file.path, "EDF with pixels compressed or in another file is not supported")
-        if _integer(file, header, "dim_3", 1) != 1:
+        if integer_of(file, header, "dim_3", 1) != 1:
             raise FormatError(file.path, "EDF with images of three dimensions is not supported")
-        shape = _integer(file, header, "dim_2"), _integer(file, header, "dim_1")
+        shape = integer_of(file, header, "dim_2"), integer_of(file, header, "dim_1")
         if min(shape) < 1:
             raise damaged(f"Dim_1, Dim_2 = {shape[1]}, {shape[0]}")
-        code = _EDF_TYPES.get(header.get("datatype", "").lower())
+        code = _TYPES.get(header.get("datatype", "").lower())
         if code is None:
             raise damaged(f"DataType = {shown(header.get('datatype'))}")
         order = header.get("byteorder", "").lower()
@@ -151,84 +144,29 @@ class EdfSource(BlockSource):
             raise damaged(f"ByteOrder = {shown(header.get('byteorder'))}")
         stored = np.dtype(("<" if order.startswith("low") else ">") + code)
         needed = math.prod(shape) * stored.itemsize
-        blob = _integer(file, header, "edf_binarysize", _integer(file, header, "size", needed))
+        blob = integer_of(file, header, "edf_binarysize", integer_of(file, header, "size", needed))
         if blob < needed:
             raise damaged(f"{blob} bytes for pixels that take {needed}")
         return _Block(start, shape, stored), blob
 
 
-class SmvSource(BlockSource):
-    """The image of an SMV file, as ADSC detectors and the programs of d*TREK write it."""
-
-    format = "SMV"
-
-    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
-        head = file.read(0, _MAX_HEADER)
-        told = re.match(rb"{\s*HEADER_BYTES\s*=\s*(\d{1,6})", head)
-        if told is None or int(told[1]) > _MAX_HEADER:
-            raise FormatError(file.path, "damaged SMV header: no HEADER_BYTES")
-        start = int(told[1])
-        if start > len(head):
-            raise FormatError(file.path, "truncated within the SMV header", frame=0, offset=file.size)
-        header = _items(head[1:start].partition(b"}")[0])
-        if header.get("compression", "none").lower() != "none":
-            compression = shown(header["compression"])
-            raise FormatError(file.path, f"SMV with compression {compression} is not supported")
-        if _integer(file, header, "dim", 2) != 2:
-            raise FormatError(file.path, f"SMV with images of {header['dim']} dimensions is not supported")
-        name = header.get("data_type", header.get("type", "")).lower().replace("_", " ")
-        if name not in _SMV_TYPES:
-            raise FormatError(
-                file.path, f"SMV with pixels of type {shown(name or 'unknown')} is not supported"
-            )
-        order = header.get("byte_order", "little_endian").lower()
-        if not order.startswith(("little", "big")):
-            raise FormatError(file.path, f"damaged header: BYTE_ORDER = {shown(order)}")
-        shape = _integer(file, header, "size2"), _integer(file, header, "size1")
-        super().__init__(
-            file,
-            places=[start],
-            stored=np.dtype(("<" if order.startswith("little") else ">") + _SMV_TYPES[name]),
-            shape=shape,
-            count=1,
-            metadata=_pixel_size(header, "pixel_size", 1e7),
-        )
-
-
-def _edf_header(file: MappedFile, position: int) -> tuple[dict[str, str] | None, int]:
+def _read_header(file: MappedFile, position: int) -> tuple[dict[str, str] | None, int]:
     """Keys and values of the header at a position, and where its pixels begin; None if there is no header."""
     text = b""
     while len(text) < _MAX_HEADER:
         piece = file.read(position + len(text), _BLOCK)
-        end = _EDF_END.search(text + piece, max(0, len(text) - 2))
+        end = _END.search(text + piece, max(0, len(text) - 2))
         text += piece
         if end is not None:
             before, _, inside = text[: end.start()].partition(b"{")
-            return (None if before.strip(_BLANK) or not inside else _items(inside)), position + end.end()
+            return (None if before.strip(_BLANK) or not inside else items_of(inside)), position + end.end()
         if not piece:
             break
     return None, position
 
 
-def _items(text: bytes) -> dict[str, str]:
-    """Values of ``key = value;``, by the keys in lower case."""
-    header: dict[str, str] = {}
-    for item in text.decode("latin-1").split(";"):
-        key, equal, value = item.partition("=")
-        if equal:
-            header[key.strip("\0 \t\r\n").lower()] = value.strip("\0 \t\r\n")
-    return header
+def _is_edf(path: Path, head: bytes) -> bool:
+    return head.lstrip()[:1] == b"{" and _KEY.search(head) is not None
 
 
-def _integer(file: MappedFile, header: dict[str, str], key: str, default: int | None = None) -> int:
-    value = header.get(key)
-    if value is None and default is not None:
-        return default
-    if value is None or not re.fullmatch(r"\d{1,15}", value):
-        raise FormatError(file.path, f"damaged header: {key.upper()} = {shown(value)}")
-    return int(value)
-
-
-def _pixel_size(header: dict[str, str], key: str, angstrom: float) -> dict[str, Any]:
-    form = re.match(r"\d*\.?\d+(e[-+]?\d{1,2})?", header.get(key, ""), re.IGNORECASE)
-    return {"pixel_size": float(form[0]) * angstrom} if form and float(form[0]) > 0 else {}
+FORMAT = ImageFormat("EDF", (".edf",), f"{__name__}:EdfSource", recognises=_is_edf)

@@ -22,9 +22,9 @@ from camnorm.io.base.containers import EXPANSION, check_size, frame_axes, read_f
 from camnorm.io.base.hdf5guard import is_real, other_files, text_of
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.formats.hdf5dataset import find_dataset, own_kind
-from camnorm.io.formats.hdf5filters import Decoder, decoders_of, filters_of, load_filters
-from camnorm.io.formats.hdf5parts import check_parts, frames_written
+from camnorm.io.formats.hdf5.dataset import find_dataset, own_kind
+from camnorm.io.formats.hdf5.filters import Decoder, decoders_of, filters_of, load_filters
+from camnorm.io.formats.hdf5.parts import check_parts, frames_written
 from camnorm.limits import at_once
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from camnorm.io.formats.packed import PackedMrcSource, Stream
+from camnorm.io.formats.mrc.packed import PackedMrcSource
+from camnorm.io.formats.packed import Stream
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdFile
