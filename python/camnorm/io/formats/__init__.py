@@ -1,8 +1,8 @@
 """The image formats, and the order in which they are tried.
 
 Each format is a module or package with its row, ``FORMAT``: how a file is recognised, and which classes read
-and write it; variants have a row each. A package keeps expensive imports, such as that of tifffile, out of the
-module of its row.
+and write it; variants have a row each. A package keeps expensive imports, such as that of tifffile, out of
+the module of its row.
 """
 
 from camnorm.io.base.registry import register
