@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
+
+from camnorm.sizes import divided
+from image_sets import Divide
 
 # What the user has set must not change what is tested.
 for variable in [name for name in os.environ if name.startswith("CAMNORM_")]:
@@ -22,3 +27,14 @@ settings.load_profile("camnorm")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--c-library", metavar="PATH", help="the shared library whose C API is to be tested")
+
+
+@pytest.fixture
+def divide() -> Iterator[Divide]:
+    """Divide the work otherwise until the test ends: fields of `camnorm.sizes.Sizes`."""
+    with ExitStack() as stack:
+
+        def change(**changes: float) -> None:
+            stack.enter_context(divided(**changes))
+
+        yield change

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ import tifffile
 
 from camnorm import PixelMoments, PixelResponse, Sensor
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
+
+# What divides the work otherwise until a test ends.
+Divide = Callable[..., None]
 
 STATISTICS = ("mean", "std", "min", "max")
 

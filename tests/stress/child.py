@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -70,16 +71,11 @@ def _is_below(folder: str, path: object) -> bool:
     return name.startswith(folder) or not name.startswith("/")
 
 
-def save_checkpoints_often() -> None:
+def measure_in_small_steps() -> AbstractContextManager[None]:
     """Add every file of a measurement for itself, and save a checkpoint after each."""
-    from camnorm.measurement import batches, checkpoint
+    from camnorm.sizes import divided
 
-    limits = (checkpoint, ("_SECONDS", "_SHARE")), (batches, ("_STORED_BYTES", "_ADDED_BYTES"))
-    for module, names in limits:
-        for name in names:
-            if not hasattr(module, name):
-                raise AttributeError(f"{module.__name__} has no {name} any more: change child.py")
-            setattr(module, name, 0)
+    return divided(added_bytes=0, stored_bytes=0, checkpoint_seconds=0.0, checkpoint_share=0.0)
 
 
 if __name__ == "__main__":
@@ -88,5 +84,5 @@ if __name__ == "__main__":
     follow(**plan)
     from camnorm.cli import main
 
-    save_checkpoints_often()
-    main()
+    with measure_in_small_steps():
+        main()

@@ -14,11 +14,7 @@ import numpy.typing as npt
 
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io import FrameSource, reason_of, runs
-
-# Bytes of pixels, as they are read and as they are written, that a thread works on at a time: in its cache.
-BLOCK_BYTES = 8 * 2**20
-# Frames of which it does so together, for the mean and the sigma image to be read once for all of them.
-BLOCK_FRAMES = 8
+from camnorm.sizes import sizes
 
 
 class Block(NamedTuple):
@@ -43,14 +39,14 @@ class Blocks:
 
     def rows(self, frames: int) -> int:
         """Number of rows to work on at a time if each block holds this many frames."""
-        return min(max(1, BLOCK_BYTES // (frames * self._row_bytes())), self.source.shape[0])
+        return min(max(1, sizes().block_bytes // (frames * self._row_bytes())), self.source.shape[0])
 
     def in_order(self, whole_frames: bool) -> Iterator[Block]:
         """Blocks to be corrected, in the order in which they are written."""
         height = self.source.shape[0]
         whole_frames = whole_frames or self.source.offsets is None
-        least = 1 if whole_frames else BLOCK_FRAMES
-        most = max(least, BLOCK_BYTES // (height * self._row_bytes()))
+        least = 1 if whole_frames else sizes().block_frames
+        most = max(least, sizes().block_bytes // (height * self._row_bytes()))
         place = 0
         for first, last in runs(self.frames):
             together = min(most, last - first)
@@ -68,12 +64,12 @@ class Blocks:
         """
         height = self.source.shape[0]
         if self.source.offsets is not None:
-            rows = self.rows(min(BLOCK_FRAMES, len(self.frames)))
+            rows = self.rows(min(sizes().block_frames, len(self.frames)))
             for row in range(0, height, rows):
                 yield [
-                    Block(start, min(start + BLOCK_FRAMES, stop), row, min(row + rows, height), 0)
+                    Block(start, min(start + sizes().block_frames, stop), row, min(row + rows, height), 0)
                     for first, stop in runs(self.frames)
-                    for start in range(first, stop, BLOCK_FRAMES)
+                    for start in range(first, stop, sizes().block_frames)
                 ]
         else:
             blocks = [Block(frame, frame + 1, 0, height, 0) for frame in self.frames]

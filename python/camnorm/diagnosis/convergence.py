@@ -22,11 +22,9 @@ import numpy.typing as npt
 
 from camnorm.measurement.drift import HOT
 from camnorm.sensor.sensor import Sensor
+from camnorm.sizes import sizes
 
 __all__ = ["Convergence", "frames_needed"]
-
-# Values of an image looked at in one go.
-BLOCK_VALUES = 2**19
 
 # Sides of the blocks' grid in which correlations of neighbouring pixels are looked for.
 _GRID = 256
@@ -310,7 +308,7 @@ class _Survey:
         height, width = sensor.shape[:2]
         factor = min(math.ceil(max(height, width) / _GRID), height, width)
         planes = math.prod(sensor.shape[2:])
-        rows = factor * max(1, BLOCK_VALUES // (factor * width * planes))
+        rows = factor * max(1, sizes().block_values // (factor * width * planes))
         self._halves = sensor.halves[0].count, sensor.halves[1].count
         self._frames = sensor.frames
         self._share = sum(1 / n for n in self._halves)

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.diagnosis.convergence import BLOCK_VALUES
 from camnorm.diagnosis.finding import Finding
 from camnorm.sensor.sensor import Sensor
+from camnorm.sizes import sizes
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
 __all__ = ["motif_and_illumination"]
@@ -157,7 +157,7 @@ def _profiles(sensor: Sensor) -> tuple[list[_Profile], dict[str, tuple[float, fl
     by_rows = np.zeros((2, 2, _BANDS, width, planes))
     by_columns = np.empty((2, 2, _BANDS, height, planes))
     surfaces = _Surfaces((height, width, planes))
-    for where, means, variances in sensor.blocks(max(1, BLOCK_VALUES // (width * planes))):
+    for where, means, variances in sensor.blocks(max(1, sizes().block_values // (width * planes))):
         scaled = np.array([means, np.sqrt(variances)]).reshape(2, 2, -1, width, planes)
         scaled[0] -= sensor.target_mean
         scaled /= sensor.target_sigma

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from camnorm.errors import Error
 from camnorm.io import Chunk, FrameSource, StoredChunk, StoredFrames
+from camnorm.sizes import sizes
 from camnorm.statistics.moments import PixelMoments, frame_statistics
 
 if TYPE_CHECKING:
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Piece", "Stack", "alike", "pixels_of", "split"]
 
-# What is added in one go: bytes of frames in memory; or of frames in files, which are read by blocks of
-# pixels, up to so many or what comes in so many seconds. The more, the less often the sums are read and
-# written, which are the larger part else.
-_ADDED_BYTES = 64 * 2**20
-_STORED_BYTES = 16 * 2**30
+# Frames in files are added when so many bytes, or those of so many seconds, have come: the more, the less
+# often the sums are read and written, which are the larger part else.
 _STORED_SECONDS = 1.0
 
 
@@ -108,7 +106,7 @@ class _InMemory(Stack):
         return self.frames.nbytes
 
     def enough(self, size: int, seconds: float) -> bool:
-        return size > _ADDED_BYTES
+        return size > sizes().added_bytes
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -152,7 +150,7 @@ class _InFiles(Stack):
         return 0
 
     def enough(self, size: int, seconds: float) -> bool:
-        return size > _STORED_BYTES or seconds > _STORED_SECONDS
+        return size > sizes().stored_bytes or seconds > _STORED_SECONDS
 
     def __len__(self) -> int:
         return len(self.frames)

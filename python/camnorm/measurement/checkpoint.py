@@ -21,6 +21,7 @@ from camnorm.measurement.plan import SHARES, Plan
 from camnorm.measurement.state import State
 from camnorm.sensor.file import Contents, read_contents, reserve, write_contents
 from camnorm.sensor.sensor import Sensor
+from camnorm.sizes import sizes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint"]
 
 _FORMAT = "camnorm checkpoint"
-
-# Seconds between checkpoints: at least so many, and at least so many times what writing the last took.
-_SECONDS = 5.0
-_SHARE = 30.0
 
 
 class Checkpoint:
@@ -45,7 +42,7 @@ class Checkpoint:
     def __init__(self, output: Output) -> None:
         self.output = output
         self.path = beside(output.path, "", ".checkpoint")
-        self._next = time.monotonic() + _SECONDS
+        self._next = time.monotonic() + sizes().checkpoint_seconds
         self._usable = True
         self._resumed = False
 
@@ -124,7 +121,7 @@ class Checkpoint:
                 f"going on without checkpoints: {self.path} cannot be written: {error}", stacklevel=4
             )
         end = time.monotonic()
-        self._next = end + max(_SECONDS, _SHARE * (end - begin))
+        self._next = end + max(sizes().checkpoint_seconds, sizes().checkpoint_share * (end - begin))
 
     def remove(self) -> None:
         """Remove the file, if there is one."""

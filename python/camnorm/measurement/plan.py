@@ -19,23 +19,21 @@ from camnorm.limits import descriptors_left
 from camnorm.measurement.settings import Settings
 from camnorm.measurement.source import Source
 from camnorm.sensor.table import file_table
+from camnorm.sizes import sizes
 from camnorm.statistics.moments import kind_of
 
 __all__ = ["SHARES", "Plan"]
 
-# Files that may be open at a time for chunks that wait, and the share of those that the process may open.
-_OPEN_FILES = 512
+# Of the files that the process may open, those for chunks that wait.
 _OPEN_SHARE = 1 / 4
 
 # Files looked into, evenly over the set, to learn what most of them are.
 _FILES_LOOKED_INTO = 9
 
 # Parts of the set, by its bytes, after which the mean image so far is kept, to be compared with that of the
-# rest. Each costs a pass over the sums: if these are more than so many bytes, so many times as many must
-# have been read, but for the half, which tells of drift.
+# rest. Each costs a pass over the sums: where these are large, many times their bytes must have been read
+# first, except for the half, which shows drift.
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-_SMALL_SUMS = 32 * 2**20
-_READ_BY_SUMS = 4
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,11 @@ class Plan:
         """Look into some of the files."""
         files = [path.absolute() for path in source.files]
         table = file_table(files)
-        most_open = max(1, min(_OPEN_FILES, int(_OPEN_SHARE * descriptors_left())))
+        most_open = max(1, min(sizes().open_files, int(_OPEN_SHARE * descriptors_left())))
         shape, dtype = _usual_frames(source.catalogue, settings.strict)
-        sizes = np.maximum(table["size"], 0).astype(np.float64)
-        sizes[[source.chosen.without(file) for file in range(sizes.size)]] = 0.0
-        places = _find_places(sizes, 32 * math.prod(shape), source)
+        lengths = np.maximum(table["size"], 0).astype(np.float64)
+        lengths[[source.chosen.without(file) for file in range(lengths.size)]] = 0.0
+        places = _find_places(lengths, 32 * math.prod(shape), source)
         return cls(source, settings, files, table, shape, dtype, places, most_open)
 
     def read(self, *, to_memory: bool, **which: Any) -> Generator[Chunk | StoredChunk | Failure, None, None]:
@@ -134,18 +132,18 @@ def _usual_frames(catalogue: Catalogue, strict: bool) -> tuple[tuple[int, ...], 
     return most[0], dtypes[most]
 
 
-def _find_places(sizes: npt.NDArray[np.float64], sums: int, source: Source) -> list[tuple[int, int]]:
-    """File and frame at each share of the set, by the sizes of the files and of the sums in bytes."""
-    ends = np.cumsum(sizes)
-    least = 0 if sums <= _SMALL_SUMS else _READ_BY_SUMS * sums
+def _find_places(lengths: npt.NDArray[np.float64], sums: int, source: Source) -> list[tuple[int, int]]:
+    """File and frame at each share of the set, by the lengths of the files and of the sums in bytes."""
+    ends = np.cumsum(lengths)
+    least = 0 if sums <= sizes().small_sums_bytes else sizes().read_by_sums * sums
     bytes_before = [share * ends[-1] for share in SHARES]
     wanted = [before for before in bytes_before[:-1] if before >= least] + bytes_before[-1:]
 
     def find(before: float) -> tuple[int, int]:
         file = int(np.searchsorted(ends, before))
-        if sizes[file] == 0:
+        if lengths[file] == 0:
             return file, 0
-        share = 1 - (ends[file] - before) / sizes[file]
+        share = 1 - (ends[file] - before) / lengths[file]
         entry = source.catalogue.find(file)
         if entry is None:
             return file, 0

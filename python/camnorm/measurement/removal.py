@@ -15,12 +15,10 @@ from camnorm.measurement import screening
 from camnorm.measurement.batches import Piece, Stack, alike, pixels_of
 from camnorm.measurement.state import State, exposures
 from camnorm.sensor.table import STATISTICS
+from camnorm.sizes import sizes
 from camnorm.statistics.moments import kind_of
 
 __all__ = ["remove_screened"]
-
-# Frames that are taken back in one go: they are in memory twice.
-_TAKEN_BACK_BYTES = 64 * 2**20
 
 
 def remove_screened(state: State) -> dict[str, Any]:
@@ -90,7 +88,7 @@ class _Removal:
                 bad += [(row, piece.stack) for row in rows if self._is_rejected(row, piece.stack)]
                 # As few passes over the sums as memory, and the number of open files, allow.
                 in_memory = sum(stack.bytes_in_memory for _, stack in bad)
-                full = in_memory >= _TAKEN_BACK_BYTES or len(bad) >= self.state.plan.most_open
+                full = in_memory >= sizes().taken_back_bytes or len(bad) >= self.state.plan.most_open
                 if done == len(rows_of) or full:
                     self._take_back(bad)
                     bad = []

@@ -21,9 +21,8 @@ import tifffile
 
 import camnorm
 from camnorm import Correction, Error, FormatError, Sensor
-from camnorm.application import blocks
 from camnorm.progress import Progress
-from image_sets import cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
+from image_sets import Divide, cut, frames_of, run_script, temporary_files, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)
 
@@ -94,10 +93,9 @@ def test_pixels_are_eq_2_longhand(
 @pytest.mark.parametrize("selected", ["1:", "::2", "-1:", ":2"])
 @pytest.mark.parametrize("write", [write_mrc, partial(write_tiff, compression="zstd"), write_npy])
 def test_selected_frames(
-    tmp_path: Path, selected: str, write: Callable[[Path, np.ndarray], Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, selected: str, write: Callable[[Path, np.ndarray], Path], divide: Divide
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 2)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 3 * 66)
+    divide(block_frames=2, block_bytes=2 * 3 * 66)
     movies = frames_of(48, SHAPE, "u2").reshape(6, 8, *SHAPE)
     suffix = {write_mrc: ".mrc", write_npy: ".npy"}.get(write, ".tif")  # type: ignore[arg-type]
     files = [write(tmp_path / f"{i}{suffix}", movie) for i, movie in enumerate(movies)]
@@ -152,10 +150,9 @@ def test_files_are_read_as_those_of_the_sensor(tmp_path: Path, movies: np.ndarra
 
 
 def test_many_chunks_a_file(
-    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, divide: Divide
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 2)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 3 * 66)  # three rows of two frames
+    divide(block_frames=2, block_bytes=2 * 3 * 66)  # three rows of two frames
     reports: list[Progress] = []
     written = camnorm.correct(files, sensor, tmp_path / "out", threads=2, progress=reports.append)
     expected = longhand(movies.reshape(15, *SHAPE), movies.reshape(15, *SHAPE))
@@ -540,10 +537,15 @@ def test_limit_of_file_size(tmp_path: Path, files: list[Path], sensor: Sensor) -
 
 
 def test_ctrl_c_leaves_whole_files_only(
-    tmp_path: Path, files: list[Path], sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    files: list[Path],
+    sensor: Sensor,
+    movies: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    divide: Divide,
 ) -> None:
     out = tmp_path / "out"
-    one_frame_at_a_time(monkeypatch)
+    one_frame_at_a_time(divide)
     apply = Correction.apply
 
     def interrupted(self: Correction, frames: np.ndarray, **options: Any) -> Any:
@@ -565,9 +567,8 @@ def test_ctrl_c_leaves_whole_files_only(
 # --- several files at once
 
 
-def one_frame_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 1)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 * 286 * 3)
+def one_frame_at_a_time(divide: Divide) -> None:
+    divide(block_frames=1, block_bytes=1 * 286 * 3)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -584,10 +585,9 @@ def workers() -> list[threading.Thread]:
 @pytest.mark.parametrize("suffix", [".mrc", ".tif"])
 @pytest.mark.parametrize("policy", ["neutral", "interpolate"])
 def test_threads_do_not_change_a_bit(
-    tmp_path: Path, sensor: Sensor, monkeypatch: pytest.MonkeyPatch, suffix: str, policy: Any
+    tmp_path: Path, sensor: Sensor, divide: Divide, suffix: str, policy: Any
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_FRAMES", 2)
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2 * 2 * 66)
+    divide(block_frames=2, block_bytes=2 * 2 * 66)
     frames = frames_of(60, SHAPE, "u2", seed=1)
     folder = tmp_path / "more"
     folder.mkdir()
@@ -635,9 +635,9 @@ def test_each_thread_has_a_file_of_its_own(
 
 
 def test_threads_share_a_single_file(
-    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch, divide: Divide
 ) -> None:
-    one_frame_at_a_time(monkeypatch)
+    one_frame_at_a_time(divide)
     apply = Correction.apply
     all_three = threading.Barrier(3)
 
@@ -651,9 +651,14 @@ def test_threads_share_a_single_file(
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_more_threads_work_than_were_asked_for(
-    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch, threads: int
+    tmp_path: Path,
+    files: list[Path],
+    sensor: Sensor,
+    monkeypatch: pytest.MonkeyPatch,
+    divide: Divide,
+    threads: int,
 ) -> None:
-    one_frame_at_a_time(monkeypatch)
+    one_frame_at_a_time(divide)
     apply = Correction.apply
     lock = threading.Lock()
     working = most = 0
@@ -748,9 +753,9 @@ def test_strict_keeps_nothing_after_the_bad_movie(
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_first_bad_frame_is_told(
-    tmp_path: Path, sensor: Sensor, movies: np.ndarray, monkeypatch: pytest.MonkeyPatch, threads: int
+    tmp_path: Path, sensor: Sensor, movies: np.ndarray, divide: Divide, threads: int
 ) -> None:
-    one_frame_at_a_time(monkeypatch)
+    one_frame_at_a_time(divide)
     path = write_tiff(tmp_path / "a.tif", np.concatenate(movies), compression="zstd")
     with tifffile.TiffFile(path) as tiff:
         offsets = [tiff.pages[index].dataoffsets[0] for index in (4, 5, 9)]
@@ -764,9 +769,9 @@ def test_the_first_bad_frame_is_told(
 
 
 def test_movie_that_shrinks_meanwhile(
-    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: list[Path], sensor: Sensor, monkeypatch: pytest.MonkeyPatch, divide: Divide
 ) -> None:
-    one_frame_at_a_time(monkeypatch)
+    one_frame_at_a_time(divide)
     apply = Correction.apply
 
     def cut_first(*args: Any, **options: Any) -> Any:

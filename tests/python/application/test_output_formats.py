@@ -28,7 +28,7 @@ from camnorm.errors import FormatError
 from camnorm.io import ReadOptions, create_writer, open_frames, target_name
 from camnorm.io.formats.tiff.writer import CompressedTiffWriter
 from damage import read_each
-from image_sets import cut, frames_of, write_mrc, write_npy, write_tiff
+from image_sets import Divide, cut, frames_of, write_mrc, write_npy, write_tiff
 
 SHAPE = (13, 11)
 LABEL = "camnorm 0.1.0: a posteriori corrected, 12 frames"
@@ -176,7 +176,7 @@ def test_threads_do_not_change_a_bit_of_compressed_files(
 
 
 def test_frames_that_wait_are_few(
-    tmp_path: Path, sensor: Sensor, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch, divide: Divide
 ) -> None:
     """Though the first frame takes longer than all others."""
     encode = CompressedTiffWriter._encode
@@ -193,7 +193,7 @@ def test_frames_that_wait_are_few(
         return encode(self, frame)
 
     monkeypatch.setattr(CompressedTiffWriter, "_encode", slow)
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 1)
+    divide(block_bytes=1)
     path = write_tiff(tmp_path / "a.tif", np.concatenate([frames, np.tile(frames[1:], (9, 1, 1))]))
     (target,) = camnorm.correct(path, sensor, tmp_path / "out", compression="zstd", threads=3)
     assert 0 < most <= 3 + 2
@@ -202,9 +202,9 @@ def test_frames_that_wait_are_few(
 
 
 def test_a_frame_that_cannot_be_read_stops_those_that_wait(
-    tmp_path: Path, sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sensor: Sensor, divide: Divide
 ) -> None:
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 1)
+    divide(block_bytes=1)
     path = write_tiff(tmp_path / "a.tif", frames_of(40, SHAPE, "u2"), compression="zstd")
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages[2].dataoffsets[0]
@@ -288,10 +288,9 @@ def test_turned_rows_are_told_once(tmp_path: Path, sensor: Sensor, frames: np.nd
 
 @flips
 def test_rows_of_long_movies_are_turned_too(
-    tmp_path: Path, sensor: Sensor, frames: np.ndarray, movie: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sensor: Sensor, frames: np.ndarray, movie: Path, divide: Divide
 ) -> None:
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_FRAMES", 2)
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 2 * 3 * 66)
+    divide(block_frames=2, block_bytes=2 * 3 * 66)
     (target,) = camnorm.correct(movie, sensor, tmp_path / "out", format="tiff", threads=2)
     assert np.array_equal(tifffile.imread(target)[:, ::-1], sensor.correction().apply(frames))
 
@@ -412,10 +411,9 @@ def everything(path: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("wanted", "compression"), STORES)
 def test_long_movies_and_sums_in_stores(
-    tmp_path: Path, sensor: Sensor, wanted: Any, compression: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sensor: Sensor, wanted: Any, compression: Any, divide: Divide
 ) -> None:
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_FRAMES", 2)
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 2 * 3 * 66)
+    divide(block_frames=2, block_bytes=2 * 3 * 66)
     frames = frames_of(41, SHAPE, "u2", seed=4)
     path = write_mrc(tmp_path / "a.mrc", frames)
     options: dict[str, Any] = {"format": wanted, "compression": compression, "threads": 3}
@@ -680,10 +678,8 @@ def written_as(path: Path, frames: np.ndarray, kind: str) -> Path:
 @pytest.mark.parametrize("policy", ["neutral", "interpolate", "nan"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("kind", ["mrc", "tiff", "compressed"])
-def test_sum(
-    tmp_path: Path, sensor: Sensor, kind: str, dtype: str, policy: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(camnorm.application.blocks, "BLOCK_BYTES", 1000)
+def test_sum(tmp_path: Path, sensor: Sensor, kind: str, dtype: str, policy: Any, divide: Divide) -> None:
+    divide(block_bytes=1000)
     frames = frames_of(41, SHAPE, dtype, seed=2)
     path = written_as(tmp_path / "a", frames, kind)
     one = written_as(tmp_path / "b", frames[:1], kind)

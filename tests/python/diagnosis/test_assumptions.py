@@ -13,7 +13,7 @@ import camnorm
 from camnorm import jsontext
 from camnorm.demo.simulate import Camera, Landscape, Particles
 from camnorm.diagnosis import illumination
-from image_sets import sensor_of
+from image_sets import Divide, sensor_of
 
 SHAPE, FRAMES = (96, 96), 80
 NAMES = {"specimens", "frames", "halves", "motif", "illumination"}  # of this module; others tell of frames
@@ -206,12 +206,12 @@ def test_fits_are_those_of_least_squares() -> None:
         assert found == pytest.approx(1 - residual.var() / image.var(), rel=1e-6)
 
 
-def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_frames_are_looked_at_in_parts(divide: Divide) -> None:
     rng = np.random.default_rng(9)
     sensor = sensor_of((1000 + 4 * pattern(rng, (107, 69)) + rng.normal(0, 20, (40, 107, 69)))[:, None])
     whole = camnorm.check(sensor)
     for values in (69, 69 * 5, 69 * 40):
-        monkeypatch.setattr(illumination, "BLOCK_VALUES", values)
+        divide(block_values=values)
         for one, other in zip(camnorm.check(sensor), whole, strict=True):
             assert one.name == other.name
             assert one.value == pytest.approx(other.value, rel=1e-9, nan_ok=True)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm import PixelMoments, jsontext
-from camnorm.diagnosis import convergence, illumination
+from camnorm.diagnosis import convergence
 from camnorm.measurement.drift import Early, measure_ratios
-from image_sets import sensor_of
+from image_sets import Divide, sensor_of
 
 SHAPE = (48, 64)
 
@@ -170,11 +170,11 @@ def test_units_and_the_halves_names_do_not_matter(scale: float, offset: float, s
     assert other.fixed_pattern == pytest.approx(scale**2 * found.fixed_pattern, rel=1e-5)
 
 
-def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch, divide: Divide) -> None:
     rng = np.random.default_rng(12)
     sensor = sensor_of(rng.normal(0, 1, (12, 1, 90, 70)))
     whole = camnorm.frames_needed(sensor)
-    monkeypatch.setattr(convergence, "BLOCK_VALUES", 500)
+    divide(block_values=500)
     parts = camnorm.frames_needed(sensor)
     for name, value in whole.__dict__.items():
         assert getattr(parts, name) == pytest.approx(value, rel=1e-10, nan_ok=True)
@@ -194,12 +194,11 @@ def test_narrow_frames(shape: tuple[int, int]) -> None:
     assert low < found.ratio < high
 
 
-def test_memory_does_not_grow_with_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_frame(divide: Divide) -> None:
     frames = np.random.default_rng(13).integers(0, 255, (4, 1, 1500, 1000), np.uint8)
     sensor = sensor_of(frames)
     assert sensor.target_sigma > 0
-    monkeypatch.setattr(convergence, "BLOCK_VALUES", 2**16)
-    monkeypatch.setattr(illumination, "BLOCK_VALUES", 2**16)
+    divide(block_values=2**16)
     tracemalloc.start()
     try:
         camnorm.check(sensor)

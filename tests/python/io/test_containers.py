@@ -29,7 +29,7 @@ from camnorm.errors import Error, FormatError
 from camnorm.io import ReadOptions, expand_inputs, open_frames
 from camnorm.io.base.registry import is_image_name
 from camnorm.measurement.checkpoint import Checkpoint
-from image_sets import assert_same_moments, cut, frames_of, rejected, write_npy
+from image_sets import Divide, assert_same_moments, cut, frames_of, rejected, write_npy
 
 FUZZ_RUNS = 200
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
@@ -552,11 +552,10 @@ def test_sensor_files_are_no_images(tmp_path: Path) -> None:
     assert [file.path.name for file in expand_inputs(tmp_path / "set")] == ["a.h5"]
 
 
-def test_checkpoints_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide) -> None:
     path = write_npy(tmp_path / "a.npy", frames_of(6, (16, 24), "u2"))
     monkeypatch.setattr(Checkpoint, "remove", lambda self: None)
-    monkeypatch.setattr("camnorm.measurement.checkpoint._SECONDS", 0.0)
-    monkeypatch.setattr("camnorm.measurement.checkpoint._SHARE", 0.0)
+    divide(checkpoint_seconds=0.0, checkpoint_share=0.0)
     camnorm.measure(path, tmp_path / "sensor.h5")
     (tmp_path / "sensor.h5.checkpoint").rename(tmp_path / "checkpoint.h5")
     with pytest.raises(

@@ -130,10 +130,10 @@ def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path, monkeypatch: 
         process.wait()
         assert helper.bears([str(path), "/data"])
         assert helper._process is not process
-        monkeypatch.setattr(hdf5helper, "_SECONDS", 0.5)
+        monkeypatch.setattr(hdf5helper.helper, "seconds", 0.5)
         assert not helper.bears([str(tmp_path / "pipe"), "/data"])
         assert helper._process is None
-        monkeypatch.setattr(hdf5helper, "_SECONDS", 60)
+        monkeypatch.setattr(hdf5helper.helper, "seconds", 60)
         assert helper.bears([str(path), "/data"])
     finally:
         helper.end()
@@ -160,7 +160,7 @@ def test_damaged_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         damaged = bytearray(data)
         damaged[heap + place] = value
         path.write_bytes(damaged)
-        monkeypatch.setattr(hdf5helper, "_SECONDS", 1.0)
+        monkeypatch.setattr(hdf5helper.helper, "seconds", 1.0)
         results = read_each(path)
         if not isinstance(results[0], FormatError):
             assert all(
@@ -204,7 +204,7 @@ def test_heaps_of_strings_that_are_damaged(
     frames = write_nexus(path, libver)
     data = path.read_bytes()
     heap = data.index(b"GCOL")
-    monkeypatch.setattr(hdf5helper, "_SECONDS", 1.0)
+    monkeypatch.setattr(hdf5helper.helper, "seconds", 1.0)
     refused = 0
     for place in (*range(16), *range(16, 32), *range(40, 56)):
         damaged = bytearray(data)

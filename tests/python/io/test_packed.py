@@ -26,7 +26,7 @@ from camnorm.io.base.registry import is_image_name
 from camnorm.io.base.source import FrameSource
 from camnorm.io.formats.packed import UnpackedFile
 from damage import check_mutations, check_truncation, read_each
-from image_sets import frames_of, write_mrc
+from image_sets import Divide, frames_of, write_mrc
 
 
 def _zstd(data: bytes) -> bytes:
@@ -217,7 +217,7 @@ def test_other_things_that_are_compressed(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reading_in_order_decompresses_once(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, divide: Divide
 ) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (60, 256, 512), "u1")
     path = packed(tmp_path, kind, frames)
@@ -234,7 +234,7 @@ def test_reading_in_order_decompresses_once(
         return view(source, start, stop)
 
     monkeypatch.setattr(type(source), "view", late_view)
-    monkeypatch.setattr("camnorm.io.base.stream._BUDGET", 2**21)  # two frames a chunk
+    divide(chunk_bytes=2**21)  # two frames a chunk
     chunks = [chunk.frames for chunk in stream_frames([path], threads=4)]
     assert len(chunks) >= 30
     np.testing.assert_array_equal(np.concatenate(chunks), frames)

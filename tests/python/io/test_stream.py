@@ -23,6 +23,7 @@ import tifffile
 from camnorm.errors import FormatError
 from camnorm.io import Chunk, Failure, FrameSource, ReadOptions, open_frames, stream_frames
 from camnorm.io.base import stream
+from image_sets import Divide
 
 SHAPE = (8, 12)
 
@@ -65,9 +66,9 @@ def frames_in(items: Iterable[Chunk | Failure]) -> Iterator[tuple[int, int]]:
 
 
 @pytest.fixture(params=[1, 200, 2**20], ids=["frame by frame", "two frames", "whole files"])
-def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def budget(request: pytest.FixtureRequest, divide: Divide) -> None:
     """Chunks of one frame, of few, and of all frames of a file."""
-    monkeypatch.setattr(stream, "_BUDGET", request.param * 12)
+    divide(chunk_bytes=request.param * 12)
 
 
 @pytest.mark.usefixtures("budget")
@@ -99,10 +100,10 @@ def test_chunk_tells_of_its_file(files: list[Path]) -> None:
         assert item.source.count == COUNTS[item.file_index]
 
 
-def test_chunks_are_as_large_as_the_budget_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_are_as_large_as_the_budget_allows(tmp_path: Path, divide: Divide) -> None:
     path = write(tmp_path / "a.mrc", 0, 50)
     frame_bytes = 2 * SHAPE[0] * SHAPE[1]
-    monkeypatch.setattr(stream, "_BUDGET", 4 * (20 * frame_bytes + 5))
+    divide(chunk_bytes=4 * (20 * frame_bytes + 5))
     sizes = [len(item.frames) for item in stream_frames([path], threads=2) if isinstance(item, Chunk)]
     assert sizes == [20, 20, 10]
 
@@ -196,10 +197,10 @@ class Counting(FrameSource):
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def log(monkeypatch: pytest.MonkeyPatch, divide: Divide) -> dict[str, Any]:
     counts: dict[str, Any] = {"delay": 0.002}
     monkeypatch.setattr(stream, "open_frames", lambda path, options: Counting(path, counts, counts["delay"]))
-    monkeypatch.setattr(stream, "_BUDGET", 1)  # a frame a chunk
+    divide(chunk_bytes=1)  # a frame a chunk
     return counts
 
 

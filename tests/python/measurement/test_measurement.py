@@ -34,6 +34,7 @@ from camnorm.measurement import checkpoint, plan
 from camnorm.progress import Progress
 from image_sets import (
     STATISTICS,
+    Divide,
     assert_holds,
     assert_same_moments,
     assert_same_sensor,
@@ -51,18 +52,15 @@ from image_sets import (
 SHAPE = (13, 11)
 
 
-def small_steps(monkeypatch: pytest.MonkeyPatch, size: int, threads: int = 2) -> None:
+def small_steps(divide: Divide, size: int, threads: int = 2) -> None:
     """Chunks of so many bytes, each added by itself."""
-    monkeypatch.setattr("camnorm.io.base.stream._BUDGET", size * 2 * threads)
-    monkeypatch.setattr("camnorm.io.base.stream._STORED_BYTES", size)
-    monkeypatch.setattr("camnorm.measurement.batches._ADDED_BYTES", 0)
-    monkeypatch.setattr("camnorm.measurement.batches._STORED_BYTES", 0)
+    divide(chunk_bytes=size * 2 * threads, stored_chunk_bytes=size, added_bytes=0, stored_bytes=0)
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_chunks(divide: Divide) -> None:
     """Chunks of two frames of `SHAPE` (uint16) with two threads, of four with one."""
-    small_steps(monkeypatch, 2 * 2 * 13 * 11)
+    small_steps(divide, 2 * 2 * 13 * 11)
 
 
 def save(path: Path, frames: np.ndarray) -> Path:
@@ -151,12 +149,12 @@ def test_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 7, 16])
 def test_a_single_file_is_split_by_alternate_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, threads: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, chunk: int, threads: int
 ) -> None:
     frames = frames_of(16, SHAPE, "u2")
     frames[6] = 0  # screened
     path = write_mrc(tmp_path / "movie.mrc", frames)
-    small_steps(monkeypatch, chunk * frames[0].nbytes, threads)
+    small_steps(divide, chunk * frames[0].nbytes, threads)
     starts = []
 
     def noted(stream: Callable[..., Iterator[Any]], *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -175,9 +173,7 @@ def test_a_single_file_is_split_by_alternate_frames(
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-def test_threads_and_chunks_do_not_change_a_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
-) -> None:
+def test_threads_and_chunks_do_not_change_a_bit(tmp_path: Path, divide: Divide, dtype: str) -> None:
     # Frames of more than one block of the kernels, some of them screened out.
     movies = frames_of(30, (70, 90), dtype).reshape(5, 6, 70, 90)
     movies[3, 2] = 7
@@ -186,7 +182,7 @@ def test_threads_and_chunks_do_not_change_a_bit(
     first = camnorm.measure(tmp_path, threads=1)
     assert len(rejected(first)) == 1
     for threads, budget in ((2, 1 << 26), (2, 100_000), (1, 1), (3, 60_000)):
-        small_steps(monkeypatch, budget // (2 * threads), threads)
+        small_steps(divide, budget // (2 * threads), threads)
         assert_same_sensor(camnorm.measure(tmp_path, threads=threads), first)
 
 
@@ -423,11 +419,11 @@ NOT_FINITE = {
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 @pytest.mark.parametrize("bad", NOT_FINITE.values(), ids=NOT_FINITE.keys())
 def test_frames_that_are_not_finite(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[int], value: float, single: bool
+    tmp_path: Path, divide: Divide, bad: list[int], value: float, single: bool
 ) -> None:
     frames = frames_of(12, SHAPE, "f4")
     frames[bad, 5, 7] = value
-    small_steps(monkeypatch, frames[0].nbytes * 4)  # chunks of four
+    small_steps(divide, frames[0].nbytes * 4)  # chunks of four
     files = [write_mrc(tmp_path / "a.mrc", frames)]
     if not single:
         files.append(write_mrc(tmp_path / "b.mrc", frames_of(2, SHAPE, "f4", 1)))
@@ -558,9 +554,9 @@ def test_only_the_same_measurement_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_may_replace_what_it_was_allowed_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, resumed: list[tuple[int, int]]
 ) -> None:
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     output = tmp_path / "sensor.h5"
     camnorm.measure(write_npy(tmp_path / "a.npy", frames_of(3, SHAPE, "u2")), output)
     files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
@@ -632,16 +628,15 @@ def test_moments_that_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 _RUN = """
 import sys, time
 from camnorm import measure
-from camnorm.measurement import batches, checkpoint
-from camnorm.io.base import stream
-checkpoint._SECONDS = checkpoint._SHARE = 0.0
-stream._BUDGET = 4 * 2 * 1500  # chunks of two or three frames
-stream._STORED_BYTES = 2 * 1500
-batches._STORED_BYTES = batches._ADDED_BYTES = 0
+from camnorm.sizes import divided
 def progress(report):
     print(report.stage, report.frames, flush=True)
     time.sleep(0.004)
-measure(sys.argv[2:], sys.argv[1], threads=2, progress=progress)
+two_or_three_frames = dict(
+    chunk_bytes=4 * 2 * 1500, stored_chunk_bytes=2 * 1500, added_bytes=0, stored_bytes=0
+)
+with divided(checkpoint_seconds=0.0, checkpoint_share=0.0, **two_or_three_frames):
+    measure(sys.argv[2:], sys.argv[1], threads=2, progress=progress)
 """
 
 
@@ -760,9 +755,14 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("call", [1, 2, 5, 9])
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
 def test_ctrl_c_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], dtype: str, call: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    divide: Divide,
+    resumed: list[tuple[int, int]],
+    dtype: str,
+    call: int,
 ) -> None:
-    small_steps(monkeypatch, 3 * 500 * np.dtype(dtype).itemsize)
+    small_steps(divide, 3 * 500 * np.dtype(dtype).itemsize)
     files = killable_set(tmp_path / "in", dtype)
     expected = camnorm.measure(files)
     output = tmp_path / "sensor.h5"
@@ -808,7 +808,7 @@ def test_in_a_thread_that_takes_no_signals(tmp_path: Path) -> None:
 def test_sigint_to_a_process(tmp_path: Path) -> None:
     files = killable_set(tmp_path / "in", "u2")
     output = tmp_path / "sensor.h5"
-    script = _RUN.replace("_SECONDS = checkpoint._SHARE = 0.0", "_SECONDS = 1000.0")
+    script = _RUN.replace("checkpoint_seconds=0.0", "checkpoint_seconds=1000.0")
     command = [sys.executable, "-c", script, str(output), *map(str, files)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         before = frames_reported(process, 8)
@@ -825,10 +825,10 @@ def test_sigint_to_a_process(tmp_path: Path) -> None:
 
 
 def interrupted_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int = 6
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, count: int = 6
 ) -> tuple[list[Path], Path]:
     """A run over movies of four frames that was interrupted in the third of them (or the last)."""
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     files = write_movies(tmp_path / "in", count, 4, SHAPE, "u2")
     output = tmp_path / "sensor.h5"
     interrupted_run(files, output, monkeypatch, 6 if count > 2 else 2)
@@ -837,9 +837,9 @@ def interrupted_set(
 
 
 def test_files_that_come_later_do_not_matter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, resumed: list[tuple[int, int]]
 ) -> None:
-    files, output = interrupted_set(tmp_path, monkeypatch)
+    files, output = interrupted_set(tmp_path, monkeypatch, divide)
     os.utime(files[4], (0, 0))
     files.append(write_mrc(tmp_path / "new.mrc", frames_of(3, SHAPE, "u2", 9)))
     sensor = camnorm.measure(files, output)
@@ -849,9 +849,13 @@ def test_files_that_come_later_do_not_matter(
 
 @pytest.mark.parametrize("change", ["time", "size", "order", "fewer", "shape", "kind"])
 def test_changed_input_starts_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], change: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    divide: Divide,
+    resumed: list[tuple[int, int]],
+    change: str,
 ) -> None:
-    files, output = interrupted_set(tmp_path, monkeypatch)
+    files, output = interrupted_set(tmp_path, monkeypatch, divide)
     if change == "time":
         os.utime(files[2], (0, 0))
     elif change == "size":
@@ -871,8 +875,10 @@ def test_changed_input_starts_anew(
     assert temporary_files(tmp_path) == []
 
 
-def test_a_single_file_that_gets_company_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files, output = interrupted_set(tmp_path, monkeypatch, 1)
+def test_a_single_file_that_gets_company_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch, divide, 1)
     files.append(write_mrc(tmp_path / "new.mrc", frames_of(3, SHAPE, "u2", 9)))
     with pytest.warns(UserWarning, match="belongs to another set"):
         sensor = camnorm.measure(files, output)
@@ -880,8 +886,10 @@ def test_a_single_file_that_gets_company_starts_anew(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "sensor file", "file", "bytes_read", "early_0"])
-def test_damaged_checkpoint_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    files, output = interrupted_set(tmp_path, monkeypatch)
+def test_damaged_checkpoint_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, damage: str
+) -> None:
+    files, output = interrupted_set(tmp_path, monkeypatch, divide)
     checkpoint = tmp_path / "sensor.h5.checkpoint"
     if damage == "cut":
         cut(checkpoint, checkpoint.stat().st_size // 2)
@@ -901,16 +909,18 @@ def test_damaged_checkpoint_starts_anew(tmp_path: Path, monkeypatch: pytest.Monk
     assert temporary_files(tmp_path) == []
 
 
-def test_a_checkpoint_is_no_sensor_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted_set(tmp_path, monkeypatch)
+def test_a_checkpoint_is_no_sensor_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide
+) -> None:
+    interrupted_set(tmp_path, monkeypatch, divide)
     with pytest.raises(FormatError, match="not a camnorm sensor file but a camnorm checkpoint file"):
         Sensor.load(tmp_path / "sensor.h5.checkpoint")
 
 
 def test_strict_minds_what_was_rejected_before_the_interruption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide
 ) -> None:
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     files = write_movies(tmp_path / "in", 5, 4, SHAPE, "u2")
     cut(files[1], 1024 + 2 * 286)
     output = tmp_path / "sensor.h5"
@@ -920,11 +930,10 @@ def test_strict_minds_what_was_rejected_before_the_interruption(
 
 
 def test_checkpoints_that_cannot_be_written_do_not_stop_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide
 ) -> None:
     files = write_movies(tmp_path / "in", 4, 2, SHAPE, "u2")
-    monkeypatch.setattr(checkpoint, "_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "_SHARE", 0.0)
+    divide(checkpoint_seconds=0.0, checkpoint_share=0.0)
 
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -1059,12 +1068,13 @@ def test_no_frame_that_was_selected(tmp_path: Path) -> None:
 def test_interrupted_in_selected_frames(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    divide: Divide,
     resumed: list[tuple[int, int]],
     options: dict[str, Any],
     call: int,
     count: int,
 ) -> None:
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     files = write_movies(tmp_path / "in", count, 24 // count, SHAPE, "u2")
     cut(files[-1], files[-1].stat().st_size - 2 * 286)
     expected = camnorm.measure(files, **options)
@@ -1086,9 +1096,13 @@ def test_interrupted_in_selected_frames(
     ],
 )
 def test_a_checkpoint_of_other_options_starts_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]], options: dict[str, Any]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    divide: Divide,
+    resumed: list[tuple[int, int]],
+    options: dict[str, Any],
 ) -> None:
-    files, output = interrupted_set(tmp_path, monkeypatch)
+    files, output = interrupted_set(tmp_path, monkeypatch, divide)
     with pytest.warns(
         UserWarning, match=r"^starting anew: .*checkpoint is of another selection of frames or"
     ):
@@ -1098,9 +1112,9 @@ def test_a_checkpoint_of_other_options_starts_anew(
 
 
 def test_more_files_to_choose_from_start_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, resumed: list[tuple[int, int]]
 ) -> None:
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
     output = tmp_path / "sensor.h5"
     interrupted_run(files, output, monkeypatch, 3, max_frames=12)
@@ -1111,9 +1125,9 @@ def test_more_files_to_choose_from_start_anew(
 
 
 def test_checkpoint_of_a_version_without_selection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, resumed: list[tuple[int, int]]
 ) -> None:
-    files, output = interrupted_set(tmp_path, monkeypatch)
+    files, output = interrupted_set(tmp_path, monkeypatch, divide)
     with h5py.File(tmp_path / "sensor.h5.checkpoint", "r+") as f:
         del f["provenance"].attrs["selection"], f["provenance"].attrs["reading"]
     sensor = camnorm.measure(files, output)
@@ -1184,9 +1198,9 @@ def test_gain_that_is_turned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("call", [2, 5, 8, 11])
 @pytest.mark.parametrize("count", [1, 6])
 def test_drift_after_an_interruption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, call: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, count: int, call: int
 ) -> None:
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     files = write_movies(tmp_path / "in", count, 24 // count, SHAPE, "u2")
     expected = camnorm.measure(files)
     output = tmp_path / "sensor.h5"
@@ -1209,9 +1223,9 @@ def test_drift_after_an_interruption(
 
 
 def test_a_list_of_frames_after_an_interruption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: list[tuple[int, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, resumed: list[tuple[int, int]]
 ) -> None:
-    small_steps(monkeypatch, 2 * 286)
+    small_steps(divide, 2 * 286)
     files = write_movies(tmp_path / "in", 6, 4, SHAPE, "u2")
     listed, output = tmp_path / "frames.csv", tmp_path / "sensor.h5"
     rows = [f"{file},{index},accepted" for file in files for index in (0, 1, 3)]

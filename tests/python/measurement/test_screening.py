@@ -21,6 +21,7 @@ from camnorm.measurement.screening import Limits, Rules, robust_limits, screen
 from camnorm.sensor.framelist import write_frame_list
 from camnorm.sensor.table import FRAME_DTYPE
 from image_sets import (
+    Divide,
     assert_holds,
     assert_same_moments,
     assert_same_sensor,
@@ -261,15 +262,12 @@ def test_deviant_frames_are_taken_out_exactly(tmp_path: Path, dtype: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ["mrc", "tiff"])
-def test_frames_taken_back_in_several_turns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_frames_taken_back_in_several_turns(tmp_path: Path, divide: Divide, kind: str) -> None:
     files, movies, bad = deviant_set(tmp_path, "u2")
     if kind == "tiff":
         files = [write_tiff(path.with_suffix(".tif"), movies[i], "lzw") for i, path in enumerate(files)]
     whole = camnorm.measure(files)
-    monkeypatch.setattr("camnorm.measurement.removal._TAKEN_BACK_BYTES", 1)
-    monkeypatch.setattr("camnorm.measurement.plan._OPEN_FILES", 1)
+    divide(taken_back_bytes=1, open_files=1)
     sensor = camnorm.measure(files)
     assert_same_sensor(sensor, whole)
     assert [index for _, index, _ in rejected(sensor)] == [4, 0]
@@ -521,23 +519,20 @@ def test_drift_from_the_one_pass_is_that_of_the_accepted_frames(tmp_path: Path, 
     assert two_passes == pytest.approx(drift, rel=1e-5)
 
 
-def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drift_does_not_depend_on_threads_and_chunks(tmp_path: Path, divide: Divide) -> None:
     files, _ = drifting_set(tmp_path / "in")
     before = camnorm.measure(files, threads=1).provenance
-    monkeypatch.setattr("camnorm.io.base.stream._STORED_BYTES", 1)
-    monkeypatch.setattr("camnorm.measurement.batches._STORED_BYTES", 0)
+    divide(stored_chunk_bytes=1, stored_bytes=0)
     after = camnorm.measure(files, threads=3).provenance
     assert (after["drift"], after["ratios"]) == (before["drift"], before["ratios"])
 
 
-def test_large_sums_are_not_looked_at_before_much_was_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_sums_are_not_looked_at_before_much_was_read(tmp_path: Path, divide: Divide) -> None:
     """Of 60 frames of 2 bytes a pixel, sums of 32."""
     files, _ = drifting_set(tmp_path / "in")
-    monkeypatch.setattr("camnorm.measurement.plan._SMALL_SUMS", 0)
+    divide(small_sums_bytes=0)
     for times, firsts in ((1, [14, 27]), (0.2, [3, 6, 14, 27]), (100, [27])):
-        monkeypatch.setattr("camnorm.measurement.plan._READ_BY_SUMS", times * 15 / 16)
+        divide(read_by_sums=times * 15 / 16)
         ratios = camnorm.measure(files).provenance["ratios"]
         assert [part["first"] for part in ratios] == firsts
 

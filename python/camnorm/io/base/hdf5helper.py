@@ -16,7 +16,6 @@ from typing import Any
 
 from camnorm.errors import ResourceError
 
-_SECONDS = 60.0
 _START_SECONDS = 60.0
 _TRIAL = "camnorm.io.base.hdf5trial"  # what the process does
 
@@ -38,6 +37,8 @@ class Helper:
         self._owner = 0
         self.wanted = True
         """Not within the process itself."""
+        self.seconds = 60.0
+        """Longest time that a trial may take."""
 
     def bears(self, request: list[Any]) -> bool:
         """Whether it survives a request in time; also where there is no way to start it."""
@@ -53,7 +54,7 @@ class Helper:
             with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
-            if _answers(process, _SECONDS):
+            if _answers(process, self.seconds):
                 return True
             killed = process.poll() == -signal.SIGKILL  # as the system does when memory is short
             self.end()

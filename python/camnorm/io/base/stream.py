@@ -21,15 +21,12 @@ from camnorm.io.base.registry import open_frames
 from camnorm.io.base.selection import ALL, Chosen, runs
 from camnorm.io.base.source import FrameSource, StoredFrames
 from camnorm.limits import PER_FILE, at_once
+from camnorm.sizes import sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Bytes of pixels held by all chunks together, unless the frames are so large that one is more.
-_BUDGET = 64 * 2**20
-
-# What a chunk of frames comes to that take no memory.
-_STORED_BYTES = 256 * 2**20
+# In a chunk of frames that take no memory.
 _STORED_FRAMES = 256
 
 
@@ -225,7 +222,7 @@ class _File:
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
         read, step = self._read, max(1, chunk_bytes // frame_bytes)
         if stored and source.offsets is not None:
-            read, step = self._find, min(max(1, _STORED_BYTES // frame_bytes), _STORED_FRAMES)
+            read, step = self._find, min(max(1, sizes().stored_chunk_bytes // frame_bytes), _STORED_FRAMES)
         tasks: list[_Task] = []
         for run in runs(frames[:there]):
             for start, stop, written in source.spans(*run):
@@ -316,7 +313,7 @@ class _Reader:
         self._files = files
         # So many files are opened ahead, and so many read, of each of which a chunk may be held.
         self._ahead = at_once(2 * threads, 2 * PER_FILE + 1, least=2, held=held)
-        self._chunk_bytes = _BUDGET // self._ahead
+        self._chunk_bytes = sizes().chunk_bytes // self._ahead
         self._options = options
         self._misfit = misfit
         self._stored = stored
