@@ -150,6 +150,7 @@ class Corrector:
                 with reading(job.path, frame):
                     source.view(frame)
             if self._saved is not None:
+                source.check_whole()
                 make = partial(self._write_manifest, source, frames, job.target, self._saved)
                 return self._when_free(make)
             writer = self._when_free(partial(self._create_writer, job.target, source, len(frames)))
@@ -160,6 +161,7 @@ class Corrector:
                     self._write_sum(blocks, writer, threads)
                 else:
                     self._write_frames(blocks, writer, threads)
+                source.check_whole()
                 writer.finish()
             except BaseException:
                 writer.discard()

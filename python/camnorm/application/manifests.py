@@ -81,6 +81,7 @@ class VirtualSource(FrameSource):
                 available=bisect_left(self._chosen, source.available),
                 metadata=source.metadata | metadata,
             )
+            self.sequential = source.sequential  # type: ignore[misc]
         except BaseException:
             source.close()
             raise
@@ -89,6 +90,13 @@ class VirtualSource(FrameSource):
     def files(self) -> list[Path]:
         """All files that frames are read from: the manifest, and what it names."""
         return [self.path, *self._source.files, *self._named]
+
+    def check_whole(self) -> None:
+        """Compare the checksum of the corrected file; see `FrameSource`."""
+        try:
+            self._source.check_whole()
+        finally:
+            self.available = bisect_left(self._chosen, self._source.available)
 
     def close(self) -> None:
         """Close the files; arrays that were read from them stay valid."""

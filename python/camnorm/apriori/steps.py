@@ -266,6 +266,7 @@ def _read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], bo
         if len(source.shape) != 2:
             raise FormatError(path, f"an image of shape {source.shape} where (y, x) is wanted")
         values = source.read(0)[0].astype(np.float64)
+        source.check_whole()
         turn = is_flipped(source.format, frames_format)
     return (values[::-1] if turn else values), turn
 
@@ -286,6 +287,7 @@ class PreparedSource(FrameSource):
         self.count = origin.count
         self.available = origin.available
         self.metadata = origin.metadata
+        self.sequential = origin.sequential  # type: ignore[misc]
         self._file = origin.file
 
     @property
@@ -303,6 +305,13 @@ class PreparedSource(FrameSource):
         if self._origin.dtype.kind == "f":  # a frame beyond float32 must not pass for a good one
             frames[np.abs(frames) == np.finfo(np.float32).max] *= np.inf
         return frames
+
+    def check_whole(self) -> None:
+        """Compare the checksum of the file; see `FrameSource`."""
+        try:
+            self._origin.check_whole()
+        finally:
+            self.available = self._origin.available
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""

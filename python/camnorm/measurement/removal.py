@@ -18,7 +18,7 @@ from camnorm.sensor.table import STATISTICS
 from camnorm.sizes import sizes
 from camnorm.statistics.moments import kind_of
 
-__all__ = ["remove_screened"]
+__all__ = ["remove_file", "remove_screened"]
 
 
 def remove_screened(state: State) -> dict[str, Any]:
@@ -43,6 +43,23 @@ def remove_screened(state: State) -> dict[str, Any]:
         sorts = screening.copies(kept)
     _Removal(state, reasons, sorts).run()
     return screening.as_dict(limits, rules)
+
+
+def remove_file(state: State, file: int) -> None:
+    """Take out the frames of a file that turned out to be damaged after they were added.
+
+    Parameters
+    ----------
+    state : State
+        Of the measurement, which then has no trace of these frames.
+    file : int
+        Place of the file among those that are measured.
+    """
+    frames = state.frames()
+    of_file = (frames["file"] == state.plan.table["path"][file]) & (frames["index"] >= 0)
+    added = np.flatnonzero(of_file & (frames["status"] == "accepted"))
+    _Removal(state, dict.fromkeys(added.tolist(), "damaged"), {}).run()
+    state.drop_rows(of_file)
 
 
 class _Removal:

@@ -18,7 +18,7 @@ from camnorm.measurement.batches import Batch, Piece, Stack, split
 from camnorm.measurement.checkpoint import Checkpoint
 from camnorm.measurement.drift import Early, measure_drift, measure_ratios
 from camnorm.measurement.plan import Plan
-from camnorm.measurement.removal import remove_screened
+from camnorm.measurement.removal import remove_file, remove_screened
 from camnorm.measurement.settings import Settings
 from camnorm.measurement.source import Source
 from camnorm.measurement.state import State, exposures
@@ -148,6 +148,8 @@ class _Run:
         state, file, frame = self.state, failure.file_index, failure.frame
         if failure.misfit is not None:
             state.count_group(file, failure.misfit, failure.count)
+        if failure.damaged:
+            remove_file(state, file)
         several = frame is not None and failure.count > 1
         more = f" (and {failure.count - 1} more after it)" if several else ""
         row = state.new_rows(file, frame or 0, 1)

@@ -111,6 +111,14 @@ class State:
         self._rows.append(rows)
         return rows
 
+    def drop_rows(self, dropped: npt.NDArray[np.bool_]) -> None:
+        """Take rows out of the table whose frames are not in the sums."""
+        frames = self.frames()
+        self.rejected -= int(np.count_nonzero(frames["status"][dropped] == "rejected"))
+        for early in self.early:
+            early.rows -= int(np.count_nonzero(dropped[: early.rows]))
+        self._rows = [frames[~dropped]]
+
     def _next_half(self, file: int, frame: int) -> str:
         """Half of the next frame that is looked at."""
         source = self.plan.source

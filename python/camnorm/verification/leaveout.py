@@ -83,6 +83,7 @@ def read_frame(file: str, index: int, sensor: Sensor, options: ReadOptions) -> n
                     f"the sensor {sensor.dtype} frames of shape {sensor.shape}"
                 )
             frame: npt.NDArray[Any] = source.read(index)[0]
+            source.check_whole()
             return frame
     except (FormatError, OSError) as error:
         raise_shortage(error)

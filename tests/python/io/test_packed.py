@@ -43,6 +43,8 @@ KINDS = list(CODECS)
 
 def packed(folder: Path, kind: str, frames: np.ndarray) -> Path:
     plain = write_mrc(folder / "plain.mrc", frames)
+    data = plain.read_bytes()
+    plain.write_bytes(data[:224] + bytes(800) + data[1024:])  # the label has the time, and a size of its own
     path = folder / f"a.mrc{kind}"
     path.write_bytes(CODECS[kind](plain.read_bytes()))
     return path

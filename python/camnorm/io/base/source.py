@@ -195,7 +195,8 @@ class FrameSource(ABC):
     format: ClassVar[str]
 
     sequential: ClassVar[bool] = False
-    """Whether frames are decompressed in order, so that those before the last read cost all again."""
+    """Whether frames are decompressed in order, so that those before the last read cost all again, and
+    whether they are the right ones is known at the end: see `check_whole`."""
 
     # Why frames from `available` on cannot be read.
     _missing = _TRUNCATED
@@ -312,6 +313,16 @@ class FrameSource(ABC):
         assert self.offsets is not None
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self._file.read_into(int(self.offsets[frame]) + row * row_bytes, out)
+
+    def check_whole(self) -> None:  # noqa: B027 - of most files there is nothing to check
+        """Read on to the end of a `sequential` file, to compare its checksum.
+
+        Raises
+        ------
+        FormatError
+            The file is damaged: frames that were read from it may be wrong, and no more can be read. A file
+            that is only cut off is not damaged.
+        """
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""

@@ -74,6 +74,8 @@ class Failure:
     """One past the last of these frames; None for the whole file."""
     misfit: FrameSource | None = None
     """The file, if it can be read but does not belong to the set; it may be closed, as of a `Chunk`."""
+    damaged: bool = False
+    """Whether frames of the file that came before may be wrong."""
 
     @property
     def reason(self) -> str:
@@ -128,7 +130,8 @@ def stream_frames(
     ------
     Chunk or Failure
         In the order of files and frames. What cannot be read is told in its place: a file that cannot be
-        opened, or is a misfit, as one failure, with `selection` as one for each frame.
+        opened, or is a misfit, as one failure, with `selection` as one for each frame. Of a file that turns
+        out to be damaged when some of its frames have been read, one failure says so, not with `selection`.
 
     Raises
     ------
@@ -233,7 +236,12 @@ class _File:
                     tasks.append(partial(read, source, first, min(first + step, stop)))
         if there < len(frames):
             tasks.append(partial(self._read_missing, source, frames[there:]))
-        return tasks
+        if not source.sequential or not (tasks or self.start):
+            return tasks
+        check = partial(self._check, source)
+        at_once = len(tasks) == 1 and frames[-1] == source.count - 1  # which compares the checksum
+        # Sums of floats cannot give back any value that damage makes of them, as those of integers can.
+        return [check, *tasks] if source.dtype.kind == "f" and not at_once else [*tasks, check]
 
     def _read(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
         return self._by_frames(
@@ -259,6 +267,8 @@ class _File:
             return [make(start, stop)]
         except (Error, OSError) as error:
             raise_shortage(error)
+            if source.available == 0 and self.selected is None:
+                return []  # the file is damaged, which `_check` tells
             if stop - start == 1 or start >= source.available:
                 return [Failure(self.index, start, stop - start, error, stop)]
         # Where a compressed file ends may have been found out just now.
@@ -271,12 +281,22 @@ class _File:
             for item in self._by_frames(source, first, last, make)
         ]
 
+    def _check(self, source: FrameSource) -> list[_Item]:
+        """Tell of a file that turns out to be damaged."""
+        try:
+            source.check_whole()
+        except (Error, OSError) as error:
+            raise_shortage(error)
+            return [Failure(self.index, None, 1, error, damaged=True)]
+        return []
+
     def _read_missing(self, source: FrameSource, frames: Sequence[int]) -> list[_Item]:
         """Tell of all frames that are not in the file at once: a damaged header may claim millions."""
-        (item,) = self._read(source, frames[0], frames[0] + 1)
-        if isinstance(item, Failure):
-            return [replace(item, count=len(frames), stop=frames[-1] + 1)]
-        return [item]
+        items = self._read(source, frames[0], frames[0] + 1)
+        return [
+            replace(item, count=len(frames), stop=frames[-1] + 1) if isinstance(item, Failure) else item
+            for item in items
+        ]
 
     def _read_selected(self, read: _Read, source: FrameSource, frame: int) -> list[_Item]:
         if frame >= source.count:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PIECE = 2**20
 _HEADER_BYTES = 1024
+_FITS_BLOCK = 2880
 _TRUNCATED = "truncated: the compressed data end before the frame does"
 
 
@@ -48,6 +49,7 @@ class UnpackedFile(MappedFile):
         self._waiting: list[int] = []
         self._busy = False
         self.fault = ""
+        self.cut_off = False  # as far as the decoder can tell, which damage may mislead
         self.head = b""  # which is looked at more than once, and not to be decompressed again
         self.head = self.read(0, _HEADER_BYTES)
 
@@ -77,6 +79,16 @@ class UnpackedFile(MappedFile):
         if self._stream is not None:
             self._stream.close()
         self._packed.close()
+
+    def read_to_end(self) -> None:
+        """Decompress all that follows, for the checksum behind it; damage is told as `fault`."""
+        if self._end is None:
+            self.read(self.size, 0)
+
+    @property
+    def packed(self) -> MappedFile:
+        """The compressed file."""
+        return self._packed
 
     def _in_turn(self, offset: int, count: int) -> bytearray:
         with self._turn:
@@ -109,7 +121,8 @@ class UnpackedFile(MappedFile):
                     piece = self._stream.read1(min(stop - self._position, _PIECE))
             except FormatError as error:
                 piece = b""
-                if not isinstance(error.__cause__, EOFError):
+                self.cut_off = isinstance(error.__cause__, EOFError)
+                if not self.cut_off:
                     self.fault = error.reason
             if not piece:
                 self._end = self._position
@@ -124,8 +137,10 @@ class PackedSource(FrameSource):
     """Frames of a compressed file: decompressed in order, so best read in order.
 
     A class of this and of the source of the plain file, in this order, which tells where the frames begin
-    (`_offset`) and how long each is (`_frame_bytes`). Damage that only the checksum at the end of the file
-    tells of is told with the last frame.
+    (`_offset`) and how long each is (`_frame_bytes`).
+
+    The decoders go on for a while after damage, so that frames before the place where they notice may be
+    wrong, too. After damage was noticed none can be read; frames that were read before are not to be used.
     """
 
     sequential = True
@@ -166,15 +181,36 @@ class PackedSource(FrameSource):
         try:
             frames = super()._frames(start, stop)  # type: ignore[safe-super]
             if stop == self.count:
-                self._file.read(self._file.size, 0)  # all that follows, for the checksum behind it
-                if self._file.fault:
-                    raise FormatError(self.path, self._file.fault)
+                self.check_whole()
         except FormatError as error:
-            # Now the end is known.
+            try:
+                self.check_whole()
+            except FormatError as damage:
+                raise FormatError(self.path, damage.reason, frame=start) from error
+            # It is cut off, and now the end is known.
             whole = min((self._file.size - self._offset) // self._frame_bytes, self.count - 1)
             self.available, self._missing = max(0, whole), error.reason
             raise FormatError(self.path, error.reason, frame=max(start, self.available)) from error
         return frames
+
+    def check_whole(self) -> None:
+        """Read on to the end of the file, to compare its checksum; see `FrameSource`."""
+        self._file.read_to_end()
+        fault = self._file.fault
+        if self._file.cut_off and self._is_complete():
+            fault = "the compressed data end too early, although the file is complete"
+        if fault:
+            self.available, self._missing = 0, f"damaged, so that no frame of it can be trusted: {fault}"
+            raise FormatError(self.path, self._missing)
+
+    @property
+    def _end_of_frames(self) -> int:
+        """Bytes of what is compressed, up to the end of its frames."""
+        return self._offset + self.count * self._frame_bytes
+
+    def _is_complete(self) -> bool:
+        """Whether the compressed file is complete, as far as its end tells that."""
+        return False
 
 
 class PackedByGzip(PackedSource):
@@ -186,6 +222,12 @@ class PackedByGzip(PackedSource):
     def open_stream(path: Path) -> Stream:
         """Start to decompress."""
         return gzip.open(path)
+
+    def _is_complete(self) -> bool:
+        # At the end stands the size of what was compressed: up to the last frame, or a whole block of FITS.
+        told = self._file.packed.read(self._file.packed.size - 4, 4)
+        end = self._end_of_frames
+        return int.from_bytes(told, "little") in (end % 2**32, -(-end // _FITS_BLOCK) * _FITS_BLOCK % 2**32)
 
 
 class PackedByBzip2(PackedSource):
