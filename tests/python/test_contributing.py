@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 import camnorm
+from camnorm._core import build_info
 from image_sets import frames_of, write_mrc
 
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
@@ -22,9 +26,7 @@ pytestmark = pytest.mark.skipif(not GUIDE.is_file(), reason="an installed packag
 
 def example(name: str) -> str:
     """Code of an example of the guide."""
-    found = re.search(
-        rf"<!-- example: {re.escape(name)} -->\n```python\n(.*?)```", GUIDE.read_text(), re.DOTALL
-    )
+    found = re.search(rf"<!-- example: {re.escape(name)} -->\n```\w+\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -74,6 +76,54 @@ def test_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = (finding for finding in camnorm.check(sensor) if finding.name == "few_files")
     assert (found.value, found.flagged) == (1.0, True)
     assert found.sentence == "The frames come from 1 file."
+
+
+_CALL_KERNEL = """
+#include <cstdio>
+#include "kernels/saturated.hpp"
+int main() {
+    std::uint8_t pixels[1000];
+    for (int i = 0; i < 1000; ++i) pixels[i] = static_cast<std::uint8_t>(i * 7);
+    std::printf("%zu", camnorm::detail::saturated_kernels().uint8(pixels, 1000));
+}
+"""
+_ISA_FLAGS = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"],
+}
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+def test_a_kernel(tmp_path: Path) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    for name in ("saturated.hpp", "saturated.cpp"):
+        (folder / name).write_text(example(name))
+    (tmp_path / "main.cpp").write_text(_CALL_KERNEL)
+    sources = GUIDE.parent / "cpp"
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    common = ["c++", "-std=c++17", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pthread"]
+    common += [
+        f"-I{tmp_path}",
+        f"-I{sources / 'include'}",
+        f"-I{sources / 'src'}",
+        "-DCAMNORM_PARALLEL_THREADS",
+    ]
+    common += ["-DCAMNORM_X86_KERNELS"] if x86 else []
+    objects = []
+    for isa, flags in _ISA_FLAGS.items() if x86 else [("baseline", [])]:
+        objects.append(tmp_path / f"{isa}.o")
+        kernel = [*flags, f"-DCAMNORM_ISA={isa}", "-c", folder / "saturated.cpp", "-o", objects[-1]]
+        subprocess.run([*common, *kernel], check=True)
+    program = tmp_path / "main"
+    callers = [tmp_path / "main.cpp", sources / "src" / "runtime.cpp"]
+    subprocess.run([*common, *callers, *objects, "-o", program], check=True)
+    expected = str(sum(i * 7 % 256 == 255 for i in range(1000)))
+    for isa in build_info()["isas"]:
+        environment = os.environ | {"CAMNORM_ISA": isa}
+        done = subprocess.run([program], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == expected
 
 
 _RUN_VERB = """

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -170,12 +170,46 @@ class _Worker:
         self.column_plan = pyfftw.FFTW(spectrum[:height, :BAND_COLUMNS], self.columns.T, (0,), flags=estimate)
 
 
-_lock = threading.Lock()  # FFTW's planner is not thread-safe
-_idle: OrderedDict[tuple[tuple[int, int], np.dtype[Any]], list[RealTransform]] = OrderedDict()
+_planner = threading.Lock()  # that of FFTW is not thread-safe
 
 
-@contextmanager
-def real_transform(shape: tuple[int, int], dtype: npt.DTypeLike, threads: int) -> Iterator[RealTransform]:
+class TransformPool:
+    """Transforms that wait for their next use, by shape and precision.
+
+    Parameters
+    ----------
+    idle_bytes : int
+        Most bytes in the buffers of those that wait.
+    """
+
+    def __init__(self, idle_bytes: int) -> None:
+        self.idle_bytes = idle_bytes
+        self.waiting: OrderedDict[tuple[tuple[int, int], np.dtype[Any]], list[RealTransform]] = OrderedDict()
+
+    @contextmanager
+    def lend(self, shape: tuple[int, int], dtype: npt.DTypeLike, threads: int) -> Iterator[RealTransform]:
+        """Lend a transform that nobody else uses meanwhile; see `real_transform`."""
+        key = (shape, np.dtype(dtype))
+        with _planner:
+            waiting = self.waiting.get(key)
+            transform = waiting.pop() if waiting else RealTransform(*key)
+            transform.prepare(threads)
+        try:
+            yield transform
+        finally:
+            with _planner:
+                self.waiting.setdefault(key, []).append(transform)
+                self.waiting.move_to_end(key)
+                while sum(t.nbytes for ts in self.waiting.values() for t in ts) > self.idle_bytes:
+                    self.waiting.popitem(last=False)
+
+
+_pool = TransformPool(_IDLE_BYTES)
+
+
+def real_transform(
+    shape: tuple[int, int], dtype: npt.DTypeLike, threads: int
+) -> AbstractContextManager[RealTransform]:
     """Lend a transform that nobody else uses meanwhile.
 
     Parameters
@@ -187,20 +221,8 @@ def real_transform(shape: tuple[int, int], dtype: npt.DTypeLike, threads: int) -
     threads : int
         How many threads will use it.
 
-    Yields
-    ------
-    RealTransform
+    Returns
+    -------
+    context manager of RealTransform
     """
-    key = (shape, np.dtype(dtype))
-    with _lock:
-        waiting = _idle.get(key)
-        transform = waiting.pop() if waiting else RealTransform(*key)
-        transform.prepare(threads)
-    try:
-        yield transform
-    finally:
-        with _lock:
-            _idle.setdefault(key, []).append(transform)
-            _idle.move_to_end(key)
-            while sum(t.nbytes for waiting in _idle.values() for t in waiting) > _IDLE_BYTES:
-                _idle.popitem(last=False)
+    return _pool.lend(shape, dtype, threads)

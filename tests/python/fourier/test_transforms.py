@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from camnorm import _core, frc
-from camnorm.fourier import transforms
-from camnorm.fourier.transforms import BAND_COLUMNS, real_transform, share
+from camnorm.fourier.transforms import BAND_COLUMNS, TransformPool, real_transform, share
 
 
 def spectrum_of(image: np.ndarray, threads: int) -> np.ndarray:
@@ -98,20 +97,20 @@ def test_correlations_in_many_threads_at_once():
             np.testing.assert_array_equal(result.correlation, correlation)
 
 
-def test_transforms_are_lent_to_one_and_kept_within_limits(monkeypatch):
-    monkeypatch.setattr(transforms, "_idle", type(transforms._idle)())
-    with real_transform((64, 64), "float32", 1) as first, real_transform((64, 64), "float32", 1) as second:
+def test_transforms_are_lent_to_one_and_kept_within_limits():
+    pool = TransformPool(idle_bytes=2**30)
+    with pool.lend((64, 64), "float32", 1) as first, pool.lend((64, 64), "float32", 1) as second:
         assert first is not second
-    with real_transform((64, 64), np.float32, 2) as again:
+    with pool.lend((64, 64), np.float32, 2) as again:
         assert again in (first, second)
-    monkeypatch.setattr(transforms, "_IDLE_BYTES", first.nbytes + second.nbytes)
-    with real_transform((64, 64), np.float64, 1) as other:
+    pool.idle_bytes = first.nbytes + second.nbytes
+    with pool.lend((64, 64), np.float64, 1) as other:
         pass
-    assert list(transforms._idle.values()) == [[other]]
-    monkeypatch.setattr(transforms, "_IDLE_BYTES", 0)
-    with real_transform((64, 64), np.float64, 1):
+    assert list(pool.waiting.values()) == [[other]]
+    pool.idle_bytes = 0
+    with pool.lend((64, 64), np.float64, 1):
         pass
-    assert not transforms._idle
+    assert not pool.waiting
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
