@@ -108,34 +108,21 @@ py::array with_stored(const Moments& self, const Places& places, const py::objec
     return rows(told);
 }
 
-}  // namespace
-
-void register_moments(py::module_& m) {
-    PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
-
-    py::class_<Moments>(m, "PixelMoments")
-        .def(py::init([](const py::tuple& shape, const py::object& dtype) {
-                 const FrameShape frame = as_shape(as_sizes(shape));
-                 const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
-                 const std::size_t ndim = shape.size();
+/// Frames and other moments that are added or taken away.
+void register_sums(py::class_<Moments>& c) {
+    c.def(
+         "add",
+         [](Moments& self, const py::object& frames, int threads, bool statistics) -> py::object {
+             const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
+             std::vector<FrameStatistics> told;
+             {
                  py::gil_scoped_release nogil;
-                 return Moments{PixelMoments(frame, kind_of(d)), d, ndim};
-             }),
-             py::arg("shape"), py::arg("dtype"))
-        .def("parts", &parts)
-        .def(
-            "add",
-            [](Moments& self, const py::object& frames, int threads, bool statistics) -> py::object {
-                const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
-                std::vector<FrameStatistics> told;
-                {
-                    py::gil_scoped_release nogil;
-                    told = self.core.add(view, threads, statistics);
-                }
-                if (!statistics) return py::none();
-                return rows(told);
-            },
-            py::arg("frames"), py::arg("threads"), py::arg("statistics"))
+                 told = self.core.add(view, threads, statistics);
+             }
+             if (!statistics) return py::none();
+             return rows(told);
+         },
+         py::arg("frames"), py::arg("threads"), py::arg("statistics"))
         .def(
             "add_stacks",
             [](Moments& self, const std::vector<py::array>& stacks, int threads) {
@@ -180,17 +167,17 @@ void register_moments(py::module_& m) {
         .def(
             "unmerge",
             [](Moments& self, const Moments& other, int threads) { self.core.unmerge(other.core, threads); },
-            py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>())
-        .def(
-            "copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
-        .def("to_bytes", &to_bytes)
-        .def_static("from_bytes", &from_bytes, py::arg("data"))
-        .def(
-            "mean",
-            [](const Moments& self, int threads, const Moments* with) {
-                return image(self, [&](double* out) { self.core.mean(out, threads, core_of(with)); });
-            },
-            py::arg("threads"), py::arg("with_") = py::none())
+            py::arg("other"), py::arg("threads"), py::call_guard<py::gil_scoped_release>());
+}
+
+/// What the sums give: images, and the targets.
+void register_images(py::class_<Moments>& c) {
+    c.def(
+         "mean",
+         [](const Moments& self, int threads, const Moments* with) {
+             return image(self, [&](double* out) { self.core.mean(out, threads, core_of(with)); });
+         },
+         py::arg("threads"), py::arg("with_") = py::none())
         .def(
             "var",
             [](const Moments& self, const py::object& given, int threads) {
@@ -229,11 +216,39 @@ void register_moments(py::module_& m) {
             [](const Moments& self, int threads) {
                 return image(self, [&](double* out) { self.core.sum_of_squares(out, threads); });
             },
-            py::arg("threads"))
+            py::arg("threads"));
+}
+
+/// The state itself: its parts, copies, bytes and count.
+void register_state(py::class_<Moments>& c) {
+    c.def("parts", &parts)
+        .def(
+            "copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
+        .def("to_bytes", &to_bytes)
+        .def_static("from_bytes", &from_bytes, py::arg("data"))
         .def_property(
             "count", [](const Moments& self) { return self.core.count(); }, &set_count)
         .def_property_readonly("shape", [](const Moments& self) { return py::tuple(py::cast(self.shape())); })
         .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
+}
+
+}  // namespace
+
+void register_moments(py::module_& m) {
+    PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
+
+    py::class_<Moments> c(m, "PixelMoments");
+    c.def(py::init([](const py::tuple& shape, const py::object& dtype) {
+              const FrameShape frame = as_shape(as_sizes(shape));
+              const DType d = as_dtype(py::dtype::from_args(dtype), "frames");
+              const std::size_t ndim = shape.size();
+              py::gil_scoped_release nogil;
+              return Moments{PixelMoments(frame, kind_of(d)), d, ndim};
+          }),
+          py::arg("shape"), py::arg("dtype"));
+    register_sums(c);
+    register_images(c);
+    register_state(c);
 
     m.def(
         "frame_statistics",

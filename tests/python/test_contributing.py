@@ -94,6 +94,7 @@ _ISA_FLAGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 def test_a_kernel(tmp_path: Path) -> None:
     folder = tmp_path / "kernels"
