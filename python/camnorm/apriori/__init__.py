@@ -1,6 +1,7 @@
 """What happens to a frame between its file and the statistics: gain references and defects."""
 
-from camnorm.apriori.steps import check_orientation, check_references, prepare
+from camnorm.apriori.fit import check_orientation
+from camnorm.apriori.steps import check_references, prepare
 from camnorm.io.base.registry import add_step
 
 __all__ = ["check_orientation", "check_references"]

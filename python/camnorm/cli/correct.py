@@ -23,6 +23,9 @@ from camnorm.cli.options import (
     FollowLinks,
     Frames,
     Gain,
+    GainFlip,
+    GainRotate,
+    GainUse,
     Inputs,
     KeepIllumination,
     MaxFrames,
@@ -87,6 +90,9 @@ def correct(
     dataset: Dataset = None,
     raw: Raw = None,
     gain: Gain = None,
+    gain_rotate: GainRotate = None,
+    gain_flip: GainFlip = None,
+    gain_operation: GainUse = None,
     defects: Defects = None,
     follow_links: FollowLinks = False,
     mode: CorrectionMode = "both",
@@ -149,8 +155,9 @@ def correct(
     debug: Debug = False,
 ) -> None:
     selection = selection_of(frames, every, max_frames)
+    gain_use = gain, gain_rotate, gain_flip, gain_operation
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain, defects, follow_links
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, follow_links
     )
     adjustments = adjustments_of(mode, keep_illumination, shrink)
     with session(debug) as signals:

@@ -20,6 +20,9 @@ from camnorm.cli.options import (
     EerSampling,
     FollowLinks,
     Gain,
+    GainFlip,
+    GainRotate,
+    GainUse,
     MrcMode0,
     Raw,
     Threads,
@@ -61,6 +64,9 @@ def frc(
     dataset: Dataset = None,
     raw: Raw = None,
     gain: Gain = None,
+    gain_rotate: GainRotate = None,
+    gain_flip: GainFlip = None,
+    gain_operation: GainUse = None,
     defects: Defects = None,
     follow_links: FollowLinks = False,
     frame_a: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of A, from 0.")] = 0,
@@ -82,8 +88,9 @@ def frc(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    gain_use = gain, gain_rotate, gain_flip, gain_operation
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain, defects, follow_links
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, follow_links
     )
     with session(debug):
         protected = Protected([a, b])

@@ -25,6 +25,9 @@ from camnorm.cli.options import (
     FollowLinks,
     Frames,
     Gain,
+    GainFlip,
+    GainRotate,
+    GainUse,
     MaxFrames,
     MrcMode0,
     Quiet,
@@ -73,6 +76,9 @@ def measure(
     dataset: Dataset = None,
     raw: Raw = None,
     gain: Gain = None,
+    gain_rotate: GainRotate = None,
+    gain_flip: GainFlip = None,
+    gain_operation: GainUse = None,
     defects: Defects = None,
     follow_links: FollowLinks = False,
     inputs: Annotated[
@@ -156,8 +162,9 @@ def measure(
     debug: Debug = False,
 ) -> None:
     selection = selection_of(frames, every, max_frames)
+    gain_use = gain, gain_rotate, gain_flip, gain_operation
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain, defects, follow_links
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, follow_links
     )
     with session(debug) as signals:
         settings: dict[str, Any] = {

@@ -17,7 +17,7 @@ import typer
 
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.io import ReadOptions, Selection
-from camnorm.io.base.options import FourBit, Mode0
+from camnorm.io.base.options import FourBit, GainOperation, Mode0
 
 __all__ = [
     "AsJson",
@@ -31,6 +31,9 @@ __all__ = [
     "FollowLinks",
     "Frames",
     "Gain",
+    "GainFlip",
+    "GainRotate",
+    "GainUse",
     "Inputs",
     "KeepIllumination",
     "MaxFrames",
@@ -190,6 +193,35 @@ Gain = Annotated[
         help="Gain reference by which frames are multiplied.",
     ),
 ]
+GainRotate = Annotated[
+    int | None,
+    typer.Option(
+        metavar="0|1|2|3",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Quarter turns of the gain, as --gain_rot of RELION and -RotGain of MotionCor.",
+    ),
+]
+GainFlip = Annotated[
+    int | None,
+    typer.Option(
+        metavar="0|1|2",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Flip the rotated gain upside down (1) or left to right (2), as RELION and MotionCor do.",
+    ),
+]
+GainUse = Annotated[
+    GainOperation | None,
+    typer.Option(
+        "--gain-operation",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Whether frames are multiplied or divided by the gain: multiply, divide, or auto (divide EER "
+        "frames by files that are not .gain, as RELION does).",
+    ),
+]
 Defects = Annotated[
     Path | None,
     typer.Option(
@@ -216,11 +248,12 @@ def read_options_of(
     eer_sampling: int | None,
     dataset: str | None,
     raw: str | None,
-    gain: Path | None,
+    gain_use: tuple[Path | None, int | None, int | None, GainOperation | None],
     defects: Path | None,
     follow_links: bool,
 ) -> ReadOptions | None:
-    """How files are read; None if no option was given."""
+    """How files are read; None if no option was given. A gain comes with how it is used."""
+    gain, gain_rotate, gain_flip, gain_operation = gain_use
     options = {
         "mrc_mode0": mrc_mode0,
         "tiff_4bit": tiff_4bit,
@@ -229,6 +262,9 @@ def read_options_of(
         "dataset": dataset,
         "raw": raw,
         "gain": gain,
+        "gain_rotate": gain_rotate,
+        "gain_flip": gain_flip,
+        "gain_operation": gain_operation,
         "defects": defects,
         "follow_links": follow_links or None,
     }

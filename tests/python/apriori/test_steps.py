@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm.apriori.steps import ORIENTATIONS, Gain, better_orientation, check_orientation, read_defects
+from camnorm.apriori.defects import read_defects
 from camnorm.errors import Error
 from camnorm.io import ReadOptions, open_frames
 from image_sets import frames_of, write_mrc, write_npy, write_tiff
@@ -170,8 +170,9 @@ def test_defects_that_are_none(tmp_path: Path, text: str, message: str) -> None:
 def test_what_does_not_fit(tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrc", frames_of(1, SHAPE, "u2"))
     for shape, hint in (
-        ((32, 24), "it would fit if it were rotated by 90 degrees"),
-        ((12, 16), "one of them is binned by 2 against the other"),
+        ((32, 24), "it would fit if it were rotated, use gain_rotate=1 or gain_rotate=3"),
+        ((8, 32 // 3 + 1), r"frames of \(24, 32\) in .*a\.mrc$"),
+        ((72, 96), "one of them is binned by 3 against the other, and only 2 and 4 can be used"),
         ((24, 31), r"frames of \(24, 32\) in .*a\.mrc$"),
     ):
         gain = write_image(tmp_path / f"g{shape[1]}.mrc", gain_of(shape))
@@ -195,57 +196,6 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     rectangles.write_text("0 0 1 1\n")
     with pytest.raises(Error, match=r"defects of frames of shape \(24, 32, 3\) cannot be told"):
         open_frames(colour, ReadOptions(defects=rectangles))
-
-
-def cameras(shape: tuple[int, int], counts: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of some sparse frames of a camera, and the gain that suits it."""
-    rng = np.random.default_rng(seed)
-    sensitivity = rng.normal(1, 0.05, shape) * rng.normal(1, 0.03, shape[1])
-    y, x = np.mgrid[: shape[0], : shape[1]] / 64.0
-    scene = 1 + 0.3 * np.sin(y) * np.cos(x + y)
-    return rng.poisson(counts * scene * sensitivity).astype(float), 1 / sensitivity
-
-
-@pytest.mark.parametrize("shape", [(128, 128), (96, 160)])
-def test_orientation_is_found(shape: tuple[int, int]) -> None:
-    mean, gain = cameras(shape, 60, 3)
-    found = []
-    for turn in ORIENTATIONS.values():
-        turned = turn(gain)
-        if turned.shape == shape:
-            # What must be done to the gain that is given to undo it.
-            undo = [name for name, other in ORIENTATIONS.items() if np.array_equal(other(turned), gain)]
-            name = better_orientation(Gain(Path("gain.mrc"), turned), mean)
-            assert (name or "as it is") == undo[0]
-            found.append(undo[0])
-    assert len(set(found)) == (8 if shape[0] == shape[1] else 4)
-
-
-def test_no_orientation_is_suggested_where_none_fits() -> None:
-    for seed in range(20):
-        mean, _ = cameras((64, 64), 5, seed)
-        _, gain = cameras((64, 64), 5, seed + 100)
-        assert better_orientation(Gain(Path("gain.mrc"), gain), mean) is None
-
-
-def test_users_are_told_of_a_better_orientation(tmp_path: Path) -> None:
-    shape = (128, 128)
-    rng = np.random.default_rng(1)
-    sensitivity = rng.normal(1, 0.05, shape)
-    movies = [
-        write_mrc(tmp_path / f"{i}.mrc", rng.poisson(10 * sensitivity, (4, *shape)).astype("u2"))
-        for i in range(12)
-    ]
-    right = write_image(tmp_path / "right.mrc", (1 / sensitivity).astype("f4"))
-    wrong = write_image(tmp_path / "wrong.mrc", (1 / sensitivity)[:, ::-1].astype("f4"))
-    (tmp_path / "5.mrc").write_bytes(b"damaged")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_orientation(movies, ReadOptions(gain=right))
-        check_orientation(movies, ReadOptions())
-    message = r"wrong\.mrc: this gain would fit the frames far better if it were flipped left to right$"
-    with pytest.warns(UserWarning, match=message):
-        check_orientation(movies, ReadOptions(gain=wrong))
 
 
 def test_gain_of_tiff_is_independent_of_compression(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -346,6 +347,28 @@ def test_dose_tells_the_grouping(
     if "pixel_size" in metadata:
         with open_frames(path, ReadOptions(eer_sampling=2)) as source:
             assert source.metadata["pixel_size"] == pytest.approx(0.41)
+
+
+@pytest.mark.parametrize("name", ["g.mrc", "g.tif", "g.gain"])
+@pytest.mark.parametrize("operation", ["auto", "multiply", "divide"])
+def test_gain_of_eer_is_that_of_relion(tmp_path: Path, name: str, operation: str) -> None:
+    """Rows are those of the file, whatever its format; only a .gain file holds factors."""
+    path, frames = movie(tmp_path / "a.eer", 8)
+    gain = np.random.default_rng(1).uniform(0.5, 2, SHAPE).astype("f4")
+    gain[3, 4] = 0
+    if name == "g.mrc":
+        mrcfile.write(tmp_path / name, gain)
+    else:
+        tifffile.imwrite(tmp_path / name, gain)
+    options = ReadOptions(eer_grouping=4, gain=tmp_path / name, gain_operation=operation)  # type: ignore[arg-type]
+    with open_frames(path, options) as source:
+        values = source.read(0, 2)
+    multiplies = operation == "multiply" or (operation == "auto" and name == "g.gain")
+    good = gain > 0
+    factors = gain[good].astype(float)
+    if not multiplies:
+        factors = gain.mean(dtype=float) / factors
+    np.testing.assert_allclose(values[:, good], sums(frames, 4)[:, good] * factors, rtol=1e-6)
 
 
 def test_content_tells_eer_from_tiff(tmp_path: Path) -> None:

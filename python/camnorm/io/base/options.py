@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["FourBit", "Mode0", "RawLayout", "ReadOptions"]
+__all__ = ["FourBit", "GainOperation", "Mode0", "RawLayout", "ReadOptions"]
 
 FourBit: TypeAlias = Literal["auto", "yes", "no"]
 Mode0: TypeAlias = Literal["auto", "signed", "unsigned"]
+GainOperation: TypeAlias = Literal["auto", "multiply", "divide"]
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,26 @@ class ReadOptions:
         Take the files for bare pixels of this layout.
     gain : pathlib.Path, optional
         Gain reference: an image by which every frame is multiplied, as RELION, MotionCor and cisTEM do.
-        Pixels where it is 0 are filled from their neighbours. Frames become float32.
+        Pixels where it is 0 are filled from their neighbours. Frames become float32. Of a gain of half or a
+        quarter of their sampling each pixel counts for 2 x 2 or 4 x 4 of theirs; one of 2 or 4 times their
+        sampling is averaged.
     defects : pathlib.Path, optional
         Defects that are filled from their neighbours likewise: ``x y width height`` a line (RELION,
         MotionCor, Warp), a defect file of SerialEM or IMOD, or an image that is not 0 where a pixel is bad.
     follow_links : bool
         Read pixels also from files outside the folder of the HDF5 file, or outside the Zarr directory, that
         names them. By default such files are refused: whoever made a file could make it show any other.
+    gain_rotate : {0, 1, 2, 3}, optional
+        Quarter turns by which the gain is rotated, as ``--gain_rot`` of RELION and ``-RotGain`` of MotionCor:
+        counter-clockwise with row 0 at the bottom for MRC and at the top for TIFF frames, as IMOD draws them.
+        In NumPy it is ``np.rot90(gain, -gain_rotate)``, for TIFF frames ``np.rot90(gain, gain_rotate)``. By
+        default 0.
+    gain_flip : {0, 1, 2}, optional
+        After the rotation the gain is flipped upside down (1) or left to right (2), as ``--gain_flip`` of
+        RELION and ``-FlipGain`` of MotionCor. By default 0.
+    gain_operation : {"auto", "multiply", "divide"}
+        "divide" multiplies frames by the gain's mean over the gain, for images of even light. "auto" does as
+        RELION: it divides EER frames by files that are not ``.gain``, and multiplies all others.
     """
 
     mrc_mode0: Mode0 = "auto"
@@ -110,6 +124,9 @@ class ReadOptions:
     gain: Path | None = None
     defects: Path | None = None
     follow_links: bool = False
+    gain_rotate: Literal[0, 1, 2, 3] | None = None
+    gain_flip: Literal[0, 1, 2] | None = None
+    gain_operation: GainOperation = "auto"
 
     def __post_init__(self) -> None:
         if self.mrc_mode0 not in ("auto", "signed", "unsigned"):
@@ -122,6 +139,14 @@ class ReadOptions:
             raise ValueError(f"eer_grouping must be at most 65535, not {self.eer_grouping}")
         if self.eer_sampling not in (1, 2, 4):
             raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
+        if self.gain_rotate not in (None, 0, 1, 2, 3):
+            raise ValueError(f"gain_rotate must be 0, 1, 2 or 3, not {self.gain_rotate!r}")
+        if self.gain_flip not in (None, 0, 1, 2):
+            raise ValueError(f"gain_flip must be 0, 1 or 2, not {self.gain_flip!r}")
+        if self.gain_operation not in ("auto", "multiply", "divide"):
+            raise ValueError(
+                f"gain_operation must be 'auto', 'multiply' or 'divide', not {self.gain_operation!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options, ready for JSON."""
