@@ -10,7 +10,6 @@ import typer
 
 import camnorm
 from camnorm.cli.helptext import described
-from camnorm.cli.judgements import print_assessments
 from camnorm.cli.options import (
     AsJson,
     Dataset,
@@ -35,6 +34,7 @@ from camnorm.cli.results import check_figure, print_json, print_rich
 from camnorm.cli.session import session
 from camnorm.fourier.curve import CURVE_MARK
 from camnorm.io import Protected, check_content
+from camnorm.verification.table import assessment_table
 from camnorm.verification.verdict import Assessment
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def frc(
         else:
             for plane, curve in enumerate(curves):
                 _print_curve(f"plane {plane}" if colour else "FRC", curve)
-            print_assessments({"A and B": assessment})
+            print(assessment_table({"A and B": assessment}))
 
 
 def _read_frame(path: Path, index: int, options: ReadOptions | None) -> Any:

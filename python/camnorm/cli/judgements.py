@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from camnorm.cli.results import print_item, print_rich
+from camnorm.cli.results import print_item
 
 if TYPE_CHECKING:
     from camnorm import Convergence, Finding, FixedPattern
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "p_of_pairs",
-    "print_assessments",
     "print_convergence",
     "print_findings",
     "print_flagged",
     "print_pattern",
-    "verdict",
 ]
 
 # Checks without a result that are printed with their reason; the others are named in one line.
@@ -78,38 +76,7 @@ def print_pattern(pattern: FixedPattern) -> None:
         )
 
 
-def print_assessments(assessments: Mapping[str, Assessment]) -> None:
-    """Print a row of numbers for each comparison of two images."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("frames", no_wrap=True)
-    for heading in ("outside\n±3σ", "outside\nexact", "mean\nFRC", "\nz", "\np"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("\nverdict", no_wrap=True)
-    for name, found in assessments.items():
-        table.add_row(
-            name,
-            str(found.outside_3sigma),
-            str(found.outside_exact),
-            f"{found.mean_correlation:+.4f}",
-            f"{found.z:+.2f}",
-            f"{found.p:.2g}",
-            verdict(found.independent),
-        )
-    print_rich(table)
-    print(
-        f"By chance {found.expected_outside_3sigma:.2g} of {found.rings} rings lie outside ±3σ, "
-        f"{found.expected_outside_exact:.2g} outside the exact curve. Independent: p from {found.alpha:g} on."
-    )
-
-
 def p_of_pairs(assessment: Assessment) -> Iterator[tuple[str, object]]:
     """A fact: p of each pair alone, if there are several."""
     if len(assessment.p_of_pairs) > 1:
         yield "p of each pair", ", ".join(f"{p:.2g}" for p in assessment.p_of_pairs)
-
-
-def verdict(independent: bool) -> str:
-    """The verdict in a word."""
-    return "independent" if independent else "correlated"

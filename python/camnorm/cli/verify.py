@@ -13,11 +13,9 @@ import camnorm
 from camnorm.cli.helptext import described
 from camnorm.cli.judgements import (
     p_of_pairs,
-    print_assessments,
     print_convergence,
     print_flagged,
     print_pattern,
-    verdict,
 )
 from camnorm.cli.messages import with_options
 from camnorm.cli.options import (
@@ -53,6 +51,7 @@ from camnorm.cli.options import (
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json
 from camnorm.cli.session import NEGATIVE, session
+from camnorm.verification.table import verdict, verification_table
 
 if TYPE_CHECKING:
     from camnorm import Verification
@@ -161,13 +160,7 @@ def verify(
 
 
 def _print_result(result: Verification, same_statistics: bool) -> None:
-    print_assessments(
-        {
-            f"{images}, {state}": getattr(comparison, state)
-            for images, comparison in (("pair", result.pairs), ("groups", result.groups))
-            for state in ("raw", "corrected")
-        }
-    )
+    print(verification_table(result))
     print_flagged(result.findings)
     if result.convergence is not None:
         print_convergence(result.convergence)

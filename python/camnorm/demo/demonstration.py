@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from camnorm.progress import Progress
 from camnorm.report import plot
 from camnorm.sensor.summary import sensor_summary
 from camnorm.terminal import printable
+from camnorm.verification.table import verification_table
 from camnorm.verification.verdict import Verification
 from camnorm.verification.verification import verify
 
@@ -34,13 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CameraReport", "Demo", "run_demo"]
 
-# The electron camera takes movies, and the beam is off during the last one: a deviant one for the
-# screening to find.
-_MOVIES, _MOVIE_FRAMES = 101, 3
-_ELECTRON_SHAPE = (768, 768)
-_IMAGES = 240
-_BAYER_SHAPE = (600, 672)
-
 _FIGURES = ("fig1_electron.png", "fig2_frc.png", "fig3_bayer.png", "fig4_bayer_frc.png")
 
 # Files that are corrected, of each camera.
@@ -51,6 +46,30 @@ _SUMMARISED = ("frames", "accepted", "rejected", "shape", "dtype", "target_mean"
 
 # Side of the detail that the figure of the electron camera shows.
 _DETAIL = 168
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much the two cameras take.
+
+    Attributes
+    ----------
+    electron_shape, bayer_shape : tuple of int
+        Shape (y, x) of their frames.
+    movies : int
+        Movies of the electron camera, of three frames each. During the last one the beam is off: deviant
+        frames for the screening to find.
+    images : int
+        Images of the Bayer camera, a frame each.
+    """
+
+    electron_shape: tuple[int, int] = (768, 768)
+    movies: int = 101
+    bayer_shape: tuple[int, int] = (600, 672)
+    images: int = 240
+
+
+_MOVIE_FRAMES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,19 +123,8 @@ class CameraReport:
             f"  mean over sensor    {sensor.target_mean:.1f}",
             f"  sigma over sensor   {sensor.target_sigma:.1f}",
             f"  mean image          {self.deviation:.2f} standard errors (rms) from the camera's true one",
-            "  FRC                            outside ±3σ   mean FRC          p  verdict",
+            indent(verification_table(self.verification), "  "),
         ]
-        frames = len(self.verification.files[0])
-        for name, comparison in (
-            ("two frames", self.verification.pairs),
-            (f"two averages of {frames}", self.verification.groups),
-        ):
-            for state, found in (("raw", comparison.raw), ("corrected", comparison.corrected)):
-                verdict = "independent" if found.independent else "correlated"
-                lines.append(
-                    f"    {name:<18} {state:<10} {found.outside_3sigma:>4} of {found.rings:<5}"
-                    f" {found.mean_correlation:>9.4f} {found.p:>10.2g}  {verdict}"
-                )
         return "\n".join(lines)
 
 
@@ -165,6 +173,7 @@ class Demo:
 def run_demo(
     directory: str | os.PathLike[str],
     *,
+    scale: Scale = Scale(),
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Demo:
@@ -175,6 +184,8 @@ def run_demo(
     directory : path-like
         Where everything is written (about 0.5 GB): a new or empty directory, or that of an earlier
         demonstration, which is replaced.
+    scale : Scale, optional
+        How much the cameras take. The figures of the paper need the default.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
@@ -197,11 +208,15 @@ def run_demo(
     _check_folder(folder)
     workers = _core.resolve_threads(threads)
 
-    electron = Camera.electron(_ELECTRON_SHAPE)
-    movies = [folder / "electron" / "raw" / f"movie_{i:03}.mrc" for i in range(_MOVIES)]
-    _make(movies, lambda i: _write_movie(electron, i, movies[i]), electron, _MOVIE_FRAMES, workers, progress)
-    bayer = Camera.bayer(_BAYER_SHAPE)
-    images = [folder / "bayer" / "raw" / f"image_{i:03}.tif" for i in range(_IMAGES)]
+    electron = Camera.electron(scale.electron_shape)
+    movies = [folder / "electron" / "raw" / f"movie_{i:03}.mrc" for i in range(scale.movies)]
+
+    def take_movie(index: int) -> None:
+        _write_movie(electron, index, movies[index], exposure=0.0 if index == scale.movies - 1 else 1.0)
+
+    _make(movies, take_movie, electron, _MOVIE_FRAMES, workers, progress)
+    bayer = Camera.bayer(scale.bayer_shape)
+    images = [folder / "bayer" / "raw" / f"image_{i:03}.tif" for i in range(scale.images)]
     _make(images, lambda i: _write_image(bayer, i, images[i]), bayer, 1, workers, progress)
 
     reports = {
@@ -245,10 +260,9 @@ def _make(
                 progress(Progress("taking frames", done, len(paths), frames, frames * size, 0))
 
 
-def _write_movie(camera: Camera, index: int, path: Path) -> None:
+def _write_movie(camera: Camera, index: int, path: Path, exposure: float) -> None:
     import mrcfile
 
-    exposure = 0.0 if index == _MOVIES - 1 else 1.0
     first = index * _MOVIE_FRAMES
     frames = np.stack([camera.frame(first + i, exposure=exposure) for i in range(_MOVIE_FRAMES)])
     with mrcfile.new(path, overwrite=True) as file:

@@ -17,12 +17,7 @@ from camnorm.demo.simulate import Camera
 FIGURES = ["fig1_electron.png", "fig2_frc.png", "fig3_bayer.png", "fig4_bayer_frc.png"]
 
 
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(demo, "_ELECTRON_SHAPE", (256, 256))
-    monkeypatch.setattr(demo, "_BAYER_SHAPE", (200, 224))
-    monkeypatch.setattr(demo, "_MOVIES", 57)
-    monkeypatch.setattr(demo, "_IMAGES", 100)
+SMALL = demo.Scale(electron_shape=(256, 256), movies=57, bayer_shape=(200, 224), images=100)
 
 
 def contents(folder):
@@ -30,9 +25,9 @@ def contents(folder):
 
 
 @pytest.mark.slow
-def test_the_whole_job(small, tmp_path):
+def test_the_whole_job(tmp_path):
     reports = []
-    result = demo.run_demo(tmp_path / "demo", progress=reports.append)
+    result = demo.run_demo(tmp_path / "demo", scale=SMALL, progress=reports.append)
 
     # Files are real files, and hold what the cameras took.
     electron, bayer = Camera.electron((256, 256)), Camera.bayer((200, 224))
@@ -89,12 +84,12 @@ def test_the_whole_job(small, tmp_path):
 
     # Again into the same directory: the same files, and the same numbers.
     before = contents(tmp_path / "demo")
-    again = demo.run_demo(tmp_path / "demo", threads=1)
+    again = demo.run_demo(tmp_path / "demo", scale=SMALL, threads=1)
     assert contents(tmp_path / "demo") == before
     assert {**again.to_dict(), "seconds": 0} == {**result.to_dict(), "seconds": 0}
 
 
-def test_a_directory_that_cannot_be_written(small, tmp_path):
+def test_a_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         demo.run_demo(tmp_path / "file" / "demo")
