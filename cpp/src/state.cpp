@@ -1,10 +1,8 @@
 #include "camnorm/state.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <ostream>
 #include <string>
 
@@ -15,8 +13,6 @@ namespace camnorm {
 namespace {
 
 using detail::crc32c;
-
-__extension__ using uint128 = unsigned __int128;
 
 constexpr std::size_t header_bytes = 64;
 constexpr std::size_t checksum_bytes = 4;
@@ -154,29 +150,6 @@ Header read_header(const std::byte* data, std::size_t size) {
             count};
 }
 
-/// Whether `count` frames of 8 or 16 bit may have these sums. If not, later ones might overflow.
-bool possible(std::uint64_t count, std::int64_t sum, std::uint64_t sum_of_squares) {
-    constexpr std::uint64_t lowest = 32768;
-    constexpr std::uint64_t highest = 65535;
-    const std::uint64_t magnitude =
-        sum < 0 ? ~static_cast<std::uint64_t>(sum) + 1 : static_cast<std::uint64_t>(sum);
-    return magnitude <= count * (sum < 0 ? lowest : highest) && sum_of_squares <= count * highest * highest &&
-           static_cast<uint128>(magnitude) * magnitude <= static_cast<uint128>(count) * sum_of_squares;
-}
-
-/// Whether high + low is a sum as it is kept.
-bool normal(double high, double low) { return std::isfinite(high) && high + low == high; }
-
-void check_sums(const MomentsState& state) {
-    for (std::size_t i = 0; i < state.shape.pixels(); ++i) {
-        const bool usable = state.kind == Kind::integer
-                                ? possible(state.count, state.sum[i], state.sum_of_squares[i])
-                                : normal(state.sum_high[i], state.sum_low[i]) &&
-                                      normal(state.sum_of_squares_high[i], state.sum_of_squares_low[i]);
-        if (!usable) refuse("no frames have the sums of pixel " + std::to_string(i));
-    }
-}
-
 }  // namespace
 
 std::size_t state_size(const PixelMoments& moments) noexcept {
@@ -221,7 +194,8 @@ SavedMoments load_state(const void* data, std::size_t size) {
             sums += sizeof bits;
         }
     });
-    check_sums(state);
+    const std::size_t pixel = saved.moments.check().impossible;
+    if (pixel < header.shape.pixels()) refuse("no frames have the sums of pixel " + std::to_string(pixel));
     return saved;
 }
 

@@ -5,7 +5,9 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,23 @@ py::bytes to_bytes(const Moments& m) {
     py::gil_scoped_release nogil;
     save_state(m.core, m.dtype, data, m.ndim == 3);
     return bytes;
+}
+
+/// Bounds as Python gives them: least and greatest sum, smallest and largest pixel, largest magnitude.
+using Bounds = std::tuple<double, double, double, double, double>;
+
+py::tuple check(const Moments& m, const std::optional<Bounds>& given, int threads) {
+    CheckedSums checked{};
+    {
+        py::gil_scoped_release nogil;
+        SumBounds bounds{};
+        if (given) {
+            const auto& [least, greatest, smallest, largest, rounding] = *given;
+            bounds = {least, greatest, smallest, largest, rounding};
+        }
+        checked = m.core.check(given ? &bounds : nullptr, threads);
+    }
+    return py::make_tuple(checked.impossible, checked.sum, checked.sum_of_squares);
 }
 
 /// Bytes of any object that shows its memory as one stretch.
@@ -224,6 +243,7 @@ void register_state(py::class_<Moments>& c) {
     c.def("parts", &parts)
         .def(
             "copy", [](const Moments& self) { return self; }, py::call_guard<py::gil_scoped_release>())
+        .def("check", &check, py::arg("bounds"), py::arg("threads"))
         .def("to_bytes", &to_bytes)
         .def_static("from_bytes", &from_bytes, py::arg("data"))
         .def_property(

@@ -35,6 +35,22 @@ struct MomentsState {
     std::vector<double> sum_high, sum_low, sum_of_squares_high, sum_of_squares_low;
 };
 
+/// What the statistics of its frames say about a state: no pixel has other sums.
+struct SumBounds {
+    double least_sum;     ///< sum over the frames of their smallest pixels
+    double greatest_sum;  ///< sum over the frames of their largest pixels
+    double smallest;      ///< smallest pixel of all frames
+    double largest;       ///< largest pixel of all frames
+    double rounding;  ///< largest magnitude of a pixel that was ever added; float sums keep rounding errors
+                      ///< of it
+};
+
+/// Result of PixelMoments::check().
+struct CheckedSums {
+    std::size_t impossible;  ///< first pixel whose sums no frames have; the number of pixels if there is none
+    double sum, sum_of_squares;  ///< over all pixels
+};
+
 /// Means over the mean and the standard deviation of all pixels that ever change; NaN if none does.
 struct Targets {
     double mean;
@@ -100,6 +116,11 @@ public:
                             const PixelMoments* with = nullptr) const;
     /// The targets that these images give, likewise; no image is kept.
     Targets targets(int threads = 0, const PixelMoments* with = nullptr) const;
+    /// Tells whether there are frames with these sums: n * sum(x^2) >= sum(x)^2 for every pixel, exactly for
+    /// integers, within the rounding of float sums; and, if they are given, whether the sums lie within
+    /// bounds.
+    CheckedSums check(const SumBounds* bounds = nullptr, int threads = 0) const;
+
     /// The exact sums, rounded to double.
     void sum(double* out, int threads = 0) const;
     void sum_of_squares(double* out, int threads = 0) const;

@@ -166,6 +166,11 @@ class _Saved(NamedTuple):
                 Early(arrays[f"early_{i}"], int(count), int(rows))
                 for i, (count, rows) in enumerate(attributes.get("early", []))
             ]
+            rows = contents.frames.size
+            if min(file, frame, frames_read, bytes_read) < 0 or file > len(contents.provenance["files"]):
+                raise ValueError("a position that cannot be")
+            if any(not 0 <= part.count <= part.rows <= rows for part in early):
+                raise ValueError("mean images of more frames than there are")
         except (KeyError, TypeError, ValueError) as error:
             raise _Damaged(error) from None
         return cls(contents, (file, frame), early, frames_read, bytes_read)

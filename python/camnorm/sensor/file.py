@@ -16,6 +16,8 @@ import numpy.typing as npt
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io.base.atomic import Protected, atomic_target
 from camnorm.io.base.options import ReadOptions
+from camnorm.sensor.digest import ATTRIBUTE, DamageError, Digests, digests
+from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
 from camnorm.sensor.provenance import Identity, as_attributes, from_attributes
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
 from camnorm.statistics.moments import PixelMoments
@@ -37,6 +39,8 @@ __all__ = [
 
 SCHEMA = 1
 FORMAT = "camnorm sensor"
+
+_ADVICE = "; restore the file from a copy, or measure again"
 
 
 class Contents(NamedTuple):
@@ -126,43 +130,54 @@ def write_contents(
     with open(path, "r+b") as file:
         reserve(file, contents.nbytes + sum(array.nbytes for array in (arrays or {}).values()))
     # Without HDF5's lock: the temporary file is locked already.
-    with h5py.File(path, "w", locking=False) as f:
-        f.attrs.update({"format": FORMAT, "schema": SCHEMA, **(attributes or {})})
+    with h5py.File(path, "w", locking=False) as f, digests() as found:
+        _put_attributes(f, {"format": FORMAT, "schema": SCHEMA, **(attributes or {})}, found)
         for name, array in (arrays or {}).items():
-            f.create_dataset(name, data=array)
+            _put(f, name, array, found)
         for name, sums in contents.sums.items():
             group = f.create_group(name)
-            group.attrs.update(sums.numbers())
+            _put_attributes(group, sums.numbers(), found)
             for part, array in sums.parts().items():
-                group.create_dataset(part, data=array)
-        _write_tables(f, contents.provenance["files"], contents.frames)
+                _put(group, part, array, found)
+        _write_tables(f, contents.provenance["files"], contents.frames, found)
         group = f.create_group("provenance")
-        group.attrs["shape"] = contents.halves[0].shape
-        group.attrs["dtype"] = contents.halves[0].dtype.name
         # A data set, since attributes end at 64 kB and a command may name 20,000 files.
-        command = _encoded(contents.provenance["command"])
-        group.create_dataset("command", data=command, dtype=h5py.string_dtype())
-        for key, value in as_attributes(contents.provenance).items():
-            group.attrs[key] = value
+        _put(group, "command", _encoded(contents.provenance["command"]), found)
+        shape, dtype = contents.halves[0].shape, contents.halves[0].dtype.name
+        _put_attributes(group, {"shape": shape, "dtype": dtype, **as_attributes(contents.provenance)}, found)
+        f.attrs[ATTRIBUTE] = found.as_text()
 
 
-def _write_tables(f: h5py.File, files: npt.NDArray[np.void], frames: npt.NDArray[np.void]) -> None:
+def _put(group: h5py.Group, name: str, data: Any, found: Digests) -> None:
+    """Write numbers, strings of a fixed length, or one string or a list of these, as a data set."""
     import h5py
 
-    text = h5py.string_dtype()
+    text = isinstance(data, (bytes, list))
+    dataset = group.create_dataset(name, data=data, dtype=h5py.string_dtype() if text else None)
+    found.add(dataset.name, data)
+
+
+def _put_attributes(group: h5py.Group, attributes: Mapping[str, Any], found: Digests) -> None:
+    for name, value in attributes.items():
+        group.attrs[name] = value
+        found.add(f"{group.name}@{name}", value)
+
+
+def _write_tables(
+    f: h5py.File, files: npt.NDArray[np.void], frames: npt.NDArray[np.void], found: Digests
+) -> None:
     group = f.create_group("files")
-    group.create_dataset("path", data=[_encoded(name) for name in files["path"]], dtype=text)
+    _put(group, "path", [_encoded(name) for name in files["path"]], found)
     for column in ("size", "mtime"):
-        group.create_dataset(column, data=files[column])
+        _put(group, column, files[column], found)
     number = {path: i for i, path in enumerate(files["path"])}
     group = f.create_group("frames")
-    group.create_dataset("file", data=np.array([number[path] for path in frames["file"]], np.int64))
+    _put(group, "file", np.array([number[path] for path in frames["file"]], np.int64), found)
     for column in ("index", *STATISTICS):
-        group.create_dataset(column, data=frames[column])
+        _put(group, column, frames[column], found)
     for column in ("half", "status"):
-        group.create_dataset(column, data=np.char.encode(frames[column], "ascii"))
-    reasons = [_encoded(reason) for reason in frames["reason"]]
-    group.create_dataset("reason", data=reasons, dtype=text)
+        _put(group, column, np.char.encode(frames[column], "ascii"), found)
+    _put(group, "reason", [_encoded(reason) for reason in frames["reason"]], found)
 
 
 def read_contents(
@@ -190,39 +205,85 @@ def read_contents(
     OSError
         If there is no such file, or it cannot be opened.
     """
-    from camnorm.io.base.hdf5guard import check_whole, value_of, values_of
+    from camnorm.io.base.hdf5guard import check_whole
 
     path = Path(path)
-    with _opened(path, kind) as f:
+    with _opened(path, kind) as f, digests() as found:
         check_whole(path, f)
-        attributes = {name: value_of(path, f, name) for name in f.attrs}
-        arrays = {name: values_of(path, item) for name, item in f.items() if not hasattr(item, "items")}
-        return _read_open(path, f), attributes, arrays
+        reader = _Reader(path, found)
+        attributes = reader.attributes(f)
+        digest = attributes.pop(ATTRIBUTE, None)
+        arrays = {name: reader.values(item) for name, item in f.items() if not hasattr(item, "items")}
+        contents = _read_open(reader, f)
+        if digest is not None:  # else the file was written before there were digests
+            found.check(str(digest))
+        return contents, attributes, arrays
 
 
-def _read_open(path: Path, f: h5py.File) -> Contents:
-    provenance = _read_provenance(path, f)
+class _Reader:
+    """Reads parts of an open file, and collects their digests."""
+
+    def __init__(self, path: Path, found: Digests | None = None) -> None:
+        self.path = path
+        self._found = found
+
+    def attributes(self, group: h5py.Group) -> dict[str, Any]:
+        """All attributes of a group."""
+        return {name: self.attribute(group, name) for name in group.attrs}
+
+    def attribute(self, group: h5py.Group, name: str) -> Any:
+        """One attribute of a group."""
+        from camnorm.io.base.hdf5guard import value_of
+
+        return self._seen(f"{group.name}@{name}", value_of(self.path, group, name))
+
+    def values(self, dataset: h5py.Dataset) -> Any:
+        """Numbers, or strings of a fixed length."""
+        from camnorm.io.base.hdf5guard import values_of
+
+        return self._seen(dataset.name, values_of(self.path, dataset))
+
+    def texts(self, dataset: h5py.Dataset) -> Any:
+        """Strings of any length."""
+        from camnorm.io.base.hdf5guard import texts_of
+
+        return self._seen(dataset.name, texts_of(self.path, dataset, NAME_ERRORS))
+
+    def read_into(self, dataset: h5py.Dataset, array: npt.NDArray[Any]) -> None:
+        """Numbers, to where they belong."""
+        dataset.read_direct(array)
+        self._seen(dataset.name, array)
+
+    def _seen(self, name: str, value: Any) -> Any:
+        if self._found is not None:
+            self._found.add(name, value)
+        return value
+
+
+def _read_open(reader: _Reader, f: h5py.File) -> Contents:
+    provenance = _read_provenance(reader, f)
     shape = tuple(int(n) for n in provenance.pop("shape"))
     dtype = np.dtype(provenance.pop("dtype"))
 
     def half(name: str) -> PixelMoments:
         group = _group_of(f, "halves", name, shape)
         moments = PixelMoments(shape, dtype)
-        _read_sums(path, group, moments)
+        _read_sums(reader, group, moments)
         return moments
 
     def response(name: str) -> PixelResponse:
         group = _group_of(f, "responses", name, shape)
         sums = PixelResponse(shape, dtype)
-        _read_sums(path, group, sums)
+        _read_sums(reader, group, sums)
         return sums
 
-    frames = _read_frames(path, f["frames"], provenance["files"]["path"])
+    check_files(provenance["files"])
+    frames = _read_frames(reader, f["frames"], provenance["files"]["path"])
     halves = half("A"), half("B")
     responses = (response("A"), response("B")) if "responses" in f else None
-    for moments, sums in zip(halves, responses or (), strict=False):
-        if moments.count != sums.count:
-            raise ValueError(f"moments of {moments.count} frames, but a response of {sums.count}")
+    check_halves(halves, frames)
+    if responses is not None:
+        check_responses(responses, halves, frames)
     return Contents(halves, frames, provenance, responses)
 
 
@@ -235,42 +296,40 @@ def _group_of(f: h5py.File, kind: str, name: str, shape: tuple[int, ...]) -> h5p
     return stored
 
 
-def _read_sums(path: Path, group: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
-    from camnorm.io.base.hdf5guard import value_of
-
+def _read_sums(reader: _Reader, group: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
     for part, array in sums.parts().items():
         if group[part].dtype != array.dtype:
             raise ValueError(f"{part} has dtype {group[part].dtype}, not {array.dtype}")
-        group[part].read_direct(array)
-    sums.set_numbers({name: value_of(path, group, name).item() for name in sums.numbers()})
+        reader.read_into(group[part], array)
+    sums.set_numbers({name: reader.attribute(group, name).item() for name in sums.numbers()})
 
 
-def _read_frames(path: Path, group: h5py.Group, files: npt.NDArray[np.object_]) -> npt.NDArray[np.void]:
-    from camnorm.io.base.hdf5guard import texts_of, values_of
-
-    frames = np.empty(group["file"].shape, FRAME_DTYPE)
-    frames["file"] = files[values_of(path, group["file"])]
+def _read_frames(reader: _Reader, group: h5py.Group, files: npt.NDArray[np.object_]) -> npt.NDArray[np.void]:
+    numbers = reader.values(group["file"])
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+        raise ValueError("frame table: the numbers of files are no integers")
+    frames = np.empty(numbers.shape, FRAME_DTYPE)
     for column in ("index", *STATISTICS):
-        frames[column] = values_of(path, group[column])
+        frames[column] = reader.values(group[column])
     for column in ("half", "status"):
-        frames[column] = np.char.decode(values_of(path, group[column]), "ascii")
-    frames["reason"] = texts_of(path, group["reason"], NAME_ERRORS)
+        frames[column] = np.char.decode(reader.values(group[column]), "ascii")
+    frames["reason"] = reader.texts(group["reason"])
+    check_frames(numbers, frames, len(files))
+    frames["file"] = files[numbers]
     return frames
 
 
-def _read_provenance(path: Path, f: h5py.File) -> dict[str, Any]:
+def _read_provenance(reader: _Reader, f: h5py.File) -> dict[str, Any]:
     """Provenance of a sensor file or checkpoint, and shape and dtype of its frames."""
-    from camnorm.io.base.hdf5guard import texts_of, value_of, values_of
-
     group = f["provenance"]
-    provenance = from_attributes({name: value_of(path, group, name) for name in group.attrs})
+    provenance = from_attributes(reader.attributes(group))
     ReadOptions.from_dict(provenance.get("reading", {}))  # damage is not to wait until they are used
-    provenance["command"] = texts_of(path, group["command"], NAME_ERRORS)
+    provenance["command"] = reader.texts(group["command"])
     stored = f["files"]
     files = np.empty(stored["path"].shape, FILE_DTYPE)
-    files["path"] = texts_of(path, stored["path"], NAME_ERRORS)
+    files["path"] = reader.texts(stored["path"])
     for column in ("size", "mtime"):
-        files[column] = values_of(path, stored[column])
+        files[column] = reader.values(stored[column])
     return {**provenance, "files": files}
 
 
@@ -301,7 +360,7 @@ def check_replaceable(
     with _opened(path, FORMAT) as f:
         if overwrite:
             return
-        provenance = _read_provenance(path, f)
+        provenance = _read_provenance(_Reader(path), f)
         counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
         found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
     if not same(found):
@@ -361,7 +420,9 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
         raise
     except Exception as error:  # damage drives h5py into nearly any exception
         raise_shortage(error)
-        raise FormatError(path, f"damaged {kind} file: {_first_line(error)}") from None
+        # A checkpoint is not restored: the measurement starts again.
+        advice = _ADVICE if kind == FORMAT and isinstance(error, DamageError) else ""
+        raise FormatError(path, f"damaged {kind} file: {_first_line(error)}{advice}") from None
 
 
 def _encoded(text: str) -> bytes:

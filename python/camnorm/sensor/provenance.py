@@ -21,6 +21,8 @@ _JSON = {
     "ratios": list,
 }
 
+_TEXTS = {"version", "started", "ended", "dtype"}
+
 # The least that numbers in them can be.
 _NUMBERS = {
     "groups": {"files": 0, "frames": 0},
@@ -50,6 +52,9 @@ def as_attributes(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Read what `as_attributes` gave; ValueError or KeyError if a part is not what it may be."""
     provenance = dict(attributes)
+    for key in _TEXTS & provenance.keys():
+        if not isinstance(provenance[key], str):
+            raise ValueError(f"{key} is no text")
     for key in {"screening", *(_JSON.keys() & provenance.keys())}:
         provenance[key] = _from_json(key, provenance[key])
     return provenance

@@ -320,6 +320,26 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         with self._lock:
             return self._core.sum_of_squares(_core.resolve_threads(None))
 
+    def check(self, bounds: tuple[float, float, float, float, float]) -> tuple[int, float, float]:
+        """Tell whether there are frames with these sums.
+
+        Parameters
+        ----------
+        bounds : tuple of five floats
+            What is known of the frames: the sum of their smallest pixels, the sum of their largest pixels,
+            the smallest and the largest pixel of all, and the largest magnitude of any pixel that was ever
+            added.
+
+        Returns
+        -------
+        pixel : int
+            First pixel, in C order, whose sums no such frames have; the number of pixels if there is none.
+        sum, sum_of_squares : float
+            Over all pixels, if there is none.
+        """
+        with self._lock:
+            return self._core.check(bounds, _core.resolve_threads(None))
+
     def state(self) -> dict[str, Any]:
         """Return the exact state, as `from_state` takes it.
 

@@ -885,7 +885,9 @@ def test_a_single_file_that_gets_company_starts_anew(
     assert_same_sensor(sensor, camnorm.measure(files))
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "sensor file", "file", "bytes_read", "early_0"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "text", "sensor file", "file", "bytes_read", "early_0", "middle", "position"]
+)
 def test_damaged_checkpoint_starts_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, damage: str
 ) -> None:
@@ -897,6 +899,14 @@ def test_damaged_checkpoint_starts_anew(
         cut(checkpoint, 0)
     elif damage == "text":
         checkpoint.write_text("words")
+    elif damage == "middle":
+        with h5py.File(checkpoint, "r+") as f:
+            f["halves/A/sum"][5:8] = f["halves/A/sum"][8:11]
+            f["halves/A/sum_of_squares"][5:8] = f["halves/A/sum_of_squares"][8:11]
+    elif damage == "position":
+        with h5py.File(checkpoint, "r+") as f:
+            del f.attrs["digest"]
+            f.attrs["file"] = -1
     elif damage == "sensor file":
         camnorm.measure(files, tmp_path / "other.h5")
         shutil.copy(tmp_path / "other.h5", checkpoint)
@@ -1129,7 +1139,7 @@ def test_checkpoint_of_a_version_without_selection(
 ) -> None:
     files, output = interrupted_set(tmp_path, monkeypatch, divide)
     with h5py.File(tmp_path / "sensor.h5.checkpoint", "r+") as f:
-        del f["provenance"].attrs["selection"], f["provenance"].attrs["reading"]
+        del f.attrs["digest"], f["provenance"].attrs["selection"], f["provenance"].attrs["reading"]
     sensor = camnorm.measure(files, output)
     assert resumed == [(0, 0), (2, 2)]
     assert_same_sensor(sensor, camnorm.measure(files))
