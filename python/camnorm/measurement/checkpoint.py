@@ -177,7 +177,7 @@ class _Saved(NamedTuple):
 
     def misfit(self, path: Path, plan: Plan) -> str | None:
         """Why a measurement cannot go on from here; None if it can."""
-        halves, _, provenance, responses = self.contents
+        halves, frames, provenance, responses = self.contents
         if (
             provenance.get("selection", asdict(Selection())) != asdict(plan.source.selection)
             or provenance.get("frames_list", {}) != plan.source.listed
@@ -186,8 +186,7 @@ class _Saved(NamedTuple):
         ):
             return f"{path} is of another selection of frames or other read options"
         # What was read must be what would be read now; files that came after it do not matter, but
-        # for a single file that has got company, since its halves would be others, and for a choice of
-        # frames of all files.
+        # for those that change its halves, and for a choice of frames of all files.
         file, frame = self.position
         whole = plan.source.selection.max_frames is not None or bool(plan.source.listed)
         read = slice(None if whole else file + (frame > 0))
@@ -195,10 +194,11 @@ class _Saved(NamedTuple):
             halves[0].shape == plan.shape
             and halves[0].dtype == plan.dtype
             and np.array_equal(provenance["files"][read], plan.table[read])
-            and (len(provenance["files"]) == 1) == (len(plan.files) == 1)
         )
         if not same:
             return f"{path} belongs to another set of files"
+        if not plan.halves.agree(frames):
+            return f"{path} has frames in other halves, as of other files or by an earlier version"
         if (responses is None) == plan.settings.response:
             return f"{path} is of a measurement {'without' if responses is None else 'with'} response"
         return None

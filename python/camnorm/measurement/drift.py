@@ -101,8 +101,8 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     Parameters
     ----------
     halves : tuple of two PixelMoments
-        Moments of both halves of the whole set. They alternate in time, so that their difference tells how
-        much two parts of the set differ without drift: by noise, by what frames of one movie have in
+        Moments of both halves of the whole set. They are interleaved in time, so that their difference tells
+        how much two parts of the set differ without drift: by noise, by what frames of one movie have in
         common, by the motifs.
     early : Early
         Mean image of the first frames.

@@ -41,9 +41,11 @@ def measure(
 ) -> Sensor:
     """Measure a sensor from the images that it took: moments of both halves, frame table, screening.
 
-    Files alternate between half A and half B in the order given (frames of one movie share a specimen,
-    so they stay together); a single file is split by alternate frames. Every frame is read once. Files of
-    which no frame is selected take no part in this.
+    Files go to half A and half B whole, since the frames of one movie share a specimen; a single file is
+    split by frames. In the natural order of their paths, of every two consecutive files one goes to A and one
+    to B; a fixed pseudo-random sequence decides which, so that kinds of files that alternate are in both
+    halves. The halves do not depend on the order in which files are given. Files of which no frame is
+    selected take no part in this. Every frame is read once.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy.typing as npt
 from camnorm.errors import Error, message_of, raise_shortage
 from camnorm.io import Chunk, Failure, FrameSource, StoredChunk, stream_frames, stream_stored
 from camnorm.io.base.catalogue import Catalogue
+from camnorm.io.base.halves import scattered
 from camnorm.limits import descriptors_left
+from camnorm.measurement.halves import Halves
 from camnorm.measurement.settings import Settings
 from camnorm.measurement.source import Source
 from camnorm.sensor.table import file_table
@@ -27,7 +30,7 @@ __all__ = ["SHARES", "Plan"]
 # Of the files that the process may open, those for chunks that wait.
 _OPEN_SHARE = 1 / 4
 
-# Files looked into, evenly over the set, to learn what most of them are.
+# Files looked into, spread over the set, to learn what most of them are. They are all files of small sets.
 _FILES_LOOKED_INTO = 9
 
 # Parts of the set, by its bytes, after which the mean image so far is kept, to be compared with that of the
@@ -51,6 +54,8 @@ class Plan:
     """Of the frames that most files have."""
     places: list[tuple[int, int]]
     """File and frame before which the mean image so far is kept, in their order."""
+    halves: Halves
+    """Half of every frame."""
     most_open: int
     """Files that may be open at a time for chunks that wait."""
 
@@ -64,7 +69,8 @@ class Plan:
         lengths = np.maximum(table["size"], 0).astype(np.float64)
         lengths[[source.chosen.without(file) for file in range(lengths.size)]] = 0.0
         places = _find_places(lengths, 32 * math.prod(shape), source)
-        return cls(source, settings, files, table, shape, dtype, places, most_open)
+        halves = Halves.of(source, partial(_fits, source, shape, dtype))
+        return cls(source, settings, files, table, shape, dtype, places, halves, most_open)
 
     def read(self, *, to_memory: bool, **which: Any) -> Generator[Chunk | StoredChunk | Failure, None, None]:
         """Read frames in the order of the files.
@@ -101,8 +107,6 @@ class Plan:
 
 def _usual_frames(catalogue: Catalogue, strict: bool) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and kind that most files have, the first ones in doubt, and the dtype of one of these."""
-    files = range(len(catalogue))
-    step = max(1, len(files) // _FILES_LOOKED_INTO)
     seen: Counter[tuple[tuple[int, ...], str]] = Counter()
     dtypes: dict[tuple[tuple[int, ...], str], np.dtype[Any]] = {}
     reasons: list[str] = []
@@ -120,16 +124,28 @@ def _usual_frames(catalogue: Catalogue, strict: bool) -> tuple[tuple[int, ...], 
             seen[key] += 1
             dtypes.setdefault(key, entry.dtype)
 
-    for number in files[::step]:
+    for number in scattered(len(catalogue), _FILES_LOOKED_INTO):
         look(number)
-    for number in () if seen else files:
+    for number in () if seen else range(len(catalogue)):
         look(number)
         if seen:
             break
     if not seen:
-        raise Error(f"no frame could be used, {len(files)} files rejected; the first: {reasons[0]}")
+        raise Error(f"no frame could be used, {len(catalogue)} files rejected; the first: {reasons[0]}")
     ((most, _),) = seen.most_common(1)
     return most[0], dtypes[most]
+
+
+def _fits(source: Source, shape: tuple[int, ...], dtype: np.dtype[Any], file: int) -> bool:
+    """Whether a file has frames of the set; of many files that is not known before they are read."""
+    if len(source.catalogue) > _FILES_LOOKED_INTO:
+        return True
+    entry = source.catalogue.find(file)
+    return (
+        entry is not None
+        and (entry.shape, kind_of(entry.dtype)) == (shape, kind_of(dtype))
+        and bool(source.chosen(file, entry.count))
+    )
 
 
 def _find_places(lengths: npt.NDArray[np.float64], sums: int, source: Source) -> list[tuple[int, int]]:

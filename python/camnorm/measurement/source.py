@@ -33,7 +33,7 @@ class Source:
     selection: Selection
     chosen: Chosen
     halves: Sequence[npt.NDArray[np.str_]] | None = None
-    """Of each file, the halves of the chosen frames; None: they take turns."""
+    """Of each file, the halves of the chosen frames; None: the files are split."""
     listed: Mapping[str, str] = field(default_factory=dict)
     """What the provenance keeps of a list of frames."""
     protected: Protected = field(default_factory=Protected)

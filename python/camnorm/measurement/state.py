@@ -61,8 +61,6 @@ class State:
         self.groups: dict[str, dict[str, Any]] = {}
         self.frames_read = self.bytes_read = self.rejected = 0
         self._rows: list[npt.NDArray[np.void]] = []
-        self._last_file: int | None = None
-        self._last_half = 1
         self._last_counted: int | None = None
 
     @cached_property
@@ -105,7 +103,7 @@ class State:
         rows["index"] = np.arange(start, start + count)
         for name in STATISTICS:
             rows[name] = np.nan
-        rows["half"] = [self._next_half(file, frame) for frame in range(start, start + count)]
+        rows["half"] = self.plan.halves(file, range(start, start + count), self.row_count)
         rows["status"] = "accepted"
         rows["reason"] = ""
         self._rows.append(rows)
@@ -118,18 +116,6 @@ class State:
         for early in self.early:
             early.rows -= int(np.count_nonzero(dropped[: early.rows]))
         self._rows = [frames[~dropped]]
-
-    def _next_half(self, file: int, frame: int) -> str:
-        """Half of the next frame that is looked at."""
-        source = self.plan.source
-        if source.halves is not None:
-            frames = source.chosen(file, frame + 1)
-            # A file that cannot be read is of the half of its first frame.
-            return str(source.halves[file][max(len(frames) - 1, 0)])
-        if file != self._last_file or len(self.plan.files) == 1:
-            self._last_half = 1 - self._last_half
-        self._last_file = file
-        return "AB"[self._last_half]
 
     def reject(self, row: npt.NDArray[np.void], reason: str) -> None:
         """Mark a row of the table as rejected; FormatError if the measurement is strict."""
@@ -175,9 +161,7 @@ class State:
         }
         self._rows, self.position = [contents.frames], position
         file, frame = position
-        self._last_file = self._last_counted = file if frame else None
-        if contents.frames.size:
-            self._last_half = "AB".index(contents.frames["half"][-1])
+        self._last_counted = file if frame else None
         self.early = early
         self.frames_read, self.bytes_read = frames_read, bytes_read
         self.rejected = int(np.count_nonzero(contents.frames["status"] == "rejected"))

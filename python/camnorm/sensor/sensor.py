@@ -292,7 +292,8 @@ class Sensor:
         for (file, index, half, status), left in taken.items():
             if left and status == "accepted":
                 raise Error(
-                    f"{file}, frame {index}, is not in half {half} of the measurement it is taken from"
+                    f"{file}, frame {index}, is not in half {half} of the measurement it is taken from; "
+                    "measure what is to be taken away by a frames_list of the whole, which keeps its halves"
                 )
         halves, responses = self._pairwise(other, sub)
         files = self.provenance["files"]

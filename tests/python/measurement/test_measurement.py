@@ -32,6 +32,7 @@ from camnorm.io.base.registry import format_names
 from camnorm.io.formats.tiff.reader import TiffSource
 from camnorm.measurement import checkpoint, plan
 from camnorm.progress import Progress
+from camnorm.sensor.framelist import write_frame_list
 from image_sets import (
     STATISTICS,
     Divide,
@@ -40,6 +41,8 @@ from image_sets import (
     assert_same_sensor,
     cut,
     frames_of,
+    half_numbers,
+    in_halves,
     rejected,
     run_script,
     temporary_files,
@@ -105,8 +108,8 @@ def test_against_numpy(tmp_path: Path, name: str, dtype: str, length: int, plane
     sensor = camnorm.measure(files, screen="off")
     assert (sensor.count, sensor.shape, sensor.dtype) == (7 * length, shape, np.dtype(dtype))
     assert_holds(sensor.moments, frames)
-    assert_holds(sensor.halves[0], movies[0::2].reshape(-1, *shape))
-    assert_holds(sensor.halves[1], movies[1::2].reshape(-1, *shape))
+    for half, its in zip(sensor.halves, in_halves(movies), strict=True):
+        assert_holds(half, its.reshape(-1, *shape))
     wide = frames.astype(np.longdouble)
     np.testing.assert_allclose(sensor.mean, wide.mean(0).astype(float), rtol=3e-16)
     np.testing.assert_allclose(sensor.sigma, wide.std(0).astype(float), rtol=1e-14)
@@ -121,7 +124,7 @@ def test_frame_table(tmp_path: Path, small_chunks: None) -> None:
     table = sensor.frames
     assert table["file"].tolist() == [str(path) for path in files for _ in range(5)]
     assert table["index"].tolist() == [*range(5)] * 3
-    assert "".join(table["half"]) == "AAAAABBBBBAAAAA"
+    assert table["half"].tolist() == ["AB"[half] for half in half_numbers(3) for _ in range(5)]
     assert set(table["status"]) == {"accepted"}
     assert set(table["reason"]) == {""}
     frames = frames_of(15, SHAPE, "u2").reshape(15, -1).astype(np.longdouble)
@@ -148,7 +151,7 @@ def test_provenance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5, 7, 16])
-def test_a_single_file_is_split_by_alternate_frames(
+def test_a_single_file_is_split_by_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divide: Divide, chunk: int, threads: int
 ) -> None:
     frames = frames_of(16, SHAPE, "u2")
@@ -166,9 +169,9 @@ def test_a_single_file_is_split_by_alternate_frames(
         monkeypatch.setattr(plan, name, partial(noted, getattr(plan, name)))
     sensor = camnorm.measure(path, threads=threads)
     assert starts == [*range(0, 16, chunk), 6]
-    assert_holds(sensor.halves[0], frames[[0, 2, 4, 8, 10, 12, 14]])
-    assert_holds(sensor.halves[1], frames[1::2])
-    assert "".join(sensor.frames["half"]) == "AB" * 8
+    for half, numbers in zip(sensor.halves, in_halves(range(16)), strict=True):
+        assert_holds(half, frames[numbers[numbers != 6]])
+    assert sensor.frames["half"].tolist() == ["AB"[half] for half in half_numbers(16)]
     np.testing.assert_allclose(sensor.frames["mean"], frames.reshape(16, -1).mean(1), rtol=1e-14)
 
 
@@ -201,7 +204,10 @@ def test_any_order_of_files_gives_the_same_set(tmp_path: Path, dtype: str) -> No
 def test_shards_merge_to_the_whole_and_come_off_again(tmp_path: Path) -> None:
     files = write_movies(tmp_path, 6, 4, SHAPE, "u2")
     whole = camnorm.measure(files, screen="off")
-    shards = [camnorm.measure(files[i : i + 2], screen="off") for i in (0, 2, 4)]
+    shards = []
+    for i in (0, 2, 4):  # each by a list that keeps the halves of the whole
+        write_frame_list(whole.frames[4 * i : 4 * (i + 2)], tmp_path / f"{i}.csv")
+        shards.append(camnorm.measure(frames_list=tmp_path / f"{i}.csv"))
     merged = shards[0].merge(shards[1]).merge(shards[2])
     assert_same_sensor(merged, whole)
     assert merged.provenance["files"].tolist() == whole.provenance["files"].tolist()
@@ -371,9 +377,11 @@ def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chun
     # Also in the file, and with the halves that the files have by their place.
     stored = Sensor.load(tmp_path / "sensor.h5")
     assert_same_sensor(stored, sensor)
-    assert_holds(stored.halves[1], np.concatenate([good[0]]))
     halves = dict(zip(stored.frames["file"], stored.frames["half"], strict=True))
-    assert halves == {str(path): "AB"[i % 2] for i, path in enumerate(files)}
+    assert halves == {str(path): "AB"[half] for path, half in zip(files, half_numbers(10), strict=True)}
+    for half in (0, 1):
+        numbers = [number for number in (1, 2, 4, 6, 8) if half_numbers(10)[number] == half]
+        assert stored.halves[half].count == sum(len(good[(1, 2, 6, 8, 4).index(n)]) for n in numbers)
 
 
 @pytest.mark.parametrize(
@@ -431,11 +439,12 @@ def test_frames_that_are_not_finite(
     assert rejected(sensor) == [("a.mrc", frame, "NaN or infinite pixels") for frame in bad]
     good = np.setdiff1d(np.arange(12), bad)
     if single:
-        assert_holds(sensor.halves[0], frames[good[good % 2 == 0]])
-        assert_holds(sensor.halves[1], frames[good[good % 2 == 1]])
+        for half, numbers in zip(sensor.halves, in_halves(range(12)), strict=True):
+            assert_holds(half, frames[np.intersect1d(good, numbers)])
     else:
-        assert_holds(sensor.halves[0], frames[good])
-        assert sensor.halves[1].count == 2
+        of_a, of_b = half_numbers(2)
+        assert_holds(sensor.halves[of_a], frames[good])
+        assert sensor.halves[of_b].count == 2
     rows = sensor.frames[:12]
     assert np.isnan([rows[name][bad] for name in STATISTICS]).all()
     np.testing.assert_allclose(
@@ -604,8 +613,8 @@ def test_files_that_become_shorter_while_their_frames_wait(
     sensor = camnorm.measure(files, screen="off", threads=2)
     reason = "cannot be read: the file ends before the frame does"
     assert rejected(sensor) == [("movie_002.mrc", 3, reason), ("movie_002.mrc", 4, reason)]
-    for half, movies in zip(sensor.halves, (kept[::2], kept[1::2]), strict=True):
-        assert_holds(half, np.concatenate(movies))
+    for half, numbers in zip(sensor.halves, in_halves(range(4)), strict=True):
+        assert_holds(half, np.concatenate([kept[i] for i in numbers]))
     files[2].write_bytes(content)
     with pytest.raises(FormatError, match=r"movie_002\.mrc, frame [34]: cannot be read"):
         camnorm.measure(files, screen="off", strict=True)
@@ -880,7 +889,7 @@ def test_a_single_file_that_gets_company_starts_anew(
 ) -> None:
     files, output = interrupted_set(tmp_path, monkeypatch, divide, 1)
     files.append(write_mrc(tmp_path / "new.mrc", frames_of(3, SHAPE, "u2", 9)))
-    with pytest.warns(UserWarning, match="belongs to another set"):
+    with pytest.warns(UserWarning, match="has frames in other halves"):
         sensor = camnorm.measure(files, output)
     assert_same_sensor(sensor, camnorm.measure(files))
 
@@ -1014,9 +1023,9 @@ def test_selected_frames(
     sensor = camnorm.measure(files, screen="off", **options)
     rows = [(int(Path(file).stem), index) for file, index in sensor.frames[["file", "index"]].tolist()]
     assert rows == expected
-    # Halves alternate among the files that are used.
+    # The files that are used are split.
     used = list(dict.fromkeys(file for file, _ in expected))
-    halves = ["AB"[used.index(file) % 2] for file, _ in expected]
+    halves = ["AB"[half_numbers(len(used))[used.index(file)]] for file, _ in expected]
     assert sensor.frames["half"].tolist() == halves
     for name, half in zip("AB", sensor.halves, strict=True):
         places = [place for place, its in zip(expected, halves, strict=True) if its == name]
@@ -1049,7 +1058,7 @@ def test_halves_of_single_images_and_of_a_single_file(tmp_path: Path, options: d
         sensor = camnorm.measure(inputs, screen="off", **options)
         half = 10 if "every" in options else 5
         assert [half.count for half in sensor.halves] == [half, half]
-        assert sensor.frames["half"].tolist() == ["A", "B"] * half
+        assert sensor.frames["half"].tolist() == ["AB"[its] for its in half_numbers(2 * half)]
 
 
 def test_screening_of_selected_frames(tmp_path: Path) -> None:
@@ -1161,8 +1170,8 @@ def test_how_files_are_read(tmp_path: Path) -> None:
         (tmp_path / f"raw/{i}").write_bytes(b"head" + movie.tobytes())
     options = ReadOptions(raw=RawLayout(SHAPE, np.dtype("u1"), 4))
     sensor = camnorm.measure(tmp_path / "raw", tmp_path / "sensor.h5", options=options)
-    assert_holds(sensor.halves[0], frames[::2].reshape(10, *SHAPE))
-    assert_holds(sensor.halves[1], frames[1::2].reshape(10, *SHAPE))
+    for half, its in zip(sensor.halves, in_halves(frames), strict=True):
+        assert_holds(half, its.reshape(-1, *SHAPE))
     assert Sensor.load(tmp_path / "sensor.h5").options == options
     with h5py.File(tmp_path / "sensor.h5") as f:
         assert json.loads(f["provenance"].attrs["reading"])["raw"] == "13x11:|u1:4"

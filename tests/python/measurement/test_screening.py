@@ -26,6 +26,8 @@ from image_sets import (
     assert_same_moments,
     assert_same_sensor,
     frames_of,
+    half_numbers,
+    in_halves,
     rejected,
     write_mrc,
     write_npy,
@@ -216,8 +218,8 @@ def test_two_movies_one_of_which_is_still_being_copied(tmp_path: Path) -> None:
     files = [write_mrc(tmp_path / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
     sensor = camnorm.measure(files)
     assert rejected(sensor) == []
-    for half, movie in zip(sensor.halves, movies, strict=True):
-        assert_holds(half, movie)
+    for half, its in zip(half_numbers(2), movies, strict=True):
+        assert_holds(sensor.halves[half], its)
 
 
 # --- in a measurement
@@ -239,12 +241,12 @@ def test_deviant_frames_are_taken_out_exactly(tmp_path: Path, dtype: str) -> Non
     sensor = camnorm.measure(files)
     good = np.ones((8, 5), bool)
     good[tuple(zip(*bad, strict=True))] = False
-    for half, first in zip(sensor.halves, (0, 1), strict=True):
-        assert_holds(half, movies[first::2][good[first::2]])
+    for half, its in zip(sensor.halves, in_halves(range(8)), strict=True):
+        assert_holds(half, movies[its][good[its]])
     if dtype != "f4":
         longhand = [PixelMoments(SHAPE, dtype) for _ in "AB"]
         for i in range(8):
-            longhand[i % 2].add(movies[i][good[i]])
+            longhand[half_numbers(8)[i]].add(movies[i][good[i]])
         for half, expected in zip(sensor.halves, longhand, strict=True):
             assert_same_moments(half, expected)
     listed = rejected(sensor)
@@ -317,8 +319,13 @@ def test_a_file_listed_twice_counts_twice_and_is_named(tmp_path: Path) -> None:
         ("m5.mrc", 0),
         ("m2.mrc", 4),
     ]
-    parts = [movies[0], movies[2][:4], movies[4], movies[6], movies[2][:4]]
-    assert_holds(sensor.halves[0], np.concatenate(parts))
+    good = [*movies[:2], movies[2][:4], *movies[3:5], movies[5][1:], *movies[6:]]
+
+    def of_half(numbers: np.ndarray, half: int) -> np.ndarray:
+        return np.concatenate([good[i] for i in [*range(8), 2] if numbers[i] == half])
+
+    for half in (0, 1):
+        assert_holds(sensor.halves[half], of_half(half_numbers(8), half))
     (found,) = (one for one in camnorm.screening.findings(sensor) if one.name == "duplicates")
     assert found.flagged
     assert found.sentence.endswith("4 frames of the list had been there before, and count again.")
@@ -328,7 +335,8 @@ def test_a_file_listed_twice_counts_twice_and_is_named(tmp_path: Path) -> None:
     sensor = camnorm.measure([*files, files[2], copy])
     copies = [reason for name, _, reason in rejected(sensor) if name == "copy.mrc"]
     assert copies[:4] == [f"screened: copy of {files[2]}, frame {index}" for index in range(4)]
-    assert_holds(sensor.halves[0], np.concatenate(parts))
+    for half in (0, 1):  # the copy is the first by its name
+        assert_holds(sensor.halves[half], of_half(half_numbers(9)[1:], half))
 
 
 @pytest.mark.parametrize("change", ["other pixels", "shorter", "gone"])
@@ -363,8 +371,8 @@ def test_single_file_is_screened_in_the_right_half(tmp_path: Path) -> None:
     sensor = camnorm.measure(write_mrc(tmp_path / "movie.mrc", frames))
     keep = np.ones(21, bool)
     keep[[8, 13]] = False
-    assert_holds(sensor.halves[0], frames[0::2][keep[0::2]])
-    assert_holds(sensor.halves[1], frames[1::2][keep[1::2]])
+    for half, its in zip(sensor.halves, in_halves(range(21)), strict=True):
+        assert_holds(half, frames[its][keep[its]])
 
 
 @pytest.mark.parametrize("screening", ["on", "", 0, -1.0, float("nan")])
@@ -452,8 +460,8 @@ def test_copies_are_taken_out_exactly(tmp_path: Path, dtype: str, monkeypatch: p
     assert sorted(read) == [(0, 0), (1, 4), (3, 1), (5, 2), (6, 0), (6, 1), (6, 2), (6, 4), (7, 2)]
     keep = np.ones((8, 5), bool)
     keep[[3, 6, 6, 6], [1, 0, 1, 4]] = False
-    assert_holds(sensor.halves[0], movies[0::2][keep[0::2]])
-    assert_holds(sensor.halves[1], movies[1::2][keep[1::2]])
+    for half, its in zip(sensor.halves, in_halves(range(8)), strict=True):
+        assert_holds(half, movies[its][keep[its]])
     assert camnorm.measure(files, screen="off").count == 40
 
 

@@ -25,6 +25,7 @@ from image_sets import (
     assert_same_sensor,
     cut,
     frames_of,
+    in_halves,
     temporary_files,
     write_movies,
     write_mrc,
@@ -400,13 +401,14 @@ def test_groups_have_responses_of_their_own(tmp_path: Path) -> None:
 
 
 def test_merge_and_subtract(tmp_path: Path) -> None:
-    files = write_movies(tmp_path / "in", 8, 3, SHAPE, "u2")
+    files = write_movies(tmp_path / "in", 12, 3, SHAPE, "u2")
     whole = camnorm.measure(files, response=True, screen="off")
-    parts = [camnorm.measure(part, response=True, screen="off") for part in (files[:4], files[4:])]
+    # The last four are in the same halves as the first.
+    parts = [camnorm.measure(part, response=True, screen="off") for part in (files[:8], files[8:])]
     merged = parts[0].merge(parts[1])
     assert_same_sensor(merged, whole)
     assert_same_sensor(merged.subtract(parts[1]), parts[0])
-    plain = camnorm.measure(files[4:], screen="off")
+    plain = camnorm.measure(files[8:], screen="off")
     for one, other in ((parts[0].merge, plain), (plain.merge, parts[0]), (merged.subtract, plain)):
         with pytest.warns(UserWarning, match=r"^only one of the measurements has a response: it is lost$"):
             assert one(other).responses is None
@@ -429,8 +431,8 @@ def test_test_frames_are_taken_out_of_it(tmp_path: Path, monkeypatch: pytest.Mon
     tests = {name for group in result.files for name, _ in group}
     left = lefts[0]
     assert left.responses is not None
-    for parity, (response, half) in enumerate(zip(left.responses, left.halves, strict=True)):
-        kept = np.array([i for i in range(parity, 60, 2) if str(paths[i]) not in tests])
+    for its, response, half in zip(in_halves(range(60)), left.responses, left.halves, strict=True):
+        kept = np.array([i for i in its if str(paths[i]) not in tests])
         assert response.count == half.count == 25
         assert_same_moments(response, summed(frames[kept])[1])
     assert sensor.responses is not None

@@ -17,7 +17,7 @@ from camnorm import Error, PixelMoments, Sensor, Verification, verify
 from camnorm.progress import Progress
 from camnorm.verification import verification
 from camnorm.verification.verdict import Assessment, Comparison
-from image_sets import assert_same_moments, write_mrc, write_npy
+from image_sets import assert_same_moments, half_numbers, in_halves, write_mrc, write_npy
 
 SHAPE = (64, 64)
 
@@ -93,11 +93,12 @@ def test_longhand(tmp_path: Path, same_statistics: bool) -> None:
     whole = np.stack(list(frames.values()))
     target_mean, target_sigma = whole.mean(), whole.std(0).mean()
     images = []
+    of_files = half_numbers(100)
     for parity, group in enumerate(groups):
         rest = [
             frame
             for i, (path, frame) in enumerate(frames.items())
-            if path not in tests and (same_statistics or i % 2 == parity)
+            if path not in tests and (same_statistics or of_files[i] == parity)
         ]
         assert len(rest) == result.statistics[parity]
         mean, sigma = np.mean(rest, 0), np.std(rest, 0)
@@ -159,13 +160,13 @@ def test_left_out_exactly(tmp_path: Path, corrected_with: list[PixelMoments]) ->
     result = verify(files, sensor, seed=1)
     tests = {path for names in result.files for path, _ in names}
     assert len(tests) == 24
-    for parity, half in enumerate(corrected_with):
-        rest = [stored(path, 0) for path in files[parity::2] if str(path) not in tests]
-        assert_same_moments(half, moments_of(rest))
-        assert result.statistics[parity] == len(rest) == 38
     # One group of each half.
-    for parity, names in enumerate(result.files):
-        assert {files.index(Path(path)) % 2 for path, _ in names} == {parity}
+    halves = zip(in_halves(files), corrected_with, result.files, result.statistics, strict=True)
+    for its, moments, names, count in halves:
+        rest = [stored(path, 0) for path in its if str(path) not in tests]
+        assert_same_moments(moments, moments_of(rest))
+        assert count == len(rest) == 38
+        assert {Path(path) for path, _ in names} < set(its)
     for half, state in zip(sensor.halves, before, strict=True):
         assert half.state()["count"] == 50
         assert np.array_equal(half.state()["sum"], state["sum"])
@@ -197,7 +198,7 @@ def test_movies_give_their_first_good_frames(tmp_path: Path, corrected_with: lis
     tests = {name for group in result.files for name in group}
     rest = [
         stored(path, i)
-        for path in files[0::2]
+        for path in in_halves(files)[0]
         for i in range(3)
         if (str(path), i) not in tests and (path, i) != (files[7], 0)
     ]
@@ -288,12 +289,10 @@ def test_moved_files_are_recognised(tmp_path: Path, corrected_with: list[PixelMo
         files = [path.rename(moved / f"movie_{path.name}") for path in files]
     result = verify(files, sensor)
     tests = {name for group in result.files for name in group}
-    for parity, half in enumerate(corrected_with):
-        rest = [stored(path, i) for path in files[parity::2] for i in range(2) if (str(path), i) not in tests]
+    for its, half, names in zip(in_halves(files), corrected_with, result.files, strict=True):
+        rest = [stored(path, i) for path in its for i in range(2) if (str(path), i) not in tests]
         assert_same_moments(half, moments_of(rest))
-    if not rename:
-        for parity, names in enumerate(result.files):
-            assert {files.index(Path(path)) % 2 for path, _ in names} == {parity}
+        assert rename or {Path(path) for path, _ in names} < set(its)
 
 
 def test_frames_of_equal_statistics_are_told_apart(
@@ -313,8 +312,8 @@ def test_frames_of_equal_statistics_are_told_apart(
         corrected_with.clear()
         result = verify(files, sensor, seed=seed)
         tests = {path for names in result.files for path, _ in names}
-        for parity, half in enumerate(corrected_with):
-            rest = [stored(path, 0) for path in files[parity::2] if str(path) not in tests]
+        for its, half in zip(in_halves(files), corrected_with, strict=True):
+            rest = [stored(path, 0) for path in its if str(path) not in tests]
             assert_same_moments(half, moments_of(rest))
 
 
@@ -330,24 +329,27 @@ def test_copies_of_a_frame_are_left_out_together(tmp_path: Path, corrected_with:
     result = verify(inputs, sensor)
     numbers = [int(Path(path).stem[-3:]) for names in result.files for path, _ in names]
     assert len(set(numbers)) == 24  # no frame is in both groups
+    # In the order of their names; those that are named twice count twice, in one half.
+    of_files = dict(zip(sorted({*inputs}), half_numbers(122), strict=True))
     for parity, half in enumerate(corrected_with):
-        rest = [stored(path, 0) for path in inputs[parity::2] if int(path.stem[-3:]) not in numbers]
+        its = [path for path in inputs if of_files[path] == parity]
+        rest = [stored(path, 0) for path in its if int(path.stem[-3:]) not in numbers]
         assert_same_moments(half, moments_of(rest))
 
 
 # --- the size of the groups
 
 
-def test_a_single_file_gives_alternate_frames(tmp_path: Path, corrected_with: list[PixelMoments]) -> None:
+def test_a_single_file_gives_both_groups(tmp_path: Path, corrected_with: list[PixelMoments]) -> None:
     frames = Sets().frames(100)
     path = write_npy(tmp_path / "movie.npy", frames)
     result = verify(path)
     assert result.notes == ["several frames a file are used, since there are only 1 files"]
-    for parity, (names, half) in enumerate(zip(result.files, corrected_with, strict=True)):
+    for its, names, half in zip(in_halves(range(100)), result.files, corrected_with, strict=True):
         indices = [index for _, index in names]
         assert len(set(indices)) == 12
-        assert {index % 2 for index in indices} == {parity}
-        rest = [frames[i] for i in range(parity, 100, 2) if i not in indices]
+        assert set(indices) < set(its)
+        rest = [frames[i] for i in its if i not in indices]
         assert_same_moments(half, moments_of(rest))
     assert result.independent
 

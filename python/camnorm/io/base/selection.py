@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from camnorm.io.base.catalogue import Catalogue
+from camnorm.io.base.halves import halves_of, natural_order
 from camnorm.progress import Progress
 
 _SEED = 0
@@ -86,7 +87,7 @@ class Selection:
                 frames = named[first :: self.every]
             found.append(frames)
         if self.max_frames is not None:
-            _thin_out(found, self.max_frames)
+            _thin_out(found, self.max_frames, catalogue)
         return Chosen(self, found)
 
 
@@ -126,7 +127,7 @@ class Chosen:
 ALL = Chosen(Selection())
 
 
-def _thin_out(found: list[Sequence[int] | None], most: int) -> None:
+def _thin_out(found: list[Sequence[int] | None], most: int, catalogue: Catalogue) -> None:
     """Keep at most `most` frames, chosen at random, about as many from each file."""
     files = [file for file, frames in enumerate(found) if frames]
     counts = np.array([len(found[file] or ()) for file in files])
@@ -136,10 +137,12 @@ def _thin_out(found: list[Sequence[int] | None], most: int) -> None:
     quotas = np.minimum(counts, level)
     rng = np.random.default_rng(_SEED)
     # One more of some, by turns of files that will be in half A and in half B.
+    halves = halves_of(natural_order([catalogue.paths[file] for file in files]))
     more = rng.permutation(np.flatnonzero(counts > level))
     turn = np.empty(more.size, int)
     for half in (0, 1):
-        turn[more % 2 == half] = 2 * np.arange(np.count_nonzero(more % 2 == half)) + half
+        its = halves[more] == half
+        turn[its] = 2 * np.arange(np.count_nonzero(its)) + half
     quotas[more[np.argsort(turn)][: most - quotas.sum()]] += 1
     for file, quota in zip(files, quotas.tolist(), strict=True):
         frames = found[file] or ()
