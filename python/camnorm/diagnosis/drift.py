@@ -47,8 +47,8 @@ def drift(sensor: Sensor) -> list[Finding]:
             limit,
             "bad pixels come and go; dust that moves is more of them",
             pixels > limit,
-            f"{count_of(measured['beyond_6_sigma'], 'pixel')} of {measured['pixels']} looked at changed by "
-            "more than 6 standard errors from the first frames to the last"
-            + (": dust moved, or pixels went bad; take shorter sets." if pixels > limit else "."),
+            f"{count_of(measured['beyond_6_sigma'], 'pixel')} of {measured['pixels']} compared changed from "
+            "the first frames to the last by more than chance explains (6 standard errors, more for few "
+            "frames)" + (": dust moved, or pixels went bad; take shorter sets." if pixels > limit else "."),
         ),
     ]

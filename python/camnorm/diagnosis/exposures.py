@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from camnorm.diagnosis.finding import Finding, count_of
-from camnorm.measurement.modes import DIP_LIMIT, split_into_modes
+from camnorm.measurement.modes import split_into_modes
+from camnorm.statistics.modality import DIP_LIMIT
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
@@ -20,7 +21,7 @@ __all__ = ["exposures"]
 def exposures(sensor: Sensor) -> list[Finding]:
     """Whether frames are of several modes of exposure."""
     frames = sensor.frames
-    groups, evidence = split_into_modes(frames, sensor.dtype)
+    groups, evidence = split_into_modes(frames, sensor.dtype, math.prod(sensor.shape))
     told = [
         f"{count_of(group.size, 'frame')} of mean {np.median(frames['mean'][group]):.6g} and standard "
         f"deviation {np.median(frames['std'][group]):.6g} (the first: {Path(frames['file'][group[0]]).name}, "

@@ -35,6 +35,11 @@ _SMALLEST_TILE = 16
 _CONSPICUOUS = 6.0
 
 _BEYOND = 6.0
+# Chance that a pixel which did not change is beyond the limit, which is higher for few frames.
+_CHANCE = 3e-8
+# The variance of a pixel from few frames is uncertain: that typical of its tile counts for so many more
+# degrees of freedom. Counts that happen to be equal do not make a variance of 0 then.
+_TYPICAL_FREEDOM = 4
 # Of a pixel that was constant before and after, another constant, z is anything.
 _LARGEST_Z = 1000.0
 
@@ -126,7 +131,8 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
             Share of the fixed pattern's variance that changed, 1 - r for patterns of correlation r before
             and after.
         ``beyond_6_sigma``, ``control_beyond_6_sigma``
-            Pixels whose z is more than 6 times the typical one of the control.
+            Pixels whose z is more than 6 times the typical one of the control; below 100 frames, by the
+            quantile of Student's t that one unchanged pixel in 30 million exceeds.
         ``brightness``
             Brightness of the last frames by that of the first, as the pattern itself tells it; taken away
             before.
@@ -134,7 +140,9 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     Notes
     -----
     z is Student's, (M₂ - M₁) / √(s²·(1/n₁ + 1/n₂)) with s² pooled over both parts, which for parts of equal
-    size is the same number as Welch's and needs no second variance. Differences are those from the median
+    size is the same number as Welch's and needs no second variance. Pixels are counted by a z whose s² is
+    moderated by the typical one of the tile (G. K. Smyth, Stat. Appl. Genet. Mol. Biol. 3, 3 (2004)): few
+    frames tell little of the variance of one pixel. Differences are those from the median
     of each tile. The brightness comes from the slope of M₂ - M₁ over the mean image of the whole set,
     whose errors are not correlated with those of the difference.
     """
@@ -154,7 +162,7 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
     slopes = _slope(fits, 0), _slope(fits, 1)
 
     def look(bands: list[_Band], typical: float) -> tuple[Image, npt.NDArray[np.int64]]:
-        found = [_tiles(slopes, typical, *piece) for band in bands for piece in band]
+        found = [_tiles(slopes, n - 2, typical, *piece) for band in bands for piece in band]
         return np.concatenate([tiles for tiles, _ in found]), np.sum([counts for _, counts in found], axis=0)
 
     typical = math.sqrt(np.median(look(some, math.inf)[0][:, 1]))
@@ -328,6 +336,7 @@ def _slope(fits: npt.NDArray[np.void], which: int) -> float:
 
 def _tiles(
     slopes: tuple[float, float],
+    freedom: int,
     typical: float,
     medians: Image,
     in_time: Image,
@@ -338,21 +347,32 @@ def _tiles(
 ) -> tuple[Image, npt.NDArray[np.int64]]:
     """Means over the pixels of each tile: z², its control, squared differences, control, squared mean.
 
-    Also the number of pixels, of those whose z is beyond 6 times the typical one, and of those of the
-    control.
+    Also the number of pixels, of those whose z is beyond the limit times the typical one, and of those of
+    the control.
     """
     varies = variance > 0
     number = varies.sum(-1)
+    limit = (typical * _limit(freedom + _TYPICAL_FREEDOM)) ** 2
     squares, large = [], [int(varies.sum())]
     changes = [in_time - slopes[0] * mean, between - slopes[1] * mean]
     for change, its_variance in zip(changes, (variance, control_variance), strict=True):
         z2 = np.minimum(change**2 / np.where(varies, its_variance, np.inf), _LARGEST_Z**2)
         squares.append(z2)
-        large.append(int(np.count_nonzero(z2 > (_BEYOND * typical) ** 2)))
+        known = np.where(number[:, None] > 0, np.where(varies, its_variance, np.nan), 0.0)
+        usual = np.nanmedian(known, axis=-1, keepdims=True)
+        moderated = (_TYPICAL_FREEDOM * usual + freedom * its_variance) / (_TYPICAL_FREEDOM + freedom)
+        large.append(int(np.count_nonzero(change**2 > limit * np.where(varies, moderated, np.inf))))
     squares += [np.where(varies, image, 0.0) ** 2 for image in (*changes, mean)]
     enough = number >= _SMALLEST_TILE
     sums = np.stack([square[enough].sum(-1) for square in squares], axis=-1)
     return sums / number[enough, None], np.array(large, np.int64)
+
+
+def _limit(freedom: int) -> float:
+    """What Student's t exceeds, in either direction, with the chance allowed; at least 6."""
+    from scipy.special import stdtrit
+
+    return max(_BEYOND, -float(stdtrit(freedom, _CHANCE / 2)))
 
 
 def _weighted_median(values: Image, weights: Image) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,7 @@ def _measure_groups(groups: list[Source], settings: Settings, output: Output | N
                     raise
                 warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
                 continue
-            found = modes(whole.frames, whole.dtype)
+            found = modes(whole.frames, whole.dtype, math.prod(whole.shape))
             parts = [Source.of_rows(whole.frames[rows], settings) for rows in found] if len(found) > 1 else []
             if parts:
                 _warn_of_left_out(whole.frames, found)

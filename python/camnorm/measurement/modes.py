@@ -8,40 +8,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.measurement.screening import (
-    BLANK,
-    COPY,
-    SATURATED,
-    WORDS,
-    blank_frames,
-    file_numbers,
-    saturated_frames,
-)
-from camnorm.statistics.sequences import dip, inflation_of, robust_scale
+from camnorm.measurement.screening import COPY, SATURATED, WORDS, blank_frames, file_numbers, saturated_frames
+from camnorm.statistics.modality import DIP_LIMIT, two_modes
 
 __all__ = ["modes"]
 
-# Hartigan & Hartigan 1985, Table 1, and its continuation in the R package diptest).
-DIP_LIMIT = 0.75
-
-# members.
-_GAP = 6.0
-_SMALLEST_GROUP = 5
+# Fewer frames say nothing of modes.
+_FEWEST_FRAMES = 9
 _MOST_GROUPS = 16
 
-# are told from few files, each with a motif of its own, they must also differ by this share of what they are.
+# Modes differ by at least this share of the pixels' standard deviation. Files of one mode each, of which
+# there are few, have specimens of their own: they must differ by more, as a share of the level.
 MATTERS = 0.05
-_MATTERS_IN_FEW_FILES = 0.1
+_MATTERS_BETWEEN_FILES = 0.25
 
 # From so many files on the files, of which frames may have much in common, count instead of their frames.
 _MANY_FILES = 20
+# Files of one mode have all frames but so many in one group.
+_STRAY = 0.1
 
 
 def _usable(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> npt.NDArray[np.intp]:
-    """Rows that tell of the mode of exposure: not blank, not saturated, no copies, but with statistics."""
-    out = np.array(
-        [reason.startswith((BLANK, SATURATED, COPY)) for reason in frames["reason"].tolist()], bool
-    )
+    """Rows whose statistics show the mode of exposure: not blank, not saturated, no copies.
+
+    Dark frames that were left out as blank count if they have noise: many of them are a mode.
+    """
+    out = np.array([reason.startswith((SATURATED, COPY)) for reason in frames["reason"].tolist()], bool)
     rows = np.flatnonzero(np.isfinite(frames["mean"]) & ~out)
     part = frames[rows]
     usable: npt.NDArray[np.intp] = rows[~(blank_frames(part) | saturated_frames(part, dtype))]
@@ -63,7 +55,9 @@ def means_of_units(values: npt.NDArray[np.float64], units: npt.NDArray[np.intp])
     return medians
 
 
-def modes(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> list[npt.NDArray[np.intp]]:
+def modes(
+    frames: npt.NDArray[np.void], dtype: np.dtype[Any], pixels: int | None = None
+) -> list[npt.NDArray[np.intp]]:
     """Tell groups of frames apart by their means and standard deviations, as two exposures make them.
 
     Parameters
@@ -73,26 +67,33 @@ def modes(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> list[npt.NDArra
         among them. Blank, saturated and repeated frames do not.
     dtype : numpy.dtype
         Type of the pixels.
+    pixels : int, optional
+        Number of pixels of a frame: how much statistics differ by noise alone. Without it, frames with very
+        few counts may be taken for several modes.
 
     Returns
     -------
     list of ndarray
         Row numbers of each group, in the order of their first frames; one group as a rule.
     """
-    groups, _ = split_into_modes(frames, dtype)
+    groups, _ = split_into_modes(frames, dtype, pixels)
     return groups
 
 
 def split_into_modes(
-    frames: npt.NDArray[np.void], dtype: np.dtype[Any]
+    frames: npt.NDArray[np.void], dtype: np.dtype[Any], pixels: int | None
 ) -> tuple[list[npt.NDArray[np.intp]], float]:
+    """As `modes`, with √n times the dip, or what counts as much: from 0.75 on there are several modes."""
     rows = _usable(frames, dtype)
-    if rows.size < 2 * _SMALLEST_GROUP:
+    if rows.size < _FEWEST_FRAMES:
         return [rows], math.nan
     part = frames[rows]
     units = units_of(part)
-    few = units.size == units.max() + 1 and np.unique(part["file"].astype(str)).size < part.size
+    # Frames of few files; of a single one, and of files of one frame each, nothing has to be told apart.
+    files = file_numbers(part)
+    several = 1 < files.max() + 1 < files.size and units.size == units.max() + 1
     matters = MATTERS * float(np.median(part["std"]))
+    noise = _noise(part, units, dtype, pixels)
     values = {field: means_of_units(part[field], units) for field in WORDS}
     todo: list[npt.NDArray[np.intp]] = [np.arange(units.max() + 1)]
     done: list[npt.NDArray[np.intp]] = []
@@ -100,10 +101,12 @@ def split_into_modes(
     while todo:
         group = todo.pop(0)
         best: tuple[float, npt.NDArray[np.bool_] | None] = (0.0, None)
-        for column in values.values():
-            least = max(matters, few * _MATTERS_IN_FEW_FILES * abs(float(np.median(column[group]))))
-            found = _two_modes(column[group], least)
-            best = max(best, found, key=lambda pair: pair[0])
+        for field, column in values.items():
+            strength, upper = two_modes(column[group], matters, noise[field])
+            if several and upper is not None and _of_files(files[group], upper):
+                least = _MATTERS_BETWEEN_FILES * abs(float(np.median(column[group])))
+                strength, upper = two_modes(column[group], max(matters, least), noise[field])
+            best = max(best, (strength, upper), key=lambda pair: pair[0])
         strength, upper = best
         evidence = max(evidence, strength)
         if strength > 1 and upper is not None and len(todo) + len(done) < _MOST_GROUPS:
@@ -114,37 +117,24 @@ def split_into_modes(
     return sorted(groups, key=lambda group: int(group[0])), float(evidence) * DIP_LIMIT
 
 
-def _two_modes(values: npt.NDArray[np.float64], least: float) -> tuple[float, npt.NDArray[np.bool_] | None]:
-    """How clearly values, in the order of time, fall into two groups (from 1 on), and which are the upper."""
-    n = values.size
-    if n < 2 * _SMALLEST_GROUP:
-        return 0.0, None
-    order = np.sort(values)
-    gaps = np.diff(order)[_SMALLEST_GROUP - 1 : n - _SMALLEST_GROUP]
-    # A small group that lies apart from all others.
-    for i in np.argsort(gaps)[::-1][:3] + _SMALLEST_GROUP - 1:
-        gap = order[i + 1] - order[i]
-        sides = order[: i + 1], order[i + 1 :]
-        scale = max(robust_scale(side - np.median(side)) for side in sides)
-        if gap > least and gap > _GAP * scale:
-            return max(1.01, min(gap / max(_GAP * scale, 1e-300), 100.0)), values > order[i]
-    cut = _valley(order)
-    upper = values > cut
-    if min(upper.sum(), n - upper.sum()) < _SMALLEST_GROUP:
-        return 0.0, None
-    centres = np.where(upper, np.median(values[upper]), np.median(values[~upper]))
-    if centres.max() - centres.min() < least:
-        return 0.0, None
-    clearness = math.sqrt(n / inflation_of(values - centres, 2)) * dip(values) / DIP_LIMIT
-    return clearness, upper
+def _noise(
+    frames: npt.NDArray[np.void], units: npt.NDArray[np.intp], dtype: np.dtype[Any], pixels: int | None
+) -> dict[str, float]:
+    """Standard deviation of the statistics of a file, or a frame, by the noise of its pixels."""
+    if pixels is None:
+        return dict.fromkeys(WORDS, 0.0)
+    pixels *= max(int(np.median(np.bincount(units))), 1)
+    mean, std = (float(np.median(frames[field])) for field in ("mean", "std"))
+    # The smallest difference of two means of integers; and the excess kurtosis of counts of the mean.
+    step = 1.0 if dtype.kind in "iu" else 0.0
+    excess = (std / mean) ** 2 if mean > 0 else 0.0
+    of_mean = max(std / math.sqrt(pixels), step / pixels)
+    of_std = std * math.sqrt((2 + excess) / (4 * pixels))
+    return {"mean": of_mean, "std": max(of_std, step / (2 * std * pixels) if std > 0 else 0.0)}
 
 
-def _valley(order: npt.NDArray[np.float64]) -> float:
-    """Where ascending values are best cut in two: the widest gap near the cut of least variance within."""
-    n = order.size
-    k = np.arange(1, n)
-    sums = np.cumsum(order - order.mean())[:-1]
-    cut = int((sums**2 / (k * (n - k))).argmax()) + 1  # Otsu's
-    first, last = cut // 2, cut + (n - cut) // 2
-    widest = first + int(np.diff(order[first : last + 1]).argmax())
-    return float(order[widest] + order[widest + 1]) / 2
+def _of_files(files: npt.NDArray[np.intp], upper: npt.NDArray[np.bool_]) -> bool:
+    """Whether nearly all frames of each file are in one of two groups."""
+    inside = np.bincount(files, upper)
+    strays = np.minimum(inside, np.bincount(files) - inside).sum()
+    return bool(strays <= _STRAY * files.size)

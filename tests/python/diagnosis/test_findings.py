@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from camnorm.screening import findings
 
-from camnorm import PixelMoments, Sensor
+from camnorm import PixelMoments, Sensor, frame_statistics
 from camnorm.diagnosis.finding import Finding
 from camnorm.measurement.drift import Early, measure_drift
 from camnorm.measurement.modes import modes
@@ -127,6 +127,55 @@ def test_a_few_frames_of_another_exposure(share: float) -> None:
     assert "modes" in flagged(sensor)
     groups = modes(sensor.frames, sensor.dtype)
     assert [group.size for group in groups] == [N - late.sum(), late.sum()]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 1 / 3, 0.5])
+@pytest.mark.parametrize("length", [1, N])
+@pytest.mark.parametrize("order", ["mixed", "one after the other"])
+def test_two_modes_of_any_share(share: float, length: int, order: str) -> None:
+    rng = RNG(6)
+    few = np.arange(N) < share * N
+    if order == "mixed":
+        few = rng.permutation(few)
+    for level, std in ((1075.0, 30.0), (20.0, 8.0)):  # 15 times the scatter; nearly black
+        levels, stds = np.where(few, level, 1000.0), np.where(few, std, 30.0)
+        frames = table(levels + rng.normal(0, 5, N), stds * rng.normal(1, 0.01, N), length)
+        sensor = screened(frames)
+        assert "modes" in flagged(sensor)
+        groups = modes(sensor.frames, sensor.dtype)
+        assert sorted(group.size for group in groups) == sorted([few.sum(), (~few).sum()])
+
+
+def test_movies_with_specimens_of_their_own_are_no_modes_but_frames_that_alternate_are() -> None:
+    rng = RNG(2)
+    levels = np.repeat([1000.0, 1010.0, 1120.0, 1125.0], 50)
+    frames = table(levels + rng.normal(0, 1, N), rng.normal(30, 0.1, N), 50)
+    assert "modes" not in flagged(screened(frames))
+    frames["mean"] += np.where(TIME % 3 == 0, 100, 0)
+    assert "modes" in flagged(screened(frames))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 7.0])
+@pytest.mark.parametrize("offset", [0.0, 5e4])
+def test_modes_do_not_depend_on_gain_and_offset(scale: float, offset: float) -> None:
+    for share, expected in ((0.0, False), (0.1, True)):
+        frames = table(RNG(4).normal(1000, 5, N) + 80 * (share * N > TIME), RNG(5).normal(30, 0.5, N))
+        for name in ("mean", "min", "max"):
+            frames[name] = scale * frames[name] + offset
+        frames["std"] *= scale
+        assert ("modes" in flagged(screened(frames, dtype="f4"))) == expected
+
+
+@pytest.mark.parametrize("dose", [0.003, 0.01, 0.5])
+def test_few_counts_are_no_modes(dose: float) -> None:
+    """Frames with 12 counts have few different means."""
+    for seed in range(4):
+        counts = RNG(seed).poisson(dose, (200, 64, 64)).astype("u1")
+        frames = table(np.zeros(200), np.ones(200), 200)
+        for name in ("mean", "std", "min", "max"):
+            frames[name] = frame_statistics(counts)[name]
+        assert len(modes(frames, np.dtype("u1"), 64 * 64)) == 1
+    assert len(modes(frames, np.dtype("u1"))) > 1 or dose > 0.003  # why it takes the number of pixels
 
 
 def test_three_exposures() -> None:
@@ -376,6 +425,35 @@ def test_dust_that_comes() -> None:
     assert found["drift_pixels"].flagged
     assert found["drift_pixels"].value == pytest.approx(48, abs=3)
     assert not found["drift"].flagged
+
+
+@pytest.mark.parametrize("count", [4, 6, 8, 12, 30])
+@pytest.mark.parametrize("dose", [None, 5.0, 0.5])
+def test_pixels_of_few_frames_do_not_change(count: int, dose: float | None) -> None:
+    # Standard errors of few frames are often too small, and those of few counts are often 0.
+    for seed in range(4):
+        rng = RNG([seed, count])
+        if dose is None:
+            frames = set_of_frames(rng, count, spread=0.0, shape=(96, 128))
+        else:
+            frames = rng.poisson(dose, (count, 96, 128))
+        found = drift_findings(drift_of(frames))
+        assert not found["drift_pixels"].flagged
+        assert found["drift_pixels"].value <= 1
+
+
+@pytest.mark.parametrize(("count", "errors"), [(8, 40), (30, 12), (100, 9), (500, 9)])
+def test_pixels_that_change_by_some_standard_errors(count: int, errors: float) -> None:
+    frames = set_of_frames(RNG(7), count, spread=0.0, shape=(32, 48))
+    changed = RNG(8).choice(32 * 48, 40, replace=False)
+    frames.reshape(count, -1)[count // 2 :, changed] += errors * 30 * np.sqrt(4 / count)
+    found = drift_findings(drift_of(frames))["drift_pixels"]
+    assert found.flagged
+    assert found.value >= 36
+    assert found.sentence.endswith(
+        "pixels of 1536 compared changed from the first frames to the last by more than chance explains "
+        "(6 standard errors, more for few frames): dust moved, or pixels went bad; take shorter sets."
+    )
 
 
 def test_a_light_that_grows_is_no_drift_of_the_pattern() -> None:
