@@ -4,7 +4,7 @@
 
 Simulated pairs of frames, beside two other readings of the same pairs: whether a ring lies outside
 ±3/sqrt(n/2), and the correlation coefficient of the pixels, that is the cross-correlation at zero shift.
---docs puts the tables into docs/independence.md.
+--docs puts the tables into docs/explanation/independence.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import camnorm
 from camnorm.demo.simulate import Landscape, Particles
 from harness import table
 
-DOCS = Path(__file__).parents[1] / "docs" / "independence.md"
+DOCS = Path(__file__).parents[1] / "docs" / "explanation" / "independence.md"
 
 # Where a one-sided normal probability of 5 % begins.
 _ZERO_LAG = 1.6449
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, metavar="N", help="of the frames")
     parser.add_argument("--quick", action="store_true", help="a few small frames: does it work at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the shares here")
-    parser.add_argument("--docs", action="store_true", help="put the tables into docs/independence.md")
+    parser.add_argument("--docs", action="store_true", help="put the tables into docs/explanation/independence.md")
     options = parser.parse_args()
     if options.quick:
         options.runs, options.side = 5, 64

@@ -549,3 +549,9 @@ TEST_CASE("files are fetched to their end") {
     CHECK(fetch(file, 5, x.size() + 1) == file_ended);
     CHECK(fetch(file, 0, 0) == 0);
 }
+
+TEST_CASE("moments are made for a pixel type, or for a kind") {
+    CHECK(PixelMoments(shape, DType::uint16).kind() == Kind::integer);
+    CHECK(PixelMoments(shape, DType::int32).kind() == Kind::floating);
+    CHECK(PixelMoments(shape, Kind::floating).kind() == Kind::floating);
+}

@@ -70,7 +70,7 @@ def test_paper(tmp_path: Path) -> None:
 
 
 def test_shortfalls(tmp_path: Path) -> None:
-    """What docs/corrections.md says, of few frames."""
+    """What docs/explanation/corrections.md says, of few frames."""
     found = figures(tmp_path, "shortfalls.py")
     for name in ("homogeneous", "scenes"):
         for row in found[name]:

@@ -9,6 +9,10 @@
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
+/// @file
+/// Ring correlation of Fourier transforms that the caller has made. The function that takes images, frc(), is
+/// in camnorm/fftw.hpp, since it needs FFTW: link camnorm::fftw for it.
+
 namespace camnorm {
 
 namespace detail {

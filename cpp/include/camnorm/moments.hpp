@@ -72,6 +72,9 @@ class CAMNORM_EXPORT PixelMoments {
 public:
     PixelMoments(FrameShape shape, Kind kind);
 
+    /// For frames of a pixel type, and all others of its kind.
+    PixelMoments(FrameShape shape, DType dtype) : PixelMoments(shape, kind_of(dtype)) {}
+
     /// Restores a state. @throws InvalidArgument if its arrays do not have the shape's size.
     explicit PixelMoments(MomentsState state);
 

@@ -211,7 +211,7 @@ class RingCorrelation:
         taken as independent of them.
 
         Of a thousand pairs of simulated scenes each, 3 to 7 % without windows and 3.7 to 6 % with them are
-        called dependent at `alpha` = 0.05 (docs/independence.md). Three limits follow.
+        called dependent at `alpha` = 0.05 (docs/explanation/independence.md). Three limits follow.
 
         - Without a window, what jumps at the edges is taken out of both frames. White noise jumps there by
           chance, and taking that out makes the rings of the lowest frequencies depend on each other: about
