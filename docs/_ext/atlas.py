@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from camnorm.simulate import Camera
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import camnorm
-from camnorm.simulate import Camera
 
 SHAPE = (192, 192)
 FRAMES = 240
