@@ -25,6 +25,7 @@ from camnorm.io.base.atomic import AtomicFile, Protected, sync_directory
 from camnorm.io.base.hdf5guard import check_whole
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import open_frames
+from camnorm.io.base.rows import is_flipped
 from camnorm.io.base.selection import runs
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 
@@ -61,6 +62,7 @@ class VirtualSource(FrameSource):
             metadata = scaling_in(manifest["label"])
             chosen: Sequence[int] | None = manifest["frames"]
         self._source = source = open_frames(path, recorded)
+        self.row_order = source.origin.row_order
         try:
             with decoding(file.path), _loading:
                 self._chosen = range(source.count) if chosen is None else chosen
@@ -111,6 +113,8 @@ class VirtualSource(FrameSource):
             with decoding(self.path, start):
                 self._correction.apply(raw, frames[place : place + len(raw)], None, 1, None)
             place += len(raw)
+        if is_flipped(self._source.row_order, self.row_order):  # as `camnorm correct` writes them
+            frames = frames[:, ::-1]
         if self._correction.clipped:
             warnings.warn(f"corrected pixels lay outside {self.dtype} and were saturated", stacklevel=2)
         return frames

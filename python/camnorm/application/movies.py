@@ -140,7 +140,7 @@ def correct(
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
     measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
-    options = measured.options if options is None else options
+    options = measured.read_options(options)
     check_references(options, measured.shape)
     files = expand_inputs(inputs, options)
     catalogue = Catalogue([file.path for file in files], options, workers)

@@ -20,6 +20,7 @@ from camnorm.io import (
     check_shape,
     is_flipped,
     output_format,
+    row_order_of,
     target_name,
 )
 from camnorm.io.base.catalogue import Catalogue
@@ -108,7 +109,7 @@ def schedule(
             check_compression(written, output.compression)
             if not output.virtual:
                 check_shape(written, entry.shape)
-            flipped |= is_flipped(entry.format, written)
+                flipped |= is_flipped(entry.row_order, row_order_of(written))
             name = target_name(name, entry.format, output.format)
         if output.virtual:
             name = file.relative.with_name(f"{file.relative.name}.camnorm.json")

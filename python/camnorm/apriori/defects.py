@@ -12,6 +12,8 @@ import numpy as np
 
 from camnorm.apriori.images import read_image
 from camnorm.errors import Error, FormatError
+from camnorm.io.base.registry import row_order_of
+from camnorm.io.base.rows import RowOrder, is_flipped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +70,8 @@ def read_defects(path: Path, frames_format: str, shape: tuple[int, ...]) -> NDAr
     from_serial_em = bool(lines) and lines[0][0] in _SERIAL_EM_KEYS
     rectangles = _serial_em(path, lines, shape) if from_serial_em else _rectangles(path, lines)
     bad = np.zeros(shape, np.bool_)
-    rows = bad[::-1] if frames_format == ("MRC" if from_serial_em else "TIFF") else bad
+    counted_from: RowOrder = "top" if from_serial_em else "bottom"
+    rows = bad[::-1] if is_flipped(row_order_of(frames_format), counted_from) else bad
     for x, y, width, height in rectangles:
         if min(x, y, width, height) < 0 or x + width > shape[1] or y + height > shape[0]:
             raise Error(f"{path}: the defect {x} {y} {width} {height} is not within frames of {shape}")

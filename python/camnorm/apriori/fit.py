@@ -155,7 +155,15 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     """
     if options.gain is None:
         return
-    plain = replace(options, gain=None, gain_rotate=None, gain_flip=None, gain_operation="auto", defects=None)
+    plain = replace(
+        options,
+        gain=None,
+        gain_rotate=None,
+        gain_flip=None,
+        gain_operation="auto",
+        defects=None,
+        row_order=None,  # a gain is read for frames as they are stored
+    )
     fit: GainFit | None = None
     treatment = Treatment()
     misfit: MisfitError | None = None

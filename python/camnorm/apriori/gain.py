@@ -11,6 +11,7 @@ import numpy as np
 
 from camnorm.apriori.images import read_image
 from camnorm.errors import Error
+from camnorm.io.base.registry import row_order_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class Treatment:
         RELION and MotionCor turn images that have row 0 at the bottom, as in MRC files. TIFF frames have it
         at the top: seen from there, the same turn runs the other way round.
         """
-        turned = np.rot90(image, self.rotate if frames_format == "TIFF" else -self.rotate)
+        turned = np.rot90(image, self.rotate if row_order_of(frames_format) == "top" else -self.rotate)
         if self.flip == 0:
             return turned
         return turned[::-1] if self.flip == 1 else turned[:, ::-1]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from camnorm.errors import FormatError
-from camnorm.io.base.registry import open_frames
-from camnorm.io.base.writers import is_flipped
+from camnorm.io.base.registry import open_frames, row_order_of
+from camnorm.io.base.rows import is_flipped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,8 @@ def read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], boo
     path : pathlib.Path
         The file.
     frames_format : str
-        Format of the frames. Between MRC and TIFF the rows are turned upside down.
+        Format of the frames. The rows are turned upside down if one of the formats has the bottom row first
+        (MRC) and the other the top row (TIFF, DM).
 
     Returns
     -------
@@ -42,5 +43,5 @@ def read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], boo
             raise FormatError(path, f"an image of shape {source.shape} where (y, x) is wanted")
         values = source.read(0)[0].astype(np.float64)
         source.check_whole()
-        turn = is_flipped(source.format, frames_format)
+        turn = is_flipped(source.row_order, row_order_of(frames_format))
     return (values[::-1] if turn else values), turn

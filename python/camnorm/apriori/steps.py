@@ -14,6 +14,7 @@ from camnorm import _core
 from camnorm.apriori.defects import read_defects
 from camnorm.apriori.gain import Gain, MisfitError, Treatment, read_gain
 from camnorm.errors import Error, FormatError, message_of
+from camnorm.io.base.rows import WrappedSource
 from camnorm.io.base.source import FrameSource
 
 if TYPE_CHECKING:
@@ -62,51 +63,21 @@ def check_references(options: ReadOptions, shape: tuple[int, ...] | None = None)
                 read_defects(options.defects, "", shape)
 
 
-class PreparedSource(FrameSource):
+class PreparedSource(WrappedSource):
     """Frames of another source, multiplied by a gain, bad pixels filled from their good neighbours.
 
     Pixels are float32.
     """
 
-    def __init__(self, origin: FrameSource, preparation: _core.Correction) -> None:
-        self._origin = origin
+    def __init__(self, inner: FrameSource, preparation: _core.Correction) -> None:
+        super().__init__(inner, np.dtype(np.float32))
         self._preparation = preparation
-        self.path = origin.path
-        self.format = origin.format  # type: ignore[misc]
-        self.shape = origin.shape
-        self.dtype = np.dtype(np.float32)
-        self.count = origin.count
-        self.available = origin.available
-        self.metadata = origin.metadata
-        self.sequential = origin.sequential  # type: ignore[misc]
-        self._file = origin.file
-
-    @property
-    def origin(self) -> FrameSource:
-        """The source of the frames as the file holds them."""
-        return self._origin
-
-    @property
-    def files(self) -> list[Path]:
-        """All files that frames are read from."""
-        return self._origin.files
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        frames = self._preparation.apply(self._origin.view(start, stop), None, np.float32, 1, None)
-        if self._origin.dtype.kind == "f":  # a frame beyond float32 must not pass for a good one
+        frames = self._preparation.apply(self._inner_frames(start, stop), None, np.float32, 1, None)
+        if self._inner.dtype.kind == "f":  # a frame beyond float32 must not pass for a good one
             frames[np.abs(frames) == np.finfo(np.float32).max] *= np.inf
         return frames
-
-    def check_whole(self) -> None:
-        """Compare the checksum of the file; see `FrameSource`."""
-        try:
-            self._origin.check_whole()
-        finally:
-            self.available = self._origin.available
-
-    def close(self) -> None:
-        """Close the file; arrays that were read from it stay valid."""
-        self._origin.close()
 
 
 def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:

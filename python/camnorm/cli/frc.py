@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -33,7 +35,7 @@ from camnorm.cli.options import (
 from camnorm.cli.results import check_figure, print_json, print_rich
 from camnorm.cli.session import session
 from camnorm.fourier.curve import CURVE_MARK
-from camnorm.io import Protected, check_content
+from camnorm.io import Protected, check_content, is_flipped
 from camnorm.verification.table import assessment_table
 from camnorm.verification.verdict import Assessment
 
@@ -97,9 +99,10 @@ def frc(
         if plot is not None:
             protected.check(plot)
             check_figure(plot)
+        one, other = _read_frames([(a, frame_a), (b, frame_b)], options or camnorm.ReadOptions())
         found = camnorm.frc(
-            _read_frame(a, frame_a, options),
-            _read_frame(b, frame_b, options),
+            one,
+            other,
             binning=binning,
             window=window_of(window),
             corners=corners,
@@ -130,11 +133,19 @@ def frc(
             print(assessment_table({"A and B": assessment}))
 
 
-def _read_frame(path: Path, index: int, options: ReadOptions | None) -> Any:
-    with camnorm.open_frames(path, options or camnorm.ReadOptions()) as source:
-        if index >= source.count:
-            raise camnorm.Error(f"{path}: no frame {index}, the last is {source.count - 1}")
-        return source.read(index)[0]
+def _read_frames(places: Sequence[tuple[Path, int]], options: ReadOptions) -> list[Any]:
+    """The frames, the same way up."""
+    frames = []
+    for path, index in places:
+        with camnorm.open_frames(path, options) as source:
+            if index >= source.count:
+                raise camnorm.Error(f"{path}: no frame {index}, the last is {source.count - 1}")
+            if is_flipped(source.origin.row_order, options.row_order):
+                first = f"{places[0][0].name} has its {options.row_order} row first, {path.name} its other"
+                warnings.warn(f"{first}: the rows of {path.name} are flipped", stacklevel=2)
+            frames.append(source.read(index)[0])
+            options = replace(options, row_order=options.row_order or source.row_order)
+    return frames
 
 
 def _tables(csv: Path, planes: int) -> list[Path]:

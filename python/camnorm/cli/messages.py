@@ -18,6 +18,7 @@ OPTIONS = {
     name: "--" + name.replace("_", "-")
     for function in (camnorm.measure, camnorm.correct, camnorm.verify, camnorm.ReadOptions)
     for name in inspect.signature(function).parameters
+    if name != "row_order"  # the verbs choose it
 } | {
     "mean_limits": "--mean",
     "measure_groups": "--split",

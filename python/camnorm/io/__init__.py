@@ -4,7 +4,8 @@ import camnorm.io.formats  # noqa: F401 - which registers them
 from camnorm.io.base.atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
 from camnorm.io.base.inputs import InputFile, expand_inputs
 from camnorm.io.base.options import RawLayout, ReadOptions
-from camnorm.io.base.registry import ImageFormat, is_image_name, open_frames
+from camnorm.io.base.registry import ImageFormat, is_image_name, open_frames, row_order_of
+from camnorm.io.base.rows import RowOrder, is_flipped
 from camnorm.io.base.selection import ALL, Chosen, Selection, runs
 from camnorm.io.base.source import FrameSource, StoredFrames
 from camnorm.io.base.stream import Chunk, Failure, StoredChunk, reason_of, stream_frames, stream_stored
@@ -13,7 +14,6 @@ from camnorm.io.base.writers import (
     check_compression,
     check_shape,
     create_writer,
-    is_flipped,
     output_format,
     target_name,
 )
@@ -31,6 +31,7 @@ __all__ = [
     "Protected",
     "RawLayout",
     "ReadOptions",
+    "RowOrder",
     "Selection",
     "StoredChunk",
     "StoredFrames",
@@ -45,6 +46,7 @@ __all__ = [
     "open_frames",
     "output_format",
     "reason_of",
+    "row_order_of",
     "runs",
     "stream_frames",
     "stream_stored",

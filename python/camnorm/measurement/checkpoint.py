@@ -183,6 +183,7 @@ class _Saved(NamedTuple):
             or provenance.get("frames_list", {}) != plan.source.listed
             or ReadOptions.from_dict(provenance.get("reading", {})).to_dict()
             != plan.settings.options.to_dict()
+            or provenance.get("row_order") != (plan.source.catalogue.options.row_order or "")
         ):
             return f"{path} is of another selection of frames or other read options"
         # What was read must be what would be read now; files that came after it do not matter, but

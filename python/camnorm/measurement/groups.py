@@ -108,7 +108,11 @@ def _measure_groups(groups: list[Source], settings: Settings, output: Output | N
                 warnings.warn(f"a group of {len(group.files)} files is left out: {error}", stacklevel=3)
                 continue
             found = modes(whole.frames, whole.dtype, math.prod(whole.shape))
-            parts = [Source.of_rows(whole.frames[rows], settings) for rows in found] if len(found) > 1 else []
+            parts = (
+                [Source.of_rows(whole.frames[rows], group.catalogue, settings) for rows in found]
+                if len(found) > 1
+                else []
+            )
             if parts:
                 _warn_of_left_out(whole.frames, found)
             else:

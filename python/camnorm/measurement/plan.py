@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,11 @@ class Plan:
     @classmethod
     def of(cls, source: Source, settings: Settings) -> Plan:
         """Look into some of the files."""
+        shape, dtype = _usual_frames(source.catalogue, settings.strict)
+        source = replace(source, catalogue=_in_one_row_order(source.catalogue, shape, dtype))
         files = [path.absolute() for path in source.files]
         table = file_table(files)
         most_open = max(1, min(sizes().open_files, int(_OPEN_SHARE * descriptors_left())))
-        shape, dtype = _usual_frames(source.catalogue, settings.strict)
         lengths = np.maximum(table["size"], 0).astype(np.float64)
         lengths[[source.chosen.without(file) for file in range(lengths.size)]] = 0.0
         places = _find_places(lengths, 32 * math.prod(shape), source)
@@ -90,7 +92,7 @@ class Plan:
         return stream(
             self.files,
             threads=self.settings.threads,
-            options=self.settings.options,
+            options=self.source.catalogue.options,
             held=self.most_open,
             **which,
         )
@@ -146,6 +148,23 @@ def _fits(source: Source, shape: tuple[int, ...], dtype: np.dtype[Any], file: in
         and (entry.shape, kind_of(entry.dtype)) == (shape, kind_of(dtype))
         and bool(source.chosen(file, entry.count))
     )
+
+
+def _in_one_row_order(catalogue: Catalogue, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Catalogue:
+    """The files, read in the row order of all that fit, or with the top row first if these differ."""
+    if catalogue.options.row_order is not None:
+        return catalogue
+    orders = catalogue.row_orders(
+        lambda entry: entry.shape == shape and kind_of(entry.dtype) == kind_of(dtype)
+    )
+    if len(orders) > 1:
+        warnings.warn(
+            f"the row order differs: {orders['bottom']} files have the bottom row first (as MRC), "
+            f"{orders['top']} the top row (as TIFF); the rows of the former are flipped on reading",
+            stacklevel=5,
+        )
+        return catalogue.in_row_order("top")
+    return catalogue.in_row_order(next(iter(orders), None))
 
 
 def _find_places(lengths: npt.NDArray[np.float64], sums: int, source: Source) -> list[tuple[int, int]]:

@@ -40,9 +40,8 @@ class Source:
     """What no result may replace."""
 
     @classmethod
-    def of_files(cls, files: Sequence[Path], selection: Selection, settings: Settings) -> Source:
+    def of_files(cls, catalogue: Catalogue, selection: Selection, settings: Settings) -> Source:
         """Frames of files that a selection takes."""
-        catalogue = Catalogue(files, settings.options, settings.threads)
         return cls(catalogue, selection, choose_frames(catalogue, selection, settings.progress))
 
     @property
@@ -57,15 +56,15 @@ class Source:
         return cls(catalogue, Selection(), listed.chosen, listed.halves, told)
 
     @classmethod
-    def of_rows(cls, rows: npt.NDArray[np.void], settings: Settings) -> Source:
-        """Frames of some rows of a frame table."""
+    def of_rows(cls, rows: npt.NDArray[np.void], whole: Catalogue, settings: Settings) -> Source:
+        """Frames of some rows of a frame table, of files that a catalogue holds."""
         found: dict[str, set[int]] = {}
         for file, index in rows[["file", "index"]].tolist():
             found.setdefault(file, set()).add(index)
         frames: list[Sequence[int] | None] = [sorted(indices) for indices in found.values()]
         digest = hashlib.sha256(repr((list(found), frames)).encode(errors=NAME_ERRORS)).hexdigest()
         return cls(
-            Catalogue(list(found), settings.options, settings.threads),
+            Catalogue(list(found), whole.options, settings.threads),
             Selection(),
             Chosen(Selection(), frames),
             listed={"digest": digest},
@@ -110,7 +109,8 @@ def find_source(
         if files is None:
             raise ValueError("there must be inputs, or a frames_list")
         check_orientation(files, settings.options)
-        return replace(Source.of_files(files, selection, settings), protected=protected)
+        catalogue = Catalogue(files, settings.options, settings.threads)
+        return replace(Source.of_files(catalogue, selection, settings), protected=protected)
     if selection != Selection():
         raise ValueError(
             "frames_list tells which frames are taken; frames, every, max_frames do not go with it"

@@ -55,6 +55,8 @@ def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     for key in _TEXTS & provenance.keys():
         if not isinstance(provenance[key], str):
             raise ValueError(f"{key} is no text")
+    if provenance.get("row_order", "") not in ("", "bottom", "top"):
+        raise ValueError("row_order is neither bottom nor top")
     for key in {"screening", *(_JSON.keys() & provenance.keys())}:
         provenance[key] = _from_json(key, provenance[key])
     return provenance

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from operator import add, sub
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,8 @@ from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
 from camnorm.errors import Error
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.registry import row_order_by_name
+from camnorm.io.base.rows import RowOrder, is_flipped
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.file import Contents, read_contents, save_contents
 from camnorm.sensor.provenance import add_groups
@@ -40,7 +44,8 @@ class Sensor:
         ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k, the
         limits of mean and std that the set set, and those given, as lists of two with None for an open
         end; or empty), ``selection`` (dict: frames, every and max_frames of `measure`), ``reading`` (dict:
-        its options), ``frames_list`` (dict: path and digest, or empty), ``groups`` (list of dicts: shape,
+        its options), ``row_order`` (str: "bottom", "top" or empty), ``frames_list`` (dict: path and digest,
+        or empty), ``groups`` (list of dicts: shape,
         dtype and camera of the files that were read, and number of files and of frames), ``drift`` and
         ``ratios`` (dict of `measure_drift` and list of `measure_ratios` in `camnorm.measurement.drift`, or
         empty), ``files`` (structured array of dtype `FILE_DTYPE`: path, size in bytes, mtime in seconds).
@@ -90,6 +95,39 @@ class Sensor:
     def options(self) -> ReadOptions:
         """How the files were read."""
         return ReadOptions.from_dict(self.provenance.get("reading", {}))
+
+    @property
+    def row_order(self) -> RowOrder | None:
+        """Row that comes first in the images: "bottom" as in MRC files, "top" as in TIFF files.
+
+        None if the files are of formats without such a convention. Sensor files written before version 0.2
+        do not say; the names of the measured files tell then, if they are all of one row order.
+        """
+        if "row_order" in self.provenance:
+            return self.provenance["row_order"] or None
+        orders = {row_order_by_name(Path(path)) for path in self.provenance["files"]["path"]}
+        return orders.pop() if len(orders) == 1 else None
+
+    def read_options(self, options: ReadOptions | None = None) -> ReadOptions:
+        """Options that read other frames in the row order of this sensor.
+
+        Parameters
+        ----------
+        options : ReadOptions, optional
+            By default those by which the measured files were read.
+
+        Returns
+        -------
+        ReadOptions
+        """
+        return replace(self.options if options is None else options, row_order=self.row_order)
+
+    def flipped(self) -> Sensor:
+        """Measurement of the same frames upside down, exactly."""
+        a, b = (half.flipped() for half in self.halves)
+        responses = self.responses and (self.responses[0].flipped(), self.responses[1].flipped())
+        row_order = {"bottom": "top", "top": "bottom"}.get(self.row_order or "", "")
+        return Sensor((a, b), self.frames, {**self.provenance, "row_order": row_order}, responses)
 
     @property
     def moments(self) -> PixelMoments:
@@ -238,8 +276,20 @@ class Sensor:
         frames = np.concatenate([self.frames, other.frames])
         groups = add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []))
         # What is told of the drift of the parts does not hold for the whole.
-        provenance = {**self.provenance, "files": files, "groups": groups, "drift": {}, "ratios": []}
-        return Sensor(halves, frames, provenance, responses)
+        changes = {"files": files, "groups": groups, "drift": {}, "ratios": []}
+        row_order = self.row_order or other.row_order or ""
+        return Sensor(halves, frames, {**self.provenance, **changes, "row_order": row_order}, responses)
+
+    def _in_row_order(self, other: Sensor) -> Sensor:
+        """Another measurement with its rows in the order of this one, with a warning if they are flipped."""
+        if not is_flipped(self.row_order, other.row_order):
+            return other
+        warnings.warn(
+            f"the second measurement has the {other.row_order} row first, this one the {self.row_order} row: "
+            "the rows of the second are flipped",
+            stacklevel=4,
+        )
+        return other.flipped()
 
     def _compare_options(self, other: ReadOptions) -> None:
         """Error or warning if frames that were read by other options are other measurements."""
@@ -248,7 +298,7 @@ class Sensor:
                 raise Error(f"these measurements do not go together: only one was read with {name}")
         mine, its = self.options.to_dict(), other.to_dict()
         # Where the images lie tells nothing of them.
-        places = ("dataset", "follow_links")
+        places = ("dataset", "follow_links", "row_order")
         differing = [name for name in mine if name not in places and mine[name] != its[name]]
         if differing:
             told = ", ".join(f"{name} {mine[name]} and {its[name]}" for name in differing)
@@ -306,7 +356,8 @@ class Sensor:
     def _pairwise(
         self, other: Sensor, operation: Callable[[Any, Any], Any]
     ) -> tuple[tuple[PixelMoments, PixelMoments], tuple[PixelResponse, PixelResponse] | None]:
-        """Add or subtract moments and responses, half by half."""
+        """Add or subtract moments and responses, half by half, in the row order of this measurement."""
+        other = self._in_row_order(other)
         if (self.responses is None) != (other.responses is None):
             warnings.warn("only one of the measurements has a response: it is lost", stacklevel=3)
         try:

@@ -35,6 +35,7 @@ def sensor_summary(sensor: Sensor) -> dict[str, Any]:
         ],
         "shape": sensor.shape,
         "dtype": sensor.dtype.name,
+        "row_order": sensor.row_order,
         "target_mean": sensor.target_mean,
         "target_sigma": sensor.target_sigma,
         "response": _response_summary(sensor),

@@ -109,6 +109,13 @@ class ExactSums(Generic[Core]):
         with self._lock:
             return self._wrap(self._core.copy())
 
+    def flipped(self) -> Self:
+        """Return the sums of the same frames upside down, exactly."""
+        result = self.copy()
+        for part in result.parts().values():
+            part[...] = part[::-1].copy()
+        return result
+
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of sums by name: not copies, so that files are written from and read into them.
 

@@ -131,8 +131,9 @@ def verify(
     selection = Selection(frames, every, max_frames)
     if sensor is not None and not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
-    if options is None:
-        options = ReadOptions() if sensor is None else sensor.options
+    if sensor is not None:
+        options = sensor.read_options(options)
+    options = options or ReadOptions()
     check_references(options, None if sensor is None else sensor.shape)
     paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
     if sensor is None:
@@ -145,6 +146,7 @@ def verify(
             progress=progress,
         )
         selection = Selection()  # it has no other frames
+        options = sensor.read_options(options)
     catalogue = Catalogue(paths, options, workers)
     chosen = choose_frames(catalogue, selection, progress)
     found = find_candidates(catalogue, sensor, group, pairs, chosen)

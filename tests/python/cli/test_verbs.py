@@ -140,6 +140,7 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
         "rejected": [],
         "shape": [64, 64],
         "dtype": "uint16",
+        "row_order": "bottom",
         "response": None,
         "selection": {"frames": None, "every": 1, "max_frames": None},
         "reading": camnorm.ReadOptions().to_dict(),

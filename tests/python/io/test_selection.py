@@ -39,6 +39,11 @@ class _Counted:
 
     format, shape, dtype, camera = "none", SHAPE, np.dtype("u2"), ""
     files: tuple[Path, ...] = ()
+    row_order = None
+
+    @property
+    def origin(self) -> _Counted:
+        return self
 
     def __init__(self, count: int) -> None:
         self.count = self.available = count

@@ -339,7 +339,7 @@ def test_frames_that_were_never_written_are_one_item(tmp_path: Path) -> None:
 
 
 def damaged_set(folder: Path) -> tuple[list[Path], list[np.ndarray]]:
-    """Files with everything that may be wrong with a file, and the frames that are good."""
+    """Files with everything that may be wrong with a file; and the good frames, the top row first."""
     movies = frames_of(50, SHAPE, "u2").reshape(10, 5, *SHAPE)
     folder.mkdir(exist_ok=True)
     (folder / "0_text.mrc").write_text("no image but words " * 100)
@@ -353,9 +353,11 @@ def damaged_set(folder: Path) -> tuple[list[Path], list[np.ndarray]]:
     os.mkfifo(folder / "7_pipe.mrc")
     write_tiff(folder / "8_good.tif", movies[8])
     (folder / "9_text.tif").write_text("II*")
-    return sorted(folder.iterdir()), [movies[1], movies[2][:3], movies[6], movies[8]]
+    in_mrc = [movies[1], movies[2][:3], movies[6]]
+    return sorted(folder.iterdir()), [*(movie[:, ::-1] for movie in in_mrc), movies[8]]
 
 
+@pytest.mark.filterwarnings("ignore:the row order differs")
 def test_damaged_files_are_listed_and_the_others_used(tmp_path: Path, small_chunks: None) -> None:
     files, good = damaged_set(tmp_path / "in")
     sensor = camnorm.measure(files, tmp_path / "sensor.h5")

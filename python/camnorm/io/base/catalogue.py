@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import numpy as np
 
 from camnorm.errors import Error, raise_shortage
 from camnorm.io.base.options import DEFAULTS, ReadOptions
-from camnorm.io.base.registry import open_frames
+from camnorm.io.base.registry import open_frames, row_order_by_name
+from camnorm.io.base.rows import RowOrder
 from camnorm.limits import PER_FILE, at_once
 
 __all__ = ["Catalogue", "Entry"]
+
+# Files, evenly over a set, whose headers are compared with what their names tell of the row order.
+_FILES_LOOKED_INTO = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Entry:
     camera: str
     others: tuple[Path, ...]
     """Other files that frames are read from."""
+    row_order: RowOrder | None
+    """As the file has it, whatever the options ask for."""
 
 
 class Catalogue:
@@ -50,7 +57,7 @@ class Catalogue:
         self, paths: Sequence[str | os.PathLike[str]], options: ReadOptions = DEFAULTS, threads: int = 1
     ) -> None:
         self.paths = [Path(path) for path in paths]
-        self._options = options
+        self.options = options
         self._threads = threads
         self._known: dict[int, Entry | Error | OSError] = {}
 
@@ -59,10 +66,36 @@ class Catalogue:
 
     def part(self, numbers: Sequence[int]) -> Catalogue:
         """Return a catalogue of some of the files, with what is known of them."""
-        part = Catalogue([self.paths[number] for number in numbers], self._options, self._threads)
+        part = Catalogue([self.paths[number] for number in numbers], self.options, self._threads)
         known = ((place, self._known.get(number)) for place, number in enumerate(numbers))
         part._known = {place: found for place, found in known if found is not None}
         return part
+
+    def in_row_order(self, row_order: RowOrder | None) -> Catalogue:
+        """Return a catalogue of the same files, read in a row order, with what is known of them."""
+        same = Catalogue(self.paths, replace(self.options, row_order=row_order), self._threads)
+        same._known = self._known
+        return same
+
+    def row_orders(self, fits: Callable[[Entry], bool]) -> Counter[RowOrder]:
+        """Count the files of each row order, as far as it is known.
+
+        Names tell it. If they differ, or are wrong for a few files that are looked into, headers do.
+
+        Parameters
+        ----------
+        fits : callable
+            Whether a file belongs to the set: others do not count if headers are looked at.
+        """
+        if self.options.raw is not None:
+            return Counter()
+        orders = [row_order_by_name(path) for path in self.paths]
+        step = max(1, len(self) // _FILES_LOOKED_INTO)
+        looked_into = ((number, self.find(number)) for number in range(0, len(self), step))
+        wrong = any(entry is not None and entry.row_order != orders[number] for number, entry in looked_into)
+        if wrong or len({order for order in orders if order is not None}) > 1:
+            orders = [entry.row_order for entry in self.scan() if entry is not None and fits(entry)]
+        return Counter(order for order in orders if order is not None)
 
     def entry(self, number: int) -> Entry:
         """Return what the header of the file at this place tells.
@@ -108,7 +141,7 @@ class Catalogue:
     def _look(self, number: int) -> Entry | Error | OSError:
         path = self.paths[number]
         try:
-            with open_frames(path, self._options) as source:
+            with open_frames(path, self.options) as source:
                 others = tuple(file for file in source.files if file != path)
                 return Entry(
                     source.format,
@@ -118,6 +151,7 @@ class Catalogue:
                     source.available,
                     source.camera,
                     others,
+                    source.origin.row_order,
                 )
         except (Error, OSError) as error:
             raise_shortage(error)

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from camnorm.io.base.rows import RowOrder
+
 __all__ = ["FourBit", "GainOperation", "Mode0", "RawLayout", "ReadOptions"]
 
 FourBit: TypeAlias = Literal["auto", "yes", "no"]
@@ -99,6 +101,10 @@ class ReadOptions:
     defects : pathlib.Path, optional
         Defects that are filled from their neighbours likewise: ``x y width height`` a line (RELION,
         MotionCor, Warp), a defect file of SerialEM or IMOD, or an image that is not 0 where a pixel is bad.
+    row_order : {"bottom", "top"}, optional
+        Row that comes first in the frames: those of files that have the other one first are flipped (MRC has
+        the bottom row first, TIFF and DM the top row; all other formats are taken as stored). By default
+        `measure` flips nothing unless the files differ, and `correct` and `verify` follow the sensor.
     follow_links : bool
         Read pixels also from files outside the folder of the HDF5 file, or outside the Zarr directory, that
         names them. By default such files are refused: whoever made a file could make it show any other.
@@ -123,6 +129,7 @@ class ReadOptions:
     raw: RawLayout | None = None
     gain: Path | None = None
     defects: Path | None = None
+    row_order: RowOrder | None = None
     follow_links: bool = False
     gain_rotate: Literal[0, 1, 2, 3] | None = None
     gain_flip: Literal[0, 1, 2] | None = None
@@ -133,6 +140,8 @@ class ReadOptions:
             raise ValueError(f"mrc_mode0 must be 'auto', 'signed' or 'unsigned', not {self.mrc_mode0!r}")
         if self.tiff_4bit not in ("auto", "yes", "no"):
             raise ValueError(f"tiff_4bit must be 'auto', 'yes' or 'no', not {self.tiff_4bit!r}")
+        if self.row_order not in (None, "bottom", "top"):
+            raise ValueError(f"row_order must be 'bottom' or 'top', not {self.row_order!r}")
         if self.eer_grouping is not None and self.eer_grouping < 1:
             raise ValueError(f"eer_grouping must be positive, not {self.eer_grouping}")
         if self.eer_grouping is not None and self.eer_grouping > 65535:

@@ -14,6 +14,7 @@ from typing import Any
 
 from camnorm.errors import Error, FormatError
 from camnorm.io.base.options import DEFAULTS, ReadOptions
+from camnorm.io.base.rows import RowOrder, in_row_order
 from camnorm.io.base.source import FrameSource, MappedDirectory, MappedFile
 
 _GROUP = "camnorm.formats"
@@ -86,6 +87,8 @@ class ImageFormat:
         ``module:function`` that tells by its path whether a file is one of camnorm's own, without images.
     linked_files : str
         ``module:function`` that tells by path and `ReadOptions` in which other files the pixels lie.
+    row_order : {"bottom", "top"}, optional
+        Where programs draw the first row of an image; None if there is no such convention.
     """
 
     name: str
@@ -99,6 +102,7 @@ class ImageFormat:
     output: Output | None = None
     is_result: str = ""
     linked_files: str = ""
+    row_order: RowOrder | None = None
 
     def is_of(self, path: Path, head: bytes) -> bool:
         """Tell whether a file is of this format.
@@ -149,6 +153,8 @@ class ImageFormat:
                 f"pip install 'camnorm[{self.extra}]'"
             ) from None
         source: FrameSource = source_class(file, options)
+        if self.row_order is not None:
+            source.row_order = self.row_order
         return source
 
 
@@ -219,6 +225,7 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
     try:
         for step in _steps:
             source = step(source, options)
+        source = in_row_order(source, options.row_order)
     except BaseException:
         source.close()
         raise
@@ -279,6 +286,17 @@ def _by_name(path: Path) -> ImageFormat | None:
     """The format that the name of a file tells."""
     name = path.name.lower()
     return next((row for row in formats() if row.suffixes and name.endswith(row.suffixes)), None)
+
+
+def row_order_of(name: str) -> RowOrder | None:
+    """Row order of the images of a format; None if there is no such convention, or format."""
+    return next((row.row_order for row in formats() if row.name == name), None)
+
+
+def row_order_by_name(path: Path) -> RowOrder | None:
+    """Row order of an image file that its name tells."""
+    row = _by_name(path)
+    return None if row is None else row.row_order
 
 
 def _format_of(name: str) -> ImageFormat:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from camnorm.io.base.rows import RowOrder
+
 DTYPES = frozenset(np.dtype(code) for code in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"))
 _MOST_SHOWN = 40  # characters of a value in a message
 _MOST_FRAMES = 2**48  # in a file; such counts still fit everywhere
@@ -187,6 +189,9 @@ class FrameSource(ABC):
     available : int
         Number of frames up to the end of the file: `count`, or less in a truncated file. Compressed files
         tell of that only when they are read so far.
+    row_order : {"bottom", "top"} or None
+        Where programs draw the first row of a frame: at the bottom (MRC) or at the top (TIFF, DM). None if
+        the format has no such convention.
     metadata : dict
         What else the header tells, as plain values. ``pixel_size`` is in Angstrom, and there only if the
         file tells it.
@@ -197,6 +202,8 @@ class FrameSource(ABC):
     sequential: ClassVar[bool] = False
     """Whether frames are decompressed in order, so that those before the last read cost all again, and
     whether they are the right ones is known at the end: see `check_whole`."""
+
+    row_order: RowOrder | None = None
 
     # Why frames from `available` on cannot be read.
     _missing = _TRUNCATED

@@ -15,7 +15,8 @@ import numpy as np
 
 from camnorm.errors import Error
 from camnorm.io.base.atomic import NOTHING, AtomicFile, AtomicStore, Protected
-from camnorm.io.base.registry import Output, formats
+from camnorm.io.base.registry import Output, formats, row_order_of
+from camnorm.io.base.rows import is_flipped
 from camnorm.io.base.source import FrameSource
 
 if TYPE_CHECKING:
@@ -287,7 +288,8 @@ def create_writer(
     An MRC file made from another keeps its header: pixel size, origin, extended header and labels. A TIFF
     file has a page of one strip for each frame, and keeps the resolution of another. An HDF5 file has a
     dataset in groups of NeXus, a Zarr store an array as OME-Zarr has it, of a chunk for each frame. The pixel
-    size is carried over. Rows are turned upside down between MRC and TIFF. Directories are made as needed.
+    size is carried over. Rows are turned upside down between MRC and TIFF,
+    if the source does not have them so. Directories are made as needed.
 
     Parameters
     ----------
@@ -335,7 +337,7 @@ def create_writer(
     path.parent.mkdir(parents=True, exist_ok=True)
     output = _outputs()[written]
     target = (AtomicStore if output.directory else AtomicFile)(path, overwrite, protected)
-    flipped = is_flipped(source.format, written)
+    flipped = is_flipped(source.row_order, row_order_of(written))
     try:
         with target.writing():
             writer: FrameWriter = output.load()(
@@ -361,11 +363,3 @@ def check_shape(written: str, shape: tuple[int, ...]) -> None:
         return
     frames = f"frames of {shape[2]} planes" if output.planes else "colour frames"
     raise ValueError(f"{output.called} cannot hold {frames}: choose TIFF")
-
-
-def is_flipped(one_format: str, other_format: str) -> bool:
-    """Whether rows are turned upside down between two formats.
-
-    Row 0 is at the bottom of MRC images and at the top of TIFF images for the programs of the field.
-    """
-    return {one_format, other_format} == {"MRC", "TIFF"}

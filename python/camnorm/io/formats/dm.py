@@ -171,4 +171,4 @@ def _is_dm(path: Path, head: bytes) -> bool:
     return version in order and order[version] in (b"\0\0\0\0", b"\0\0\0\1")
 
 
-FORMAT = ImageFormat("DM", (".dm3", ".dm4"), f"{__name__}:DmSource", recognises=_is_dm)
+FORMAT = ImageFormat("DM", (".dm3", ".dm4"), f"{__name__}:DmSource", recognises=_is_dm, row_order="top")

@@ -10,4 +10,5 @@ FORMAT = ImageFormat(
     output=Output(
         f"{__name__}.writer:make_writer", ".tif", "a TIFF file", ("none", "lzw", "deflate", "zstd")
     ),
+    row_order="top",
 )
