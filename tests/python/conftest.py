@@ -27,6 +27,11 @@ settings.load_profile("camnorm")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--c-library", metavar="PATH", help="the shared library whose C API is to be tested")
+    parser.addoption(
+        "--update-docs",
+        action="store_true",
+        help="rewrite what the pages of the documentation say is printed",
+    )
 
 
 @pytest.fixture
