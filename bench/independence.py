@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, metavar="N", help="of the frames")
     parser.add_argument("--quick", action="store_true", help="a few small frames: does it work at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the shares here")
-    parser.add_argument("--docs", action="store_true", help="put the tables into docs/explanation/independence.md")
+    parser.add_argument("--docs", action="store_true", help="put the tables into independence.md")
     options = parser.parse_args()
     if options.quick:
         options.runs, options.side = 5, 64

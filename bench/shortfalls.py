@@ -213,7 +213,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="few frames of one camera: does it work at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--docs", action="store_true", help="put the tables into docs/explanation/corrections.md")
+    parser.add_argument("--docs", action="store_true", help="put the tables into corrections.md")
     options = parser.parse_args()
     numbers = [4, 32] if options.quick else [4, 8, 16, 32, 64, 128, 512, 2048]
     found = sections(numbers, 1 if options.quick else 3)

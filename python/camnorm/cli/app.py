@@ -11,7 +11,7 @@ import camnorm
 from camnorm.cli.correct import correct
 from camnorm.cli.demo import demo
 from camnorm.cli.frc import frc
-from camnorm.cli.helptext import described
+from camnorm.cli.helptext import Program, Verb, described
 from camnorm.cli.measure import measure
 from camnorm.cli.merge import merge, subtract
 from camnorm.cli.messages import complain, print_trace
@@ -29,8 +29,9 @@ VERBS = (demo, measure, correct, verify, frc, show, merge, subtract)
 
 app = typer.Typer(
     name="camnorm",
+    cls=Program,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -65,7 +66,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(invoke_without_command=True)
 @described(
-    "Measure an image sensor from the images that it took, correct them, and prove that it worked.",
+    "Measure an image sensor from the images it took, correct them, and prove that it worked.",
     "camnorm demo",
     "camnorm measure movies/ -o sensor.h5",
     "camnorm correct movies/ -m sensor.h5 -o corrected",
@@ -83,4 +84,4 @@ def _camnorm(
 
 
 for verb in VERBS:
-    app.command()(verb)
+    app.command(cls=Verb)(verb)

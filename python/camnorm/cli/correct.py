@@ -56,13 +56,13 @@ Format: TypeAlias = Literal["same", "mrc", "tiff", "hdf5", "zarr"]
 
 
 @described(
-    "Write corrected copies of image files: MRC (with its header), TIFF, HDF5 and Zarr stay what they "
-    "are; all others become TIFF.",
+    "Write corrected copies of image files.",
     "camnorm correct movies/ -m sensor.h5 -o corrected",
-    "camnorm correct movies/ -m sensor.h5 -o out --format tiff --compression zstd --dtype int16 --scale",
+    "camnorm correct movies/ -m sensor.h5 -o out --format tiff --compression zstd",
     "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",
     "camnorm correct images/ -m sensor.h5 -o out --dtype uint16 --overwrite",
-    details="Files are read as the sensor's were, unless told otherwise.",
+    details="MRC (with its header), TIFF, HDF5 and Zarr files keep their format; all others become TIFF. "
+    "Files are read with the options of the measurement unless you give others.",
 )
 def correct(
     inputs: Inputs,

@@ -18,7 +18,7 @@ __all__ = ["demo"]
 
 
 @described(
-    "Make raw frames of two cameras with known defects, do the whole job on them, draw figures.",
+    "Simulate two cameras with known defects, run everything on their frames, and draw figures.",
     "camnorm demo",
     "camnorm demo -o /tmp/demo --json",
     negative="done, but the corrected frames are not independent",
@@ -26,9 +26,7 @@ __all__ = ["demo"]
 def demo(
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="DIR", file_okay=False, help="Directory for all files, 0.5 GB."
-        ),
+        typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for all files (0.5 GB)."),
     ] = Path("camnorm-demo"),
     threads: Threads = None,
     quiet: Quiet = False,

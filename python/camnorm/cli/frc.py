@@ -51,7 +51,7 @@ _RINGS_SHOWN = 24
 
 
 @described(
-    "Fourier ring correlation of two frames: one curve, and whether the frames are independent.",
+    "Compute the Fourier ring correlation of two frames, and test whether they are independent.",
     "camnorm frc a.mrc b.mrc",
     "camnorm frc movie.mrc movie.mrc --frame-b 7 --window hann",
     "camnorm frc a.tif b.tif --csv curve.csv --plot curve.png",

@@ -53,7 +53,7 @@ __all__ = ["measure"]
 
 
 @described(
-    "Measure a sensor: one pass over all frames gives the moments of every pixel.",
+    "Measure a sensor from its images, in one pass.",
     "camnorm measure movies/ -o sensor.h5",
     "camnorm measure 'run1/*.tif' @more.txt -o sensor.h5 --screen 4",
     "camnorm measure movies.star -o sensor.h5 --json > summary.json",
@@ -61,8 +61,8 @@ __all__ = ["measure"]
     "camnorm measure movies/ -o sensor.h5 --mean 900:1200 --frames-csv frames.csv",
     "camnorm measure --frames-list frames.csv -o sensor.h5",
     "camnorm measure mixed/ -o sensor.h5 --split",
-    details="Frames that cannot be used are listed and left out; what is suspicious of the set is said. "
-    "After an interruption, even a kill, the same command goes on from its checkpoint.",
+    details="Frames that cannot be used are left out and listed. Prints warnings about the data set. An "
+    "interrupted run continues from its checkpoint when you give the same command again.",
 )
 def measure(
     output: SensorOutput,

@@ -28,7 +28,7 @@ Overwrite = Annotated[
 
 
 @described(
-    "Put measurements of one sensor together, exactly as if they had been one.",
+    "Merge measurements of one sensor. The result is exact, as if they had been one run.",
     "camnorm merge monday.h5 tuesday.h5 -o both.h5",
     "camnorm merge shards/*.h5 -o sensor.h5",
 )
@@ -48,7 +48,7 @@ def merge(
 
 
 @described(
-    "Take a measurement away from one that contains it, exactly.",
+    "Subtract a measurement from one that contains it. The result is exact.",
     "camnorm subtract both.h5 monday.h5 -o tuesday.h5",
 )
 def subtract(

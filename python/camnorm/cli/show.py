@@ -24,13 +24,13 @@ __all__ = ["show"]
 
 
 @described(
-    "Show what is in a sensor file, and whether the set is fit for the method and large enough.",
+    "Show what is in a sensor file, and whether the set suits the method and is large enough.",
     "camnorm show sensor.h5",
     "camnorm show sensor.h5 -o sensor.png",
     "camnorm show sensor.h5 --json",
-    details="With -o also pictures: mean and sigma image, their spectra, histograms and course of the "
-    "frames' means and standard deviations, what a correction leaves over the number of frames, and what "
-    "the fixed pattern costs over the frequency.",
+    details="With -o, also draws the mean and the sigma image, their spectra, the frames' means and standard "
+    "deviations, the leftover pattern over the number of frames, and the cost of the fixed pattern over "
+    "frequency.",
 )
 def show(
     sensor: SensorArgument,

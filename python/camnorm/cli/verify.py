@@ -60,12 +60,12 @@ __all__ = ["verify"]
 
 
 @described(
-    "Test by Fourier ring correlation whether corrected frames are independent of each other.",
+    "Test whether corrected frames are independent of each other, by Fourier ring correlation.",
     "camnorm verify movies/ -m sensor.h5",
     "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
     "camnorm verify images/ --json",
-    details="Test frames are left out of the statistics. Writes a figure, numbers and curves. "
-    "Files are read as the sensor's were, unless told otherwise.",
+    details="Test frames are left out of the statistics. Writes a figure, numbers, and curves. "
+    "Files are read with the options of the measurement unless you give others.",
     negative="done, but the corrected frames are not independent",
 )
 def verify(

@@ -198,7 +198,8 @@ class Sensor:
     ) -> Correction:
         """Correction of frames of this sensor, Eq. (2) of Afanasyev et al. 2015.
 
-        The last three are for sets that fall short of what it assumes; docs/explanation/corrections.md compares them.
+        The last three serve sets that do not meet its assumptions; docs/explanation/corrections.md compares
+        them.
 
         Parameters
         ----------

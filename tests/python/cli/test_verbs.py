@@ -667,9 +667,9 @@ def test_help_of_a_verb_has_examples_and_fits_80_columns(verb: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert any(line.startswith(f" $ camnorm {verb}") for line in lines)
+    assert any(line.startswith(f"  $ camnorm {verb}") for line in lines)
     assert "\b" not in result.stdout
-    status = "Exit status: 0 done, 1 failed, 2 wrong use"
+    status = "Exit status: 0 done, 1 failed, 2 usage error"
     negative = ", 3 done, but the corrected frames are not independent" if verb in ("demo", "verify") else ""
     assert f"{status}{negative}." in " ".join(result.stdout.split())
 
@@ -1150,7 +1150,8 @@ def test_progress_is_shown_on_a_terminal_only(data: Data, tmp_path: Path) -> Non
 def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> None:
     # Checkpoints all the time, so that there is one soon, and the run takes long enough to be interrupted.
     code = (
-        "import camnorm.measurement.checkpoint as m, camnorm.cli as c\nm._SECONDS = m._SHARE = 0.0\nc.main()"
+        "import camnorm.cli, camnorm.sizes\n"
+        "with camnorm.sizes.divided(checkpoint_seconds=0.0, checkpoint_share=0.0): camnorm.cli.main()"
     )
     (tmp_path / "list.txt").write_text("\n".join(map(str, data.files * 20)))
     arguments = ["measure", "@list.txt", "-o", "s.h5", "--screen", "off", "--json"]
