@@ -18,6 +18,7 @@ from camnorm.diagnosis.fixedpattern import FixedPattern
 from camnorm.fourier.curve import CURVE_MARK, RingCorrelation
 from camnorm.fourier.independence import Independence
 from camnorm.io.base.atomic import atomic_target, check_content
+from camnorm.verification.alternation import Alternation
 
 __all__ = ["Assessment", "Comparison", "Verification"]
 
@@ -170,11 +171,14 @@ class Verification:
     notes : list of str
         What the user should know of the choice.
     findings : list of Finding
-        What `camnorm.check` found of the measured set, test frames included.
+        What `camnorm.check` found of the measured set, test frames included; before that, kinds of files that
+        alternate if there are any.
     convergence : Convergence, optional
         How precise the measurement is, and what more frames would give.
     fixed_pattern : FixedPattern, optional
         How strong the pattern is and what it costs; None if the set is too small to tell.
+    alternation : Alternation, optional
+        Whether kinds of files alternate, each of which keeps a pattern of its own.
     """
 
     pairs: Comparison
@@ -189,11 +193,13 @@ class Verification:
     findings: list[Finding] = field(default_factory=list)
     convergence: Convergence | None = None
     fixed_pattern: FixedPattern | None = None
+    alternation: Alternation | None = None
 
     @property
     def independent(self) -> bool:
-        """The verdict: corrected single frames and corrected group averages are independent."""
-        return self.pairs.corrected.independent and self.groups.corrected.independent
+        """The verdict: corrected single frames and group averages are independent, and no kinds alternate."""
+        alternates = self.alternation is not None and self.alternation.found
+        return self.pairs.corrected.independent and self.groups.corrected.independent and not alternates
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers, ready for JSON."""
@@ -221,6 +227,7 @@ class Verification:
             "findings": [finding.to_dict() for finding in self.findings],
             "convergence": self.convergence and self.convergence.to_dict(),
             "fixed_pattern": self.fixed_pattern and self.fixed_pattern.to_dict(),
+            "alternation": self.alternation and self.alternation.to_dict(),
         }
 
     def curves(self) -> dict[str, RingCorrelation]:

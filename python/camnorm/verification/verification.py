@@ -23,13 +23,15 @@ from camnorm.fourier.correlation import frc_of_planes
 from camnorm.fourier.curve import RingCorrelation
 from camnorm.io import ReadOptions, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
+from camnorm.io.base.halves import natural_order
 from camnorm.io.base.selection import choose_frames
 from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.sensor import Sensor
-from camnorm.verification.candidates import find_candidates
+from camnorm.verification.alternation import MOST_FRAMES, Alternation, find_alternation, reduced
+from camnorm.verification.candidates import Candidate, find_candidates
 from camnorm.verification.leaveout import read_frame, take_out
 from camnorm.verification.verdict import Assessment, Comparison, Verification
 
@@ -67,7 +69,8 @@ def verify(
     Two groups of test frames are chosen at random, one of half A and one of half B, from different files
     where there are enough. They are taken out of the statistics, exactly; then each group is corrected with
     its own half of the set, so that no error is common to both. The correlation is looked at between two
-    single frames and between the averages of the groups, in which a fixed pattern stands out.
+    single frames and between the averages of the groups, in which a fixed pattern stands out. Some frames are
+    also compared by their places: kinds of files that alternate, such as two channels, each keep a pattern.
 
     Parameters
     ----------
@@ -167,6 +170,7 @@ def verify(
         return Comparison(raw, corrected, bias, _floor(averaged, sensor.count))
 
     convergence = frames_needed(sensor)
+    alternation = _alternation(pool, groups, catalogue, sensor, corrections[0], options, workers)
     return Verification(
         pairs=compare(singles, 1),
         groups=compare(averages, found.size),
@@ -177,10 +181,37 @@ def verify(
         window=window,
         seed=seed,
         notes=found.notes,
-        findings=check(sensor, convergence),
+        findings=[*([alternation.finding()] if alternation.found else []), *check(sensor, convergence)],
+        alternation=alternation,
         convergence=convergence,
         fixed_pattern=fixed_pattern(sensor, threads=workers) if tells_pattern(sensor) else None,
     )
+
+
+def _alternation(
+    pool: Sequence[Candidate],
+    groups: Sequence[Sequence[tuple[str, int]]],
+    catalogue: Catalogue,
+    sensor: Sensor,
+    correction: Correction,
+    options: ReadOptions,
+    threads: int,
+) -> Alternation:
+    """Whether kinds of files alternate: by frames that are not in the statistics of the correction."""
+    tests = {name for group in groups for name in group}
+    left_out = [test for test in pool if test.half != "A" or (test.file, test.index) in tests]
+    order = dict(zip(map(str, catalogue.paths), natural_order(catalogue.paths).tolist(), strict=True))
+    of_files = len(order) > 1
+    # Frames of one movie have its specimen in common: one of each.
+    places = {order[test.file] if of_files else test.index: test for test in reversed(left_out)}
+    used: list[int] = []
+    images = []
+    for place, test in list(places.items())[:MOST_FRAMES]:
+        frame = read_frame(test.file, test.index, sensor, options)
+        if frame is not None:
+            used.append(place)
+            images.append(reduced(correction.apply(frame, threads=threads)))
+    return find_alternation(images, used, of_files)
 
 
 @dataclass(frozen=True)
