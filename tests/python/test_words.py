@@ -109,9 +109,12 @@ def test_names_of_files(run: Run, nasty: Path, tmp_path: Path) -> None:
     verified = run("verify", nasty, "-m", sensor, "-o", out / "v")
     assert verified.status in (0, 3)
     assert ESCAPED in verified.out
-    merged = run("merge", sensor, sensor, "-o", f"m{NASTY}.h5")
+    twice = run("merge", sensor, sensor, "-o", f"m{NASTY}.h5").err
+    assert "would count twice" in twice
+    assert twice[:-1].isprintable()
+    camnorm.measure(movies(tmp_path / "more", 9)[6:], "more.h5")
+    merged = run("merge", sensor, "more.h5", "-o", f"m{NASTY}.h5")
     assert f"m{ESCAPED}.h5" in merged.out
-    assert "camnorm: warning: " in merged.err
     assert run("frc", nasty / "m3.tif", nasty / "m4.tif").status == 0
     for arguments in (
         ["show", f"gone{NASTY}.h5"],

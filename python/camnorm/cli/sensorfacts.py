@@ -10,6 +10,9 @@ from camnorm.sensor.summary import screening_limits
 
 __all__ = ["sensor_facts"]
 
+# Parts of a merged measurement that are printed.
+_PARTS_SHOWN = 10
+
 
 def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
     """Put a summary, as of `sensor_summary`, into words."""
@@ -24,7 +27,22 @@ def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("target mean", f"{summary['target_mean']:.6g}"),
         ("target sigma", f"{summary['target_sigma']:.6g}"),
         *_response_facts(summary["response"]),
+        *_part_facts(summary),
     ]
+
+
+def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The measurements that were merged, or taken away."""
+    for name, word in (("parts", "part"), ("subtracted", "subtracted")):
+        parts = summary.get(name, [])
+        for number, part in enumerate(parts[:_PARTS_SHOWN], start=1):
+            frames, files = (
+                f"{part[key]} {key[:-1] if part[key] == 1 else key}" for key in ("frames", "files")
+            )
+            command = f": {part['command']}" if "command" in part else ""
+            yield f"{word} {number}", f"{frames} of {files}{command}"
+        if len(parts) > _PARTS_SHOWN:
+            yield name, f"and {len(parts) - _PARTS_SHOWN} more (--json lists all)"
 
 
 def _settings(

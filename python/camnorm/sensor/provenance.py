@@ -19,6 +19,8 @@ _JSON = {
     "groups": list,
     "drift": dict,
     "ratios": list,
+    "parts": list,
+    "subtracted": list,
 }
 
 _TEXTS = {"version", "started", "ended", "dtype"}
@@ -37,6 +39,8 @@ _NUMBERS = {
         "control_beyond_6_sigma": 0,
     },
     "ratios": {"first": 1, "others": 1, "ratio": 0},
+    "parts": {"files": 0, "frames": 0},
+    "subtracted": {"files": 0, "frames": 0},
 }
 
 

@@ -20,9 +20,15 @@ from camnorm.errors import Error
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import row_order_by_name
 from camnorm.io.base.rows import RowOrder, is_flipped
+from camnorm.sensor.combination import (
+    check_disjoint,
+    check_options,
+    merged_provenance,
+    rows_left,
+    subtracted_provenance,
+)
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.file import Contents, read_contents, save_contents
-from camnorm.sensor.provenance import add_groups
 from camnorm.statistics.moments import PixelMoments
 from camnorm.statistics.response import PixelResponse
 
@@ -45,10 +51,12 @@ class Sensor:
         limits of mean and std that the set set, and those given, as lists of two with None for an open
         end; or empty), ``selection`` (dict: frames, every and max_frames of `measure`), ``reading`` (dict:
         its options), ``row_order`` (str: "bottom", "top" or empty), ``frames_list`` (dict: path and digest,
-        or empty), ``groups`` (list of dicts: shape,
-        dtype and camera of the files that were read, and number of files and of frames), ``drift`` and
-        ``ratios`` (dict of `measure_drift` and list of `measure_ratios` in `camnorm.measurement.drift`, or
-        empty), ``files`` (structured array of dtype `FILE_DTYPE`: path, size in bytes, mtime in seconds).
+        or empty), ``groups`` (list of dicts: shape, dtype and camera of the files that were read, and number
+        of files and of frames), ``parts`` (list of dicts: most of this for each measurement that was merged,
+        with its numbers of files and of frames), ``subtracted`` (the same of measurements that were taken
+        away), ``drift`` and ``ratios`` (dict of `measure_drift` and list of `measure_ratios` in
+        `camnorm.measurement.drift`, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path, size
+        in bytes, mtime in seconds).
         Files of before there were such lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.
@@ -249,37 +257,25 @@ class Sensor:
         Parameters
         ----------
         other : Sensor
-            Measurement of frames of the same shape and kind. Frames that are in both count twice, and a
-            warning says so; as it does if the files were read by different options, or if only one was
-            measured with its response, which is then lost.
+            Measurement of other frames of the same shape and kind, with the same options. If only one was
+            measured with its response, that is lost, and a warning says so.
 
         Returns
         -------
         Sensor
+            Its provenance keeps that of each part as ``parts``.
 
         Raises
         ------
         Error
-            If shape or kind differ, or a gain or defects were applied to the frames of one alone.
+            If shape or kind differ, or options by which files were read or screened; if frames are in both
+            measurements, and would count twice.
         """
-        self._compare_options(other.options)
-        twice = self._accepted() & other._accepted()
-        if twice:
-            file, index = min(twice)
-            more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
-            warnings.warn(
-                f"in both measurements, and counted twice: {file}, frame {index}{more}", stacklevel=2
-            )
+        check_options(self, other, screening=True)
+        check_disjoint(self, other)
         halves, responses = self._pairwise(other, add)
-        files = np.concatenate([self.provenance["files"], other.provenance["files"]])
-        _, first = np.unique(files["path"].astype(str), return_index=True)
-        files = files[np.sort(first)]
         frames = np.concatenate([self.frames, other.frames])
-        groups = add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []))
-        # What is told of the drift of the parts does not hold for the whole.
-        changes = {"files": files, "groups": groups, "drift": {}, "ratios": []}
-        row_order = self.row_order or other.row_order or ""
-        return Sensor(halves, frames, {**self.provenance, **changes, "row_order": row_order}, responses)
+        return Sensor(halves, frames, merged_provenance(self, other), responses)
 
     def _in_row_order(self, other: Sensor) -> Sensor:
         """Another measurement with its rows in the order of this one, with a warning if they are flipped."""
@@ -291,23 +287,6 @@ class Sensor:
             stacklevel=4,
         )
         return other.flipped()
-
-    def _compare_options(self, other: ReadOptions) -> None:
-        """Error or warning if frames that were read by other options are other measurements."""
-        for name in ("gain", "defects"):
-            if (getattr(self.options, name) is None) != (getattr(other, name) is None):
-                raise Error(f"these measurements do not go together: only one was read with {name}")
-        mine, its = self.options.to_dict(), other.to_dict()
-        # Where the images lie tells nothing of them.
-        places = ("dataset", "follow_links", "row_order")
-        differing = [name for name in mine if name not in places and mine[name] != its[name]]
-        if differing:
-            told = ", ".join(f"{name} {mine[name]} and {its[name]}" for name in differing)
-            warnings.warn(f"the files of these measurements were read differently: {told}", stacklevel=3)
-
-    def _accepted(self) -> set[tuple[str, int]]:
-        accepted = self.frames[self.frames["status"] == "accepted"]
-        return set(accepted[["file", "index"]].tolist())
 
     def subtract(self, other: Sensor) -> Sensor:
         """Take a measurement away whose frames are all part of this one: the inverse of `merge`.
@@ -324,35 +303,14 @@ class Sensor:
         Raises
         ------
         Error
-            If shape or kind differ, or a frame of `other` is not among the accepted ones of this
-            measurement in the same half.
+            If shape or kind differ, or options by which files were read; if a frame of `other` is not among
+            the accepted ones of this measurement in the same half, or has other statistics there.
         """
-
-        def keys(sensor: Sensor) -> list[tuple[Any, ...]]:
-            rows: list[tuple[Any, ...]] = sensor.frames[["file", "index", "half", "status"]].tolist()
-            return rows
-
-        taken: dict[tuple[Any, ...], int] = {}
-        for key in keys(other):
-            taken[key] = taken.get(key, 0) + 1
-        keep = np.ones(self.frames.size, bool)
-        for row, key in enumerate(keys(self)):
-            if taken.get(key, 0):
-                taken[key] -= 1
-                keep[row] = False
-        for (file, index, half, status), left in taken.items():
-            if left and status == "accepted":
-                raise Error(
-                    f"{file}, frame {index}, is not in half {half} of the measurement it is taken from; "
-                    "measure what is to be taken away by a frames_list of the whole, which keeps its halves"
-                )
+        check_options(self, other, screening=False)
+        keep = rows_left(self, other)
         halves, responses = self._pairwise(other, sub)
-        files = self.provenance["files"]
-        still = set(self.frames["file"][keep])
-        left_files = files[[path in still for path in files["path"]]]
-        groups = add_groups(self.provenance.get("groups", []), other.provenance.get("groups", []), -1)
-        provenance = {**self.provenance, "files": left_files, "groups": groups, "drift": {}, "ratios": []}
-        return Sensor(halves, self.frames[keep], provenance, responses)
+        frames = self.frames[keep]
+        return Sensor(halves, frames, subtracted_provenance(self, other, frames), responses)
 
     def _pairwise(
         self, other: Sensor, operation: Callable[[Any, Any], Any]

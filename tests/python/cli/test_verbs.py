@@ -612,8 +612,29 @@ def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:
     result = run("subtract", "abc.h5", "b.h5", "-o", "ac.h5")
     assert (result.status, result.err) == (0, "")
     assert "accepted        44: 22 in half A, 22 in half B" in result.out
+    shown = run("show", "abc.h5").out
+    for number, (name, count) in enumerate((("a", 20), ("b", 16), ("c", 24)), start=1):
+        assert re.search(
+            rf"part {number} +{count} frames of {count} files: .*measure .* -o {name}\.h5", shown
+        )
+    assert [part["frames"] for part in run("show", "abc.h5", "--json").json()["parts"]] == [20, 16, 24]
     rest = np.delete(data.frames, np.s_[20:36], axis=0)
     np.testing.assert_array_equal(camnorm.Sensor.load("ac.h5").moments.sum(), rest.sum(0, dtype=np.int64))
+
+
+def test_merge_of_parts_that_share_files(run: Run, data: Data) -> None:
+    camnorm.measure(data.files[:8], "one.h5")
+    camnorm.measure(data.files[7:12], "two.h5")
+    twice = (
+        "are in both measurements and would count twice: subtract those frames from one of the measurements "
+        "first, or measure all files in one run"
+    )
+    fails(run("merge", "one.h5", "two.h5", "-o", "both.h5"), f"frames of {data.files[7]} {twice}")
+    fails(
+        run("merge", "one.h5", "one.h5", "-o", "both.h5"),
+        f"frames of {data.files[0]} and 7 more files {twice}",
+    )
+    assert not Path("both.h5").exists()
 
 
 # demo
@@ -790,13 +811,15 @@ def test_a_file_that_is_no_sensor(run: Run, words: Path, data: Data) -> None:
     assert words.read_text().startswith("These are words")
 
 
-@pytest.mark.filterwarnings("ignore:in both measurements")
 def test_places_that_cannot_be_written(run: Run, words: Path, data: Data) -> None:
     frames = data.files[:2]
     missing, not_a_directory = "No such file or directory", "Not a directory"
     fails(run("measure", *frames, "-o", "gone/s.h5"), f"gone/s.h5: {missing}")
     fails(run("measure", *frames, "-o", ".."), "..: is a directory; name the sensor file to write")
-    fails(run("merge", data.sensor, data.sensor, "-o", "gone/s.h5"), f"gone/s.h5: {missing}")
+    parts = [data.sensor.with_name(f"place{number}.h5") for number in range(2)]
+    for number, part in enumerate(parts):
+        camnorm.measure(data.files[2 * number : 2 * number + 2], part)
+    fails(run("merge", *parts, "-o", "gone/s.h5"), f"gone/s.h5: {missing}")
     fails(run("correct", *frames, "-m", data.sensor, "-o", words / "out"), f"{words}/out: {not_a_directory}")
     fails(run("verify", data.folder, "-m", data.sensor, "-o", words / "v"), f"{words}/v: {not_a_directory}")
     for verb in (["correct", data.folder, "-m", data.sensor], ["verify", data.folder], ["demo"]):
@@ -875,22 +898,22 @@ def test_a_frame_list_that_was_edited_is_kept(run: Run, data: Data, tmp_path: Pa
     assert listed.read_text() == edited.replace("rejected", "accepted", 1)
 
 
-@pytest.mark.filterwarnings("ignore:in both measurements")
 def test_merge_and_subtract_replace_only_the_same_measurement(run: Run, data: Data, tmp_path: Path) -> None:
-    one, two = tmp_path / "one.h5", tmp_path / "two.h5"
+    one, two, three = tmp_path / "one.h5", tmp_path / "two.h5", tmp_path / "three.h5"
     camnorm.measure(data.files[:4], one)
     camnorm.measure(data.files[4:8], two)
+    camnorm.measure(data.files[8:12], three)
     before = one.read_bytes()
     itself = "is an input, and inputs are never replaced; write elsewhere"
     fails(run("merge", one, two, "-o", one, "--overwrite"), f"{one}: {itself}")
     assert run("merge", one, two, "-o", "both.h5").status == 0
     assert run("merge", one, two, "-o", "both.h5").status == 0
     both = "both.h5: already holds another measurement (8 frames of 8 files); use --overwrite to replace it"
-    fails(run("merge", one, one, "-o", "both.h5"), both)
+    fails(run("merge", one, three, "-o", "both.h5"), both)
     fails(run("subtract", "both.h5", two, "-o", "both.h5", "--overwrite"), f"both.h5: {itself}")
     assert run("subtract", "both.h5", two, "-o", "rest.h5").status == 0
     assert camnorm.Sensor.load("rest.h5").count == 4
-    assert run("merge", one, one, "-o", "both.h5", "--overwrite").status == 0
+    assert run("merge", one, three, "-o", "both.h5", "--overwrite").status == 0
     assert camnorm.Sensor.load("both.h5").count == 8
     assert one.read_bytes() == before
 
@@ -1008,10 +1031,13 @@ def test_a_full_disk_leaves_no_partial_file(data: Data, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
+    parts = [data.sensor.with_name(f"part{number}.h5") for number in range(2)]
+    for number, part in enumerate(parts):
+        camnorm.measure(data.files[4 * number : 4 * number + 4], part)
     (tmp_path / "out").mkdir()
     for arguments, file in (
         (["measure", data.folder, "-o", "s.h5"], "s.h5"),
-        (["merge", data.sensor, data.sensor, "-o", "s.h5"], "s.h5"),
+        (["merge", *parts, "-o", "s.h5"], "s.h5"),
         (["correct", data.folder, "-m", data.sensor, "-o", "out"], "out/f00.mrc"),
     ):
         result = spawn(*arguments, cwd=tmp_path, preexec_fn=limit)

@@ -101,8 +101,9 @@ def test_large_arrays_have_several_blocks(tmp_path: Path) -> None:
 
 def exchange_pixels(f: h5py.File) -> None:
     """Sums of two pixels: there are frames of which these are the sums."""
-    for dataset in f["halves/A"].values():
-        dataset[2, 3:5] = dataset[2, 3:5][::-1]
+    for group in ("halves/A", "responses/A"):
+        for dataset in f[group].values():
+            dataset[2, 3:5] = dataset[2, 3:5][::-1]
 
 
 def set_attribute(place: str, name: str, value: Any) -> Damage:

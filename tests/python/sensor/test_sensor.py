@@ -229,21 +229,30 @@ def test_measurements_of_which_one_was_prepared(tmp_path: Path, name: str) -> No
     for one, two in ((prepared, plain), (plain, prepared)):
         with pytest.raises(Error, match=f"do not go together: only one was read with {name}$"):
             one.merge(two)
-    said = rf"were read differently: {name} .*reference0\.npy and .*reference1\.npy$"
-    with pytest.warns(UserWarning, match=said):
-        assert prepared.merge(other).count == prepared.count + other.count
+    # References of the same content are the same, wherever they lie.
+    assert prepared.merge(other).count == prepared.count + other.count
+    write_npy(tmp_path / "reference1.npy", np.full((1, *SHAPE), 0.5, "f4"))
+    said = (
+        rf"were read differently: {name} .*reference0\.npy and .*reference1\.npy; measure all files with the"
+    )
+    with pytest.raises(Error, match=said):
+        prepared.merge(other)
 
 
 def test_measurements_that_were_read_differently(tmp_path: Path) -> None:
     files = [write_npy(tmp_path / f"{i}.npy", frames_of(4, SHAPE, "u2", seed=i)) for i in range(2)]
     options = ReadOptions(mrc_mode0="signed"), ReadOptions(dataset="data", eer_grouping=7)
     one, two = (camnorm.measure(file, options=its) for file, its in zip(files, options, strict=True))
-    said = r"read differently: mrc_mode0 signed and auto, eer_grouping None and 7$"
-    with pytest.warns(UserWarning, match=said):
-        one.merge(two)
+    said = (
+        "do not go together: their files were read differently: mrc_mode0 signed and auto, "
+        "eer_grouping None and 7; measure all files with the same options"
+    )
+    for operation in (one.merge, one.subtract):
+        with pytest.raises(Error, match=said):
+            operation(two)
     three = camnorm.measure(files[0], options=ReadOptions(mrc_mode0="signed", dataset="other"))
     four = camnorm.measure(files[1], options=options[0])
-    three.merge(four)  # without a warning
+    assert three.merge(four).count == 8
 
 
 def test_subtract_only_what_is_there(tmp_path: Path) -> None:
@@ -258,21 +267,16 @@ def test_subtract_only_what_is_there(tmp_path: Path) -> None:
     rest = whole.subtract(part)
     with pytest.raises(Error, match=r"movie_000\.mrc, frame 0, is not in half A"):
         rest.subtract(part)
+    write_mrc(files[0], frames_of(3, SHAPE, "u2", seed=77))
+    other = camnorm.measure(files[:2], screen="off")
+    with pytest.raises(
+        Error, match=r"movie_000\.mrc, frame 0, has other pixels in the measurement it is taken"
+    ):
+        whole.subtract(other)
     empty = whole.subtract(whole)
     assert (empty.count, empty.frames.size, empty.provenance["files"].size) == (0, 0, 0)
     for half, state in zip(whole.halves, before, strict=True):
         assert np.array_equal(half.state()["sum"], state["sum"])
-
-
-def test_merging_twice_and_subtracting_once(tmp_path: Path) -> None:
-    files = write_movies(tmp_path, 2, 3, SHAPE, "u2")
-    one = camnorm.measure(files, screen="off")
-    with pytest.warns(UserWarning, match=r"counted twice: .*movie_000\.mrc, frame 0 and 5 more$"):
-        twice = one.merge(one)
-    twice.save(tmp_path / "twice.h5")
-    loaded = Sensor.load(tmp_path / "twice.h5")
-    assert_same_sensor(loaded, twice)
-    assert_same_sensor(loaded.subtract(one), one)
 
 
 def test_rejected_frames_go_with_their_measurement(tmp_path: Path) -> None:
