@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["central_square", "frc", "frc_of_planes", "ring_correlation"]
 
+# Planes of a colour frame, with alpha or another channel; more are the columns of a stack (n, y, x).
+_MOST_PLANES = 8
+
 
 def frc(
     a: NDArray[Any],
@@ -62,7 +65,8 @@ def frc(
     TypeError
         If a frame is no array, or of a dtype that is not supported.
     ValueError
-        If the shapes differ, have no rings (less than 2 x 2 pixels) or are no frame's; if an option is
+        If the shapes differ, have no rings (less than 2 x 2 pixels), or are not those of frames (stacks are
+        refused: a frame has at most 8 planes); if an option is
         unknown; and, as NonFiniteError, if a frame has NaN or infinite pixels.
 
     Notes
@@ -115,6 +119,11 @@ def frc_of_planes(
             raise ValueError(f"{name} has shape {frame.shape} where a frame (y, x) or (y, x, c) is wanted")
     if a.shape != b.shape:
         raise ValueError(f"a has shape {a.shape} and b {b.shape}: two frames of one shape are wanted")
+    if a.ndim == 3 and a.shape[2] > _MOST_PLANES:
+        raise ValueError(
+            f"a has shape {a.shape}, and {a.shape[2]} planes are too many for colours: pass one frame of a "
+            "stack at a time"
+        )
     check_rings(a.shape[:2])
     if crop not in ("square", None):
         raise ValueError(f"crop must be 'square' or None, not {crop!r}")

@@ -840,6 +840,11 @@ IMAGE = np.random.default_rng(32).normal(size=(16, 16))
     [
         (lambda: frc([[1.0]], IMAGE), TypeError, "a must be a numpy array, not list"),
         (lambda: frc(IMAGE, None), TypeError, "b must be a numpy array, not NoneType"),
+        (
+            lambda: frc(np.ones((3, 16, 16)), np.ones((3, 16, 16))),
+            ValueError,
+            "a has shape (3, 16, 16), and 16 planes are too many for colours: pass one frame of a stack",
+        ),
         (lambda: frc(IMAGE[0], IMAGE), ValueError, "a has shape (16,) where a frame (y, x) or (y, x, c)"),
         (
             lambda: frc(IMAGE, IMAGE[:, :8]),

@@ -7,7 +7,7 @@ import mmap
 import os
 import re
 import stat
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ import numpy as np
 
 from camnorm import _core
 from camnorm.errors import FormatError, raise_shortage
+from camnorm.io.base.sequence import FrameSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,7 +169,7 @@ class StoredFrames:
         return replace(self, offsets=self.offsets[frames])
 
 
-class FrameSource(ABC):
+class FrameSource(FrameSequence):
     """The frames of one image file, read on demand.
 
     Made by `open_frames`; a context manager that closes the file. Several threads may read from one source
@@ -321,7 +322,7 @@ class FrameSource(ABC):
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self._file.read_into(int(self.offsets[frame]) + row * row_bytes, out)
 
-    def check_whole(self) -> None:  # noqa: B027 - of most files there is nothing to check
+    def check_whole(self) -> None:
         """Read on to the end of a `sequential` file, to compare its checksum.
 
         Raises
