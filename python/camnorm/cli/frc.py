@@ -91,8 +91,9 @@ def frc(
     debug: Debug = False,
 ) -> None:
     gain_use = gain, gain_rotate, gain_flip, gain_operation
+    places = follow_links, None
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, follow_links
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
     )
     with session(debug):
         protected = Protected([a, b])

@@ -24,6 +24,7 @@ from camnorm.cli.options import (
     Every,
     FollowLinks,
     Frames,
+    FramesDir,
     Gain,
     GainFlip,
     GainRotate,
@@ -81,6 +82,7 @@ def measure(
     gain_operation: GainUse = None,
     defects: Defects = None,
     follow_links: FollowLinks = False,
+    frames_dir: FramesDir = None,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -163,8 +165,9 @@ def measure(
 ) -> None:
     selection = selection_of(frames, every, max_frames)
     gain_use = gain, gain_rotate, gain_flip, gain_operation
+    places = follow_links, frames_dir
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, follow_links
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
     )
     with session(debug) as signals:
         settings: dict[str, Any] = {

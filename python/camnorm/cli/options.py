@@ -30,6 +30,7 @@ __all__ = [
     "Every",
     "FollowLinks",
     "Frames",
+    "FramesDir",
     "Gain",
     "GainFlip",
     "GainRotate",
@@ -239,6 +240,15 @@ FollowLinks = Annotated[
         help="Let HDF5 and Zarr files read pixels from files outside their folder.",
     ),
 ]
+FramesDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Where the files are that STAR and mdoc files name.",
+    ),
+]
 
 
 def read_options_of(
@@ -250,9 +260,13 @@ def read_options_of(
     raw: str | None,
     gain_use: tuple[Path | None, int | None, int | None, GainOperation | None],
     defects: Path | None,
-    follow_links: bool,
+    places: tuple[bool, Path | None],
 ) -> ReadOptions | None:
-    """How files are read; None if no option was given. A gain comes with how it is used."""
+    """How files are read; None if no option was given.
+
+    A gain comes with how it is used, `places` are the values of --follow-links and --frames-dir.
+    """
+    follow_links, frames_dir = places
     gain, gain_rotate, gain_flip, gain_operation = gain_use
     options = {
         "mrc_mode0": mrc_mode0,
@@ -267,6 +281,7 @@ def read_options_of(
         "gain_operation": gain_operation,
         "defects": defects,
         "follow_links": follow_links or None,
+        "frames_dir": frames_dir,
     }
     given = {name: value for name, value in options.items() if value is not None}
     with _wrong_use():

@@ -29,6 +29,7 @@ from camnorm.cli.options import (
     Every,
     FollowLinks,
     Frames,
+    FramesDir,
     Gain,
     GainFlip,
     GainRotate,
@@ -85,6 +86,7 @@ def verify(
     gain_operation: GainUse = None,
     defects: Defects = None,
     follow_links: FollowLinks = False,
+    frames_dir: FramesDir = None,
     mode: CorrectionMode = "both",
     keep_illumination: KeepIllumination = None,
     shrink: Shrink = False,
@@ -123,8 +125,9 @@ def verify(
 ) -> None:
     selection = selection_of(frames, every, max_frames)
     gain_use = gain, gain_rotate, gain_flip, gain_operation
+    places = follow_links, frames_dir
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, follow_links
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
     )
     adjustments = adjustments_of(mode, keep_illumination, shrink)
     with session(debug) as signals:

@@ -2,7 +2,8 @@
 
 import camnorm.io.formats  # noqa: F401 - which registers them
 from camnorm.io.base.atomic import AtomicFile, Protected, atomic_target, check_content, sync_directory
-from camnorm.io.base.inputs import InputFile, expand_inputs
+from camnorm.io.base.inputs import expand_inputs
+from camnorm.io.base.lists import InputFile
 from camnorm.io.base.options import RawLayout, ReadOptions
 from camnorm.io.base.registry import ImageFormat, is_image_name, open_frames, row_order_of
 from camnorm.io.base.rows import RowOrder, is_flipped

@@ -36,7 +36,7 @@ _OF_PART = (
 )
 
 # Where the images lie tells nothing of them; rows are flipped as needed.
-_PLACES = ("dataset", "follow_links", "row_order")
+_PLACES = ("dataset", "follow_links", "row_order", "frames_dir")
 
 # Statistics of the same frame may differ in the last digits between versions of camnorm.
 _SAME = 1e-9

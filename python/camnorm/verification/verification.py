@@ -134,9 +134,7 @@ def verify(
     selection = Selection(frames, every, max_frames)
     if sensor is not None and not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
-    if sensor is not None:
-        options = sensor.read_options(options)
-    options = options or ReadOptions()
+    options = (options or ReadOptions()) if sensor is None else sensor.read_options(options)
     check_references(options, None if sensor is None else sensor.shape)
     paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
     if sensor is None:

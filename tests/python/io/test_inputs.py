@@ -89,6 +89,38 @@ def test_directory_with_links(tree: Path) -> None:
             expand(f"links/{name}.mrc")
 
 
+def test_links_to_folders_are_followed_without_going_round(tree: Path) -> None:
+    make(tree, "disk1/Data/1.tif", "disk2/2.tif", "session/own/3.tif", "elsewhere/.x/4.tif")
+    session = tree / "session"
+    (session / "A").symlink_to(tree / "disk1")
+    (session / "own/B").symlink_to(tree / "disk2")
+    (session / "again").symlink_to(session / "own")  # found by its own path
+    (session / "up").symlink_to(tree)  # holds the session itself
+    (tree / "disk1/back").symlink_to(session)
+    (tree / "disk2/other").symlink_to(tree / "disk1")
+    (session / ".hidden").symlink_to(tree / "elsewhere")
+    names = ["A/Data/1.tif", "own/3.tif", "own/B/2.tif"]
+    assert expand("session") == [(f"session/{name}", name) for name in names]
+    (tree / "disk1/back").unlink()
+    (tree / "only").mkdir()
+    (tree / "only/movies").symlink_to(tree / "disk1")
+    assert expand("only") == [("only/movies/Data/1.tif", "movies/Data/1.tif")]
+    assert expand("only/**/*.tif") == [("only/movies/Data/1.tif", "movies/Data/1.tif")]
+
+
+def test_folders_that_are_gone_are_reported(tree: Path) -> None:
+    (tree / "set").mkdir()
+    (tree / "set/Data").symlink_to(tree / "unmounted")
+    with pytest.raises(
+        Error, match=r"^set: no images in .*; 1 link leads nowhere \(Data -> \S*/unmounted\)$"
+    ):
+        expand("set")
+    make(tree, "set/a.mrc")
+    (tree / "set/More").symlink_to(tree / "unmounted")
+    with pytest.warns(UserWarning, match=r"^set: 2 links lead nowhere \(Data -> \S*/unmounted, \.\.\.\)$"):
+        assert expand("set") == [("set/a.mrc", "a.mrc")]
+
+
 def test_directory_that_may_not_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images in it would be missed."""
     scandir = os.scandir
@@ -190,6 +222,28 @@ def test_session_of_epu(tree: Path, ending: str) -> None:
     assert [name for _, name in expand(*(tree / "epu" / name for name in others))] == [
         Path(name).name for name in others
     ]
+
+
+def test_session_of_tomography_5(tree: Path) -> None:
+    names = [f"Position_1_{k:03}_{3 * k}.00_20240509_23000{k}" for k in range(3)]
+    others = ["Position_1.mrc", "Position_1_2.mrc", "SearchMap_3.mrc", "Position_1_search.mrc", "x_gain.mrc"]
+    movies = [f"{name}_EER.eer" for name in names]
+    make(tree / "tomo", *others, *movies, f"{names[0]}_Fractions.mrc", f"{names[1]}_fractions.tiff")
+    with pytest.warns(UserWarning, match="^tomo: .* left out") as caught:
+        assert [name for _, name in expand("tomo")] == movies
+    assert [str(warning.message).partition(" left out")[0] for warning in caught] == [
+        "tomo: 2 tilt series, 2 overviews, 1 gain reference beside the movies",
+        "tomo: 2 files",
+    ]
+    (tree / "alone").mkdir()
+    make(tree / "alone", "Position_1.mrc")
+    assert [name for _, name in expand("alone")] == ["Position_1.mrc"]
+
+
+def test_exposures_of_any_name_in_two_formats_count_once(tree: Path) -> None:
+    make(tree, "two/ts_1_EER.eer", "two/ts_1_Fractions.mrc", "two/ts_2_fractions.tiff")
+    with pytest.warns(UserWarning, match="^two: 1 file left out whose frames another gives too"):
+        assert [name for _, name in expand("two")] == ["ts_1_EER.eer", "ts_2_fractions.tiff"]
 
 
 def test_summed_exposures_alone_are_images(tree: Path) -> None:
@@ -460,6 +514,72 @@ def test_mdoc(tree: Path, end: str) -> None:
     assert len(expand("@@list.txt")) == 3
 
 
+def star_of(*names: str) -> str:
+    return "data_movies\nloop_\n_rlnMicrographMovieName #1\n" + "".join(f"{name}\n" for name in names)
+
+
+def test_lists_by_a_pattern(tree: Path) -> None:
+    for job in (1, 2):
+        make(tree, f"Movies/{job}.tif", f"job{job}/x", f"TS_{job}.tif")
+        (tree / f"job{job}/movies.star").write_text(star_of(f"Movies/{job}.tif"))
+        (tree / f"TS_{job}.mdoc").write_text(f"SubFramePath = X:\\a\\TS_{job}.tif\n")
+    stars = [("Movies/1.tif", "Movies/1.tif"), ("Movies/2.tif", "Movies/2.tif")]
+    tilts = [("TS_1.tif", "TS_1.tif"), ("TS_2.tif", "TS_2.tif")]
+    assert expand("job*/movies.star") == stars
+    assert expand("TS_*.mdoc") == tilts
+    (tree / "all.txt").write_text("TS_*.mdoc\njob?/*.star\n")
+    assert expand("@all.txt") == tilts + stars
+    assert expand_inputs("@all.txt")[0].lists == (Path("all.txt"), Path("TS_1.mdoc"))
+    said = (
+        r"^TS_\*: 2 STAR or mdoc files beside images left out \(TS_1\.mdoc, \.\.\.\); name these by a pattern"
+    )
+    with pytest.warns(UserWarning, match=said):
+        assert expand("TS_*") == tilts
+
+
+def test_mdoc_files_beside_the_folder_of_the_frames(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tree, "s/frames/a.tif", "s/frames/b.tif", "s/mdoc/x", "there/c.tif", "there/deep/d.tif")
+    (tree / "s/mdoc/t.mdoc").write_text(
+        "SubFramePath = X:\\DATA\\frames\\a.tif\nSubFramePath = X:\\DATA\\frames\\b.tif\n"
+    )
+    expected = [(str(tree / f"s/frames/{name}.tif"), f"frames/{name}.tif") for name in "ab"]
+    assert expand("s/mdoc/t.mdoc") == expected
+    monkeypatch.chdir(tree / "s/mdoc")
+    assert expand("t.mdoc") == expected
+    (tree / "s/mdoc/u.mdoc").write_text("SubFramePath = X:\\run\\c.tif\nSubFramePath = X:\\deep\\d.tif\n")
+    with pytest.raises(
+        Error, match=r"^c\.tif: no such file .* \(nor are 1 more\); use frames_dir=DIR to say"
+    ):
+        expand("u.mdoc")
+    options = ReadOptions(frames_dir=tree / "there")
+    files = expand_inputs("u.mdoc", options)
+    assert [file.path for file in files] == [tree / "there/c.tif", tree / "there/deep/d.tif"]
+    assert [str(file.relative) for file in files] == ["c.tif", "deep/d.tif"]
+    (tree / "s/mdoc/m.star").write_text(star_of("Movies/c.tif", "/gone/deep/d.tif"))
+    files = expand_inputs("m.star", options)
+    assert [file.path for file in files] == [tree / "there/c.tif", tree / "there/deep/d.tif"]
+    assert [str(file.relative) for file in files] == ["Movies/c.tif", "d.tif"]
+    assert ReadOptions.from_dict(options.to_dict()) == options
+    with pytest.raises(
+        Error, match=r"nowhere: no such directory; frames_dir=DIR says where the files of m\.star"
+    ):
+        expand_inputs("m.star", ReadOptions(frames_dir=tree / "nowhere"))
+
+
+@pytest.mark.parametrize("kind", ["star", "mdoc"])
+def test_a_movie_that_is_missing_is_listed(tree: Path, kind: str) -> None:
+    make(tree, "a.tif", "c.tif")
+    text = star_of("a.tif", "b.tif", "c.tif")
+    if kind == "mdoc":
+        text = "".join(f"SubFramePath = X:\\{name}.tif\n" for name in "abc")
+    (tree / f"l.{kind}").write_text(text)
+    assert expand(f"l.{kind}") == [(f"{name}.tif", f"{name}.tif") for name in "abc"]
+    (tree / f"m.{kind}").write_text(text.replace("a.tif", "x.tif").replace("c.tif", "y.tif"))
+    assert len(expand(f"l.{kind}", f"m.{kind}")) == 6
+    with pytest.raises(Error, match="no such file"):
+        expand(f"m.{kind}", "b.mrc")
+
+
 def test_mdoc_of_one_movie(tree: Path) -> None:
     make(tree, "movie 1.tif")
     text = "[T = 25 °C, Ünal]\r\n[FrameSet = 0]\r\nTiltAngle = 0\r\nSubFramePath = X:\\run\\movie 1.tif\r\n"
@@ -488,9 +608,15 @@ def test_mdoc_of_one_movie(tree: Path) -> None:
             "^no_column.star: this STAR file has no _rlnMicrographMovieName or _rlnMicrographN",
         ),
         (["short.star"], "^short.star, line 5: 1 values for 2 columns$"),
-        (["gone.star"], "^gone.mrc: no such file, named by gone.star$"),
+        (
+            ["gone.star"],
+            "^gone.mrc: no such file, named by gone.star; use frames_dir=DIR to say where they are$",
+        ),
         (["hollow.mdoc"], r"^hollow.mdoc: this mdoc file names no frames \(SubFramePath\)$"),
-        (["gone.mdoc"], r"^gone.tif: no such file beside gone.mdoc, which names it D:\\a\\gone.tif$"),
+        (
+            ["gone.mdoc"],
+            r"^gone.tif: no such file beside gone.mdoc, which names it D:\\a\\gone.tif; use frames_dir=DIR",
+        ),
     ],
 )
 def test_errors(tree: Path, inputs: list[str], message: str) -> None:

@@ -9,42 +9,35 @@ import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from dataclasses import replace
+from pathlib import Path
 
 from camnorm.errors import Error
+from camnorm.io.base.lists import (
+    InputFile,
+    below,
+    check_found,
+    expand_list_file,
+    find,
+    is_list,
+    read_text,
+)
 from camnorm.io.base.options import DEFAULTS, ReadOptions
 from camnorm.io.base.registry import format_names, is_image_directory, is_image_name, is_result, linked_files
 
-_STAR_COLUMNS = ("_rlnMicrographMovieName", "_rlnMicrographName")
-# Tomography of RELION 5: a STAR file of such files, one a tilt series.
-_STAR_SERIES = "_rlnTomoTiltSeriesStarFile"
-_STAR_WORD = re.compile(r"""'([^']*)'(?=\s|$)|"([^"]*)"(?=\s|$)|(#.*)|(\S+)""")
-# A movie that stands alone in its row may lie in a folder named like this too.
-_STAR_BLOCK = re.compile(r"data_[^./]*")
-
-_MDOC_FRAMES = re.compile(r"^\s*SubFramePath\s*=\s*(.*\S)", re.MULTILINE)
-
 _PREVIEWS = (".jpg", ".jpeg", ".png")
-# What EPU calls a movie, and the images that it writes beside the movies of a session.
-_EPU_MOVIE = re.compile(r"(FoilHole_.*_Data_.*)_(Fractions|EER)\.", re.IGNORECASE)
-_EPU_OTHERS = {
+# What EPU and Tomography 5 call a movie, and the images that they write beside the movies of a session.
+_SESSION_MOVIE = re.compile(r"(FoilHole_.*_Data|Position)_.*_(Fractions|EER)\.", re.IGNORECASE)
+_SESSION_OTHERS = {
     "gain reference": re.compile(".*gain", re.IGNORECASE),
     "summed exposure": re.compile("(FoilHole_.*_)?Data_", re.IGNORECASE),
-    "overview": re.compile("GridSquare_|FoilHole_|Atlas|Tile_", re.IGNORECASE),
+    "tilt series": re.compile(r"Position_\d+(_\d+)*\.", re.IGNORECASE),
+    "overview": re.compile(
+        "GridSquare_|FoilHole_|Position_|Atlas|Tile_|SearchMap|Search_|Overview|Tracking", re.IGNORECASE
+    ),
 }
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """One image file among the inputs."""
-
-    path: Path
-    """Where it is."""
-    relative: Path
-    """Where a result that is made from it goes, below the folder of results: never ``..`` or absolute."""
-    lists: tuple[Path, ...] = ()
-    """Lists, STAR and mdoc files that named it."""
+# The same exposure, as the camera's EER file and as fractions of it.
+_EXPOSURE = re.compile(r"(.+)_(Fractions|EER)\.", re.IGNORECASE)
 
 
 def expand_inputs(
@@ -59,28 +52,33 @@ def expand_inputs(
 
         - a file (a Zarr store counts as one). Results are written under its name;
         - a directory: all files in it and below whose suffix is that of an image format, sorted. Hidden
-          files and directories are passed over, and so are sensor files; links to directories are not
-          followed, links that lead nowhere are listed. Previews (PNG and JPEG files that bear the name of
-          another image beside them) are left out; where there are movies of EPU
-          (``FoilHole_*_Data_*_Fractions.*``, ``*_EER.eer``) also its summed exposures, overviews, gain
-          references and all previews. A warning says so. Results keep the path below the directory;
+          files and directories are passed over, and so are sensor files. Links to directories are followed,
+          into each directory once. Links that lead nowhere are listed if they bear the name of an image; a
+          warning names those that seem to be directories. Previews (PNG and JPEG files that bear the name of
+          another image beside them) are left out; where there are movies of EPU or Tomography 5
+          (``FoilHole_*_Data_*_Fractions.*``, ``Position_*_EER.eer``) also their summed exposures, tilt
+          series, overviews, gain references and all previews. A warning says so. Results keep the path below
+          the directory;
         - a pattern of `glob` that is not the name of a file: all files that match, sorted; ``**`` also
-          matches any number of directories. Results keep the path from the first wildcard on;
+          matches any number of directories, also through links. Results keep the path from the first wildcard
+          on. If only STAR or mdoc files match, they are read as such;
         - ``@list.txt``: a text file with one input of these kinds a line. Blank lines and lines that start
           with ``#`` are passed over;
         - a STAR file (``.star``) with a column ``_rlnMicrographMovieName``, or else
           ``_rlnMicrographName``, or one that names such files, ``_rlnTomoTiltSeriesStarFile``. Each image
           is taken once. Results keep the path that the STAR file gives, as RELION does;
         - an mdoc file of SerialEM (``.mdoc``): the ``SubFramePath`` of each section, in order. The files
-          are looked for beside the mdoc file, and in the folders below that their paths end with. Results
-          keep the path from there.
+          are looked for beside the mdoc file, in the folders below that their paths end with, and likewise
+          from the directories above it. Results keep the path from there.
 
         What a list or a STAR file names is looked for from the current directory, then from the directory
         of the list or STAR file; what a STAR file names then also from the directories above it, of which
-        one is that of the RELION project.
+        one is that of the RELION project. `options` may say where the files of STAR and mdoc files are
+        (`frames_dir`). A file that is not there is listed all the same, for the run to go on without it.
 
         Of what a directory or a pattern gives, files are left out whose frames another gives too: HDF5 files
-        to which a master file links, and movies of EPU that are there as EER as well. A warning says so.
+        to which a master file links, and movies ``X_Fractions.*`` that are there as ``X_EER.eer`` too. A
+        warning says so.
     options : ReadOptions
         How the files will be read. If as bare pixels, a directory stands for all files in it.
 
@@ -92,12 +90,13 @@ def expand_inputs(
     Raises
     ------
     Error
-        There is no such file, or nothing in what was named.
+        There is no such file, or nothing in what was named; not a single file that STAR and mdoc files name.
     """
     named = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     files = [file for name in named for file in _expand(os.fspath(name), options)]
     if not files:
         raise Error("no input files were given")
+    check_found(files)
     return files
 
 
@@ -108,7 +107,7 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
     if name.startswith("@") and folder is None:
         yield from _expand_list(Path(name[1:]), options)
         return
-    path = _find(name, [] if folder is None else [folder])
+    path = find(name, [] if folder is None else [folder])
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):  # not there, or no name that a file can have
@@ -116,8 +115,7 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
     if stat.S_ISDIR(mode) and (options.raw is not None or not is_image_directory(path)):
         yield from _expand_directory(path, options)
     elif mode:
-        known = {".star": _expand_star, ".mdoc": _expand_mdoc}
-        yield from known.get(path.suffix.lower(), _expand_file)(path)
+        yield from expand_list_file(path, options.frames_dir) if is_list(path) else _expand_file(path)
     elif glob.has_magic(name):
         yield from _expand_pattern(name, folder, options)
     elif os.path.islink(path):
@@ -126,39 +124,78 @@ def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iter
         raise Error(f"{name}: no such file")
 
 
-def _find(name: str, folders: Iterable[Path]) -> Path:
-    """Where a file is: from the current directory, or else from one of these."""
-    candidates = [name, *(os.path.join(folder, name) for folder in folders)]
-    return Path(next(filter(os.path.exists, candidates), name))
-
-
 def _expand_file(path: Path) -> list[InputFile]:
     return [InputFile(path, Path(path.name))]
 
 
 def _expand_directory(directory: Path, options: ReadOptions) -> list[InputFile]:
     found: list[Path] = []
-    for parent, folders, names in os.walk(directory, onerror=_raise):
+    broken: list[Path] = []
+    for parent, folders, names in _walk(directory):
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
         paths = [Path(parent, name) for name in names if not name.startswith(".")]
         if options.raw is None:
             stores = [folder for folder in folders if is_image_directory(Path(parent, folder))]
             found += [Path(parent, folder) for folder in stores]
             folders[:] = [folder for folder in folders if folder not in stores]
+            # Of a link that leads nowhere only the name tells whether images are missed.
+            broken += [path for path in paths if not path.suffix and _is_broken(path)]
             paths = [path for path in paths if is_image_name(path.name)]
         found += [path for path in paths if _may_be_read(path) and not is_result(path)]
     if not found:
         wanted = "files" if options.raw is not None else f"images in this directory ({format_names()})"
-        raise Error(f"{directory}: no {wanted}")
+        raise Error(
+            "; ".join(filter(None, [f"{directory}: no {wanted}", _of_broken_links(directory, broken)]))
+        )
+    if broken:
+        warnings.warn(f"{directory}: {_of_broken_links(directory, broken)}", stacklevel=2)
     found.sort()
     if options.raw is None:
         found = _without_doubles(directory, _without_companions(directory, found), options)
     return [InputFile(path, path.relative_to(directory)) for path in found]
 
 
+def _walk(directory: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk as `os.walk` does, also through links, into what the caller leaves of the folders.
+
+    No folder is entered twice, and none that holds the directory. Links come last: what lies in the directory
+    is found by its own path.
+    """
+    root = os.path.join(os.path.realpath(directory), "")
+    waiting = [directory]
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        for parent, folders, names in os.walk(waiting.pop(0), onerror=_raise):
+            status = os.stat(parent)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            yield parent, folders, names
+            links = (path for folder in folders if (path := Path(parent, folder)).is_symlink())
+            waiting += sorted(
+                link for link in links if not root.startswith(os.path.join(os.path.realpath(link), ""))
+            )
+
+
+def _of_broken_links(directory: Path, broken: list[Path]) -> str:
+    """A message on links that lead nowhere, if there are any."""
+    if not broken:
+        return ""
+    first, several = min(broken), len(broken) > 1
+    return (
+        f"{len(broken)} link{'s' * several} {'lead' if several else 'leads'} nowhere "
+        f"({first.relative_to(directory)} -> {os.readlink(first)}{', ...' * several})"
+    )
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
 def _may_be_read(path: Path) -> bool:
     """Whether it is a file, or a link that leads nowhere: images that are missed are to be told of."""
-    return path.is_file() or (path.is_symlink() and not path.exists())
+    return path.is_file() or _is_broken(path)
 
 
 def _raise(error: OSError) -> None:
@@ -169,31 +206,33 @@ def _without_companions(directory: Path, found: list[Path]) -> list[Path]:
     """Leave out images that only accompany others, and say so: exposures would count twice."""
     images = [path for path in found if path.suffix.lower() not in _PREVIEWS]
     names = {path.parent / name for path in images for name in _names_of_previews(path.name)}
-    epu = any(_EPU_MOVIE.match(path.name) for path in images)
+    session = any(_SESSION_MOVIE.match(path.name) for path in images)
 
     def kind(path: Path) -> str | None:
         if path.suffix.lower() in _PREVIEWS:
-            return "preview" if epu or path.with_suffix("") in names else None
-        if not epu or _EPU_MOVIE.match(path.name):
+            return "preview" if session or path.with_suffix("") in names else None
+        if not session or _SESSION_MOVIE.match(path.name):
             return None
-        return next((kind for kind, name in _EPU_OTHERS.items() if name.match(path.name)), None)
+        return next((kind for kind, name in _SESSION_OTHERS.items() if name.match(path.name)), None)
 
     left_out = {path: what for path in found if (what := kind(path))}
     if left_out:
         counts = Counter(left_out.values())
-        numbers = ", ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items())
+        numbers = ", ".join(
+            f"{n} {what}{'s' * (n > 1 and not what.endswith('s'))}" for what, n in counts.items()
+        )
         first = next(iter(left_out)).relative_to(directory)
         warnings.warn(
-            f"{directory}: {numbers} beside the {'movies' if epu else 'images'} left out "
+            f"{directory}: {numbers} beside the {'movies' if session else 'images'} left out "
             f"({first}{', ...' * (len(left_out) > 1)})",
             stacklevel=2,
         )
     return [path for path in found if path not in left_out]
 
 
-def _exposure(path: Path) -> str | None:
-    """Name of the exposure of which a file is the movie, if it is one of EPU; not of its preview or text."""
-    match = _EPU_MOVIE.match(path.name)
+def exposure_of(path: Path) -> str | None:
+    """Name of the exposure of which a file is the EER movie or the fractions; not of its preview or text."""
+    match = _EXPOSURE.match(path.name)
     if match is None or path.suffix.lower() in _PREVIEWS or not is_image_name(path.name):
         return None
     return match[1].lower()
@@ -204,7 +243,7 @@ def _without_doubles(where: str | os.PathLike[str], found: list[Path], options: 
     linked: dict[Path, Path] = {}
     for path in found:
         linked |= dict.fromkeys(linked_files(path, options), path)
-    movies = {path: (path.parent, name) for path in found if (name := _exposure(path))}
+    movies = {path: (path.parent, name) for path in found if (name := exposure_of(path))}
     exposures: dict[tuple[Path, str], Path] = {}
     for path in sorted(movies, key=lambda path: not path.name.lower().endswith(".eer")):  # the camera's own
         exposures.setdefault(movies[path], path)
@@ -232,106 +271,53 @@ def _names_of_previews(name: str) -> Iterator[str]:
         yield name
 
 
-def _expand_pattern(pattern: str, folder: Path | None, options: ReadOptions) -> list[InputFile]:
+def _expand_pattern(pattern: str, folder: Path | None, options: ReadOptions) -> Iterator[InputFile]:
     for root in (Path(), folder or Path()):
         found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))
         files = [path for path in found if _may_be_read(path) or is_image_directory(path)]
-        if files:
-            if options.raw is None:
-                files = _without_doubles(pattern, files, options)
-            parts = Path(pattern).parts
-            fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))
-            base = root.joinpath(*parts[:fixed])
-            return [InputFile(path, _below(path.relative_to(base))) for path in files]
+        if "**" in pattern:  # which goes round and round where a link leads upwards
+            files = _each_folder_once(files)
+        if not files:
+            continue
+        lists = [path for path in files if options.raw is None and is_list(path)]
+        if len(lists) == len(files):
+            for path in lists:
+                yield from expand_list_file(path, options.frames_dir)
+            return
+        if lists:
+            warnings.warn(
+                f"{pattern}: {len(lists)} STAR or mdoc file{'s' * (len(lists) > 1)} beside images left out "
+                f"({lists[0].name}{', ...' * (len(lists) > 1)}); name these by a pattern of their own",
+                stacklevel=2,
+            )
+        files = [path for path in files if path not in set(lists)]
+        if options.raw is None:
+            files = _without_doubles(pattern, files, options)
+        parts = Path(pattern).parts
+        fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))
+        base = root.joinpath(*parts[:fixed])
+        yield from (InputFile(path, below(path.relative_to(base))) for path in files)
+        return
     raise Error(f"{pattern}: no file matches this pattern")
 
 
+def _each_folder_once(files: list[Path]) -> list[Path]:
+    """Files without those that another path, through a link to a folder, leads to as well."""
+    places: dict[Path, str] = {}
+    first: dict[tuple[str, str], Path] = {}
+    for path in sorted(files, key=lambda path: len(path.parts)):
+        if path.parent not in places:
+            places[path.parent] = os.path.realpath(path.parent)
+        first.setdefault((places[path.parent], path.name), path)
+    kept = set(first.values())
+    return [path for path in files if path in kept]
+
+
 def _expand_list(path: Path, options: ReadOptions) -> Iterator[InputFile]:
-    lines = [line.strip() for line in _text(path).splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise Error(f"{path}: this list names no files")
     for name in names:
         for file in _expand(name, options, path.parent):
             yield replace(file, lists=(path, *file.lists))
-
-
-def _expand_star(path: Path) -> Iterator[InputFile]:
-    table = _star_table(path)
-    if _STAR_SERIES not in table:
-        yield from _star_images(path, table)
-    for name in table.get(_STAR_SERIES, []):
-        series = _named_in(path, name)
-        for file in _star_images(series, _star_table(series)):
-            yield replace(file, lists=(path, *file.lists))
-
-
-def _star_images(path: Path, table: dict[str, list[str]]) -> Iterator[InputFile]:
-    column = next((column for column in _STAR_COLUMNS if column in table), None)
-    if column is None:
-        raise Error(f"{path}: this STAR file has no {' or '.join(_STAR_COLUMNS)}")
-    for name in dict.fromkeys(table[column]):  # a micrograph may stand in it once a particle
-        file = _named_in(path, name)
-        yield InputFile(file, Path(file.name) if Path(name).is_absolute() else _below(Path(name)), (path,))
-
-
-def _below(path: Path) -> Path:
-    """The part of a relative path that results keep: what is left if no step leads upwards."""
-    parts = Path(os.path.normpath(path)).parts
-    return Path(*(part for part in parts if part != ".."))
-
-
-def _named_in(star: Path, name: str) -> Path:
-    file = _find(name, (star.parent, *star.absolute().parent.parents))
-    if not os.path.exists(file):
-        raise Error(f"{name}: no such file, named by {star}")
-    return file
-
-
-def _star_table(path: Path) -> dict[str, list[str]]:
-    """Values of the columns of all tables of a STAR file."""
-    values: dict[str, list[str]] = {}
-    columns: list[str] = []
-    in_loop = in_head = False
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        matches = (match.groups("") for match in _STAR_WORD.finditer(line))
-        words = [single or double or bare for single, double, comment, bare in matches if not comment]
-        if not words:
-            continue
-        if len(words) == 1 and (words[0] == "loop_" or _STAR_BLOCK.fullmatch(words[0])):
-            columns = []
-            in_loop = in_head = words[0] == "loop_"
-        elif words[0].startswith("_") and in_head:
-            columns.append(words[0])
-        elif words[0].startswith("_") and not in_loop:
-            values.setdefault(words[0], []).extend(words[1:2])
-        elif len(words) != len(columns):
-            raise Error(f"{path}, line {number}: {len(words)} values for {len(columns)} columns")
-        else:
-            in_head = False
-            for column, word in zip(columns, words, strict=True):
-                values.setdefault(column, []).append(word)
-    return values
-
-
-def _expand_mdoc(path: Path) -> Iterator[InputFile]:
-    names = _MDOC_FRAMES.findall(_text(path, errors="replace"))
-    if not names:
-        raise Error(f"{path}: this mdoc file names no frames (SubFramePath)")
-    for name in names:
-        windows = PureWindowsPath(name)
-        parts = windows.relative_to(windows.anchor).parts
-        ends = (Path(*parts[first:]) for first in reversed(range(len(parts))))
-        end = next((end for end in ends if os.path.exists(path.parent / end)), None)
-        if end is None:
-            raise Error(f"{windows.name}: no such file beside {path}, which names it {name}")
-        yield InputFile(path.parent / end, _below(end), (path,))
-
-
-def _text(path: Path, errors: str = "strict") -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig", errors=errors)
-    except UnicodeDecodeError:
-        raise Error(f"{path}: not a text file") from None
-    except OSError as error:
-        raise Error(f"{path}: {error.strerror}") from error

@@ -119,6 +119,9 @@ class ReadOptions:
     gain_operation : {"auto", "multiply", "divide"}
         "divide" multiplies frames by the gain's mean over the gain, for images of even light. "auto" does as
         RELION: it divides EER frames by files that are not ``.gain``, and multiplies all others.
+    frames_dir : pathlib.Path, optional
+        Where the files are that STAR and mdoc files name. By default they are looked for beside these, and
+        from the directories above them.
     """
 
     mrc_mode0: Mode0 = "auto"
@@ -134,6 +137,7 @@ class ReadOptions:
     gain_rotate: Literal[0, 1, 2, 3] | None = None
     gain_flip: Literal[0, 1, 2] | None = None
     gain_operation: GainOperation = "auto"
+    frames_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if self.mrc_mode0 not in ("auto", "signed", "unsigned"):
@@ -161,7 +165,11 @@ class ReadOptions:
         """Return the options, ready for JSON."""
         paths = {
             name: None if path is None else os.fspath(path.absolute())
-            for name, path in (("gain", self.gain), ("defects", self.defects))
+            for name, path in (
+                ("gain", self.gain),
+                ("defects", self.defects),
+                ("frames_dir", self.frames_dir),
+            )
         }
         return {**vars(self), "raw": None if self.raw is None else str(self.raw), **paths}
 
@@ -186,7 +194,12 @@ class ReadOptions:
         unknown = sorted(values.keys() - {option.name for option in fields(cls)})
         if unknown:
             raise ValueError(f"there are no read options {', '.join(unknown)}")
-        made: dict[str, Callable[[str], Any]] = {"raw": RawLayout.parse, "gain": Path, "defects": Path}
+        made: dict[str, Callable[[str], Any]] = {
+            "raw": RawLayout.parse,
+            "gain": Path,
+            "defects": Path,
+            "frames_dir": Path,
+        }
         return cls(
             **{
                 name: made[name](value) if name in made and value is not None else value
