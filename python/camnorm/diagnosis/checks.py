@@ -10,6 +10,7 @@ from camnorm.diagnosis.course import courses
 from camnorm.diagnosis.drift import drift
 from camnorm.diagnosis.exposures import exposures
 from camnorm.diagnosis.finding import Finding
+from camnorm.diagnosis.hits import hits
 from camnorm.diagnosis.illumination import motif_and_illumination
 from camnorm.diagnosis.left_out import left_out
 from camnorm.diagnosis.mixed import mixed
@@ -28,6 +29,7 @@ _OF_FRAMES: tuple[Callable[[Sensor], list[Finding]], ...] = (
     exposures,
     courses,
     drift,
+    hits,
 )
 
 # What makes the mean image that of something else comes before what makes it less precise or less even; all
@@ -41,6 +43,7 @@ _IMPORTANT = (
     "frames",
     "motif",
     "drift",
+    "hits",
     "illumination",
 )
 
@@ -59,7 +62,7 @@ def findings(sensor: Sensor) -> list[Finding]:
     list of Finding
         ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
         ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, and, of measurements that tell it,
-        ``drift`` and ``drift_pixels``. Of clean sets each is flagged at most once in a hundred times.
+        ``drift`` and ``drift_pixels``; ``hits``. Of clean sets each is flagged at most once in a hundred times.
     """
     return [finding for check_of_frames in _OF_FRAMES for finding in check_of_frames(sensor)]
 

@@ -20,7 +20,17 @@ SEEDS = 200
 RNG = np.random.default_rng
 
 COURSES = {f"{field}_{kind}" for field in ("mean", "std") for kind in ("trend", "steps")}
-OF_TABLE = {"rejected", "blank", "saturated", "duplicates", "mixed", "short_movies", "modes", *COURSES}
+OF_TABLE = {
+    "rejected",
+    "blank",
+    "saturated",
+    "duplicates",
+    "mixed",
+    "short_movies",
+    "modes",
+    "hits",
+    *COURSES,
+}
 
 
 def table(means: np.ndarray, stds: np.ndarray, length: int = 1) -> np.ndarray:
