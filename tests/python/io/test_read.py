@@ -530,16 +530,20 @@ def test_npy_in_fortran_order_has_no_whole_frame_if_truncated(tmp_path: Path) ->
         ((7, 9, 4), (7, 9, 4), 1),
         ((7, 9, 5), (9, 5), 7),
         ((2, 7, 9, 3), (7, 9, 3), 2),
+        ((2, 3, 7, 9), (7, 9), 6),
+        ((2, 3, 7, 9, 4), (7, 9, 4), 6),
+        ((2, 1, 3, 7, 9), (7, 9), 6),
     ],
 )
 def test_npy_frames_and_stacks(
     tmp_path: Path, shape: tuple[int, ...], frame: tuple[int, ...], count: int
 ) -> None:
     array = pixels(shape, "u2")
-    np.save(tmp_path / "a.npy", array)
-    with open_frames(tmp_path / "a.npy") as source:
-        assert (source.shape, source.count) == (frame, count)
-    np.testing.assert_array_equal(read_all(tmp_path / "a.npy"), array.reshape(count, *frame))
+    for stored in (array, np.asfortranarray(array)):
+        np.save(tmp_path / "a.npy", stored)
+        with open_frames(tmp_path / "a.npy") as source:
+            assert (source.shape, source.count) == (frame, count)
+        np.testing.assert_array_equal(read_all(tmp_path / "a.npy"), array.reshape(count, *frame))
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
@@ -561,7 +565,6 @@ def test_npy_versions(tmp_path: Path, version: tuple[int, int]) -> None:
         (np.zeros((3, 3), "?"), "NPY with pixels of type bool is not supported"),
         (np.zeros((3, 3), "S7"), "NPY with pixels of type '|S7' is not supported"),
         (np.zeros(3), r"an array of shape \(3,\) is neither a frame nor a stack"),
-        (np.zeros((2, 3, 4, 5, 6)), "is neither a frame nor a stack"),
         (np.zeros((0, 3, 5)), "NPY without pixels: 0 frames"),
         (np.zeros((3, 0, 5)), "NPY without pixels: 3 frames"),
     ],

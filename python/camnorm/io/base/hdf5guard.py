@@ -78,12 +78,13 @@ def open_object(path: Path, group: h5py.Group, name: str, follow: bool, links: i
 
 def _check(path: Path, group: h5py.Group, name: str, follow: bool) -> None:
     """FormatError if a name is that of a virtual dataset that cannot be opened."""
-    file = group.file.filename
+    h5 = group.file  # which takes time to make
+    file = h5.filename
     # Not h5o.get_info, which would open it.
     address = group.id.links.get_info(name.encode()).u
     try:
         with open(file, "rb") as raw:
-            virtual = is_virtual(raw, group.file.userblock_size, address)
+            virtual = is_virtual(raw, h5.userblock_size, address)
     except (ValueError, IndexError):
         virtual = True  # who knows
     if virtual:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camnorm.errors import FormatError
+from camnorm.io.base.containers import frame_axes
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import FrameSource, MappedFile
@@ -29,23 +30,22 @@ _SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([\d\sL,]*)\)""")
 class NpySource(FrameSource):
     """An array in an NPY file, mapped from the file.
 
-    Two dimensions are one frame; three are a stack, but one colour frame if the last has length 3 or 4;
-    four are a stack of colour frames.
+    `frame_axes` tells which axes are those of a frame; all others count frames, in C order.
     """
 
     format = "NPY"
 
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         self._offset, self._stored, self._fortran, shape = _read_header(file)
-        if len(shape) not in (2, 3, 4):
+        if len(shape) < 2:
             raise FormatError(file.path, f"an array of shape {shape} is neither a frame nor a stack")
-        single = len(shape) == 2 or (len(shape) == 3 and shape[-1] in (3, 4))
-        self._stack = (1, *shape) if single else shape
-        count = self._stack[0]
-        whole = max(0, file.size - self._offset) // max(1, math.prod(self._stack[1:]) * self._stored.itemsize)
+        axes = frame_axes(shape)
+        frame, self._leading = shape[-axes:], shape[:-axes]
+        count = math.prod(self._leading)
+        whole = max(0, file.size - self._offset) // max(1, math.prod(frame) * self._stored.itemsize)
         super().__init__(
             file,
-            shape=self._stack[1:],
+            shape=frame,
             dtype=self._stored,
             count=count,
             # In Fortran order every frame reaches to the end of the file.
@@ -62,7 +62,12 @@ class NpySource(FrameSource):
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         if self._fortran:
-            return self._file.map(self._offset, self._stack, self._stored, fortran=True)[start:stop]
+            shape = (*self._leading, *self.shape)
+            array = self._file.map(self._offset, shape, self._stored, fortran=True)
+            if len(self._leading) == 1:
+                return array[start:stop]
+            # Not by reshape(), which would copy all frames.
+            return np.stack([array[np.unravel_index(n, self._leading)] for n in range(start, stop)])
         frame_bytes = math.prod(self.shape) * self._stored.itemsize
         return self._file.map(self._offset + start * frame_bytes, (stop - start, *self.shape), self._stored)
 

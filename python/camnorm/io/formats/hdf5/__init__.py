@@ -1,4 +1,4 @@
-"""HDF5 and NeXus files."""
+"""HDF5, NeXus and EMD files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def _is_hdf5(path: Path, head: bytes) -> bool:
 
 FORMAT = ImageFormat(
     "HDF5",
-    (".h5", ".hdf5", ".hdf", ".nxs", ".nx5"),  # not .emd: most of these have their frames along the last axis
-    f"{__name__}.reader:Hdf5Source",
+    (".h5", ".hdf5", ".hdf", ".nxs", ".nx5", ".emd"),
+    f"{__name__}.series:open_hdf5",
     recognises=_is_hdf5,
     output=Output(
         f"{__name__}.writer:make_writer",
@@ -25,6 +25,6 @@ FORMAT = ImageFormat(
         ("none", "deflate"),
         planes=(3, 4),  # or the readers would take them for columns
     ),
-    is_result=f"{__name__}.reader:is_result",
-    linked_files=f"{__name__}.reader:linked_files",
+    is_result=f"{__name__}.series:is_result",
+    linked_files=f"{__name__}.series:linked_files",
 )

@@ -4,31 +4,68 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
 from camnorm.errors import Error, FormatError, raise_shortage
-from camnorm.io.base.containers import frame_axes
 from camnorm.io.base.hdf5guard import open_object
 from camnorm.io.base.selection import runs
+from camnorm.io.formats.hdf5.axes import Axes, Box
 from camnorm.io.formats.hdf5.filters import load_filters
 
+_MOST_FRAMES = 2**26  # for each of which it is noted whether it is there
 
-def frames_written(path: Path, dataset: h5py.Dataset) -> list[tuple[int, int]]:
+
+def frames_written(path: Path, dataset: h5py.Dataset, axes: Axes) -> list[tuple[int, int]]:
     """Runs of frames in a chunked stack of which anything was written, as far as it can be found out."""
     chunks = dataset.id.get_num_chunks()
-    count, depth = dataset.shape[0], dataset.chunks[0]
     # Not all versions of HDF5 list the chunks.
     if chunks == math.prod(_chunk_counts(dataset)) or not hasattr(dataset.id, "chunk_iter"):
-        return [(0, count)]
+        return [(0, axes.count)]
     if chunks == 0:
-        raise FormatError(path, f"none of the {count} frames of {dataset.name} was ever written", frame=0)
-    found: set[int] = set()
-    dataset.id.chunk_iter(lambda chunk: found.add(chunk.chunk_offset[0] // depth))
-    return [(first * depth, min(last * depth, count)) for first, last in runs(sorted(found))]
+        raise FormatError(
+            path, f"none of the {axes.count} frames of {dataset.name} was ever written", frame=0
+        )
+    if axes.leading == 1:
+        (count,), axis = axes.counts, axes.order[0]
+        depth = dataset.chunks[axis]
+        found: set[int] = set()
+        dataset.id.chunk_iter(lambda chunk: found.add(chunk.chunk_offset[axis] // depth))
+        return [(first * depth, min(last * depth, count)) for first, last in runs(sorted(found))]
+    written = _Grid(path, axes)
+    dataset.id.chunk_iter(
+        lambda chunk: written.add(
+            tuple((at, at + size) for at, size in zip(chunk.chunk_offset, dataset.chunks, strict=True))
+        )
+    )
+    return runs(written.frames())
 
 
-def check_parts(path: Path, dataset: h5py.Dataset, follow: bool) -> None:
+class _Grid:
+    """Which frames are there of a stack of which several axes count frames."""
+
+    def __init__(self, path: Path, axes: Axes) -> None:
+        if axes.count > _MOST_FRAMES:
+            raise FormatError(path, f"{axes.count} frames of which some are missing are not supported")
+        self._axes = axes
+        self._found = np.zeros(axes.counts, bool)
+
+    def add(self, box: Box) -> None:
+        """Add the frames in a box, given along all axes of the dataset."""
+        self._found[self._axes.frames_at(box)] = True
+
+    def frames(self) -> Any:
+        """Numbers of the frames that are there."""
+        return np.flatnonzero(self._found)
+
+    def first_gap(self) -> int | None:
+        """Number of the first frame that is not there."""
+        return None if self._found.all() else int(self._found.argmin())
+
+
+def check_parts(path: Path, dataset: h5py.Dataset, follow: bool, axes: Axes) -> None:
     """FormatError if a part of a dataset is missing that HDF5 would fill in without a word."""
     left = dataset.nbytes
     for name, offset, size in dataset.external or ():
@@ -49,7 +86,7 @@ def check_parts(path: Path, dataset: h5py.Dataset, follow: bool) -> None:
             file = dataset.file.filename if source.file_name == "." else folder / source.file_name
             with h5py.File(file, "r") as h5:
                 part = open_object(path, h5, source.dset_name, follow)
-                check_parts(Path(h5.filename), part, follow)
+                check_parts(Path(h5.filename), part, follow, Axes.of(part.shape))
                 load_filters(path, part)
                 counts = _chunk_counts(part)
                 whole = not counts or part.id.get_num_chunks() == math.prod(counts)
@@ -65,26 +102,33 @@ def check_parts(path: Path, dataset: h5py.Dataset, follow: bool) -> None:
             whole = False
         if not whole:
             raise FormatError(path, f"a part of it ({where}) is missing or damaged")
-    if len(dataset.shape) > frame_axes(dataset.shape):
-        _check_mapped(path, dataset)
+    if axes.leading:
+        _check_mapped(path, dataset, axes)
 
 
-def _check_mapped(path: Path, dataset: h5py.Dataset) -> None:
+def _check_mapped(path: Path, dataset: h5py.Dataset, axes: Axes) -> None:
     """FormatError if no source stands for a frame of a virtual dataset; of a part, it may be a gap."""
     mapped = []
     for source in dataset.virtual_sources():
         try:
             low, high = source.vspace.get_select_bounds()
-            mapped.append((low[0], high[0]))
+            mapped.append(tuple((first, last + 1) for first, last in zip(low, high, strict=True)))
         except RuntimeError:  # without an end: HDF5 takes the dataset's length from what there is
             return
-    frame = 0
-    for low, high in sorted(mapped):
-        if low > frame:
-            break
-        frame = max(frame, high + 1)
-    if frame < dataset.shape[0]:
-        raise FormatError(path, f"{dataset.name} is virtual, and no file stands for this frame", frame=frame)
+    gap: int | None = 0
+    if axes.leading == 1:
+        assert gap is not None
+        for low, high in sorted(box[axes.order[0]] for box in mapped):
+            if low > gap:
+                break
+            gap = max(gap, high)
+    else:
+        grid = _Grid(path, axes)
+        for box in mapped:
+            grid.add(box)
+        gap = grid.first_gap()
+    if gap is not None and gap < axes.count:
+        raise FormatError(path, f"{dataset.name} is virtual, and no file stands for this frame", frame=gap)
 
 
 def _chunk_counts(dataset: h5py.Dataset) -> list[int]:

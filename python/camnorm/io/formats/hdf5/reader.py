@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import product
 from operator import itemgetter
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from camnorm.errors import FormatError, raise_shortage
-from camnorm.io.base.containers import EXPANSION, check_size, frame_axes, read_frames
+from camnorm.errors import FormatError
+from camnorm.io.base.containers import EXPANSION, check_size, read_frames
 from camnorm.io.base.hdf5guard import is_real, other_files, text_of
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
-from camnorm.io.formats.hdf5.dataset import find_dataset, own_kind
+from camnorm.io.formats.hdf5.axes import Axes, Box
 from camnorm.io.formats.hdf5.filters import Decoder, decoders_of, filters_of, load_filters
 from camnorm.io.formats.hdf5.parts import check_parts, frames_written
 from camnorm.limits import at_once
@@ -30,9 +29,8 @@ from camnorm.limits import at_once
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BEING_WRITTEN = re.compile("unable to lock file|already open for|SWMR")
 # For chunks of several frames, not to decode them for each.
-_CACHE_BYTES = 2**25
+CACHE_BYTES = 2**25
 _UNWRITTEN = "this frame was never written"
 
 
@@ -40,41 +38,39 @@ class Hdf5Source(FrameSource):
     """Frames in a dataset of an HDF5 file.
 
     The dataset is the one that `ReadOptions` names, or to which the ``default`` and ``signal`` attributes of
-    NeXus lead, or the only large one. Two dimensions are one frame; three are a stack, but one colour frame
-    if the last has length 3 or 4; four are a stack of colour frames.
+    NeXus lead, or the only large one. `frame_axes` tells which axes are those of a frame, or `axes_of` in EMD
+    files; all others count frames.
     """
 
     format = "HDF5"
 
-    def __init__(self, file: MappedFile, options: ReadOptions) -> None:
-        self._h5 = _open(file)
+    def __init__(
+        self, file: MappedFile, options: ReadOptions, h5: h5py.File, dataset: h5py.Dataset, axes: Axes
+    ) -> None:
+        self._h5 = h5
         self._pixels = file
         self._elsewhere = False
-        self._options = options
         try:
             with decoding(file.path):
-                self._dataset = dataset = find_dataset(file.path, self._h5, options)
-                axes = frame_axes(dataset.shape)
-                if len(dataset.shape) - axes not in (0, 1):
-                    reason = f"{dataset.name} of shape {dataset.shape} is neither a frame nor a stack"
-                    raise FormatError(file.path, reason)
+                self._dataset = dataset
+                self._axes = axes
                 told = _told(file.path, dataset)
                 self._stored: np.dtype[Any] = dataset.dtype
-                shape: tuple[int, ...] = dataset.shape[-axes:]
-                self._leading = len(dataset.shape) - axes
-                count = dataset.shape[0] if self._leading else 1
+                shape, count = axes.frame, axes.count
                 self._frame_bytes = math.prod(shape) * self._stored.itemsize
-                check_parts(file.path, dataset, options.follow_links)
+                check_parts(file.path, dataset, options.follow_links, axes)
                 self._locate(dataset)
+                others = other_files(file.path, dataset)
+                self._linked = linked_by(file.path, dataset) if others or self._elsewhere else set()
                 self._chunks: tuple[int, ...] | None = dataset.chunks
                 self._written = [(0, count)]
                 if self._chunks:
                     self._missing = _UNWRITTEN
                     self._chunk_count = dataset.id.get_num_chunks()
-                    if self._leading:
-                        self._written = frames_written(file.path, dataset)
+                    if axes.leading:
+                        self._written = frames_written(file.path, dataset, axes)
                 available = self._written[-1][1]
-                stored = self._pixels.size + sum(os.stat(f).st_size for f in other_files(file.path, dataset))
+                stored = self._pixels.size + sum(os.stat(other).st_size for other in others)
                 written = sum(last - first for first, last in self._written)
                 check_size(file.path, stored, self._frame_bytes, shape, written)
                 if self._begin is None and self._decoders is None:
@@ -84,8 +80,9 @@ class Hdf5Source(FrameSource):
                     self._virtual = _Virtual(dataset)
                     del self._dataset  # which would keep the files open of which it consists
             chunk_bytes = math.prod(self._chunks or ()) * self._stored.itemsize
-            several = self._leading and self._chunks is not None and self._chunks[0] > 1
-            self._piece = lru_cache(_CACHE_BYTES // max(1, chunk_bytes) if several else 0)(self._decode)
+            leading = axes.order[: axes.leading]
+            several = self._chunks is not None and any(self._chunks[axis] > 1 for axis in leading)
+            self._piece = lru_cache(CACHE_BYTES // max(1, chunk_bytes) if several else 0)(self._decode)
             if self._begin is not None:
                 available = (self._pixels.size - self._begin) // max(1, self._frame_bytes)
             super().__init__(
@@ -118,8 +115,7 @@ class Hdf5Source(FrameSource):
     @property
     def files(self) -> list[Path]:
         """All files that frames are read from: this one, and those that it links to."""
-        links = self._elsewhere or self._virtual is not None
-        return [self.path, *(linked_files(self.path, self._options) if links else ())]
+        return [self.path, *sorted(self._linked)]
 
     def close(self) -> None:
         """Close the file; arrays that were read from it stay valid."""
@@ -137,15 +133,15 @@ class Hdf5Source(FrameSource):
         """Where frames begin in the file; None if they are compressed, cut in pieces, or in another file."""
         if self._elsewhere or not self._stored.isnative:
             return None
-        if self._begin is not None:
+        if self._begin is not None and self._axes.plain:
             begin: NDArray[np.int64] = self._begin + np.arange(self.available) * self._frame_bytes
             return begin
-        if self._decoders != [] or self._chunks != (1,) * self._leading + self.shape:
+        if self._decoders != [] or not self._axes.plain or self._chunks != self._axes.chunk_of_one_frame():
             return None
         information = self._dataset.id.get_chunk_info_by_coord
         with decoding(self.path):
-            corners = ((n,) * self._leading + (0,) * len(self.shape) for n in range(self.available))
-            chunks = [information(corner) for corner in corners]
+            boxes = (next(self._axes.boxes(n, n + 1)) for n in range(self.available))
+            chunks = [information(tuple(first for first, _ in box)) for box in boxes]
         whole = all(chunk.byte_offset is not None and chunk.size == self._frame_bytes for chunk in chunks)
         return np.array([chunk.byte_offset for chunk in chunks], np.int64) if whole else None
 
@@ -163,72 +159,81 @@ class Hdf5Source(FrameSource):
             yield place, stop, False
 
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
-        if self._begin is not None:
+        if self._begin is not None and self._axes.plain:
             begin = self._begin + start * self._frame_bytes
             return self._pixels.map(begin, (stop - start, *self.shape), self._stored)
-        return read_frames(self._slice if self._decoders is None else self._assemble, start, stop)
+        return read_frames(self._runs, start, stop)
 
-    def _slice(self, start: int, stop: int) -> NDArray[Any]:
-        """Read frames by the HDF5 library."""
+    def _runs(self, start: int, stop: int) -> NDArray[Any]:
+        """Read runs of frames."""
+        read = self._slice if self._decoders is None else self._assemble
+        if self._begin is not None:
+            whole = self._pixels.map(self._begin, self._axes.stored, self._stored)
+            read = partial(self._part_of, whole)
         with decoding(self.path, start):
-            if self._chunks:
-                self._check_chunks(start, stop)
-            place = slice(start, stop) if self._leading else ()
-            frames: NDArray[Any] = self._dataset[place] if self._virtual is None else self._virtual[place]
-            return frames.reshape(stop - start, *self.shape)
+            parts = [self._axes.frames_in(read(box, start)) for box in self._axes.boxes(start, stop)]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _check_chunks(self, start: int, stop: int) -> None:
-        """FormatError unless HDF5 can read all chunks of these frames."""
+    @staticmethod
+    def _part_of(whole: NDArray[Any], box: Box, frame: int) -> NDArray[Any]:
+        """Take the pixels from where they lie in the file."""
+        return whole[tuple(slice(*ends) for ends in box)]
+
+    def _slice(self, box: Box, frame: int) -> NDArray[Any]:
+        """Read pixels by the HDF5 library."""
+        if self._chunks:
+            self._check_chunks(box, frame)
+        place = tuple(slice(*ends) for ends in box)
+        values: NDArray[Any] = self._dataset[place] if self._virtual is None else self._virtual[place]
+        return values
+
+    def _check_chunks(self, box: Box, frame: int) -> None:
+        """FormatError unless HDF5 can read all chunks of these pixels."""
         no_filter = 2 ** len(filters_of(self._dataset)) - 1
         plain_bytes = math.prod(self._chunks or ()) * self._dataset.id.get_type().get_size()
-        for corner in self._corners(start, stop):
+        for corner in self._corners(box, frame):
             chunk = self._dataset.id.get_chunk_info_by_coord(corner)
             if chunk.byte_offset is None:
-                raise FormatError(self.path, _UNWRITTEN, frame=start)
+                raise FormatError(self.path, _UNWRITTEN, frame=frame)
             # The filter of checksums would crash; in place of what a plain chunk lacks, HDF5 gives whatever
             # is in its memory.
             plain = chunk.filter_mask & no_filter == no_filter
             if chunk.size <= 4 or (plain and chunk.size != plain_bytes):
-                raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=start)
+                raise FormatError(self.path, f"damaged: a chunk of {chunk.size} bytes", frame=frame)
 
-    def _assemble(self, start: int, stop: int) -> NDArray[Any]:
-        """Read frames from their chunks."""
+    def _assemble(self, box: Box, frame: int) -> NDArray[Any]:
+        """Read pixels from their chunks."""
         assert self._chunks is not None
-        ends = (stop,) * self._leading + self.shape
-        begins = (start,) * self._leading + (0,) * len(self.shape)
-        frames: NDArray[Any] | None = None
-        with decoding(self.path, start):
-            for corner in self._corners(start, stop):
-                piece = self._piece(corner)
-                if piece is None:
-                    raise FormatError(self.path, _UNWRITTEN, frame=start)
-                if (corner, self._chunks) == (
-                    begins,
-                    (1,) * self._leading + self.shape,
-                ) and stop == start + 1:
-                    return piece.reshape(1, *self.shape)
-                if frames is None:
-                    frames = np.empty((stop - start,) * self._leading + self.shape, self.dtype)
-                source, target = [], []
-                for first, length, begin, end in zip(corner, self._chunks, begins, ends, strict=True):
-                    low, high = max(first, begin), min(first + length, end)
-                    source.append(slice(low - first, high - first))
-                    target.append(slice(low - begin, high - begin))
-                frames[tuple(target)] = piece[tuple(source)]
-        assert frames is not None
-        return frames.reshape(stop - start, *self.shape)
+        values: NDArray[Any] | None = None
+        for corner in self._corners(box, frame):
+            piece = self._piece(corner)
+            if piece is None:
+                raise FormatError(self.path, _UNWRITTEN, frame=frame)
+            if all(
+                (first, first + length) == ends
+                for first, length, ends in zip(corner, self._chunks, box, strict=True)
+            ):
+                return piece
+            if values is None:
+                values = np.empty([end - begin for begin, end in box], self.dtype)
+            source, target = [], []
+            for first, length, (begin, end) in zip(corner, self._chunks, box, strict=True):
+                low, high = max(first, begin), min(first + length, end)
+                source.append(slice(low - first, high - first))
+                target.append(slice(low - begin, high - begin))
+            values[tuple(target)] = piece[tuple(source)]
+        assert values is not None
+        return values
 
-    def _corners(self, start: int, stop: int) -> Iterator[tuple[int, ...]]:
-        """Where the chunks of these frames begin."""
+    def _corners(self, box: Box, frame: int) -> Iterator[tuple[int, ...]]:
+        """Where the chunks of these pixels begin."""
         assert self._chunks is not None
         ranges = [
-            range(0, length, size) for length, size in zip(self._dataset.shape, self._chunks, strict=True)
+            range(begin // size * size, end, size)
+            for (begin, end), size in zip(box, self._chunks, strict=True)
         ]
-        if self._leading:
-            depth = self._chunks[0]
-            ranges[0] = range(start // depth * depth, stop, depth)
         if math.prod(map(len, ranges)) > self._chunk_count:  # which ends, unlike the ranges
-            raise FormatError(self.path, _UNWRITTEN, frame=start)
+            raise FormatError(self.path, _UNWRITTEN, frame=frame)
         return product(*ranges)
 
     def _decode(self, corner: tuple[int, ...]) -> NDArray[Any] | None:
@@ -268,40 +273,10 @@ class _Virtual:
             return values
 
 
-def is_result(path: Path) -> bool:
-    """Whether a file is one of camnorm's own."""
-    try:
-        with h5py.File(path, "r") as h5:
-            return own_kind(path, h5) is not None
-    except Exception as error:  # damage drives h5py into nearly any exception
-        raise_shortage(error)
-        return False
-
-
-def linked_files(path: Path, options: ReadOptions) -> set[Path]:
-    """Other files in which the pixels lie that are read of a file; none if it cannot be read."""
-    try:
-        with h5py.File(path, "r") as h5:
-            dataset = find_dataset(path, h5, options)
-            files = [Path(dataset.file.filename), *other_files(path, dataset)]
-            return {file.resolve() for file in files} - {path.resolve()}
-    except Exception as error:  # damage drives h5py into nearly any exception
-        raise_shortage(error)
-        return set()
-
-
-def _open(file: MappedFile) -> h5py.File:
-    try:
-        return h5py.File(file.path, "r", rdcc_nbytes=_CACHE_BYTES)
-    except Exception as error:
-        text = str(error)
-        if _BEING_WRITTEN.search(text):
-            reason = "is being written by another program, or was not closed by it (h5clear -s can mend that)"
-            raise FormatError(file.path, reason) from error
-        if "truncated file" in text:
-            raise FormatError(file.path, "truncated HDF5 file", frame=0, offset=file.size) from error
-        with decoding(file.path):
-            raise
+def linked_by(path: Path, dataset: h5py.Dataset) -> set[Path]:
+    """Files other than this one in which the pixels of a dataset lie."""
+    files = [Path(dataset.file.filename), *other_files(path, dataset)]
+    return {file.resolve() for file in files} - {path.resolve()}
 
 
 def _told(path: Path, dataset: h5py.Dataset) -> dict[str, float]:

@@ -16,7 +16,15 @@ import numpy as np
 import zarr
 
 from camnorm.errors import FormatError
-from camnorm.io.base.containers import EXPANSION, check_size, frame_axes, is_images, pick, read_frames
+from camnorm.io.base.containers import (
+    EXPANSION,
+    Candidate,
+    check_size,
+    frame_axes,
+    is_supported,
+    pick,
+    read_frames,
+)
 from camnorm.io.base.links import check_link, check_place
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
@@ -48,7 +56,7 @@ class ZarrSource(FrameSource):
             shape: tuple[int, ...] = array.shape
             names = [axis.get("name") if isinstance(axis, dict) else axis for axis in image.get("axes", ())]
             axes = 2 + (names[-1] == "c") if len(names) == len(shape) else frame_axes(shape)
-            if not is_images(shape, array.dtype):
+            if len(shape) < 2 or not is_supported(array.dtype):
                 reason = f"an array of shape {shape} and type {array.dtype} holds no images"
                 raise FormatError(file.path, reason)
             self._leading = shape[:-axes]
@@ -168,7 +176,7 @@ def _find(store: Path, options: ReadOptions) -> tuple[Path, dict[str, Any]]:
     if len(found) == 1:
         return next(iter(found.items()))
     arrays = {os.path.relpath(place, store): _open(place) for place in found}
-    images = {key: (a.shape, a.dtype) for key, a in arrays.items() if is_images(a.shape, a.dtype)}
+    images = {key: Candidate.of(a.shape, a.dtype) for key, a in arrays.items()}
     place = store / pick(store, images)
     return place, found[place]
 
