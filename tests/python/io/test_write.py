@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import stat
@@ -19,7 +20,16 @@ import pytest
 import tifffile
 
 from camnorm.errors import Error
-from camnorm.io import FrameSource, FrameWriter, atomic_target, create_writer, open_frames, target_name
+from camnorm.io import (
+    FrameSource,
+    FrameWriter,
+    RawLayout,
+    ReadOptions,
+    atomic_target,
+    create_writer,
+    open_frames,
+    target_name,
+)
 
 LABEL = "camnorm 0.1.0: a posteriori corrected with sensor.h5"
 
@@ -201,9 +211,10 @@ def test_mrc_cannot_hold_every_dtype(tmp_path: Path, movie: Path, dtype: str) ->
     "shape", [(5, 12, 16), (5, 12, 16, 2), (5, 12, 16, 3), (5, 12, 16, 4), (5, 12, 16, 6)]
 )
 def test_tiff(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    np.save(tmp_path / "in.npy", np.zeros(shape, "u1"))
+    (tmp_path / "in.raw").write_bytes(bytes(math.prod(shape)))
     frames = pixels(shape, dtype)
-    with open_frames(tmp_path / "in.npy") as source:
+    layout = RawLayout(shape[1:], np.dtype("u1"))
+    with open_frames(tmp_path / "in.raw", ReadOptions(raw=layout)) as source:
         write(tmp_path / "out.tif", source, frames)
     with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
         assert len(tiff.pages) == 5

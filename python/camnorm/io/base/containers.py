@@ -38,11 +38,13 @@ _BESIDE = re.compile(
 def frame_axes(shape: tuple[int, ...]) -> int:
     """How many of the last axes of an array make one frame, in every format that stores bare arrays.
 
-    Three if there are three or more axes and the last has length 3 or 4: colour planes. Else two. All axes
-    before them count frames, in C order: an array (n, m, y, x) holds n * m frames. Formats that name their
-    axes or planes (OME-Zarr, TIFF, EMD) say it themselves.
+    Three if there are three or more axes and the last has length 3 or 4, or four or more axes and the last
+    has length 2: colour planes. Else two. All axes before them count frames, in C order: an array
+    (n, m, y, x) holds n * m frames. Formats that name their axes or planes (OME-Zarr, TIFF, EMD) say it
+    themselves.
     """
-    return 3 if len(shape) > 2 and shape[-1] in (3, 4) else 2
+    planes = shape[-1:]
+    return 3 if (len(shape) > 2 and planes in ((3,), (4,))) or (len(shape) > 3 and planes == (2,)) else 2
 
 
 def is_supported(dtype: np.dtype[Any]) -> bool:
