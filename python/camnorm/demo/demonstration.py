@@ -311,6 +311,8 @@ def _figures(folder: Path, electron: Camera, bayer: Camera, reports: dict[str, C
             reports["electron"],
             (slice(height - _DETAIL, height), slice(0, _DETAIL)),
             [(height - 0.6 * _DETAIL, bundle), (line, 0.78 * _DETAIL)],
+            "Arrows: a bundle of dead columns and a dead row, which the vendor replaced by their neighbours; "
+            "only the sigma image shows them.",
         ),
         plot.frc_figure(
             {
@@ -321,7 +323,12 @@ def _figures(folder: Path, electron: Camera, bayer: Camera, reports: dict[str, C
             },
             peaks=(0.5, 0.75),
         ),
-        _correction_figure(reports["bayer"], (slice(top, top + 75), slice(left, left + 84)), [block, spot]),
+        _correction_figure(
+            reports["bayer"],
+            (slice(top, top + 75), slice(left, left + 84)),
+            [block, spot],
+            "Arrows: a block and a spot of less sensitive pixels; the correction restores them.",
+        ),
         plot.frc_figure(
             {"raw": bayer_found.pairs.raw.curves, "corrected": bayer_found.pairs.corrected.curves},
             images={Path(path).name: _read(Path(path), index) for (path, index), *_ in bayer_found.files},
@@ -334,7 +341,7 @@ def _figures(folder: Path, electron: Camera, bayer: Camera, reports: dict[str, C
 
 
 def _correction_figure(
-    report: CameraReport, patch: tuple[slice, slice], arrows: Sequence[tuple[float, float]]
+    report: CameraReport, patch: tuple[slice, slice], arrows: Sequence[tuple[float, float]], caption: str
 ) -> Figure:
     return plot.correction_figure(
         _read(report.raw[0], 0),
@@ -343,6 +350,7 @@ def _correction_figure(
         _read(report.corrected[0], 0),
         patch,
         arrows=arrows,
+        caption=caption,
     )
 
 

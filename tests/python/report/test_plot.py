@@ -127,6 +127,27 @@ class TestImagePanel:
         image = np.random.default_rng(3).normal(size=(20, 30, 4))
         np.testing.assert_allclose(plot.image_panel(new_axes(), image).get_array(), image.mean(2))
 
+    def test_coordinates_are_those_of_the_whole_frame(self):
+        ax = new_axes()
+        plot.image_panel(ax, np.eye(30), corner=(200, 1000))
+        ax.figure.canvas.draw()
+        shown = [[label.get_text() for label in axis.get_ticklabels()] for axis in (ax.yaxis, ax.xaxis)]
+        assert "200" in shown[0]
+        assert "1000" in shown[1]
+
+    def test_a_colour_bar_bears_the_unit_and_the_limits(self):
+        ax = new_axes()
+        artist = plot.image_panel(ax, np.arange(100.0).reshape(10, 10), limits=(3.0, 80.0), unit="counts")
+        (bar,) = ax.child_axes
+        assert bar.get_title() == "counts"
+        assert bar.get_ylim() == artist.get_clim() == (3.0, 80.0)
+
+    def test_colours_and_images_without_a_unit_have_no_bar(self):
+        for image, unit in ((np.ones((5, 5, 3)), "counts"), (np.eye(5), "")):
+            ax = new_axes()
+            plot.image_panel(ax, image, unit=unit)
+            assert not ax.child_axes
+
     @pytest.mark.parametrize("shape", [(5,), (2, 3, 4, 5), (0, 4)])
     def test_what_is_no_image_is_refused(self, shape):
         message = re.escape(f"an image has shape (y, x) or (y, x, c), not {shape}")
@@ -183,6 +204,15 @@ class TestCorrectionFigure:
                 assert np.hypot(arrow.xy[0] - (x - 10), arrow.xy[1] - (y - 200)) < 3
                 assert 0 < arrow.xyann[0] < 84
                 assert 0 < arrow.xyann[1] < 84
+
+    def test_a_caption_stands_below_the_panels(self):
+        figure = plot.correction_figure(*self.images(), self.PATCH, caption="Arrows: dust")
+        (text,) = figure.texts
+        assert text.get_text() == "Arrows: dust"
+        figure.canvas.draw()
+        lowest = min(ax.get_window_extent().y0 for ax in figure.axes)
+        assert text.get_window_extent().y1 < lowest
+        assert text.get_window_extent().y0 >= 0
 
     def test_colour_frames(self):
         frames = [np.random.default_rng(5).normal(size=(40, 50, 3)) for _ in range(4)]
@@ -341,7 +371,7 @@ class TestSensorFigure:
         finite = values[np.isfinite(values)]
         assert len(figure.axes) == 8
         for ax, name in zip(figure.axes[-2:], ("mean", "standard deviation"), strict=True):
-            assert ax.get_title(loc="left") == f"histogram of the frames' {name}s"
+            assert ax.get_title(loc="left") == f"histogram: {name}s"
             assert sum(patch.get_height() for patch in ax.patches) == len(finite)
             for patch in ax.patches:
                 if patch.get_height():

@@ -136,7 +136,7 @@ def frc_figure(
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for (title, image), ax in zip(images.items(), axes, strict=False):
-        image_panel(ax, image, f"({next(letters)}) {title}", pixels=400)
+        image_panel(ax, image, f"({next(letters)}) {title}", pixels=400, unit="counts")
         ax.set_anchor("W")
     for (title, curves), ax in zip(panels.items(), axes[len(images) :], strict=False):
         frc_panel(ax, curves, f"({next(letters)}) {title}", peaks=peaks)

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 # Grey levels of shown images: noise at 256 levels makes a file twice as large and looks the same.
 _LEVELS = 40
 
+_SMALL = 7  # points, of the numbers at the sides of an image
+
 Limits: TypeAlias = "Literal['robust'] | tuple[float, float]"
 Patch: TypeAlias = "tuple[slice, slice]"
 
 
 def image_panel(
-    ax: Axes, image: NDArray[Any], title: str = "", *, limits: Limits = "robust", pixels: int = 1024
+    ax: Axes,
+    image: NDArray[Any],
+    title: str = "",
+    *,
+    limits: Limits = "robust",
+    pixels: int = 1024,
+    unit: str = "",
+    corner: tuple[int, int] = (0, 0),
 ) -> AxesImage:
     """Show an image in grey, or in colour if it has three planes, as it is stored: row 0 on top.
 
@@ -41,6 +50,10 @@ def image_panel(
         What is black and white; "robust" takes the 0.5 % and 99.5 % points of what is shown.
     pixels : int, default 1024
         Larger images are reduced to at most so many pixels a side, by the mean over square blocks.
+    unit : str, optional
+        Of the pixels. With it, a colour bar stands beside a grey image.
+    corner : tuple of int, default (0, 0)
+        Row and column of the first pixel, if the image is part of a larger one whose coordinates are shown.
 
     Returns
     -------
@@ -76,10 +89,29 @@ def image_panel(
         interpolation_stage="data",
         extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )
-    ax.set_xticks([])
-    ax.set_yticks([])
+    _label_pixels(ax, corner)
+    if unit and shown.ndim == 2:
+        _add_colour_bar(ax, artist, unit)
     set_title(ax, title)
     return artist
+
+
+def _label_pixels(ax: Axes, corner: tuple[int, int]) -> None:
+    """Numbers of rows and columns along the sides."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for axis, first in ((ax.yaxis, corner[0]), (ax.xaxis, corner[1])):
+        axis.set_major_locator(MaxNLocator(4, integer=True))
+        axis.set_major_formatter(FuncFormatter(lambda place, _, first=first: f"{place + first:.0f}"))
+    ax.tick_params(labelsize=_SMALL, length=2, pad=2)
+
+
+def _add_colour_bar(ax: Axes, artist: AxesImage, unit: str) -> None:
+    """A bar at the right-hand side of a panel, in whose layout it takes part."""
+    bar = ax.inset_axes((1.02, 0.0, 0.025, 1.0))
+    ax.figure.colorbar(artist, cax=bar)
+    bar.tick_params(labelsize=_SMALL, length=2, pad=2)
+    bar.set_title(unit, fontsize=_SMALL, pad=4)
 
 
 def _grey() -> Any:
@@ -117,6 +149,7 @@ def correction_figure(
     patch: Patch,
     *,
     arrows: Sequence[tuple[float, float]] = (),
+    caption: str = "",
 ) -> Figure:
     """One frame before and after its correction, and the mean and sigma image, after Figs. 1 and 3.
 
@@ -130,6 +163,8 @@ def correction_figure(
         Rows and columns of the detail, without steps.
     arrows : sequence of (row, column), optional
         Places in the frame to which arrows point wherever the detail is shown.
+    caption : str, optional
+        A line below the panels, such as what the arrows point at.
 
     Returns
     -------
@@ -156,24 +191,26 @@ def correction_figure(
     cell = width * zoom
     full = round(cell * raw.shape[0] / raw.shape[1])
     rows = (max(full, height * zoom), height * zoom)
-    margin, gap, head = 14, 16, 26
-    total = (2 * margin + 3 * cell + 2 * gap, margin + sum(rows) + 2 * head + gap // 2)
+    left_margin, bottom_margin, gap, head = 32, 24, 50, 26
+    foot = bottom_margin + (22 if caption else 0)
+    total = (left_margin + 3 * (cell + gap) - gap // 4, foot + bottom_margin + sum(rows) + 2 * head)
     figure = Figure(figsize=(total[0] / DPI, total[1] / DPI), dpi=DPI)
 
     def add(column: int, row: int, tall: int) -> Axes:
-        x = margin + column * (cell + gap)
-        y = margin + (0 if row else rows[1] + head + gap // 2)
+        x = left_margin + column * (cell + gap)
+        y = foot + (0 if row else rows[1] + head + bottom_margin)
         return figure.add_axes((x / total[0], y / total[1], cell / total[0], tall / total[1]))
 
     def detail(image: NDArray[Any], column: int, row: int, title: str) -> None:
         ax = add(column, row, height * zoom)
-        image_panel(ax, image[top:bottom, left:right], title, pixels=max(height, width))
+        part, size = image[top:bottom, left:right], max(height, width)
+        image_panel(ax, part, title, pixels=size, unit="counts", corner=(top, left))
         for y, x in arrows:
             _arrow(ax, y - top, x - left, height, width)
 
     def whole(image: NDArray[Any], column: int, title: str) -> None:
         ax = add(column, 0, full)
-        image_panel(ax, image, title, pixels=cell // 2)
+        image_panel(ax, image, title, pixels=cell // 2, unit="counts")
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=YELLOW, lw=1.4))
 
     whole(raw, 0, "(a) raw frame")
@@ -182,6 +219,8 @@ def correction_figure(
     detail(sigma, 1, 1, "(d) sigma image, detail")
     whole(corrected, 2, "(e) corrected frame")
     detail(corrected, 2, 1, "(f) corrected, detail")
+    if caption:
+        figure.text(left_margin / total[0], 7 / total[1], caption, fontsize=10)
     return figure
 
 

@@ -77,9 +77,10 @@ def sensor_figure(
 
     if mean.shape != sigma.shape:
         raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
-    heights = [1.0, 1.0, 0.6, *([] if rejected is None else [0.5]), *([] if pattern is None else [0.6])]
-    figure = Figure(figsize=(16.0, 4.9 * sum(heights) + 0.5), dpi=DPI, layout="constrained")
-    grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
+    last = pattern is not None or convergence is not None
+    heights = [1.0, 1.0, *([] if rejected is None else [0.5]), *([0.9] if last else [])]
+    figure = Figure(figsize=(15.0, 3.05 * sum(heights) + 0.2), dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(len(heights), 4, height_ratios=heights)
     for row, (name, image) in enumerate((("mean image", mean), ("sigma image", sigma))):
         panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
         _spectrum_panels(panels, image, name)
@@ -87,17 +88,16 @@ def sensor_figure(
         (name, values, (limits or {}).get(key, (-np.inf, np.inf)))
         for key, name, values in (("mean", "mean", frame_means), ("std", "standard deviation", frame_stds))
     ]
-    histograms = grid[2, :].subgridspec(1, 2 if convergence is None else 3)
     if convergence is not None:
-        _convergence_panel(figure.add_subplot(histograms[0, 2]), convergence)
+        _convergence_panel(figure.add_subplot(grid[-1, 0]), convergence)
     if rejected is not None:
-        courses = grid[3, :].subgridspec(1, 2)
+        courses = grid[2, :].subgridspec(1, 2)
         for column, (name, values, accepted) in enumerate(statistics):
             _course_panel(figure.add_subplot(courses[0, column]), values, name, accepted, rejected)
     for column, (name, values, accepted) in enumerate(statistics):
-        _histogram_panel(figure.add_subplot(histograms[0, column]), values, name, accepted)
+        _histogram_panel(figure.add_subplot(grid[column, 3]), values, name, accepted)
     if pattern is not None:
-        _pattern_panels([figure.add_subplot(grid[-1, column]) for column in range(3)], pattern)
+        _pattern_panels([figure.add_subplot(grid[-1, column]) for column in range(1, 4)], pattern)
     return figure
 
 
@@ -110,7 +110,7 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
         return
     planes = [image] if image.ndim == 2 else [image[..., plane] for plane in range(image.shape[2])]
     spectra = [amplitude_spectrum(plane) / math.sqrt(plane.size) for plane in planes]
-    image_panel(panels[0], image, name, pixels=500)
+    image_panel(panels[0], image, name, pixels=500, unit="counts")
 
     # The highest of each block: its mean would hide the sharp peaks that are looked for.
     shown = np.mean(spectra, axis=0)
@@ -118,6 +118,7 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
     highest = pixel_blocks(shown, factor).max((1, 3))
     logarithm = np.log(np.maximum(highest, max(1e-6 * highest.max(), 1e-300)))
     image_panel(panels[1], logarithm, f"{name}: spectrum, logarithmic")
+    panels[1].set(xticks=[], yticks=[])  # not pixels but frequencies, zero in the middle
 
     ax = panels[2]
     named: list[float] = []  # in one plane is enough, and labels must not overlap
@@ -188,7 +189,7 @@ def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: t
             ax.hist(
                 np.clip(values[~inside], *view), bins=bins, color=ORANGE, label=f"{(~inside).sum()} rejected"
             )
-            legend(ax)
+            legend(ax, fontsize=7)
         for limit in limits:
             if view[0] < limit < view[1]:
                 ax.axvline(limit, color=ORANGE, lw=1.0, ls="--")
@@ -196,7 +197,7 @@ def _histogram_panel(ax: Axes, values: NDArray[np.float64], name: str, limits: t
     ax.set_xlabel(f"{name} of a frame")
     ax.set_ylabel("frames")
     ax.spines[["top", "right"]].set_visible(False)
-    set_title(ax, f"histogram of the frames' {name}s")
+    set_title(ax, f"histogram: {name}s")
 
 
 def _course_panel(
@@ -275,7 +276,7 @@ def _pattern_panels(panels: Sequence[Axes], pattern: FixedPattern) -> None:
         ax.set_xlim(0.0, 1.0)
         ax.set_xlabel("spatial frequency / Nyquist")
         ax.spines[["top", "right"]].set_visible(False)
-        legend(ax)
+        legend(ax, fontsize=7)
 
 
 def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
@@ -301,5 +302,5 @@ def _convergence_panel(ax: Axes, convergence: Convergence) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     low, high = ax.get_ylim()
     ax.set_ylim(low / math.sqrt(high / low))  # room for the names below the curve
-    legend(ax, loc="lower left", fontsize=8)
+    legend(ax, loc="lower left", fontsize=7)
     set_title(ax, "pattern that a correction leaves")
