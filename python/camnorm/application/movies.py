@@ -20,8 +20,8 @@ from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
 from camnorm.errors import Error, FormatError
 from camnorm.io import Protected, ReadOptions, Selection, expand_inputs, sync_directory
-from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.selection import choose_frames
+from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import CorrectionImages, correction_images
@@ -108,7 +108,7 @@ def correct(
     frames, every, max_frames
         Which of the frames are corrected, as for `measure`.
     options : ReadOptions, optional
-        How the files are read. By default as the sensor's were.
+        How the files are read. What is not given is as for the sensor's; what contradicts it is refused.
     strict : bool
         Stop at the first file with a frame that cannot be read, instead of going on with the next.
     threads : int, optional
@@ -143,7 +143,7 @@ def correct(
     options = measured.read_options(options)
     check_references(options, measured.shape)
     files = expand_inputs(inputs, options)
-    catalogue = Catalogue([file.path for file in files], options, workers)
+    catalogue, options = settled_catalogue([file.path for file in files], options, workers)
     chosen = choose_frames(catalogue, selection, progress)
     label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"
     images = correction_images(measured, adjustments, target_mean, target_sigma)

@@ -155,15 +155,7 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     """
     if options.gain is None:
         return
-    plain = replace(
-        options,
-        gain=None,
-        gain_rotate=None,
-        gain_flip=None,
-        gain_operation="auto",
-        defects=None,
-        row_order=None,  # a gain is read for frames as they are stored
-    )
+    plain = replace(options.without_references, row_order=None)  # a gain is read for frames as stored
     fit: GainFit | None = None
     treatment = Treatment()
     misfit: MisfitError | None = None

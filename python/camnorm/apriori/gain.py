@@ -11,6 +11,7 @@ import numpy as np
 
 from camnorm.apriori.images import read_image
 from camnorm.errors import Error
+from camnorm.io.base.options import usual_operation
 from camnorm.io.base.registry import row_order_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from camnorm.io.base.options import ReadOptions
 
-__all__ = ["PLAIN", "Gain", "MisfitError", "Treatment", "read_gain", "resample", "usual_operation"]
+__all__ = ["PLAIN", "Gain", "MisfitError", "Treatment", "read_gain", "resample"]
 
 # Pixels of the one along a pixel of the other, for a gain of another sampling than the frames.
 _STEPS = (2, 4)
@@ -63,12 +64,6 @@ class Treatment:
 
 
 PLAIN = Treatment()
-
-
-def usual_operation(gain: Path | None, frames_format: str) -> Literal["multiply", "divide"]:
-    """What RELION does with a gain: EER frames are divided by it unless its suffix is ``.gain``."""
-    divides = frames_format == "EER" and gain is not None and gain.suffix.lower() != ".gain"
-    return "divide" if divides else "multiply"
 
 
 @dataclass(frozen=True, eq=False)

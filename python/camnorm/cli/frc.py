@@ -36,6 +36,7 @@ from camnorm.cli.results import check_figure, print_json, print_rich
 from camnorm.cli.session import session
 from camnorm.fourier.curve import CURVE_MARK
 from camnorm.io import Protected, check_content, is_flipped
+from camnorm.io.base.settling import settled_catalogue
 from camnorm.verification.table import assessment_table
 from camnorm.verification.verdict import Assessment
 
@@ -96,11 +97,12 @@ def frc(
         mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
     )
     with session(debug):
+        _, options = settled_catalogue([a, b], options or camnorm.ReadOptions())
         protected = Protected([a, b])
         if plot is not None:
             protected.check(plot)
             check_figure(plot)
-        one, other = _read_frames([(a, frame_a), (b, frame_b)], options or camnorm.ReadOptions())
+        one, other = _read_frames([(a, frame_a), (b, frame_b)], options)
         found = camnorm.frc(
             one,
             other,

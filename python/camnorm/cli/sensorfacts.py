@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from camnorm.io import ReadOptions
@@ -22,7 +23,7 @@ def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
         ("rejected", len(summary["rejected"])),
         *_settings(summary, "selection", {"every": 1}),
-        *_settings(summary, "reading", ReadOptions().to_dict()),
+        *_settings(summary, "reading", ReadOptions().to_dict(), summary.get("chosen") or {}),
         ("screening", _screening_words(summary["screening"])),
         ("target mean", f"{summary['target_mean']:.6g}"),
         ("target sigma", f"{summary['target_sigma']:.6g}"),
@@ -46,11 +47,20 @@ def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _settings(
-    summary: Mapping[str, Any], name: str, defaults: Mapping[str, Any]
+    summary: Mapping[str, Any],
+    name: str,
+    defaults: Mapping[str, Any],
+    chosen: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[str, object]]:
-    """What differs from the default, in one line; nothing if all is default."""
-    values = (summary[name] or {}).items()
-    words = [f"{key.replace('_', '-')} {value}" for key, value in values if value != defaults.get(key)]
+    """What differs from the default, in one line; nothing if all is default.
+
+    Of values that were chosen for the set, it is said how, and the usual ones are left out.
+    """
+    words = []
+    for key, value in (summary[name] or {}).items():
+        if value != defaults.get(key) and chosen.get(key) != "":
+            reason = f" ({chosen[key]})" if key in chosen else ""
+            words.append(f"{key.replace('_', '-')} {value}{reason}")
     if words:
         yield name, ", ".join(words)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from camnorm.errors import FormatError
-from camnorm.io import AtomicFile, ReadOptions, Selection, atomic_target, sync_directory
+from camnorm.io import AtomicFile, Selection, atomic_target, sync_directory
 from camnorm.io.base.atomic import beside
 from camnorm.measurement import screening
 from camnorm.measurement.drift import Early
@@ -20,6 +20,7 @@ from camnorm.measurement.output import Output
 from camnorm.measurement.plan import SHARES, Plan
 from camnorm.measurement.state import State
 from camnorm.sensor.file import Contents, read_contents, reserve, write_contents
+from camnorm.sensor.provenance import reading_of
 from camnorm.sensor.sensor import Sensor
 from camnorm.sizes import sizes
 
@@ -181,8 +182,7 @@ class _Saved(NamedTuple):
         if (
             provenance.get("selection", asdict(Selection())) != asdict(plan.source.selection)
             or provenance.get("frames_list", {}) != plan.source.listed
-            or ReadOptions.from_dict(provenance.get("reading", {})).to_dict()
-            != plan.settings.options.to_dict()
+            or reading_of(provenance).to_dict() != plan.settings.options.to_dict()
             or provenance.get("row_order") != (plan.source.catalogue.options.row_order or "")
         ):
             return f"{path} is of another selection of frames or other read options"

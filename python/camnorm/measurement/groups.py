@@ -81,7 +81,7 @@ def measure_groups(
         strict,
         progress,
     )
-    whole = find_source(inputs, None, Selection(), settings)
+    whole, settings = find_source(inputs, None, Selection(), settings)
     groups = _by_header(whole.catalogue, settings)
     if output is None:
         return _measure_groups(groups, settings, None)

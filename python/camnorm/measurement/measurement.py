@@ -124,7 +124,7 @@ def measure(
         strict,
         progress,
     )
-    source = find_source(inputs, frames_list, Selection(frames, every, max_frames), settings)
+    source, settings = find_source(inputs, frames_list, Selection(frames, every, max_frames), settings)
     if output is None:
         return measure_source(source, settings, None)
     if Path(output).is_dir():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from camnorm.io import ReadOptions
 from camnorm.measurement.screening import Rules
@@ -23,3 +23,5 @@ class Settings:
     threads: int
     strict: bool
     progress: Callable[[Progress], None] | None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """How `options` were chosen that were not given; see `Settled`."""

@@ -15,6 +15,7 @@ from camnorm.apriori import check_orientation, check_references
 from camnorm.io import Chosen, Protected, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.selection import choose_frames
+from camnorm.io.base.settling import settle
 from camnorm.measurement.settings import Settings
 from camnorm.sensor.framelist import FrameList
 from camnorm.sensor.table import NAME_ERRORS
@@ -76,7 +77,7 @@ def find_source(
     frames_list: str | os.PathLike[str] | None,
     selection: Selection,
     settings: Settings,
-) -> Source:
+) -> tuple[Source, Settings]:
     """Find the frames that the arguments of `measure` choose, and the files that no result may replace.
 
     Parameters
@@ -86,11 +87,12 @@ def find_source(
     selection : Selection
         Which frames of the inputs are taken.
     settings : Settings
-        How files are read.
+        How files are read, as far as it was given.
 
     Returns
     -------
-    Source
+    tuple of Source and Settings
+        The frames, and how they are read: by one value for the set of what was not given.
 
     Raises
     ------
@@ -108,17 +110,26 @@ def find_source(
     if frames_list is None:
         if files is None:
             raise ValueError("there must be inputs, or a frames_list")
-        check_orientation(files, settings.options)
-        catalogue = Catalogue(files, settings.options, settings.threads)
-        return replace(Source.of_files(catalogue, selection, settings), protected=protected)
+        catalogue, settings = _settle(files, settings)
+        source = Source.of_files(catalogue, selection, settings)
+        return replace(source, protected=protected), settings
     if selection != Selection():
         raise ValueError(
             "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
         )
     listed = FrameList(frames_list)
-    catalogue = Catalogue(listed.files, settings.options, settings.threads)
+    catalogue, settings = _settle(listed.files, settings)
     listed.check(catalogue, files)
-    check_orientation(listed.files, settings.options)
     for file in listed.files:
         protected.add(file)
-    return replace(Source.of_list(listed, catalogue), protected=protected)
+    return replace(Source.of_list(listed, catalogue), protected=protected), settings
+
+
+def _settle(files: Sequence[Path], settings: Settings) -> tuple[Catalogue, Settings]:
+    """Choose the options that were not given, and check that a gain suits the files."""
+    catalogue = Catalogue(files, settings.options, settings.threads)
+    settled = settle(catalogue)
+    check_orientation(files, settled.options)
+    return catalogue.settled(settled.options), replace(
+        settings, options=settled.options, reasons=settled.reasons
+    )

@@ -190,6 +190,7 @@ class State:
             "screening": screened,
             "selection": asdict(plan.source.selection),
             "reading": plan.settings.options.to_dict(),
+            "chosen": dict(plan.settings.reasons),
             "row_order": plan.source.catalogue.options.row_order or "",
             "frames_list": dict(plan.source.listed),
             "groups": groups[:_GROUPS_TOLD],

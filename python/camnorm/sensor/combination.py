@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from camnorm import _core
 from camnorm.errors import Error
-from camnorm.sensor.provenance import add_groups
+from camnorm.sensor.provenance import add_groups, given_reading
+from camnorm.sensor.reading import for_sensor
 from camnorm.sensor.table import STATISTICS
 from camnorm.statistics.moments import kind_of
 
@@ -32,11 +33,12 @@ _OF_PART = (
     "screening",
     "selection",
     "reading",
+    "chosen",
     "frames_list",
 )
 
 # Where the images lie tells nothing of them; rows are flipped as needed.
-_PLACES = ("dataset", "follow_links", "row_order", "frames_dir")
+_PLACES = {"dataset", "follow_links", "row_order", "frames_dir"}
 
 # Statistics of the same frame may differ in the last digits between versions of camnorm.
 _SAME = 1e-9
@@ -64,9 +66,7 @@ def check_options(one: Sensor, other: Sensor, *, screening: bool) -> None:
     for name in ("gain", "defects"):
         if (getattr(one.options, name) is None) != (getattr(other.options, name) is None):
             raise Error(f"these measurements do not go together: only one was read with {name}")
-    mine, its = one.options.to_dict(), other.options.to_dict()
-    differing = [name for name in mine if name not in _PLACES and not _same_option(mine[name], its[name])]
-    told = [f"{name} {mine[name]} and {its[name]}" for name in differing]
+    told = [f"{name} {mine} and {its}" for name, mine, its in _differing(one, other)]
     if told:
         raise Error(
             f"these measurements do not go together: their files were read differently: {', '.join(told)}; "
@@ -78,6 +78,23 @@ def check_options(one: Sensor, other: Sensor, *, screening: bool) -> None:
             f"these measurements do not go together: they were screened differently: {rules[0]}, and "
             f"{rules[1]}; measure all files with the same options"
         )
+
+
+def _differing(one: Sensor, other: Sensor) -> Iterator[tuple[str, Any, Any]]:
+    """Options by which files were read differently, and their values.
+
+    A value that was chosen for the files of one measurement may be missing in the other, for whose files it
+    does not matter. But versions before 0.2 grouped each EER file by its own dose.
+    """
+    mine, its = one.options.to_dict(), other.options.to_dict()
+    given = given_reading(one.provenance).to_dict(), given_reading(other.provenance).to_dict()
+    unset = one.options.open_names | other.options.open_names
+    if any("chosen" not in sensor.provenance for sensor in (one, other)):
+        unset.discard("eer_grouping")
+    for name in (name for name in mine if name not in _PLACES):
+        missing = name in unset and given[0][name] == given[1][name]
+        if not missing and not _same_option(mine[name], its[name]):
+            yield name, mine[name], its[name]
 
 
 def _same_option(mine: Any, its: Any) -> bool:
@@ -200,6 +217,9 @@ def merged_provenance(one: Sensor, other: Sensor) -> dict[str, Any]:
     merged = {**mine, **_made_of(parts), "files": np.array(list(rows), mine["files"].dtype)}
     merged["row_order"] = one.row_order or other.row_order or ""
     merged["screening"] = _merged_screening(mine.get("screening") or {}, its.get("screening") or {})
+    if one.options != other.options:  # what did not matter for the files of one
+        merged["reading"] = for_sensor(other.options, one.options).to_dict()
+        merged["chosen"] = {**its.get("chosen", {}), **mine.get("chosen", {})}
     for name in ("selection", "frames_list"):
         if name in mine and mine[name] != its.get(name):
             merged[name] = {}  # each part has its own

@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io.base.atomic import Protected, atomic_target
-from camnorm.io.base.options import ReadOptions
 from camnorm.sensor.digest import ATTRIBUTE, DamageError, Digests, digests
 from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
-from camnorm.sensor.provenance import Identity, as_attributes, from_attributes
+from camnorm.sensor.provenance import Identity, as_attributes, from_attributes, reading_of
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
 from camnorm.statistics.moments import PixelMoments
 from camnorm.statistics.response import PixelResponse
@@ -323,7 +322,7 @@ def _read_provenance(reader: _Reader, f: h5py.File) -> dict[str, Any]:
     """Provenance of a sensor file or checkpoint, and shape and dtype of its frames."""
     group = f["provenance"]
     provenance = from_attributes(reader.attributes(group))
-    ReadOptions.from_dict(provenance.get("reading", {}))  # damage is not to wait until they are used
+    reading_of(provenance)  # damage is not to wait until they are used
     provenance["command"] = reader.texts(group["command"])
     stored = f["files"]
     files = np.empty(stored["path"].shape, FILE_DTYPE)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from camnorm.io.base.options import ReadOptions
 
-__all__ = ["Identity", "add_groups", "as_attributes", "from_attributes"]
+__all__ = ["Identity", "add_groups", "as_attributes", "from_attributes", "given_reading", "reading_of"]
 
 # What of the provenance is kept as JSON.
 _JSON = {
     "screening": dict,
     "selection": dict,
     "reading": dict,
+    "chosen": dict,
     "frames_list": dict,
     "groups": list,
     "drift": dict,
@@ -79,6 +80,30 @@ def _from_json(key: str, text: str) -> Any:
     return value
 
 
+def reading_of(provenance: Mapping[str, Any]) -> ReadOptions:
+    """Read options of a measurement, of whatever version; ValueError if they cannot be."""
+    values = _values(provenance)
+    if "chosen" not in provenance and values.get("gain") is not None:
+        values["gain_operation"] = "multiply"  # as versions before 0.2 did with every gain
+    return ReadOptions.from_dict(values)
+
+
+def given_reading(provenance: Mapping[str, Any]) -> ReadOptions:
+    """Read options that the user gave, without those that were chosen for the set."""
+    chosen = provenance.get("chosen", {})
+    return ReadOptions.from_dict(
+        {name: value for name, value in _values(provenance).items() if name not in chosen}
+    )
+
+
+def _values(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Read options as they were kept; versions before 0.2 kept a sampling of 1 that was not given."""
+    values = dict(provenance.get("reading", {}))
+    if "chosen" not in provenance and values.get("eer_sampling") == 1:
+        del values["eer_sampling"]
+    return values
+
+
 def add_groups(
     groups: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], sign: int = 1
 ) -> list[dict[str, Any]]:
@@ -108,7 +133,7 @@ class Identity(NamedTuple):
         screening = provenance["screening"]
         choice = (
             provenance.get("selection", {"frames": None, "every": 1, "max_frames": None}),
-            ReadOptions.from_dict(provenance.get("reading", {})),
+            given_reading(provenance),
             provenance.get("frames_list", {}).get("digest"),
             screening.get("k"),
             screening.get("given", {}),

@@ -29,6 +29,8 @@ from camnorm.sensor.combination import (
 )
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.file import Contents, read_contents, save_contents
+from camnorm.sensor.provenance import reading_of
+from camnorm.sensor.reading import for_sensor
 from camnorm.statistics.moments import PixelMoments
 from camnorm.statistics.response import PixelResponse
 
@@ -50,13 +52,14 @@ class Sensor:
         ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k, the
         limits of mean and std that the set set, and those given, as lists of two with None for an open
         end; or empty), ``selection`` (dict: frames, every and max_frames of `measure`), ``reading`` (dict:
-        its options), ``row_order`` (str: "bottom", "top" or empty), ``frames_list`` (dict: path and digest,
-        or empty), ``groups`` (list of dicts: shape, dtype and camera of the files that were read, and number
-        of files and of frames), ``parts`` (list of dicts: most of this for each measurement that was merged,
-        with its numbers of files and of frames), ``subtracted`` (the same of measurements that were taken
-        away), ``drift`` and ``ratios`` (dict of `measure_drift` and list of `measure_ratios` in
-        `camnorm.measurement.drift`, or empty), ``files`` (structured array of dtype `FILE_DTYPE`: path, size
-        in bytes, mtime in seconds).
+        its options, with those that were chosen for the set), ``chosen`` (dict: names of these, and how they
+        were chosen; empty if it is the usual value), ``row_order`` (str: "bottom", "top" or empty),
+        ``frames_list`` (dict: path and digest, or empty), ``groups`` (list of dicts: shape, dtype and camera
+        of the files that were read, and number of files and of frames), ``parts`` (list of dicts: most of
+        this for each measurement that was merged, with its numbers of files and of frames), ``subtracted``
+        (the same of measurements that were taken away), ``drift`` and ``ratios`` (dict of `measure_drift` and
+        list of `measure_ratios` in `camnorm.measurement.drift`, or empty), ``files`` (structured array of
+        dtype `FILE_DTYPE`: path, size in bytes, mtime in seconds).
         Files of before there were such lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.
@@ -102,7 +105,26 @@ class Sensor:
     @property
     def options(self) -> ReadOptions:
         """How the files were read."""
-        return ReadOptions.from_dict(self.provenance.get("reading", {}))
+        return reading_of(self.provenance)
+
+    def read_options(self, options: ReadOptions | None = None) -> ReadOptions:
+        """Options that read other frames like those of this sensor, and in its row order.
+
+        Parameters
+        ----------
+        options : ReadOptions, optional
+            What shall be read otherwise. What is not given is as the measured files were read.
+
+        Returns
+        -------
+        ReadOptions
+
+        Raises
+        ------
+        Error
+            Frames that are read as given are of another kind than those of the sensor.
+        """
+        return replace(for_sensor(self.options, options), row_order=self.row_order)
 
     @property
     def row_order(self) -> RowOrder | None:
@@ -115,20 +137,6 @@ class Sensor:
             return self.provenance["row_order"] or None
         orders = {row_order_by_name(Path(path)) for path in self.provenance["files"]["path"]}
         return orders.pop() if len(orders) == 1 else None
-
-    def read_options(self, options: ReadOptions | None = None) -> ReadOptions:
-        """Options that read other frames in the row order of this sensor.
-
-        Parameters
-        ----------
-        options : ReadOptions, optional
-            By default those by which the measured files were read.
-
-        Returns
-        -------
-        ReadOptions
-        """
-        return replace(self.options if options is None else options, row_order=self.row_order)
 
     def flipped(self) -> Sensor:
         """Measurement of the same frames upside down, exactly."""

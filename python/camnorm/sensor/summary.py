@@ -42,6 +42,7 @@ def sensor_summary(sensor: Sensor) -> dict[str, Any]:
         "screening": sensor.provenance["screening"] or None,
         "selection": sensor.provenance.get("selection"),
         "reading": sensor.provenance.get("reading"),
+        "chosen": sensor.provenance.get("chosen"),
         **{name: sensor.provenance[name] for name in ("parts", "subtracted") if name in sensor.provenance},
     }
 

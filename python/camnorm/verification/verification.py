@@ -25,6 +25,7 @@ from camnorm.io import ReadOptions, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.halves import natural_order
 from camnorm.io.base.selection import choose_frames
+from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
@@ -104,7 +105,7 @@ def verify(
         Which of the frames test frames are chosen from; as for `measure`, to which they are handed on if
         there is no sensor.
     options : ReadOptions, optional
-        How the files are read. By default as the sensor's were.
+        How the files are read. What is not given is as for the sensor's; what contradicts it is refused.
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
@@ -148,7 +149,7 @@ def verify(
         )
         selection = Selection()  # it has no other frames
         options = sensor.read_options(options)
-    catalogue = Catalogue(paths, options, workers)
+    catalogue, options = settled_catalogue(paths, options, workers)
     chosen = choose_frames(catalogue, selection, progress)
     found = find_candidates(catalogue, sensor, group, pairs, chosen)
     order = np.random.default_rng(seed).permutation(len(found.frames))

@@ -144,6 +144,7 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
         "response": None,
         "selection": {"frames": None, "every": 1, "max_frames": None},
         "reading": camnorm.ReadOptions().to_dict(),
+        "chosen": {},
         "bytes": data.frames.nbytes,
         "output": "s.h5",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -40,6 +40,7 @@ class _Counted:
     format, shape, dtype, camera = "none", SHAPE, np.dtype("u2"), ""
     files: tuple[Path, ...] = ()
     row_order = None
+    hints: ClassVar[dict[str, Any]] = {}
 
     @property
     def origin(self) -> _Counted:

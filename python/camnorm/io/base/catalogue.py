@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ class Entry:
     """Other files that frames are read from."""
     row_order: RowOrder | None
     """As the file has it, whatever the options ask for."""
+    hints: Mapping[str, Any]
 
 
 class Catalogue:
@@ -97,6 +98,24 @@ class Catalogue:
             orders = [entry.row_order for entry in self.scan() if entry is not None and fits(entry)]
         return Counter(order for order in orders if order is not None)
 
+    def settled(self, options: ReadOptions) -> Catalogue:
+        """Return a catalogue of the same files, read with options that were chosen by their headers.
+
+        Parameters
+        ----------
+        options : ReadOptions
+            As of `camnorm.io.base.settling.settle`. What is known of files that say the same, or nothing,
+            stays known.
+        """
+        settled = Catalogue(self.paths, options, self._threads)
+        settled._known = {
+            number: found
+            for number, found in self._known.items()
+            if isinstance(found, Entry)
+            and all(getattr(options, name) == hint for name, hint in found.hints.items())
+        }
+        return settled
+
     def entry(self, number: int) -> Entry:
         """Return what the header of the file at this place tells.
 
@@ -152,6 +171,7 @@ class Catalogue:
                     source.camera,
                     others,
                     source.origin.row_order,
+                    source.origin.hints,
                 )
         except (Error, OSError) as error:
             raise_shortage(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -86,9 +86,9 @@ class ReadOptions:
         does.
     eer_grouping : int, optional
         Raw frames of an EER file that are added up to one frame, 65535 at most. By default the power of two
-        that is nearest to one electron a pixel by what the file tells of its dose, or else 40.
-    eer_sampling : {1, 2, 4}
-        Pixels of EER frames along one physical pixel.
+        that is nearest to one electron a pixel by what the files of the set tell of their dose, or else 40.
+    eer_sampling : {1, 2, 4}, optional
+        Pixels of EER frames along one physical pixel; by default 1.
     dataset : str, optional
         Path of the images within an HDF5, NeXus or Zarr file. By default the only one that can be meant.
     raw : RawLayout, optional
@@ -127,7 +127,7 @@ class ReadOptions:
     mrc_mode0: Mode0 = "auto"
     tiff_4bit: FourBit = "auto"
     eer_grouping: int | None = None
-    eer_sampling: Literal[1, 2, 4] = 1
+    eer_sampling: Literal[1, 2, 4] | None = None
     dataset: str | None = None
     raw: RawLayout | None = None
     gain: Path | None = None
@@ -150,7 +150,7 @@ class ReadOptions:
             raise ValueError(f"eer_grouping must be positive, not {self.eer_grouping}")
         if self.eer_grouping is not None and self.eer_grouping > 65535:
             raise ValueError(f"eer_grouping must be at most 65535, not {self.eer_grouping}")
-        if self.eer_sampling not in (1, 2, 4):
+        if self.eer_sampling not in (None, 1, 2, 4):
             raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
         if self.gain_rotate not in (None, 0, 1, 2, 3):
             raise ValueError(f"gain_rotate must be 0, 1, 2 or 3, not {self.gain_rotate!r}")
@@ -160,6 +160,17 @@ class ReadOptions:
             raise ValueError(
                 f"gain_operation must be 'auto', 'multiply' or 'divide', not {self.gain_operation!r}"
             )
+
+    @property
+    def open_names(self) -> set[str]:
+        """Names of the options that were not given, and are left to the files or to a sensor."""
+        values = ((option.name, getattr(self, option.name), option.default) for option in fields(self))
+        return {name for name, value, default in values if value == default}
+
+    @property
+    def without_references(self) -> ReadOptions:
+        """The same without gain and defects: frames as the files hold them."""
+        return replace(self, gain=None, gain_rotate=None, gain_flip=None, gain_operation="auto", defects=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options, ready for JSON."""
@@ -209,3 +220,9 @@ class ReadOptions:
 
 
 DEFAULTS = ReadOptions()
+
+
+def usual_operation(gain: Path | None, frames_format: str) -> Literal["multiply", "divide"]:
+    """What RELION does with a gain: EER frames are divided by it unless its suffix is ``.gain``."""
+    divides = frames_format == "EER" and gain is not None and gain.suffix.lower() != ".gain"
+    return "divide" if divides else "multiply"

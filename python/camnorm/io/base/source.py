@@ -8,12 +8,12 @@ import os
 import re
 import stat
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -193,6 +193,9 @@ class FrameSource(FrameSequence):
     row_order : {"bottom", "top"} or None
         Where programs draw the first row of a frame: at the bottom (MRC) or at the top (TIFF, DM). None if
         the format has no such convention.
+    hints : dict
+        What the header says of `ReadOptions` that matter for this file, by their names; see
+        `camnorm.io.base.settling`.
     metadata : dict
         What else the header tells, as plain values. ``pixel_size`` is in Angstrom, and there only if the
         file tells it.
@@ -205,6 +208,7 @@ class FrameSource(FrameSequence):
     whether they are the right ones is known at the end: see `check_whole`."""
 
     row_order: RowOrder | None = None
+    hints: Mapping[str, Any] = MappingProxyType({})
 
     # Why frames from `available` on cannot be read.
     _missing = _TRUNCATED

@@ -13,6 +13,7 @@ from camnorm import _core
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
+from camnorm.io.base.settling import EerHint, eer_grouping
 from camnorm.io.base.source import FrameSource, MappedFile
 from camnorm.io.formats.tiff.directories import find_directories
 
@@ -29,7 +30,6 @@ _TYPES = {1: "<u1", 3: "<u2", 4: "<u4", 7: "<u1", 16: "<u8"}
 _MAX_TAGS = 4096
 _MAX_VALUE = 2**20  # bytes of one tag
 _ITEM = re.compile(rb'<item name="([\w.]+)"(?: unit="([^"]*)")?>([^<]*)</item>')
-_GROUPING = 40  # RELION's example
 _LARGEST_PIXEL = 100  # Angstrom; larger is the size on the sensor
 
 
@@ -44,9 +44,9 @@ class EerSource(FrameSource):
     and sigma, and cannot be merged.
 
     `ReadOptions.eer_grouping` tells the grouping. By default it is the power of two that brings the dose of
-    a group nearest to one electron a pixel by what the file tells of its dose, so that exposures that
-    hardly differ are grouped alike, or else 40; no more than the raw frames there are. What is left over at
-    the end is left out.
+    a group nearest to one electron a pixel by what the file tells of its dose, or else 40; no more than the
+    raw frames there are. For the files of a set one value is chosen; see `camnorm.io.base.settling`. What is
+    left over at the end is left out.
 
     With `ReadOptions.eer_sampling` 2 or 4 electrons are counted in halves or quarters of a pixel.
 
@@ -69,7 +69,7 @@ class EerSource(FrameSource):
         if first is None or not directories:
             raise FormatError(file.path, "truncated, or an EER without frames", frame=0, offset=file.size)
         self._directories = directories
-        self._sampling = options.eer_sampling
+        self._sampling = options.eer_sampling or 1
         items = first.items()
         first = _Directory(file, directories[0])
         self._size = first.size
@@ -78,9 +78,14 @@ class EerSource(FrameSource):
 
         raw = len(directories)
         dose = _dose(items)
-        grouping = options.eer_grouping or _grouping(dose, _number(items, "numberOfFrames", "") or raw)
-        if complete:
-            grouping = min(grouping, raw)
+        hint = EerHint(_number(items, "numberOfFrames", "") or raw, dose)
+        self.hints = {"eer_grouping": hint, "eer_sampling": None}
+        grouping = options.eer_grouping or eer_grouping([hint])[0]
+        if complete and raw < grouping:
+            if options.eer_grouping is not None:
+                reason = f"{raw} raw frames are fewer than those of one frame, eer_grouping={grouping}"
+                raise FormatError(file.path, reason)
+            grouping = raw
         available = raw // grouping
         metadata: dict[str, Any] = {
             "raw_frames": raw,
@@ -249,13 +254,6 @@ def _dose(items: dict[str, tuple[str, str]]) -> float | None:
     if dose is None and rate is not None and time is not None:
         dose = rate * time
     return dose
-
-
-def _grouping(dose: float | None, raw_frames: float) -> int:
-    """Raw frames that bring about one electron a pixel."""
-    if dose is None:
-        return _GROUPING
-    return 1 << min(max(round(math.log2(raw_frames / dose)), 0), 15)
 
 
 FORMAT = ImageFormat("EER", (".eer",), f"{__name__}:EerSource", recognises=_is_eer)

@@ -59,6 +59,8 @@ class MrcSource(FrameSource):
         flags = imod_flags(header)
         if mode == 0 and flags is not None and flags & HALF_WIDTH:
             raise FormatError(file.path, "MRC mode 0 with two pixels of 4 bits in a byte is not supported")
+        if mode == 0:
+            self.hints = {"mrc_mode0": "" if flags is None else "signed" if flags & SIGNED else "unsigned"}
         stamped = flags is not None and not flags & SIGNED
         if mode == 0 and (options.mrc_mode0 == "unsigned" or (options.mrc_mode0 == "auto" and stamped)):
             self._stored = np.dtype("u1")

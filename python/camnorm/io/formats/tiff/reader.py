@@ -78,6 +78,8 @@ class TiffSource(FrameSource):
                     raise FormatError(file.path, f"TIFF with pixels of {bits} bits is not supported")
                 self._layout = first.axes, first.shape, first.dtype
                 self._four_bit = _is_four_bit(first, options, file)
+                if _has_bytes(first):
+                    self.hints = {"tiff_4bit": "yes" if frozenset(first.shape) in _FOUR_BIT_SIZES else "no"}
                 available = len(self._directories)
                 count = available if complete else available + 1
                 self._packed: int | None = None  # offset of frames that have no directories of their own
@@ -231,9 +233,14 @@ def _check_supported(file: MappedFile, page: tifffile.TiffPage, index: int) -> N
         raise FormatError(file.path, reason, frame=index or None)
 
 
+def _has_bytes(page: tifffile.TiffPage) -> bool:
+    """Whether a page may hold two pixels in a byte."""
+    return bool(page.axes == "YX" and page.bitspersample == 8)
+
+
 def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile) -> bool:
     """Whether the bytes of a page hold two pixels each."""
-    bytes_ = page.axes == "YX" and page.bitspersample == 8
+    bytes_ = _has_bytes(page)
     if options.tiff_4bit == "auto":
         return bytes_ and frozenset(page.shape) in _FOUR_BIT_SIZES
     if options.tiff_4bit == "yes" and not bytes_:

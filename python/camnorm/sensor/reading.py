@@ -1,0 +1,62 @@
+"""How frames must be read to be those of a sensor."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields, replace
+
+from camnorm.errors import Error
+from camnorm.io.base.options import ReadOptions
+
+__all__ = ["for_sensor"]
+
+# Frames that differ in these are not of one kind.
+_FIXED = ("eer_grouping", "eer_sampling", "mrc_mode0", "tiff_4bit")
+_GAIN_USE = ("gain_rotate", "gain_flip", "gain_operation")
+
+
+def for_sensor(sensor: ReadOptions, given: ReadOptions | None) -> ReadOptions:
+    """Read options for frames that a sensor is used on.
+
+    Parameters
+    ----------
+    sensor : ReadOptions
+        By which the sensor was measured.
+    given : ReadOptions, optional
+        What the user wants otherwise. What is not given is as the sensor has it.
+
+    Returns
+    -------
+    ReadOptions
+
+    Raises
+    ------
+    Error
+        Frames that are read as given are of another kind than those of the sensor.
+    """
+    if given is None:
+        return sensor
+    of_sensor, of_user = sensor.open_names, given.open_names
+    for name in _FIXED:
+        mine, its = getattr(given, name), getattr(sensor, name)
+        if name not in of_user | of_sensor and mine != its:
+            raise Error(
+                f"{name}={mine} does not go with the sensor, which was measured with {name}={its}; "
+                "leave the option out, or measure the sensor again"
+            )
+    if sensor.gain is None and given.gain is not None:
+        warnings.warn(
+            "the sensor was measured without a gain, and these frames are read with one: this is right only "
+            "if the gain had been applied to the movies of the sensor",
+            stacklevel=4,
+        )
+    for name in _GAIN_USE:
+        mine, its = getattr(given, name), getattr(sensor, name)
+        if sensor.gain is not None and name not in of_user and (mine or 0) != (its or 0):
+            warnings.warn(
+                f"the sensor was measured with {name}={its or 0}, and these frames are read with "
+                f"{name}={mine}: this is right only if the gain is another file, turned or scaled otherwise",
+                stacklevel=4,
+            )
+    names = {option.name for option in fields(ReadOptions)} - of_user
+    return replace(sensor, **{name: getattr(given, name) for name in names})
