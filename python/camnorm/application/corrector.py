@@ -33,6 +33,7 @@ from camnorm.io import (
     reason_of,
 )
 from camnorm.io.base.atomic import LONGEST_NAME
+from camnorm.io.base.remarks import Remarks
 from camnorm.limits import PER_FILE, at_once
 
 # Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of
@@ -100,6 +101,8 @@ class Corrector:
         """Number that were corrected, also in files that were then left out."""
         self.clipped = 0
         """Pixels of sums that saturated; of other pixels, the correction counts those that did."""
+        self.remarks = Remarks()
+        """What the user should know of the files."""
         self._jobs = jobs
         self._chosen = chosen
         self._options = options
@@ -142,6 +145,7 @@ class Corrector:
         if len(os.fsencode(job.target.name)) > LONGEST_NAME:
             raise FormatError(job.path, f"the name of its result is too long: {job.target.name}")
         with _open(job.path, self._options, self._correction.shape) as source:
+            self.remarks.add(job.path, source.remarks)
             frames = self._chosen(job.number, source.count)
             if not frames:
                 raise FormatError(job.path, "no frame of it was selected")

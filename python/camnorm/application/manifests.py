@@ -84,6 +84,7 @@ class VirtualSource(FrameSource):
                 metadata=source.metadata | metadata,
             )
             self.sequential = source.sequential  # type: ignore[misc]
+            self.remarks = source.remarks
         except BaseException:
             source.close()
             raise

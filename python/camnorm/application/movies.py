@@ -165,6 +165,7 @@ def correct(
         saved = save_correction(folder, correction)
     corrector = Corrector(jobs, chosen, options, correction, label, output, saved, protected, workers)
     written = _put_in_place(corrector, jobs, strict, progress, on_error)
+    corrector.remarks.warn()
     if clipped := correction.clipped + corrector.clipped:
         share = clipped / corrector.pixels
         advice = "choose target mean and target sigma to suit it" if scale is None else "float32 holds all"

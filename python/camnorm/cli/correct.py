@@ -28,6 +28,7 @@ from camnorm.cli.options import (
     GainRotate,
     GainUse,
     Inputs,
+    Int16Pixels,
     KeepIllumination,
     MaxFrames,
     MrcMode0,
@@ -97,6 +98,7 @@ def correct(
     defects: Defects = None,
     follow_links: FollowLinks = False,
     frames_dir: FramesDir = None,
+    int16: Int16Pixels = None,
     mode: CorrectionMode = "both",
     keep_illumination: KeepIllumination = None,
     shrink: Shrink = False,
@@ -160,7 +162,7 @@ def correct(
     gain_use = gain, gain_rotate, gain_flip, gain_operation
     places = follow_links, frames_dir
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
     adjustments = adjustments_of(mode, keep_illumination, shrink)
     with session(debug) as signals:

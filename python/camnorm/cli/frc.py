@@ -24,6 +24,7 @@ from camnorm.cli.options import (
     GainFlip,
     GainRotate,
     GainUse,
+    Int16Pixels,
     MrcMode0,
     Raw,
     Threads,
@@ -36,6 +37,7 @@ from camnorm.cli.results import check_figure, print_json, print_rich
 from camnorm.cli.session import session
 from camnorm.fourier.curve import CURVE_MARK
 from camnorm.io import Protected, check_content, is_flipped
+from camnorm.io.base.remarks import Remarks
 from camnorm.io.base.settling import settled_catalogue
 from camnorm.verification.table import assessment_table
 from camnorm.verification.verdict import Assessment
@@ -72,6 +74,7 @@ def frc(
     gain_operation: GainUse = None,
     defects: Defects = None,
     follow_links: FollowLinks = False,
+    int16: Int16Pixels = None,
     frame_a: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of A, from 0.")] = 0,
     frame_b: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of B, from 0.")] = 0,
     window: Window = "none",
@@ -94,7 +97,7 @@ def frc(
     gain_use = gain, gain_rotate, gain_flip, gain_operation
     places = follow_links, None
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
     with session(debug):
         _, options = settled_catalogue([a, b], options or camnorm.ReadOptions())
@@ -138,7 +141,7 @@ def frc(
 
 def _read_frames(places: Sequence[tuple[Path, int]], options: ReadOptions) -> list[Any]:
     """The frames, the same way up."""
-    frames = []
+    frames, remarks = [], Remarks()
     for path, index in places:
         with camnorm.open_frames(path, options) as source:
             if index >= source.count:
@@ -147,7 +150,10 @@ def _read_frames(places: Sequence[tuple[Path, int]], options: ReadOptions) -> li
                 first = f"{places[0][0].name} has its {options.row_order} row first, {path.name} its other"
                 warnings.warn(f"{first}: the rows of {path.name} are flipped", stacklevel=2)
             frames.append(source.read(index)[0])
+            source.check_whole()
+            remarks.add(path, source.remarks)
             options = replace(options, row_order=options.row_order or source.row_order)
+    remarks.warn()
     return frames
 
 

@@ -29,6 +29,7 @@ from camnorm.cli.options import (
     GainFlip,
     GainRotate,
     GainUse,
+    Int16Pixels,
     MaxFrames,
     MrcMode0,
     Quiet,
@@ -83,6 +84,7 @@ def measure(
     defects: Defects = None,
     follow_links: FollowLinks = False,
     frames_dir: FramesDir = None,
+    int16: Int16Pixels = None,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -167,7 +169,7 @@ def measure(
     gain_use = gain, gain_rotate, gain_flip, gain_operation
     places = follow_links, frames_dir
     options = read_options_of(
-        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places
+        mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
     with session(debug) as signals:
         settings: dict[str, Any] = {

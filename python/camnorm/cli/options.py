@@ -17,7 +17,7 @@ import typer
 
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.io import ReadOptions, Selection
-from camnorm.io.base.options import FourBit, GainOperation, Mode0
+from camnorm.io.base.options import FourBit, GainOperation, Int16, Mode0
 
 __all__ = [
     "AsJson",
@@ -36,6 +36,7 @@ __all__ = [
     "GainRotate",
     "GainUse",
     "Inputs",
+    "Int16Pixels",
     "KeepIllumination",
     "MaxFrames",
     "MrcMode0",
@@ -136,7 +137,18 @@ MrcMode0 = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel="Reading",
-        help="Bytes of MRC mode 0: auto (signed, if not marked otherwise), signed or unsigned.",
+        help="Bytes of MRC mode 0: auto (signed, if not marked otherwise), signed, unsigned, or imod "
+        "(signed, counts less 128).",
+    ),
+]
+Int16Pixels = Annotated[
+    Int16 | None,
+    typer.Option(
+        "--int16",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel="Reading",
+        help="Integers of 16 bits that files call signed: signed, or unsigned (counts of 0 to 65535).",
     ),
 ]
 Tiff4Bit = Annotated[
@@ -261,6 +273,7 @@ def read_options_of(
     gain_use: tuple[Path | None, int | None, int | None, GainOperation | None],
     defects: Path | None,
     places: tuple[bool, Path | None],
+    int16: Int16 | None,
 ) -> ReadOptions | None:
     """How files are read; None if no option was given.
 
@@ -282,6 +295,7 @@ def read_options_of(
         "defects": defects,
         "follow_links": follow_links or None,
         "frames_dir": frames_dir,
+        "int16": int16,
     }
     given = {name: value for name, value in options.items() if value is not None}
     with _wrong_use():

@@ -22,6 +22,7 @@ from camnorm.measurement.removal import remove_file, remove_screened
 from camnorm.measurement.settings import Settings
 from camnorm.measurement.source import Source
 from camnorm.measurement.state import State, exposures
+from camnorm.measurement.wrapped import warn_of_wrapped
 from camnorm.sensor.sensor import Sensor
 from camnorm.sensor.table import STATISTICS
 
@@ -59,6 +60,8 @@ def measure_source(source: Source, settings: Settings, checkpoint: Checkpoint | 
         if checkpoint is not None:
             checkpoint.save(state)
         raise
+    state.remarks.warn()
+    warn_of_wrapped(state.frames(), state.halves, state.plan.dtype)
     screened = remove_screened(state)
     sensor = Sensor(*state.contents(screened, _changes(state)))
     if sensor.count == 0:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from camnorm import _core
 from camnorm.errors import FormatError
 from camnorm.io import FrameSource
+from camnorm.io.base.remarks import Remarks
 from camnorm.measurement.drift import Early
 from camnorm.measurement.plan import Plan
 from camnorm.progress import Progress
@@ -49,6 +50,8 @@ class State:
         Files of one shape, pixel type and camera, by all these.
     started : str
         When the measurement began, ISO 8601.
+    remarks : Remarks
+        What the user should know of files that were read.
     frames_read, bytes_read, rejected : int
         Numbers for the progress.
     """
@@ -59,6 +62,7 @@ class State:
         self.position = (0, 0)
         self.early: list[Early] = []
         self.groups: dict[str, dict[str, Any]] = {}
+        self.remarks = Remarks()
         self.frames_read = self.bytes_read = self.rejected = 0
         self._rows: list[npt.NDArray[np.void]] = []
         self._last_counted: int | None = None
@@ -127,6 +131,7 @@ class State:
 
     def count_group(self, file: int, source: FrameSource, frames: int) -> None:
         """Count frames of a file with those of the same shape, pixel type and camera."""
+        self.remarks.add(self.plan.files[file], source.remarks)
         shape, dtype, camera = source.shape, source.dtype.name, source.camera
         group = self.groups.setdefault(
             _group_key(shape, dtype, camera),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io import ReadOptions, open_frames
+from camnorm.io.base.remarks import Remarks
 from camnorm.sensor.sensor import Sensor
 from camnorm.statistics.moments import frame_statistics, kind_of
 from camnorm.verification.candidates import Candidate
@@ -37,9 +38,10 @@ def take_out(
     halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
     responses = sensor.responses and (sensor.responses[0].copy(), sensor.responses[1].copy())
     seen: set[tuple[float, ...]] = set()
+    remarks = Remarks()
 
     def take(file: str, index: int) -> bool:
-        frame = read_frame(file, index, sensor, options)
+        frame = read_frame(file, index, sensor, options, remarks)
         if frame is None:
             return False
         row = frame_statistics(frame[None], threads=threads)[0]
@@ -62,6 +64,7 @@ def take_out(
         for test in sorted(pool, key=lambda test: preference.get(test.half, 2)):
             if len(chosen) < pairs * size and take(test.file, test.index):
                 chosen.append((test.file, test.index))
+    remarks.warn(stacklevel=3)
     usable = sum(map(len, taken.values()))
     if usable < 2 * pairs * size:
         raise Error(
@@ -73,8 +76,10 @@ def take_out(
     return groups, Sensor(halves, sensor.frames, sensor.provenance, responses)
 
 
-def read_frame(file: str, index: int, sensor: Sensor, options: ReadOptions) -> npt.NDArray[Any] | None:
-    """Read one frame; None if that is not possible."""
+def read_frame(
+    file: str, index: int, sensor: Sensor, options: ReadOptions, remarks: Remarks | None = None
+) -> npt.NDArray[Any] | None:
+    """Read one frame, and add the remarks on its file; None if that is not possible."""
     try:
         with open_frames(file, options) as source:
             if source.shape != sensor.shape or kind_of(source.dtype) != kind_of(sensor.dtype):
@@ -84,6 +89,8 @@ def read_frame(file: str, index: int, sensor: Sensor, options: ReadOptions) -> n
                 )
             frame: npt.NDArray[Any] = source.read(index)[0]
             source.check_whole()
+            if remarks is not None:
+                remarks.add(source.path, source.remarks)
             return frame
     except (FormatError, OSError) as error:
         raise_shortage(error)

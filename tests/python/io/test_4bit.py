@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 
+import camnorm
 from camnorm.errors import FormatError
-from camnorm.io import ReadOptions, open_frames
+from camnorm.io import ReadOptions, create_writer, open_frames
 from camnorm.io.base.options import DEFAULTS
 from camnorm.io.formats import nibbles
 from image_sets import cut
@@ -189,13 +190,86 @@ def test_bytes_that_look_unsigned(
         assert "mrc_mode0='unsigned'" in str(warning.message)
 
 
-def test_half_the_width_in_mode_0_is_not_taken_for_bytes(tmp_path: Path) -> None:
-    path = write_bytes(tmp_path / "a.mrc", poisson(30))
+def write_half_width(path: Path, counts: np.ndarray, flags: int | None, label: str) -> Path:
+    """Pixels of 4 bits as two in a byte of mode 0, the left one in the low bits."""
+    write_bytes(path, counts[..., ::2] | counts[..., 1::2] << 4)
     data = bytearray(path.read_bytes())
-    struct.pack_into("<2i", data, 152, 1146047817, 16)
+    if flags is not None:
+        struct.pack_into("<2i", data, 152, 1146047817, flags)
+    data[224:304] = label.encode().ljust(80)
     path.write_bytes(data)
-    with pytest.raises(FormatError, match="mode 0 with two pixels of 4 bits in a byte is not supported"):
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [(16, "by IMOD"), (20, "by IMOD"), (None, "SerialEMCCD: 4 bits packed"), (0, "Gain  4 bits packed")],
+)
+def test_two_pixels_in_a_byte_of_mode_0(tmp_path: Path, flags: int | None, label: str) -> None:
+    """IMOD's flag says so, or the only label, as SerialEM writes it (IMOD, mrc_head_read)."""
+    counts = poisson(4).clip(0, 15)
+    path = write_half_width(tmp_path / "a.mrc", counts, flags, label)
+    with open_frames(path) as source:
+        assert (source.shape, source.dtype, source.count) == ((64, 64), np.uint8, 2)
+        assert source.offsets is None
+        np.testing.assert_array_equal(source.read(0, 2), counts)
+        with create_writer(tmp_path / "out.mrc", source, np.float32, count=2, label="test") as writer:
+            writer.write(source.read(0, 2).astype(np.float32))
+    with mrcfile.open(tmp_path / "out.mrc") as mrc:
+        assert (int(mrc.header.nx), int(mrc.header.mx)) == (64, 64)
+        np.testing.assert_array_equal(mrc.data, counts)
+    with open_frames(tmp_path / "out.mrc") as source:
+        np.testing.assert_array_equal(source.read(0, 2), counts)
+
+
+def test_signed_bytes_of_two_pixels_are_refused(tmp_path: Path) -> None:
+    path = write_half_width(tmp_path / "a.mrc", poisson(4).clip(0, 15), 17, "by IMOD")
+    with pytest.raises(FormatError, match="damaged MRC header: two pixels of 4 bits in a byte, and signed"):
         open_frames(path)
+
+
+def test_a_label_that_a_program_kept_when_it_unpacked_the_pixels(tmp_path: Path) -> None:
+    counts = poisson(4).clip(0, 7)
+    path = write_half_width(tmp_path / "a.mrc", np.repeat(counts, 2, -1), None, "4 bits packed")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<i", data, 220, 2)  # labels
+    data[304:384] = b"unpacked by another program".ljust(80)
+    path.write_bytes(data)
+    with open_frames(path) as source:
+        np.testing.assert_array_equal(source.read(0, 2), counts * 17)
+
+
+def less_128(path: Path, counts: np.ndarray, stamp: int | None = 1) -> Path:
+    """Counts as IMOD stores them in bytes: signed, less 128."""
+    write_bytes(path, counts ^ 128)
+    if stamp is not None:
+        data = bytearray(path.read_bytes())
+        struct.pack_into("<2i", data, 152, 1146047817, stamp)
+        path.write_bytes(data)
+    return path
+
+
+def test_counts_less_128(tmp_path: Path) -> None:
+    counts = poisson(6)
+    path = less_128(tmp_path / "a.mrc", counts)
+    advice = r"a\.mrc: bytes of MRC mode 0 look like counts less 128, .* read them with mrc_mode0='imod'$"
+    with pytest.warns(UserWarning, match=advice), open_frames(path) as source:
+        np.testing.assert_array_equal(source.read(0, 2), counts.astype(int) - 128)
+    with open_frames(path, ReadOptions(mrc_mode0="imod")) as source:
+        assert source.dtype == np.uint8
+        assert source.offsets is None
+        np.testing.assert_array_equal(source.read(0, 2), counts)
+    sensor = camnorm.measure(path, options=ReadOptions(mrc_mode0="imod"), screen="off")
+    np.testing.assert_array_equal(sensor.mean, counts.mean(0))
+
+
+@pytest.mark.parametrize("frames", [SIGNED, poisson(2)])
+def test_signed_bytes_that_imod_marks_are_fine(tmp_path: Path, frames: np.ndarray) -> None:
+    path = less_128(tmp_path / "a.mrc", frames ^ 128)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with open_frames(path) as source:
+            np.testing.assert_array_equal(source.read(0), frames[:1].view(np.int8))
 
 
 # --- TIFF

@@ -506,3 +506,31 @@ def fuzz(path: Path, times: int, seed: int = 0) -> int:
 
 def test_mutated_files_give_format_errors_only(tmp_path: Path) -> None:
     assert fuzz(tmp_path / "a.eer", 300) > 100
+
+
+@pytest.mark.parametrize("compression", [0, 1, 5, 64999, 65003])
+@pytest.mark.parametrize("page", [0, 3, 7])
+def test_damaged_compression_loses_no_frame(tmp_path: Path, page: int, compression: int) -> None:
+    """The first page may be the sum of the others, but is not passed over unless it is that."""
+    path, frames = movie(tmp_path / "a.eer", 8, changed={page: {259: compression}})
+    options = ReadOptions(eer_grouping=1)
+    if page == 0:
+        reason = f"damaged: compression {compression} of the first page, which is no sum of all"
+        with pytest.raises(FormatError, match=reason):
+            open_frames(path, options)
+        return
+    with open_frames(path, options) as source:
+        assert source.count == 8
+        good = [index for index in range(8) if index != page]
+        expected = sums(frames, 1)
+        np.testing.assert_array_equal(np.concatenate([source.read(index) for index in good]), expected[good])
+        with pytest.raises(FormatError, match=f"compression {compression} is not that of EER"):
+            source.read(page)
+
+
+def test_fewer_raw_frames_than_the_metadata_say(tmp_path: Path) -> None:
+    path, _ = movie(tmp_path / "a.eer", 8, items=item("numberOfFrames", 9))
+    with open_frames(path, ReadOptions(eer_grouping=1)) as source:
+        assert source.count == 8
+        (remark,) = source.remarks
+        assert remark.text == "its metadata say 9 raw frames, but it holds 8: some may be lost"

@@ -139,14 +139,23 @@ def test_checksum_is_looked_at(tmp_path: Path, kind: str) -> None:
     assert "cannot be read" in results[-1].reason
 
 
+@pytest.mark.parametrize("more", [2**12 - 1, 3 * 2**20, 3 * 2**20 + 7])
 @pytest.mark.parametrize("kind", KINDS)
-def test_checksum_behind_more_than_the_frames_is_looked_at(tmp_path: Path, kind: str) -> None:
-    """As where damage makes the data longer, or a file has something behind its frames."""
+def test_what_lies_behind_the_frames_is_looked_at(tmp_path: Path, kind: str, more: int) -> None:
+    """As where a file has padding, or more frames than its header says: the checksum is behind that."""
     frames = np.random.default_rng(0).integers(0, 2**16, (4, 48, 64), "u2")
     data = write_mrc(tmp_path / "plain.mrc", frames).read_bytes()
     path = tmp_path / f"a.mrc{kind}"
-    path.write_bytes(CODECS[kind](data + bytes(3 * 2**20)))
-    np.testing.assert_array_equal(np.concatenate(read_each(path)), frames)
+    path.write_bytes(CODECS[kind](data + bytes(more)))
+    results = read_each(path)
+    if more < 2**12:
+        np.testing.assert_array_equal(np.concatenate(results), frames)
+    else:
+        whole = more % frames[0].nbytes == 0
+        reason = (
+            "the header says 4 frames, but the file holds 516" if whole else "longer than its header says"
+        )
+        assert reason in results[-1].reason
     damaged = bytearray(path.read_bytes())
     damaged[{".gz": -8, ".bz2": -6, ".zst": -4}[kind]] ^= 0x10
     path.write_bytes(damaged)

@@ -169,7 +169,7 @@ def test_mrc_mode_that_is_not_supported(tmp_path: Path, mode: int, message: str)
         ({"nz": 0}, "damaged MRC header"),
         ({"nx": 2**31 - 1, "ny": 2**31 - 1}, "frame 0, byte .*: truncated"),
         ({"nsymbt": -5}, "damaged MRC header: extended header of -5 bytes"),
-        ({"nsymbt": 2**31 - 1}, "frame 0, byte .*: truncated"),
+        ({"nsymbt": 2**31 - 1, "nz": 3}, "frame 0, byte .*: truncated"),
     ],
 )
 def test_mrc_header_with_nonsense(tmp_path: Path, fields: dict[str, int], message: str) -> None:
@@ -1082,7 +1082,7 @@ def test_raw_layouts_that_are_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mrc_mode0": "bytes"}, "mrc_mode0 must be 'auto', 'signed' or 'unsigned', not 'bytes'"),
+        ({"mrc_mode0": "bytes"}, "mrc_mode0 must be 'auto', 'signed', 'unsigned' or 'imod', not 'bytes'"),
         ({"eer_grouping": 0}, "eer_grouping must be positive, not 0"),
         ({"eer_sampling": 3}, "eer_sampling must be 1, 2 or 4, not 3"),
     ],

@@ -414,3 +414,44 @@ def test_broken_files_have_no_frames(tmp_path: Path, kind: str) -> None:
     path.write_bytes(path.read_bytes()[:60])
     (result,) = read_each(path)
     assert isinstance(result, FormatError)
+
+
+# --- headers that say something else than the file
+
+
+def test_ser_images_that_the_header_does_not_call_valid(tmp_path: Path) -> None:
+    frames = pixels((5, 12, 20), "u2")
+    path = write_ser(tmp_path / "a.ser", frames)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, 18, 3)
+    path.write_bytes(data)
+    with open_frames(path) as source:
+        assert source.count == 5
+        np.testing.assert_array_equal(source.read(0, 5), frames)
+        (remark,) = source.remarks
+        assert remark.text.startswith("the header says 3 frames, but the file holds 5")
+
+
+def test_ser_series_that_was_stopped(tmp_path: Path) -> None:
+    frames = pixels((3, 12, 20), "u2")
+    with open_frames(write_ser(tmp_path / "a.ser", frames, total=9)) as source:
+        assert (source.count, source.remarks) == (3, ())
+        np.testing.assert_array_equal(source.read(0, 3), frames)
+
+
+def test_mib_whose_frames_are_of_another_size(tmp_path: Path) -> None:
+    """Each frame has its header: where the last one is not at its place, all frames are shifted."""
+    frames = pixels((4, 12, 20), "u2")
+    path = write_mib(tmp_path / "a.mib", frames)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b",0020,0012,", b",0020,0010,"))
+    with pytest.raises(FormatError, match=r"frame 3, byte \d+: damaged: no header before the frame"):
+        open_frames(path)
+
+
+def test_dm_whose_image_is_complex_beside_a_small_plain_one(tmp_path: Path) -> None:
+    """The small one is not taken in its place."""
+    images = [dm_image(pixels((12, 20), "f8"), 3), dm_image(pixels((2, 3), "u1"), DM_TYPES["u1"])]
+    (tmp_path / "a.dm4").write_bytes(DmWriter(4).file({"ImageList": images, "InImageMode": 1}))
+    with pytest.raises(FormatError, match="DM with pixels of the types 3, 6 is not supported"):
+        open_frames(tmp_path / "a.dm4")

@@ -219,7 +219,7 @@ def test_smv_of_dtrek(tmp_path: Path, dtype: str) -> None:
         (b"HEADER_BYTES=  512", b"HEADER_BYTES= 9999", "frame 0, byte .*: truncated within the SMV header"),
         (b"SIZE1=32", b"SIZE1=-2", "damaged header: SIZE1 = -2"),
         (b"SIZE1=32;", b"SIZE1=32\n\x1b[2J" + 100 * b"a" + b";", r"SIZE1 = 32\\n\\x1b\[2Ja{29}\.\.\.$"),
-        (b"BYTE_ORDER=little", b"BYTE_ORDER=lit\x80le", r"damaged header: BYTE_ORDER = lit\\x80le_endian$"),
+        (b"BYTE_ORDER=little", b"BYTE_ORDER=lit\x80le", r"SMV with BYTE_ORDER = lit\\x80le_endian is not"),
         (b"SIZE1=32", b"SIZE1=99999999", "frame 0, byte .*: truncated"),
     ],
 )
@@ -353,3 +353,94 @@ def test_corrected_marccd_is_called_tiff(tmp_path: Path) -> None:
     written = camnorm.correct(tmp_path / "set", sensor, tmp_path / "out")
     assert [path.name for path in written] == [f"{i}.tif" for i in range(4)]
     assert tifffile.imread(written[0]).shape == (24, 32)
+
+
+# --- headers that say something else than the file, or nothing
+
+
+@pytest.mark.parametrize("order", ["middle_endian", "bigger", "littl", "", None])
+def test_smv_of_unknown_byte_order(tmp_path: Path, order: str | None) -> None:
+    path = write_smv(tmp_path / "a.img", pixels((24, 32), "u2"))
+    item = b"" if order is None else f"BYTE_ORDER={order};\n".encode()
+    path.write_bytes(path.read_bytes().replace(b"BYTE_ORDER=little_endian;\n", item))
+    with pytest.raises(
+        FormatError, match=f"SMV with BYTE_ORDER = {order or ('missing' if order is None else '')}"
+    ):
+        open_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            b"ByteOrder = LowByteFirst",
+            b"ByteOrder = LowestFirst",
+            "damaged EDF header: ByteOrder = LowestFirst",
+        ),
+        (
+            b"DataType = UnsignedShort",
+            b"DataType = UnsignedThing",
+            "damaged EDF header: DataType = UnsignedThing",
+        ),
+        (b"HeaderID", b"Compression = North ; HeaderID", "EDF with pixels compressed or in another file"),
+    ],
+)
+def test_edf_of_unknown_kind(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    path = write_edf(tmp_path / "a.edf", pixels((1, 24, 32), "u2"))
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    with pytest.raises(FormatError, match=message):
+        open_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"LITTLE_ENDIAN", b"BIG_ENDIAN", "CBF with pixels in the order BIG_ENDIAN is not supported"),
+        (b"LITTLE_ENDIAN", b"MIDDLE", "CBF with pixels in the order MIDDLE is not supported"),
+        (
+            b"X-Binary-Element-Type:",
+            b"X-Binary-Element-Typ:",
+            "CBF with pixels of type unknown is not supported",
+        ),
+        (
+            b"X-Binary-Size-Fastest",
+            b"X-Binary-Size-Third-Dimension: 4\r\nX-Binary-Size-Fastest",
+            "three dimensions",
+        ),
+    ],
+)
+def test_cbf_of_unknown_kind(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    path = write_cbf(tmp_path / "a.cbf", pixels((24, 32), "i4"))
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+    with pytest.raises(FormatError, match=message):
+        open_frames(path)
+
+
+def test_smv_and_edf_with_more_frames_than_their_header_says(tmp_path: Path) -> None:
+    frames = pixels((3, 24, 32), "u2")
+    paths = write_smv(tmp_path / "a.img", frames[0]), write_edf(tmp_path / "a.edf", frames[:1])
+    for path in paths:
+        data = path.read_bytes()
+        path.write_bytes(data + frames[1:].astype("<u2").tobytes())
+        with open_frames(path) as source:
+            np.testing.assert_array_equal(source.read(0, 3), frames)
+            assert [remark.kind for remark in source.remarks] == ["more frames"]
+        path.write_bytes(data + bytes(512))
+        with open_frames(path) as source:
+            assert (source.count, source.remarks) == (1, ())
+        path.write_bytes(data + b"x" * 512)
+        with pytest.raises(FormatError, match="512 bytes longer than its header says"):
+            open_frames(path)
+
+
+def test_edf_whose_image_is_smaller_than_its_bytes(tmp_path: Path) -> None:
+    path = write_edf(tmp_path / "a.edf", pixels((1, 24, 32), "u2"))
+    data = path.read_bytes()
+    assert b"Dim_2 = 24" in data
+    path.write_bytes(data.replace(b"Dim_2 = 24", b"Dim_2 = 12"))
+    with pytest.raises(FormatError, match="1536 bytes for pixels that take 768, which are more than padding"):
+        open_frames(path)

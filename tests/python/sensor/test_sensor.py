@@ -402,7 +402,7 @@ def test_values_of_other_types(saved: Path, place: str) -> None:
     ("reading", "message"),
     [
         ({"mrc_mode1": "auto", "raww": None}, "there are no read options mrc_mode1, raww$"),
-        ({"mrc_mode0": "no"}, "mrc_mode0 must be 'auto', 'signed' or 'unsigned', not 'no'$"),
+        ({"mrc_mode0": "no"}, "mrc_mode0 must be 'auto', 'signed', 'unsigned' or 'imod', not 'no'$"),
         ({"eer_grouping": [1]}, "damaged camnorm sensor file: "),
     ],
 )

@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from camnorm.io.base.rows import RowOrder
 
-__all__ = ["FourBit", "GainOperation", "Mode0", "RawLayout", "ReadOptions"]
+__all__ = ["FourBit", "GainOperation", "Int16", "Mode0", "RawLayout", "ReadOptions"]
 
 FourBit: TypeAlias = Literal["auto", "yes", "no"]
-Mode0: TypeAlias = Literal["auto", "signed", "unsigned"]
+Mode0: TypeAlias = Literal["auto", "signed", "unsigned", "imod"]
+Int16: TypeAlias = Literal["signed", "unsigned"]
 GainOperation: TypeAlias = Literal["auto", "multiply", "divide"]
 
 
@@ -79,8 +80,9 @@ class ReadOptions:
 
     Parameters
     ----------
-    mrc_mode0 : {"auto", "signed", "unsigned"}
-        Bytes of MRC mode 0: "auto" takes them for signed but where IMOD's stamp says otherwise.
+    mrc_mode0 : {"auto", "signed", "unsigned", "imod"}
+        Bytes of MRC mode 0: "auto" takes them for signed but where IMOD's stamp says otherwise. "imod": they
+        are signed numbers that hold counts less 128, as IMOD stores them; 128 is added.
     tiff_4bit : {"auto", "yes", "no"}
         Whether bytes of TIFF files hold two pixels of 4 bits each: "auto" takes it from their size, as RELION
         does.
@@ -122,6 +124,9 @@ class ReadOptions:
     frames_dir : pathlib.Path, optional
         Where the files are that STAR and mdoc files name. By default they are looked for beside these, and
         from the directories above them.
+    int16 : {"signed", "unsigned"}
+        Integers of 16 bits that files call signed: "unsigned" takes them for counts of 0 to 65535, which some
+        programs store so, and which are negative from 32768 on otherwise.
     """
 
     mrc_mode0: Mode0 = "auto"
@@ -138,10 +143,15 @@ class ReadOptions:
     gain_flip: Literal[0, 1, 2] | None = None
     gain_operation: GainOperation = "auto"
     frames_dir: Path | None = None
+    int16: Int16 = "signed"
 
     def __post_init__(self) -> None:
-        if self.mrc_mode0 not in ("auto", "signed", "unsigned"):
-            raise ValueError(f"mrc_mode0 must be 'auto', 'signed' or 'unsigned', not {self.mrc_mode0!r}")
+        if self.mrc_mode0 not in get_args(Mode0):
+            raise ValueError(
+                f"mrc_mode0 must be 'auto', 'signed', 'unsigned' or 'imod', not {self.mrc_mode0!r}"
+            )
+        if self.int16 not in get_args(Int16):
+            raise ValueError(f"int16 must be 'signed' or 'unsigned', not {self.int16!r}")
         if self.tiff_4bit not in ("auto", "yes", "no"):
             raise ValueError(f"tiff_4bit must be 'auto', 'yes' or 'no', not {self.tiff_4bit!r}")
         if self.row_order not in (None, "bottom", "top"):

@@ -16,6 +16,7 @@ from camnorm.errors import Error, FormatError
 from camnorm.io.base.options import DEFAULTS, ReadOptions
 from camnorm.io.base.rows import RowOrder, in_row_order
 from camnorm.io.base.source import FrameSource, MappedDirectory, MappedFile
+from camnorm.io.base.unsigned import as_unsigned
 
 _GROUP = "camnorm.formats"
 
@@ -221,7 +222,7 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
     >>> with camnorm.open_frames("movie.mrc") as source:  # doctest: +SKIP
     ...     first = source.read(0)[0]
     """
-    source = _open(Path(path), options)
+    source = as_unsigned(_open(Path(path), options), options)
     try:
         for step in _steps:
             source = step(source, options)

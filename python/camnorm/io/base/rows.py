@@ -49,6 +49,7 @@ class WrappedSource(FrameSource):
         self.count = inner.count
         self.available = inner.available
         self.metadata = inner.metadata
+        self.remarks = inner.remarks
         self.row_order = inner.row_order
         self._file = inner.file
 

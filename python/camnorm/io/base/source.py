@@ -20,6 +20,7 @@ import numpy as np
 
 from camnorm import _core
 from camnorm.errors import FormatError, raise_shortage
+from camnorm.io.base.remarks import Remark
 from camnorm.io.base.sequence import FrameSequence
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class MappedFile:
     def size(self) -> int:
         """Size in bytes, now."""
         return os.fstat(self._file.fileno()).st_size
+
+    @property
+    def exact_size(self) -> int | None:
+        """The same; None if the size is not known."""
+        return self.size
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset` on; fewer at the end of the file."""
@@ -202,6 +208,9 @@ class FrameSource(FrameSequence):
     """
 
     format: ClassVar[str]
+
+    remarks: tuple[Remark, ...] = ()
+    """What the user should know of the file."""
 
     sequential: ClassVar[bool] = False
     """Whether frames are decompressed in order, so that those before the last read cost all again, and

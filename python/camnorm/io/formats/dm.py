@@ -20,6 +20,7 @@ from camnorm.io.formats.blocks import BlockSource, regular
 _VALUES = {2: "h", 3: "i", 4: "H", 5: "I", 6: "f", 7: "d", 8: "B", 9: "b", 10: "B", 11: "q", 12: "Q"}
 _STRUCT, _STRING, _ARRAY = 15, 18, 20
 _PIXELS = {1: "i2", 2: "f4", 6: "u1", 7: "i4", 9: "i1", 10: "u2", 11: "u4", 12: "f8"}
+_COLOUR = 23
 _ANGSTROM = {"nm": 10.0, "µm": 1e4, "μm": 1e4, "um": 1e4, "pm": 0.01, "Å": 1.0, "A": 1.0}
 
 _LONGEST = 64  # numbers of an array that is read; names and units are shorter
@@ -48,11 +49,12 @@ class DmSource(BlockSource):
         except (struct.error, IndexError, KeyError):
             reason = "damaged, or truncated within the tags"
             raise FormatError(file.path, reason, frame=0, offset=file.size) from None
-        known = [image for image in images if image.get("DataType") in _PIXELS]
-        if not known:
+        # Thumbnails are in colour.
+        plain = [image for image in images if image.get("DataType") != _COLOUR] or images
+        image = max(plain, key=lambda image: image["Data"].bytes, default={})
+        if image.get("DataType") not in _PIXELS:
             found = sorted(str(image.get("DataType")) for image in images)
             raise FormatError(file.path, f"DM with pixels of the types {', '.join(found)} is not supported")
-        image = max(known, key=lambda image: image["Data"].bytes)
         sizes = [image[key] for key in image if key.startswith("Dimensions/")]
         if len(sizes) < 2:
             raise FormatError(file.path, "DM with a spectrum is not supported")

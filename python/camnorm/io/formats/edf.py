@@ -15,6 +15,7 @@ from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import MappedFile, shown
 from camnorm.io.formats.blocks import BlockSource
+from camnorm.io.formats.bysize import count_frames, is_padding, too_long
 from camnorm.io.formats.textheader import integer_of, items_of, pixel_size_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ _TYPES = {
     "floatieee64": "f8",
     "doubleieee64": "f8",
 }
+_ORDERS = {"lowbytefirst": "<", "highbytefirst": ">"}
+_UNCOMPRESSED = ("none", "no", "nocompression")
 
 
 class _Block(NamedTuple):
@@ -60,6 +63,11 @@ class _Block(NamedTuple):
     offset: int
     shape: tuple[int, int]
     stored: np.dtype[Any]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the pixels, without padding."""
+        return math.prod(self.shape) * self.stored.itemsize
 
 
 class EdfSource(BlockSource):
@@ -108,6 +116,8 @@ class EdfSource(BlockSource):
             if not file.read(position, _BLOCK).strip(_BLANK):
                 break  # padding at the end
             header, start = _read_header(file, position)
+            if header is None and blocks and not file.read(position, _BLOCK).strip(_BLANK).startswith(b"{"):
+                return self._without_headers(file, blocks, position), True, metadata
             if header is None:
                 return blocks, False, metadata
             if "edf_dataformatversion" in header:
@@ -122,6 +132,14 @@ class EdfSource(BlockSource):
             position = start + blob
         return blocks, True, metadata
 
+    def _without_headers(self, file: MappedFile, blocks: list[_Block], end: int) -> list[_Block]:
+        """The only block, and frames behind it that no header counts; FormatError if they are none."""
+        first = blocks[0]
+        if len(blocks) > 1 or end != first.offset + first.bytes:
+            raise FormatError(file.path, too_long(file.size - end))
+        count, self.remarks = count_frames(file, first.offset, first.bytes, 1)
+        return [first._replace(offset=first.offset + index * first.bytes) for index in range(count)]
+
     def _block(self, file: MappedFile, header: dict[str, str], start: int, index: int) -> tuple[_Block, int]:
         """Pixels behind a header, and the bytes that they and their padding take."""
 
@@ -129,7 +147,7 @@ class EdfSource(BlockSource):
             return FormatError(file.path, f"damaged EDF header: {what}", frame=index)
 
         compression = header.get("compression", "none").lower()
-        if not compression.startswith("no") or "edf_binaryfilename" in header:
+        if compression not in _UNCOMPRESSED or "edf_binaryfilename" in header:
             raise FormatError(file.path, "EDF with pixels compressed or in another file is not supported")
         if integer_of(file, header, "dim_3", 1) != 1:
             raise FormatError(file.path, "EDF with images of three dimensions is not supported")
@@ -140,14 +158,16 @@ class EdfSource(BlockSource):
         if code is None:
             raise damaged(f"DataType = {shown(header.get('datatype'))}")
         order = header.get("byteorder", "").lower()
-        if not order.startswith(("low", "high")):
+        if order not in _ORDERS:
             raise damaged(f"ByteOrder = {shown(header.get('byteorder'))}")
-        stored = np.dtype(("<" if order.startswith("low") else ">") + code)
-        needed = math.prod(shape) * stored.itemsize
+        made = _Block(start, shape, np.dtype(_ORDERS[order] + code))
+        needed = made.bytes
         blob = integer_of(file, header, "edf_binarysize", integer_of(file, header, "size", needed))
         if blob < needed:
             raise damaged(f"{blob} bytes for pixels that take {needed}")
-        return _Block(start, shape, stored), blob
+        if blob > needed and start + blob <= file.size and not is_padding(file, start + needed, start + blob):
+            raise damaged(f"{blob} bytes for pixels that take {needed}, which are more than padding")
+        return made, blob
 
 
 def _read_header(file: MappedFile, position: int) -> tuple[dict[str, str] | None, int]:

@@ -13,6 +13,7 @@ from camnorm import _core
 from camnorm.errors import FormatError
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
+from camnorm.io.base.remarks import Remark
 from camnorm.io.base.settling import EerHint, eer_grouping
 from camnorm.io.base.source import FrameSource, MappedFile
 from camnorm.io.formats.tiff.directories import find_directories
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MARK = b"II+\0"
-_WIDTH, _HEIGHT, _COMPRESSION, _OFFSETS, _BYTE_COUNTS = 256, 257, 259, 273, 279
+_WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _COMPRESSION, _OFFSETS, _BYTE_COUNTS = 256, 257, 258, 259, 273, 279
+_PLAIN = 1  # the compression of plain pixels
 _ACQUISITION = 65001  # XML
 _CODING = (65007, 65008, 65009)  # bits of skip, x and y
 _BITS = {65000: (8, 2, 2), 65001: (7, 2, 2), 65002: (7, 2, 2)}  # by compression, where no tags tell
@@ -64,7 +66,10 @@ class EerSource(FrameSource):
     def __init__(self, file: MappedFile, options: ReadOptions) -> None:
         directories, complete = find_directories(file)
         first = _Directory(file, directories[0]) if directories else None
-        if first is not None and first.compression not in _BITS:  # the sum of all
+        if first is not None and first.compression not in _BITS:
+            if not first.is_image:
+                reason = f"damaged: compression {first.compression} of the first page, which is no sum of all"
+                raise FormatError(file.path, reason, frame=0)
             directories = directories[1:]
         if first is None or not directories:
             raise FormatError(file.path, "truncated, or an EER without frames", frame=0, offset=file.size)
@@ -98,6 +103,10 @@ class EerSource(FrameSource):
         pixel_size = (_number(items, "sensorPixelSize.width", "m") or math.inf) * 1e10
         if pixel_size < _LARGEST_PIXEL:
             metadata["pixel_size"] = pixel_size / self._sampling
+        told = _number(items, "numberOfFrames", "") or raw
+        if complete and told > raw:
+            text = f"its metadata say {told:.0f} raw frames, but it holds {raw}: some may be lost"
+            self.remarks = (Remark("fewer raw frames", text),)
         self._grouping = grouping
         super().__init__(
             file,
@@ -183,6 +192,13 @@ class _Directory:
     def stored(self) -> int:
         """Bytes of electrons."""
         return sum(self._integers(_BYTE_COUNTS))
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is of plain pixels, as the sum of all frames is that some files begin with."""
+        pixels = math.prod(self.size)
+        bits = self._integers(_BITS_PER_SAMPLE) or [1]
+        return self.compression == _PLAIN and pixels > 0 and self.stored == pixels * sum(bits) // 8
 
     def electrons(self) -> bytes:
         """Read all strips."""

@@ -12,6 +12,7 @@ from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import MappedFile, shown
 from camnorm.io.formats.blocks import BlockSource, regular
 
+_MARK = b"MQ1,"
 _TYPES = {"U08": ">u1", "U16": ">u2", "U32": ">u4"}
 
 
@@ -33,6 +34,11 @@ class MibSource(BlockSource):
         stored = np.dtype(_TYPES[kind])
         places, count = regular(file, int(header), int(header) + int(x) * int(y) * stored.itemsize)
         super().__init__(file, places=places, stored=stored, shape=(int(y), int(x)), count=count, metadata={})
+        # All headers are where they must be if the last one is.
+        last = self._places[self.available - 1] - int(header)
+        if file.read(last, len(_MARK)) != _MARK:
+            reason = "damaged: no header before the frame, which begins elsewhere or is of another size"
+            raise FormatError(file.path, reason, frame=self.available - 1, offset=last)
 
 
-FORMAT = ImageFormat("MIB", (".mib",), f"{__name__}:MibSource", (b"MQ1,",))
+FORMAT = ImageFormat("MIB", (".mib",), f"{__name__}:MibSource", (_MARK,))

@@ -14,10 +14,12 @@ from camnorm.io.base.containers import frame_axes
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import FrameSource, MappedFile
+from camnorm.io.formats.bysize import count_frames, too_long
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MARK = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # the limit of NumPy's own reader
 _MAX_DIGITS = 20  # of a length; Python refuses to read thousands
 # The header is a literal of Python in a fixed form; read as text, nothing of it is ever evaluated.
@@ -41,8 +43,9 @@ class NpySource(FrameSource):
             raise FormatError(file.path, f"an array of shape {shape} is neither a frame nor a stack")
         axes = frame_axes(shape)
         frame, self._leading = shape[-axes:], shape[:-axes]
-        count = math.prod(self._leading)
-        whole = max(0, file.size - self._offset) // max(1, math.prod(frame) * self._stored.itemsize)
+        frame_bytes = max(1, math.prod(frame) * self._stored.itemsize)
+        count = self._check_size(file, frame_bytes, math.prod(self._leading))
+        whole = max(0, file.size - self._offset) // frame_bytes
         super().__init__(
             file,
             shape=frame,
@@ -52,6 +55,17 @@ class NpySource(FrameSource):
             available=whole if not self._fortran or whole >= count else 0,
             metadata={},
         )
+
+    def _check_size(self, file: MappedFile, frame_bytes: int, count: int) -> int:
+        """Number of frames: those of the header, unless the file holds more."""
+        end = self._offset + count * frame_bytes
+        if end < file.size and file.read(end, len(_MARK)) == _MARK:
+            reason = "several arrays in one file: save each in a file of its own"
+            raise FormatError(file.path, reason, offset=end)
+        found, self.remarks = count_frames(file, self._offset, frame_bytes, count)
+        if found > count and self._fortran:
+            raise FormatError(file.path, too_long(file.size - end))
+        return found
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
@@ -96,4 +110,4 @@ def _read_header(file: MappedFile) -> tuple[int, np.dtype[Any], bool, tuple[int,
     return start + length, dtype, order[1] == "True", sizes
 
 
-FORMAT = ImageFormat("NPY", (".npy",), f"{__name__}:NpySource", (b"\x93NUMPY",))
+FORMAT = ImageFormat("NPY", (".npy",), f"{__name__}:NpySource", (_MARK,))

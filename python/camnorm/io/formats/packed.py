@@ -9,7 +9,7 @@ import threading
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 
@@ -57,6 +57,11 @@ class UnpackedFile(MappedFile):
     def size(self) -> int:
         """Bytes that it holds if its end has been seen, else the most that it can hold."""
         return self._source.expansion * self._packed.size if self._end is None else self._end
+
+    @property
+    def exact_size(self) -> int | None:
+        """Bytes that it holds; None as long as its end has not been seen."""
+        return self._end
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset` on; fewer at the end, or before damage, told as `fault`."""
@@ -200,8 +205,17 @@ class PackedSource(FrameSource):
         if self._file.cut_off and self._is_complete():
             fault = "the compressed data end too early, although the file is complete"
         if fault:
-            self.available, self._missing = 0, f"damaged, so that no frame of it can be trusted: {fault}"
-            raise FormatError(self.path, self._missing)
+            self._refuse(f"damaged, so that no frame of it can be trusted: {fault}")
+        if not self._file.cut_off and (reason := self._misread()):
+            self._refuse(reason)
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self.available, self._missing = 0, reason
+        raise FormatError(self.path, reason)
+
+    def _misread(self) -> str:
+        """Why frames are not where they were read, now that the size is known; empty if they are."""
+        return ""
 
     @property
     def _end_of_frames(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.source import MappedFile, shown
 from camnorm.io.formats.blocks import BlockSource
+from camnorm.io.formats.bysize import count_frames
 from camnorm.io.formats.textheader import integer_of, items_of, pixel_size_of
 
 _MAX_HEADER = 2**18
@@ -27,6 +29,7 @@ _TYPES = {
     "float": "f4",
     "float ieee": "f4",
 }
+_ORDERS = {"little_endian": "<", "big_endian": ">"}
 
 
 class SmvSource(BlockSource):
@@ -53,16 +56,19 @@ class SmvSource(BlockSource):
             raise FormatError(
                 file.path, f"SMV with pixels of type {shown(name or 'unknown')} is not supported"
             )
-        order = header.get("byte_order", "little_endian").lower()
-        if not order.startswith(("little", "big")):
-            raise FormatError(file.path, f"damaged header: BYTE_ORDER = {shown(order)}")
+        order = header.get("byte_order", "missing").lower()
+        if order not in _ORDERS:
+            raise FormatError(file.path, f"SMV with BYTE_ORDER = {shown(order)} is not supported")
+        stored = np.dtype(_ORDERS[order] + _TYPES[name])
         shape = integer_of(file, header, "size2"), integer_of(file, header, "size1")
+        frame_bytes = max(1, math.prod(shape) * stored.itemsize)
+        count, self.remarks = count_frames(file, start, frame_bytes, 1)
         super().__init__(
             file,
-            places=[start],
-            stored=np.dtype(("<" if order.startswith("little") else ">") + _TYPES[name]),
+            places=range(start, start + count * frame_bytes, frame_bytes),
+            stored=stored,
             shape=shape,
-            count=1,
+            count=count,
             metadata=pixel_size_of(header, "pixel_size", 1e7),
         )
 

@@ -117,7 +117,12 @@ def _section(file: MappedFile, header: dict[str, str], offset: int, index: int) 
     binary = header.get("content-transfer-encoding", "").upper() == "BINARY"
     if conversions.lower() != "x-cbf_byte_offset" or not binary:
         raise FormatError(file.path, f"CBF with conversions {shown(conversions)} is not supported")
-    element = header.get("x-binary-element-type", "signed 32-bit integer")
+    order = header.get("x-binary-element-byte-order", "LITTLE_ENDIAN")  # the default of the standard
+    if order.upper() != "LITTLE_ENDIAN":
+        raise FormatError(file.path, f"CBF with pixels in the order {shown(order)} is not supported")
+    if header.get("x-binary-size-third-dimension", "1").strip("0") != "1":
+        raise FormatError(file.path, "CBF with images of three dimensions is not supported")
+    element = header.get("x-binary-element-type", "unknown")
     if element.lower() not in _TYPES:
         raise FormatError(file.path, f"CBF with pixels of type {shown(element)} is not supported")
     dtype = np.dtype(_TYPES[element.lower()])

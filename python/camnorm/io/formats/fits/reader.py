@@ -15,8 +15,10 @@ from astropy.io import fits
 from camnorm.errors import FormatError
 from camnorm.io.base.containers import check_size, read_frames
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.remarks import Remark
 from camnorm.io.base.source import FrameSource, MappedFile, decoding
-from camnorm.io.formats.packed import PackedByBzip2, PackedByGzip, UnpackedFile
+from camnorm.io.formats.bysize import is_padding, more_frames, too_long
+from camnorm.io.formats.packed import PackedByBzip2, PackedByGzip, PackedSource, UnpackedFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +57,8 @@ class FitsSource(FrameSource):
                     dtype = hdu.dtype
                     self._offset = hdu.offset
                     self._frame_bytes = math.prod(shape) * self._stored.itemsize
+                    if file.exact_size is not None:
+                        count, self.remarks = self._count_frames(file, count)
                     available = (file.size - hdu.offset) // max(1, self._frame_bytes)
                 elif isinstance(file, UnpackedFile):
                     raise FormatError(file.path, "its image is compressed too, by tiles: decompress the file")
@@ -83,6 +87,20 @@ class FitsSource(FrameSource):
         if self._hdus is not None:
             self._hdus.close()
         super().close()
+
+    def _count_frames(self, file: MappedFile, count: int) -> tuple[int, tuple[Remark, ...]]:
+        """Number of frames, by what follows them: it may be frames that no header counts."""
+        begin, end = self._offset, self._hdu.end
+        behind = begin + -(-(end - begin) // _BLOCK) * _BLOCK
+        size = file.exact_size or file.size
+        if behind >= size or file.read(behind, 8) == b"XTENSION":
+            return count, ()
+        if is_padding(file, end, size):
+            return count, ()
+        found = (size - begin) // self._frame_bytes
+        if not is_padding(file, begin + found * self._frame_bytes, size):
+            raise FormatError(file.path, too_long(size - end))
+        return found, (more_frames(count, found),)
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
@@ -115,11 +133,23 @@ class FitsSource(FrameSource):
             return np.reshape(frames, (stop - start, *self.shape))
 
 
-class GzipFitsSource(PackedByGzip, FitsSource):
+class PackedFitsSource(PackedSource, FitsSource):
+    """Frames in an image of a compressed FITS file."""
+
+    def _misread(self) -> str:
+        """Why frames of a compressed file are not where they were read, now that its size is known."""
+        try:
+            found, remarks = self._count_frames(self._file, self.count)
+        except FormatError as error:
+            return error.reason
+        return f"{remarks[0].text}; decompress the file to measure it" if found != self.count else ""
+
+
+class GzipFitsSource(PackedByGzip, PackedFitsSource):
     """Frames in an image of a FITS file that is compressed by gzip."""
 
 
-class Bzip2FitsSource(PackedByBzip2, FitsSource):
+class Bzip2FitsSource(PackedByBzip2, PackedFitsSource):
     """Frames in an image of a FITS file that is compressed by bzip2."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,7 @@ _BYTE_ORDERS = {0x44: "<", 0x11: ">"}  # first byte of the machine stamp
 _IMOD_STAMP = 1146047817
 _STAMP_OFFSET = 152 - 112  # in the field extra2; flags follow
 SIGNED, HALF_WIDTH = 1, 16  # flags of IMOD
+_FOUR_BITS = "4 bits packed"  # in the label of SerialEM
 
 
 def labels_of(header: np.void) -> list[str]:
@@ -45,13 +47,14 @@ def read_header(file: MappedFile) -> np.void:
     if len(head) < HEADER_BYTES:
         reason = f"not an MRC file, or truncated: shorter than the header of {HEADER_BYTES} bytes"
         raise FormatError(file.path, reason, frame=0, offset=len(head))
-    # The machine stamp is not always right: the first byte order in which the header makes sense is taken.
+    # The machine stamp is not always right: of the byte orders in which the header makes sense, the one that
+    # goes with the size of the file is taken, or else the stamped one.
     stamped = _BYTE_ORDERS.get(head[212], "<")
-    orders = (stamped, "<", ">")
+    orders = (stamped, *({"<", ">"} - {stamped}))
     headers: list[np.void] = [np.frombuffer(head, HEADER_DTYPE.newbyteorder(order))[0] for order in orders]
-    for header in headers:
-        if header["mode"] in _KNOWN_MODES and min(size_of(header)) > 0:
-            return header
+    sensible = [header for header in headers if header["mode"] in _KNOWN_MODES and min(size_of(header)) > 0]
+    if sensible:
+        return next((header for header in sensible if _end_of(header) == file.exact_size), sensible[0])
     if head[208:211] != b"MAP":
         raise FormatError(file.path, "not an MRC file: no 'MAP' at byte 208 and no sense in its header")
     size, mode = size_of(headers[0]), headers[0]["mode"]
@@ -62,6 +65,39 @@ def size_of(header: np.void) -> tuple[int, int, int]:
     return int(header["nx"]), int(header["ny"]), int(header["nz"])
 
 
+def _end_of(header: np.void) -> int:
+    """Size of the file by its header, unless pixels have 4 bits."""
+    pixel = DTYPES.get(int(header["mode"]), DTYPES[2])
+    return HEADER_BYTES + int(header["nsymbt"]) + math.prod(size_of(header)) * pixel.itemsize
+
+
+def is_half_width(header: np.void) -> bool:
+    """Whether bytes of mode 0 hold two pixels of 4 bits each, the left one in the low bits.
+
+    IMOD says so by a flag, SerialEM by a label, which programs that unpack the pixels keep, beside their own.
+    """
+    if header["mode"] != 0:
+        return False
+    flags, labels = imod_flags(header), labels_of(header)
+    return bool((flags or 0) & HALF_WIDTH) or (len(labels) == 1 and _FOUR_BITS in labels[0])
+
+
+def full_width(file: MappedFile, header: np.void) -> np.void:
+    """Header of such a file as if each pixel had its byte."""
+    flags = imod_flags(header)
+    if flags is not None and flags & SIGNED:
+        raise FormatError(file.path, "damaged MRC header: two pixels of 4 bits in a byte, and signed")
+    wide = np.frombuffer(header.tobytes(), header.dtype).copy().reshape(())
+    if wide["mx"] == wide["nx"]:
+        wide["mx"] *= 2
+        wide["cella"]["x"] *= 2
+    wide["nx"] *= 2
+    if flags is not None:
+        _set_flags(wide, flags & ~HALF_WIDTH)
+    made: np.void = np.frombuffer(wide.tobytes(), header.dtype)[0]
+    return made
+
+
 def imod_flags(header: np.void) -> int | None:
     """What IMOD says of the file: its stamp stands at byte 152, the flags at 156."""
     stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, _STAMP_OFFSET)
@@ -70,6 +106,11 @@ def imod_flags(header: np.void) -> int | None:
 
 def mark_signed(header: NDArray[np.void]) -> None:
     """Say as IMOD does that bytes are signed, to readers that otherwise take them for unsigned."""
+    _set_flags(header, SIGNED)
+
+
+def _set_flags(header: NDArray[np.void], flags: int) -> None:
     extra = bytearray(bytes(header["extra2"]))
-    extra[_STAMP_OFFSET : _STAMP_OFFSET + 8] = np.array([_IMOD_STAMP, SIGNED], "<i4").tobytes()
+    values = np.array([_IMOD_STAMP, flags], header.dtype["mode"])
+    extra[_STAMP_OFFSET : _STAMP_OFFSET + 8] = values.tobytes()
     header["extra2"] = np.void(bytes(extra))

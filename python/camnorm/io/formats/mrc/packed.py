@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from camnorm.errors import FormatError
 from camnorm.io.base.source import MappedFile
+from camnorm.io.formats.mrc.header import HEADER_BYTES
+from camnorm.io.formats.mrc.layout import Layout, layout_of
 from camnorm.io.formats.mrc.reader import MrcSource
 from camnorm.io.formats.packed import PackedByBzip2, PackedByGzip, PackedSource, UnpackedFile
 
-_HEADER_BYTES = 1024
 _SUFFIXES = {".mrc", ".mrcs"}
 
 
@@ -20,11 +21,23 @@ class PackedMrcSource(PackedSource, MrcSource):
             reason = "compressed, but neither an MRC nor a FITS file: only these are read compressed"
             raise FormatError(file.path, reason)
 
+    def _misread(self) -> str:
+        size = self._file.exact_size
+        assert size is not None  # as all was read
+        told = Layout(self._offset, self.count)
+        try:
+            layout = layout_of(self._file, size, self._offset - HEADER_BYTES, self.count, self._frame_bytes)
+        except FormatError as error:
+            return error.reason
+        if layout == told:
+            return ""
+        return f"{layout.remarks[0].text}; decompress the file to measure it"
+
     def extended_header(self) -> bytes:
         """Read the extended header from the file, which may be closed by now."""
         file = UnpackedFile(MappedFile(self.path), type(self))
         try:
-            return file.read(_HEADER_BYTES, self._offset - _HEADER_BYTES)
+            return file.read(HEADER_BYTES, self._offset - HEADER_BYTES)
         finally:
             file.close()
 

@@ -4,7 +4,7 @@ from camnorm.io.base.registry import ImageFormat, Output
 
 FORMAT = ImageFormat(
     "TIFF",
-    (".tif", ".tiff", ".mccd"),  # MarCCD writes TIFF with a header of its own
+    (".tif", ".tiff", ".stk", ".mccd"),  # MetaMorph and MarCCD write TIFF with tags of their own
     f"{__name__}.reader:TiffSource",
     (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     output=Output(

@@ -18,8 +18,10 @@ import tifffile
 from camnorm.errors import FormatError
 from camnorm.io.base.containers import EXPANSION
 from camnorm.io.base.options import ReadOptions
+from camnorm.io.base.remarks import Remark
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.formats import nibbles
+from camnorm.io.formats.bysize import more_frames
 from camnorm.io.formats.tiff.directories import find_directories
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _NOT_SUPPORTED = {
 }
 _JPEG_COMPRESSIONS = (7, 33007, 34892)
 _YCBCR = 6
+_SUB_DIRECTORIES = 330
+_METAMORPH_PLANES = (33629, 33630)  # UIC2 and UIC3, with a value for each plane of an STK file
 _SUBSAMPLING = 530
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
 # told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
@@ -83,10 +87,9 @@ class TiffSource(FrameSource):
                 available = len(self._directories)
                 count = available if complete else available + 1
                 self._packed: int | None = None  # offset of frames that have no directories of their own
-                if count == 1 and first.is_final:
-                    told = _frames_told(self._tiff, first)
-                    if told > 1:
-                        count = told
+                if count == 1:
+                    count, self.remarks = _frames_behind(file, self._tiff, first, self._directories[0])
+                    if count > 1:
                         self._packed = first.dataoffsets[0]
                         available = (file.size - self._packed) // first.nbytes
                 metadata = _metadata(first) | scaling_in(first.description)
@@ -248,14 +251,40 @@ def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile
     return options.tiff_4bit == "yes"
 
 
+def _frames_behind(
+    file: MappedFile, tiff: tifffile.TiffFile, page: tifffile.TiffPage, directory: int
+) -> tuple[int, tuple[Remark, ...]]:
+    """Frames that the only directory of a file stands for, and what the user should know of them."""
+    told = _frames_told(tiff, page)
+    if not page.is_final:
+        if told > 1:
+            reason = f"{told} frames with one directory are not supported, except uncompressed in one piece"
+            raise FormatError(file.path, reason)
+        return 1, ()
+    if told > 1:
+        return told, ()
+    # A program may have been killed before it wrote the other directories. TIFF leaves open what else is in
+    # a file: only whole frames up to its end, or to the directory, are taken for what they are.
+    begin = page.dataoffsets[0]
+    found, rest = divmod((directory if directory > begin else file.size) - begin, max(1, page.nbytes))
+    if rest or found < 2 or _SUB_DIRECTORIES in page.tags:
+        return 1, ()
+    return found, (more_frames(1, found),)
+
+
 def _frames_told(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> int:
-    """Frames behind the only directory of a file, as its description tells. They may be cut off."""
+    """Frames of the only directory of a file, as its description or MetaMorph's tags say."""
+    planes = [page.tags[tag].count for tag in _METAMORPH_PLANES if tag in page.tags]
+    if planes:
+        return int(max(planes))
     if page.is_imagej:
-        return int((tiff.imagej_metadata or {}).get("images", 1))
+        told = tiff.imagej_metadata or {}
+        axes = math.prod(int(told.get(name, 1)) for name in ("channels", "slices", "frames"))
+        return max(int(told.get("images", 1)), axes)
     if page.is_shaped:
-        told = (tiff.shaped_metadata or ({},))[0]
-        if told.get("truncated"):
-            return int(math.prod(told["shape"])) // page.size
+        shaped = (tiff.shaped_metadata or ({},))[0]
+        if shaped.get("truncated"):
+            return int(math.prod(shaped["shape"])) // page.size
     return 1
 
 
