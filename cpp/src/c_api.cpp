@@ -283,8 +283,17 @@ camnorm_status camnorm_correction_create(camnorm_shape shape, const double* mean
         };
         CorrectionOptions o;
         if (options != nullptr) {
-            if (options->target_mean != nullptr) o.target_mean = *options->target_mean;
-            if (options->target_sigma != nullptr) o.target_sigma = *options->target_sigma;
+            const std::size_t targets = options->targets_per_plane != 0 ? frame.planes : 1;
+            const auto take = [&](const double* given, auto& of_all, auto& of_planes) {
+                if (given == nullptr) return;
+                if (targets == 1) {
+                    of_all = *given;
+                } else {
+                    of_planes.assign(given, given + targets);
+                }
+            };
+            take(options->target_mean, o.target_mean, o.target_means);
+            take(options->target_sigma, o.target_sigma, o.target_sigmas);
             if (options->bad != nullptr) o.bad = image(options->bad, "bad");
             if (options->bad_policy < CAMNORM_BAD_NEUTRAL || options->bad_policy > CAMNORM_BAD_NAN)
                 throw InvalidArgument("there is no bad_policy " + std::to_string(options->bad_policy));

@@ -4,19 +4,31 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <utility>
 
 #include "blocks.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/runtime.hpp"
-#include "double_double.hpp"
 #include "kernels/correction.hpp"
 #include "kernels/pixels.hpp"
 #include "parallel.hpp"
 
 namespace camnorm {
+namespace detail {
+
+/// Pixels to work on, without gaps, at most tile_pixels, and what the formula needs of them.
+struct Tile {
+    const std::byte* pixels;
+    std::size_t n;
+    const double* mean;
+    const double* gain;
+    const std::byte* next = nullptr;  // as many that will be worked on later, if known
+    const Approximation* approximation = nullptr;
+};
+
+}  // namespace detail
+
 namespace {
 
 using detail::CorrectionDirection;
@@ -42,23 +54,8 @@ constexpr std::size_t bad_group = 64;
 /// Interpolated values that are held at a time, unless one frame alone has more.
 constexpr std::size_t held_values = std::size_t{1} << 20;
 
-std::string text(double value) {
-    std::ostringstream s;
-    s << value;
-    return s.str();
-}
-
 bool is_integer(DType dtype) {
     return dtype != DType::float16 && dtype != DType::float32 && dtype != DType::float64;
-}
-
-/// Mean over the good pixels, summed in double-double.
-double mean_of_good(const std::vector<double>& image, const std::vector<std::uint8_t>& bad,
-                    std::size_t good) {
-    detail::DoubleDouble sum{0.0, 0.0};
-    for (std::size_t i = 0; i < image.size(); ++i)
-        if (!bad[i]) sum = detail::add(sum, image[i]);
-    return sum.high / static_cast<double>(good);
 }
 
 /// First address of a view and the one after its last.
@@ -88,14 +85,13 @@ void prefetch(const void* memory, std::size_t bytes) {
     for (std::size_t i = 0; i < bytes; i += line_bytes) __builtin_prefetch(lines + i, 0, 2);
 }
 
-/// Pixels to work on, without gaps, at most tile_pixels, and what the formula needs of them.
-struct Tile {
-    const std::byte* pixels;
-    std::size_t n;
-    const double* mean;
-    const double* gain;
-    const std::byte* next = nullptr;  // as many that will be worked on later, if known
-    const detail::Approximation* approximation = nullptr;
+using detail::Tile;
+
+struct Ones {
+    double values[tile_pixels]{};
+    constexpr Ones() {
+        for (double& value : values) value = 1.0;
+    }
 };
 
 /// Runs them through the formula to another type; gives the number of clipped ones.
@@ -164,104 +160,6 @@ void for_each_neighbour(FrameShape shape, const std::vector<std::uint8_t>& bad, 
 
 }  // namespace
 
-Correction::Correction(FrameShape shape, std::vector<double> mean, std::vector<double> sigma,
-                       CorrectionOptions options)
-    : shape_(shape),
-      mean_(std::move(mean)),
-      sigma_(std::move(sigma)),
-      bad_policy_(options.bad_policy),
-      bad_(std::move(options.bad)),
-      clipped_(std::make_unique<std::atomic<std::uint64_t>>(0)) {
-    const std::size_t pixels = shape_.pixels();
-    if (pixels == 0) throw InvalidArgument("frames of shape " + to_string(shape_) + " have no pixels");
-    if (bad_.empty()) bad_.resize(pixels);
-    if (mean_.size() != pixels || sigma_.size() != pixels || bad_.size() != pixels) {
-        throw InvalidArgument("the mean image has " + std::to_string(mean_.size()) +
-                              " pixels, the sigma image " + std::to_string(sigma_.size()) +
-                              " and the bad pixel mask " + std::to_string(bad_.size()) + ", not the " +
-                              std::to_string(pixels) + " of shape " + to_string(shape_));
-    }
-    const auto negative = std::find_if(sigma_.begin(), sigma_.end(), [](double s) { return s < 0.0; });
-    if (negative != sigma_.end()) throw InvalidArgument("sigma must not be negative, got " + text(*negative));
-    if (options.target_mean && !std::isfinite(*options.target_mean))
-        throw InvalidArgument("target_mean must be finite, got " + text(*options.target_mean));
-    if (options.target_sigma && !(std::isfinite(*options.target_sigma) && *options.target_sigma > 0.0))
-        throw InvalidArgument("target_sigma must be positive and finite, got " + text(*options.target_sigma));
-    find_bad_pixels(options.target_mean, options.target_sigma);
-    if (bad_policy_ == BadPolicy::interpolate) find_radii();
-}
-
-void Correction::find_bad_pixels(std::optional<double> target_mean, std::optional<double> target_sigma) {
-    const std::size_t pixels = bad_.size();
-    const auto count_good = [&] {
-        const auto good = static_cast<std::size_t>(std::count(bad_.begin(), bad_.end(), std::uint8_t{0}));
-        if (good == 0) throw InvalidArgument("all pixels are bad");
-        return good;
-    };
-    for (std::size_t i = 0; i < pixels; ++i)
-        bad_[i] = bad_[i] != 0 || !std::isfinite(mean_[i]) || !std::isfinite(sigma_[i]) || sigma_[i] == 0.0;
-    const std::size_t good = count_good();
-    target_mean_ = target_mean ? *target_mean : mean_of_good(mean_, bad_, good);
-    target_sigma_ = target_sigma ? *target_sigma : mean_of_good(sigma_, bad_, good);
-    for (std::size_t i = 0; i < pixels; ++i)
-        bad_[i] = bad_[i] != 0 || !std::isnormal(target_sigma_ / sigma_[i]);
-    bad_pixels_.reserve(pixels - count_good());
-    constexpr double largest_pixel = 0x1p32;
-    double reach = 0.0;
-    for (std::size_t i = 0; i < pixels; ++i) {
-        if (bad_[i]) {
-            bad_pixels_.push_back(i);
-            continue;
-        }
-        const double gain = target_sigma_ / sigma_[i];
-        const double mean = std::abs(mean_[i]);
-        const double target = std::abs(target_mean_);
-        reach =
-            std::max({reach, (largest_pixel + mean) * gain + target, (largest_pixel + target) / gain + mean});
-    }
-    exceeds_float32_ = !(reach < std::numeric_limits<float>::max());
-}
-
-void Correction::find_radii() {
-    // Chessboard distance to the next good pixel in two passes: Rosenfeld & Pfaltz, Pattern
-    // Recognition 1, 33 (1968).
-    constexpr std::uint32_t far = std::numeric_limits<std::uint32_t>::max() / 2;
-    const auto height = static_cast<std::ptrdiff_t>(shape_.height);
-    const auto width = static_cast<std::ptrdiff_t>(shape_.width);
-    const auto planes = static_cast<std::ptrdiff_t>(shape_.planes);
-    std::vector<std::uint32_t> distance(bad_.size());
-    // Looks at the row at y - step and at the pixel at x - step, which were done before.
-    const auto pass = [&](std::ptrdiff_t step, std::ptrdiff_t y_first, std::ptrdiff_t x_first) {
-        for (std::ptrdiff_t y = y_first; y >= 0 && y < height; y += step) {
-            for (std::ptrdiff_t x = x_first; x >= 0 && x < width; x += step) {
-                for (std::ptrdiff_t plane = 0; plane < planes; ++plane) {
-                    const auto at = [&](std::ptrdiff_t j, std::ptrdiff_t i) -> std::uint32_t& {
-                        return distance[static_cast<std::size_t>((j * width + i) * planes + plane)];
-                    };
-                    std::uint32_t nearest = at(y, x);
-                    if (y != y_first) {
-                        for (std::ptrdiff_t i = std::max<std::ptrdiff_t>(x - 1, 0);
-                             i <= std::min(x + 1, width - 1); ++i)
-                            nearest = std::min(nearest, at(y - step, i) + 1);
-                    }
-                    if (x != x_first) nearest = std::min(nearest, at(y, x - step) + 1);
-                    at(y, x) = nearest;
-                }
-            }
-        }
-    };
-    for (std::size_t i = 0; i < distance.size(); ++i) distance[i] = bad_[i] ? far : 0;
-    pass(1, 0, 0);
-    pass(-1, height - 1, width - 1);
-    radii_.reserve(bad_pixels_.size());
-    for (const std::size_t i : bad_pixels_) {
-        if (distance[i] >= far)
-            throw InvalidArgument("all pixels of colour plane " + std::to_string(i % shape_.planes) +
-                                  " are bad: there is nothing to interpolate from");
-        radii_.push_back(distance[i]);
-    }
-}
-
 void Correction::check(const FramesView& frames, const MutableFramesView& out, FrameShape expected) {
     if (frames.shape != expected)
         throw InvalidArgument("frames have shape " + to_string(frames.shape) + ", the correction " +
@@ -280,6 +178,47 @@ void Correction::check(const FramesView& frames, const MutableFramesView& out, F
             "frames and out overlap in memory: out must be the frames themselves or apart from them");
 }
 
+void Correction::find_gains(const CorrectionDirection& direction, std::size_t pixel, std::size_t n,
+                            double* gain) const {
+    if (!by_planes_) return direction.gain(&sigma_[pixel], n, target_sigma(), gain);
+    double of_plane[tile_pixels];
+    const std::size_t planes = shape_.planes;
+    for (std::size_t plane = 0; plane < planes; ++plane) {
+        direction.gain(&sigma_[pixel], n, target_sigmas_[plane], of_plane);
+        for (std::size_t i = (plane + planes - pixel % planes) % planes; i < n; i += planes)
+            gain[i] = of_plane[i];
+    }
+}
+
+void Correction::find_values(const CorrectionDirection& direction, DType dtype, const Tile& tile,
+                             std::size_t pixel, double* values) const {
+    auto* const bytes = reinterpret_cast<std::byte*>(values);
+    if (!by_planes_) {
+        correct(direction, dtype, tile, target_mean(), DType::float64, bytes);
+        return;
+    }
+    const auto for_each_target = [&](const auto& visit) {
+        std::size_t plane = pixel % shape_.planes;
+        for (std::size_t i = 0; i < tile.n; ++i, plane = plane + 1 < shape_.planes ? plane + 1 : 0)
+            visit(values[i], target_means_[plane]);
+    };
+    // Added or subtracted alone, the targets are rounded as in the formula.
+    if (&direction == &detail::correction_kernels().forward) {
+        correct(direction, dtype, tile, 0.0, DType::float64, bytes);
+        for_each_target([](double& value, double target) { value += target; });
+        return;
+    }
+    static constexpr Ones ones;
+    static constexpr double zeros[tile_pixels] = {};
+    correct(direction, dtype, {tile.pixels, tile.n, zeros, ones.values}, 0.0, DType::float64, bytes);
+    for_each_target([](double& value, double target) { value -= target; });
+    double differences[tile_pixels];
+    std::copy_n(values, tile.n, differences);
+    correct(direction, DType::float64,
+            {reinterpret_cast<const std::byte*>(differences), tile.n, tile.mean, tile.gain}, 0.0,
+            DType::float64, bytes);
+}
+
 template <class Replacement>
 void Correction::process(const CorrectionDirection& direction, const FramesView& frames,
                          const MutableFramesView& out, std::size_t origin, std::size_t first,
@@ -296,8 +235,9 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
     // In place, the lines to be overwritten are in the cache already.
     const bool large =
         dense_out && frames.data != out.data && out.count * pixels * out_size >= streamed_bytes;
-    const bool approximates = detail::approximates(frames.dtype, out.dtype);
-    const bool by_values = exceeds_float32_ && is_integer(frames.dtype) && out.dtype == DType::float32;
+    const bool approximates = !by_planes_ && detail::approximates(frames.dtype, out.dtype);
+    const bool by_values =
+        by_planes_ || (exceeds_float32_ && is_integer(frames.dtype) && out.dtype == DType::float32);
     const std::size_t blocks = (pixels + block_pixels - 1) / block_pixels;
     const std::size_t blocks_a_piece = threads == 1 ? blocks : (blocks + pieces - 1) / pieces;
 
@@ -315,7 +255,7 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
         std::size_t fetched = 0;  // values of the next block's mean and sigma
         for (std::size_t f = 0; f < count; ++f) {
             if (f == 1 && approximates)
-                approximations.make(direction, mean + begin, gain, end - begin, target_mean_, out.dtype);
+                approximations.make(direction, mean + begin, gain, end - begin, target_mean(), out.dtype);
             auto bad = first_bad;
             std::byte* const target = out.frame(first + f);
             const auto misaligned = reinterpret_cast<std::uintptr_t>(target + begin * out_size) % line_bytes;
@@ -331,7 +271,7 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
                 fetched = fetch;
 
                 // A tile at a time, for the memory not to lie idle during all these divisions.
-                if (f == 0) direction.gain(sigma + i, n, target_sigma_, gain + (i - begin));
+                if (f == 0) find_gains(direction, origin + i, n, gain + (i - begin));
                 Tile tile{detail::gather(frames, dense_in, first + f, i, n, scratch_in), n, mean + i,
                           gain + (i - begin)};
                 if (dense_in && f + 1 < count) {
@@ -346,10 +286,9 @@ void Correction::process(const CorrectionDirection& direction, const FramesView&
                 std::byte* const place = dense_out ? target + i * out_size : scratch_out;
                 if (!by_values && (bad == bad_pixels_.end() || *bad >= origin + i + n)) {
                     clipped +=
-                        correct(direction, frames.dtype, tile, target_mean_, out.dtype, place, streams);
+                        correct(direction, frames.dtype, tile, target_mean(), out.dtype, place, streams);
                 } else {
-                    correct(direction, frames.dtype, tile, target_mean_, DType::float64,
-                            reinterpret_cast<std::byte*>(values));
+                    find_values(direction, frames.dtype, tile, origin + i, values);
                     for (; bad != bad_pixels_.end() && *bad < origin + i + n; ++bad)
                         values[*bad - origin - i] =
                             replacement(f, static_cast<std::size_t>(bad - bad_pixels_.begin()));
@@ -379,16 +318,16 @@ std::vector<double> Correction::interpolate(const FramesView& frames, std::size_
             std::size_t neighbours = 0;
             for_each_neighbour(
                 shape_, bad_, bad_pixels_[k], radii_[k], [&](std::size_t y, std::size_t x, std::size_t p) {
+                    const std::size_t plane = p % shape_.planes;
                     double gain = 0.0;
-                    direction.gain(&sigma_[p], 1, target_sigma_, &gain);
-                    const std::ptrdiff_t place =
-                        static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
-                        static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
-                        static_cast<std::ptrdiff_t>(p % shape_.planes) * frames.strides[3];
+                    direction.gain(&sigma_[p], 1, target_sigmas_[plane], &gain);
+                    const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(y) * frames.strides[1] +
+                                                 static_cast<std::ptrdiff_t>(x) * frames.strides[2] +
+                                                 static_cast<std::ptrdiff_t>(plane) * frames.strides[3];
                     for (std::size_t f = 0; f < count; ++f) {
                         double value = 0.0;
                         correct(direction, frames.dtype,
-                                {frames.frame(first + f) + place, 1, &mean_[p], &gain}, target_mean_,
+                                {frames.frame(first + f) + place, 1, &mean_[p], &gain}, target_means_[plane],
                                 DType::float64, reinterpret_cast<std::byte*>(&value));
                         values[f * bad_pixels_.size() + k] += value;
                     }
@@ -426,10 +365,11 @@ void Correction::run(const FramesView& frames, const MutableFramesView& out, std
     threads = resolve_threads(threads);
     const CorrectionDirection& direction = detail::correction_kernels().forward;
     if (bad_policy_ != BadPolicy::interpolate) {
-        const double neutral =
-            bad_policy_ == BadPolicy::nan ? std::numeric_limits<double>::quiet_NaN() : target_mean_;
-        process(direction, frames, out, origin, 0, frames.count, threads,
-                [&](std::size_t, std::size_t) { return neutral; });
+        const auto neutral = [&](std::size_t, std::size_t k) {
+            return bad_policy_ == BadPolicy::nan ? std::numeric_limits<double>::quiet_NaN()
+                                                 : target_means_[bad_pixels_[k] % shape_.planes];
+        };
+        process(direction, frames, out, origin, 0, frames.count, threads, neutral);
         return;
     }
     const std::size_t bad = bad_pixels_.size();

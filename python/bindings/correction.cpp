@@ -41,8 +41,24 @@ const char* policy_name(BadPolicy policy) {
     return "nan";
 }
 
-std::optional<double> as_target(const py::object& object, const char* what) {
-    return object.is_none() ? std::nullopt : std::optional(as_number(object, what));
+/// Takes over a target: a number for all planes, a sequence of one for each, or None.
+void take_target(const py::object& object, const char* what, std::optional<double>& of_all,
+                 std::vector<double>& of_planes) {
+    if (object.is_none()) return;
+    if (!py::isinstance<py::sequence>(object) &&
+        !(py::isinstance<py::array>(object) && py::len(object) > 0)) {
+        of_all = as_number(object, what);
+        return;
+    }
+    for (const py::handle value : object)
+        of_planes.push_back(as_number(py::reinterpret_borrow<py::object>(value), what));
+    if (of_planes.empty()) throw InvalidArgument(std::string(what) + " must not be empty");
+}
+
+/// One number for grey frames, a tuple of one for each plane for colour frames.
+py::object targets_of(const Bound& self, const std::vector<double>& targets) {
+    if (self.ndim == 2) return py::float_(targets.front());
+    return py::tuple(py::cast(targets));
 }
 
 Bound make(const py::object& mean, const py::object& sigma, const py::object& target_mean,
@@ -53,10 +69,10 @@ Bound make(const py::object& mean, const py::object& sigma, const py::object& ta
     const std::vector<py::ssize_t> array_shape = numpy_shape(shape, ndim);
     std::vector<double> mean_pixels = as_pixels(mean, array_shape, "mean");
     std::vector<double> sigma_pixels = as_pixels(sigma, array_shape, "sigma");
-    CorrectionOptions options{as_target(target_mean, "target_mean"),
-                              as_target(target_sigma, "target_sigma"),
-                              {},
-                              as_policy(bad_policy)};
+    CorrectionOptions options;
+    options.bad_policy = as_policy(bad_policy);
+    take_target(target_mean, "target_mean", options.target_mean, options.target_means);
+    take_target(target_sigma, "target_sigma", options.target_sigma, options.target_sigmas);
     if (!bad.is_none()) options.bad = as_mask(bad, array_shape, "bad");
     py::gil_scoped_release nogil;
     return {Correction(shape, std::move(mean_pixels), std::move(sigma_pixels), std::move(options)), ndim};
@@ -121,8 +137,10 @@ void register_correction(py::module_& m) {
              py::arg("first_row"))
         .def("inverse", &inverse, py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))
         .def_property_readonly("shape", [](const Bound& self) { return py::tuple(py::cast(self.shape())); })
-        .def_property_readonly("target_mean", [](const Bound& self) { return self.core.target_mean(); })
-        .def_property_readonly("target_sigma", [](const Bound& self) { return self.core.target_sigma(); })
+        .def_property_readonly("target_mean",
+                               [](const Bound& self) { return targets_of(self, self.core.target_means()); })
+        .def_property_readonly("target_sigma",
+                               [](const Bound& self) { return targets_of(self, self.core.target_sigmas()); })
         .def_property_readonly("bad_policy",
                                [](const Bound& self) { return policy_name(self.core.bad_policy()); })
         .def_property_readonly("clipped", [](const Bound& self) { return self.core.clipped(); })

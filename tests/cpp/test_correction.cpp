@@ -301,3 +301,21 @@ TEST_CASE("rows are those of whole frames") {
                         InvalidArgument);
     }
 }
+
+TEST_CASE("colour planes have targets of their own") {
+    const FrameShape shape{2, 2, 3};
+    const std::vector<double> mean{10, 20, 30, 12, 22, 32, 14, 24, 34, 16, 26, 36};
+    const std::vector<double> sigma{1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3};
+    const Correction c(shape, mean, sigma);
+    CHECK(c.target_means() == std::vector<double>{13, 23, 33});
+    CHECK(c.target_sigmas() == std::vector<double>{1, 2, 3});
+    CHECK(c.target_mean() == 13.0);
+
+    CorrectionOptions options;
+    options.target_means = {1, 2};
+    CHECK_THROWS_AS(Correction(shape, mean, sigma, options), InvalidArgument);
+    options.target_means = {1, 2, 3};
+    const Correction given(shape, mean, sigma, options);
+    CHECK(given.target_means() == options.target_means);
+    CHECK(given.target_sigmas() == std::vector<double>{1, 2, 3});
+}

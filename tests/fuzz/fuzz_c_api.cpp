@@ -152,7 +152,7 @@ void correction_calls(Input& input) {
     const camnorm_correction_options options{
         input.rare() ? &target_mean : nullptr, input.rare() ? &target_sigma : nullptr,
         input.rare() ? bad.data() : nullptr,
-        input.rare() ? input.take<std::int32_t>() : input.take<std::uint8_t>() % 3};
+        input.rare() ? input.take<std::int32_t>() : input.take<std::uint8_t>() % 3, 0};
     camnorm_correction* correction = nullptr;
     const camnorm_status status =
         camnorm_correction_create(frames.view.shape, input.rare() ? nullptr : mean.data(), sigma.data(),

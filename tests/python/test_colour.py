@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +16,10 @@ import pytest
 import tifffile
 import zarr
 
-from camnorm import Sensor, cli
+import camnorm
+from camnorm import Correction, Sensor, cli, jsontext
 from camnorm.io import open_frames
+from camnorm.sensor.summary import sensor_summary
 from image_sets import write_npy
 
 SHAPE = (24, 32, 3)
@@ -63,7 +68,7 @@ def write_files(folder: Path, frames: np.ndarray, kind: str) -> None:
 
 def longhand(frames: np.ndarray, images: np.ndarray) -> np.ndarray:
     mean, sigma = images.mean(0, dtype=float), images.std(0, dtype=float)
-    return np.asarray((frames - mean) / sigma * sigma.mean() + mean.mean())
+    return np.asarray((frames - mean) / sigma * sigma.mean((0, 1)) + mean.mean((0, 1)))
 
 
 def read_all(folder: Path) -> np.ndarray:
@@ -97,8 +102,8 @@ def test_measure_correct_and_measure_again(run: Run, tmp_path: Path, frames: np.
     np.testing.assert_allclose(read_all(tmp_path / "out"), longhand(frames, frames), rtol=3e-7)
     assert run("measure", "out", "-o", "again.h5", "--screen", "off") == (0, "")
     again = Sensor.load("again.h5")
-    np.testing.assert_allclose(again.mean, sensor.target_mean, rtol=1e-6)
-    np.testing.assert_allclose(again.sigma, sensor.target_sigma, rtol=1e-5)
+    np.testing.assert_allclose(again.mean, np.broadcast_to(sensor.target_mean, SHAPE), rtol=1e-6)
+    np.testing.assert_allclose(again.sigma, np.broadcast_to(sensor.target_sigma, SHAPE), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -225,3 +230,126 @@ def test_gain_and_defects_are_of_grey_frames(run: Run, tmp_path: Path, frames: n
         assert status == 1
         assert reason in complaint
         assert len(complaint.splitlines()) == 1
+
+
+def test_planes_keep_their_own_targets(run: Run, tmp_path: Path, frames: np.ndarray) -> None:
+    """In every mode; programs read one target a plane."""
+    write_files(tmp_path / "set", frames, "npy")
+    assert run("measure", "set", "-o", "s.h5", "--screen", "off", "--response") == (0, "")
+    sensor = Sensor.load("s.h5")
+    means, sigmas = frames.mean((0, 1, 2), dtype=float), frames.std(0, dtype=float).mean((0, 1))
+    np.testing.assert_allclose(sensor.target_mean, means, rtol=1e-12)
+    np.testing.assert_allclose(sensor.target_sigma, sigmas, rtol=1e-12)
+    for mode in ("both", "mean", "gain", "response"):
+        correction = sensor.correction(mode=mode)
+        corrected = correction.apply(frames, dtype=np.float64)
+        np.testing.assert_allclose(corrected.mean((0, 1, 2)), means, rtol=1e-9)
+        back = correction.inverse(corrected, dtype=np.float64)
+        np.testing.assert_allclose(back[:, ~correction.bad], frames[:, ~correction.bad], rtol=1e-9)
+    told = json.loads(sensor_json(sensor))
+    assert told["target_mean"] == pytest.approx(means.tolist(), rel=1e-12)
+    assert told["target_sigma"] == pytest.approx(sigmas.tolist(), rel=1e-12)
+
+
+def sensor_json(sensor: Sensor) -> str:
+    return jsontext.dumps(sensor_summary(sensor))
+
+
+def test_targets_of_the_command_line(run: Run, tmp_path: Path, frames: np.ndarray) -> None:
+    write_files(tmp_path / "set", frames, "npy")
+    run("measure", "set", "-o", "s.h5", "--screen", "off")
+    unit = (frames - frames.mean(0, dtype=float)) / frames.std(0, dtype=float)
+    for given, expected in (("7", 7.0), ("20,10,-5.5", np.array([20, 10, -5.5]))):
+        options = ("--target-mean", given, "--target-sigma", "1", "--overwrite")
+        assert run("correct", "set", "-m", "s.h5", "-o", "out", *options) == (0, "")
+        np.testing.assert_allclose(read_all(tmp_path / "out"), unit + expected, atol=2e-5)
+    status, error = run("correct", "set", "-m", "s.h5", "-o", "b", "--target-mean", "1,2")
+    assert status == 1
+    assert "--target-mean must be one number, or one for each of the 3 colour planes, not 2" in error
+    status, error = run("correct", "set", "-m", "s.h5", "-o", "b", "--target-sigma", "1,x,2")
+    assert status == 2
+    assert "is not a number, or one for each colour plane, as in 200,140,170" in " ".join(error.split())
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f2", "f4", "f8"])
+@pytest.mark.parametrize("out", ["u1", "i2", "f2", "f4", "f8"])
+def test_plane_targets_against_numpy(dtype: str, out: str) -> None:
+    """To the bit, for frames of several blocks, strides of any kind, rows, and both directions."""
+    rng = np.random.default_rng(8)
+    mean, sigma = rng.uniform(80, 120, (61, 47, 3)), rng.uniform(3, 9, (61, 47, 3))
+    sigma[3, 4] = 0
+    bad = sigma == 0
+    i0, s0 = np.array([100.0, 150.0, -20.0]), np.array([5.0, 7.0, 0.5])
+    correction = Correction(mean, sigma, i0, s0)
+    assert (correction.target_mean, correction.target_sigma) == (tuple(i0), tuple(s0))
+    raw = rng.uniform(60, 140, (5, 61, 47, 3)).astype(dtype)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = (raw - mean) * (s0 / sigma) + i0
+    wanted[:, bad] = np.broadcast_to(i0, bad.shape)[bad]
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        if np.dtype(out).kind == "f":
+            return values.astype(out)
+        limits = np.iinfo(out)
+        return np.rint(values).clip(limits.min, limits.max).astype(out)
+
+    for threads in (1, 3):
+        assert np.array_equal(correction.apply(raw, dtype=out, threads=threads), rounded(wanted))
+    turned = np.asfortranarray(raw)
+    assert np.array_equal(correction.apply(turned, dtype=out), rounded(wanted))
+    part = correction.apply(np.ascontiguousarray(raw[:, 20:31]), dtype=out, first_row=20)
+    assert np.array_equal(part, rounded(wanted[:, 20:31]))
+    back = (raw.astype(float) - i0) * (sigma / s0) + mean
+    back[:, bad] = np.broadcast_to(mean, raw.shape)[:, bad]
+    assert np.array_equal(correction.inverse(raw, dtype=out), rounded(back))
+    again = pickle.loads(pickle.dumps(correction))
+    assert np.array_equal(again.apply(raw, dtype=out), rounded(wanted))
+
+
+def test_interpolated_pixels_take_the_target_of_their_plane() -> None:
+    rng = np.random.default_rng(9)
+    mean, sigma = rng.uniform(80, 120, (9, 8, 3)), rng.uniform(3, 9, (9, 8, 3))
+    sigma[4, 4] = 0
+    correction = Correction(mean, sigma, (10.0, 20.0, 30.0), bad_policy="interpolate")
+    corrected = correction.apply(rng.uniform(60, 140, (9, 8, 3)), dtype=np.float64)
+    around = np.delete(corrected[3:6, 3:6].reshape(9, 3), 4, 0)
+    np.testing.assert_allclose(corrected[4, 4], around.mean(0), rtol=1e-13)
+
+
+def test_a_plane_that_never_changes_stays(tmp_path: Path) -> None:
+    """As an opaque alpha channel."""
+    rng = np.random.default_rng(4)
+    frames = np.rint(rng.normal(100, 9, (20, 12, 10, 4))).astype(np.uint8)
+    frames[..., 3] = 255
+    sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames))
+    assert np.asarray(sensor.target_mean)[3] == 255
+    corrected = sensor.correction().apply(frames)
+    assert (corrected[..., 3] == 255).all()
+    np.testing.assert_allclose(corrected[..., :3].mean((0, 1, 2)), frames[..., :3].mean((0, 1, 2)), rtol=1e-5)
+
+
+def test_manifests_and_scaled_integers_keep_colours(run: Run, tmp_path: Path, frames: np.ndarray) -> None:
+    write_files(tmp_path / "set", frames, "tif")
+    run("measure", "set", "-o", "s.h5", "--screen", "off")
+    expected = longhand(frames, frames)
+    assert run("correct", "set", "-m", "s.h5", "-o", "v", "--virtual") == (0, "")
+    movies = []
+    for path in sorted((tmp_path / "v").glob("*.json")):
+        with open_frames(path) as source:
+            movies.append(source.read(0, EACH))
+    np.testing.assert_allclose(np.concatenate(movies), expected, rtol=3e-7)
+    assert run("correct", "set", "-m", "s.h5", "-o", "i", "--dtype", "int16", "--scale") == (0, "")
+    path = sorted((tmp_path / "i").iterdir())[0]
+    with tifffile.TiffFile(path) as tiff:
+        label = tiff.pages[0].description
+        pixels = np.stack([page.asarray() for page in tiff.pages])
+    scale, offset = (float(re.findall(rf"camnorm_{name}=(\S+)", label)[0]) for name in ("scale", "offset"))
+    np.testing.assert_allclose((pixels - offset) / scale, expected[:EACH], atol=0.51 / scale)
+
+
+@pytest.mark.parametrize(("target", "message"), [([1.0, 2.0], "one for each of the 3 colour planes, not 2")])
+def test_wrong_numbers_of_targets(target: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Correction(np.ones((2, 2, 3)), np.ones((2, 2, 3)), target)
+    with pytest.raises(ValueError, match="target_sigma must be positive and finite, got -1"):
+        Correction(np.ones((2, 2, 3)), np.ones((2, 2, 3)), None, [1.0, -1.0, 1.0])

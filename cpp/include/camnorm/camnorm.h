@@ -140,12 +140,14 @@ enum {
     CAMNORM_BAD_NAN = 2          /**< NaN, in float output only */
 };
 
-/** Zeros, or no options at all: both targets are the means over the good pixels' images. */
+/** Zeros, or no options at all: both targets are the means over the good pixels' images, of each colour
+ * plane. */
 typedef struct camnorm_correction_options {
     const double* target_mean;  /**< NULL: the default */
     const double* target_sigma; /**< NULL: the default */
     const uint8_t* bad;         /**< a value a pixel, not 0 where it is bad; NULL: none is known to be */
     camnorm_bad_policy bad_policy;
+    int targets_per_plane; /**< not 0: the targets point to one number for each colour plane */
 } camnorm_correction_options;
 
 /** @param mean, sigma  a value a pixel; they are copied.

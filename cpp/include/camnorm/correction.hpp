@@ -13,7 +13,8 @@
 namespace camnorm {
 namespace detail {
 struct CorrectionDirection;
-}
+struct Tile;
+}  // namespace detail
 
 /// What a bad pixel becomes in a corrected frame.
 enum class BadPolicy : std::uint8_t {
@@ -28,6 +29,8 @@ struct CorrectionOptions {
     std::optional<double> target_sigma;  ///< s0; by default the mean over the sigma image's good pixels
     std::vector<std::uint8_t> bad;       ///< not 0 where a pixel is bad; empty: no pixel is known to be
     BadPolicy bad_policy = BadPolicy::neutral;
+    std::vector<double> target_means = {};   ///< I0 of each colour plane; empty: target_mean is that of all
+    std::vector<double> target_sigmas = {};  ///< s0 of each colour plane; empty: target_sigma is that of all
 };
 
 /// A posteriori correction of frames by the mean and the sigma image of their sensor: Afanasyev et
@@ -39,6 +42,10 @@ struct CorrectionOptions {
 /// then rounded once to the output's type; the result differs from that of the formula as it is
 /// written by at most 4 ulp (float64) of the larger of |Ic| and |Ic - I0|. Batches, threads and
 /// instruction sets do not change a bit.
+///
+/// Colour planes have targets of their own, by default the means over the images of the plane, so that
+/// colours are kept. Of a plane without good pixels, I0 is the mean over its finite means, s0 that of the
+/// other planes.
 ///
 /// Output saturates: a pixel beyond the range of the output's type becomes the largest or smallest number of
 /// the type and counts as clipped. Integer output is rounded half to even; NaN becomes 0 and counts too. In
@@ -61,8 +68,12 @@ public:
                CorrectionOptions options = {});
 
     FrameShape shape() const noexcept { return shape_; }
-    double target_mean() const noexcept { return target_mean_; }
-    double target_sigma() const noexcept { return target_sigma_; }
+    /// Targets of the first colour plane, which are those of all planes of grey frames.
+    double target_mean() const noexcept { return target_means_.front(); }
+    double target_sigma() const noexcept { return target_sigmas_.front(); }
+    /// One for each colour plane.
+    const std::vector<double>& target_means() const noexcept { return target_means_; }
+    const std::vector<double>& target_sigmas() const noexcept { return target_sigmas_; }
     BadPolicy bad_policy() const noexcept { return bad_policy_; }
     const std::vector<double>& mean() const noexcept { return mean_; }
     const std::vector<double>& sigma() const noexcept { return sigma_; }
@@ -92,8 +103,17 @@ public:
 
 private:
     static void check(const FramesView& frames, const MutableFramesView& out, FrameShape expected);
-    void find_bad_pixels(std::optional<double> target_mean, std::optional<double> target_sigma);
+    void find_bad_pixels(const CorrectionOptions& options);
+    void find_targets(const CorrectionOptions& options);
     void find_radii();
+
+    /// What the formula multiplies n pixels by, from the given one of the whole frame on.
+    void find_gains(const detail::CorrectionDirection& direction, std::size_t pixel, std::size_t n,
+                    double* gain) const;
+
+    /// The formula for the pixels of a tile, which begins at the given one of the whole frame, in float64.
+    void find_values(const detail::CorrectionDirection& direction, DType dtype, const detail::Tile& tile,
+                     std::size_t pixel, double* values) const;
 
     /// Eq. (2), for checked frames that begin at pixel `origin` of the whole frame.
     void run(const FramesView& frames, const MutableFramesView& out, std::size_t origin, int threads) const;
@@ -114,8 +134,9 @@ private:
     FrameShape shape_;
     std::vector<double> mean_;
     std::vector<double> sigma_;
-    double target_mean_ = 0.0;
-    double target_sigma_ = 1.0;
+    std::vector<double> target_means_;   // of each plane
+    std::vector<double> target_sigmas_;  // of each plane
+    bool by_planes_ = false;             // whether planes differ in a target
     BadPolicy bad_policy_;
     std::vector<std::uint8_t> bad_;
     std::vector<std::size_t> bad_pixels_;  // their numbers, ascending

@@ -252,4 +252,5 @@ def _load_correction(path: Path, shape: tuple[int, ...], key: tuple[str, int, in
             raise FormatError(path, f"a correction of frames of shape {f['mean'].shape}, not {shape}")
         mean, sigma, bad = (f[name][()] for name in _IMAGES)
         target_mean, target_sigma, bad_policy = (f.attrs[name] for name in _VALUES)
-        return _core.Correction(mean, sigma, float(target_mean), float(target_sigma), bad, bad_policy)
+        i0, s0 = (np.asarray(target, np.float64).tolist() for target in (target_mean, target_sigma))
+        return _core.Correction(mean, sigma, i0, s0, bad, bad_policy)

@@ -18,6 +18,7 @@ from camnorm.application.schedule import Job, Output, output_folder, schedule
 from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
+from camnorm.correction.targets import GivenTarget
 from camnorm.errors import Error, FormatError
 from camnorm.io import Protected, ReadOptions, Selection, expand_inputs, sync_directory
 from camnorm.io.base.selection import choose_frames
@@ -42,8 +43,8 @@ def correct(
     scale: Literal["auto"] | None = None,
     format: Literal["same", "mrc", "tiff", "hdf5", "zarr"] = "same",
     compression: Literal["none", "lzw", "deflate", "zstd"] = "none",
-    target_mean: float | None = None,
-    target_sigma: float | None = None,
+    target_mean: GivenTarget | None = None,
+    target_sigma: GivenTarget | None = None,
     bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     mode: Mode = "both",
     keep_illumination: float | bool | None = None,
@@ -89,8 +90,9 @@ def correct(
     compression : {"none", "lzw", "deflate", "zstd"}
         Of the frames, each for itself and as fast as can be: all for TIFF, "deflate" for HDF5, "deflate" and
         "zstd" for Zarr.
-    target_mean, target_sigma : float, optional
-        I0 and s0, by default those of the set; 0 and 1 give Eq. (1).
+    target_mean, target_sigma : float or sequence of float, optional
+        I0 and s0, by default those of the set; 0 and 1 give Eq. (1). Of colour frames one for all planes, or
+        one for each.
     bad_policy : {"neutral", "interpolate", "nan"}
         What pixels that never change become; see `Correction`.
     mode, keep_illumination, shrink
@@ -182,10 +184,13 @@ def _form(images: CorrectionImages, output: Output) -> tuple[Correction, str]:
     if output.scale is None:
         return correction, ""
     del correction  # which was fine; there is only one of them in memory at a time
-    scale = np.iinfo(np.int16).max / (_SIGMAS * images.target_sigma)
-    offset = -images.target_mean * scale
+    # Colour planes have one scale and one offset.
+    scale = float(np.iinfo(np.int16).max / (_SIGMAS * np.max(images.target_sigma)))
+    offset = -float(np.mean(images.target_mean)) * scale
     # Other targets, so that pixels are rounded only once.
-    scaled = images._replace(target_mean=0.0, target_sigma=scale * images.target_sigma)
+    scaled = images._replace(
+        target_mean=images.target_mean * scale + offset, target_sigma=scale * images.target_sigma
+    )
     return scaled.correction(output.bad_policy), f"\ncamnorm_scale={scale!r} camnorm_offset={offset!r}"
 
 

@@ -40,6 +40,7 @@ from camnorm.cli.options import (
     adjustments_of,
     read_options_of,
     selection_of,
+    target_of,
 )
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
@@ -123,15 +124,19 @@ def correct(
         typer.Option(metavar="NAME", help="None, deflate, for TIFF also lzw and zstd, for Zarr also zstd."),
     ] = "none",
     target_mean: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            metavar="I0", show_default=False, help="Target mean of every pixel. Default: the sensor's."
+            metavar="I0[,I0...]",
+            show_default=False,
+            help="Target mean of every pixel, one for all or for each colour plane. Default: the sensor's.",
         ),
     ] = None,
     target_sigma: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            metavar="S0", show_default=False, help="Target sigma of every pixel. Default: the sensor's."
+            metavar="S0[,S0...]",
+            show_default=False,
+            help="Target sigma of every pixel, likewise. Default: the sensor's.",
         ),
     ] = None,
     bad_policy: Annotated[
@@ -165,6 +170,7 @@ def correct(
         mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
     adjustments = adjustments_of(mode, keep_illumination, shrink)
+    i0, s0 = target_of(target_mean, "--target-mean"), target_of(target_sigma, "--target-sigma")
     with session(debug) as signals:
         start = time.monotonic()
         failed: list[FormatError] = []
@@ -177,8 +183,8 @@ def correct(
                 scale="auto" if scale else None,
                 format=format,
                 compression=compression,
-                target_mean=target_mean,
-                target_sigma=target_sigma,
+                target_mean=i0,
+                target_sigma=s0,
                 bad_policy=bad_policy,
                 **asdict(adjustments),
                 sum_frames=sum_frames,

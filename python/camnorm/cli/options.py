@@ -52,6 +52,7 @@ __all__ = [
     "complete_words",
     "read_options_of",
     "selection_of",
+    "target_of",
     "window_of",
 ]
 
@@ -345,6 +346,19 @@ def adjustments_of(mode: Mode, keep_illumination: str | None, shrink: bool) -> A
             ) from None
     with _wrong_use():
         return Adjustments(mode, scale, shrink)
+
+
+def target_of(text: str | None, option: str) -> float | list[float] | None:
+    """A target, or those of all colour planes."""
+    if text is None:
+        return None
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a number, or one for each colour plane, as in 200,140,170.", param_hint=option
+        ) from None
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def complete_words(words: Sequence[str]) -> list[str]:

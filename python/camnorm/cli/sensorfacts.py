@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,8 +25,8 @@ def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         *_settings(summary, "selection", {"every": 1}),
         *_settings(summary, "reading", ReadOptions().to_dict(), summary.get("chosen") or {}),
         ("screening", _screening_words(summary["screening"])),
-        ("target mean", f"{summary['target_mean']:.6g}"),
-        ("target sigma", f"{summary['target_sigma']:.6g}"),
+        ("target mean", _numbers(summary["target_mean"])),
+        ("target sigma", _numbers(summary["target_sigma"])),
         *_response_facts(summary["response"]),
         *_part_facts(summary),
     ]
@@ -44,6 +44,12 @@ def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield f"{word} {number}", f"{frames} of {files}{command}"
         if len(parts) > _PARTS_SHOWN:
             yield name, f"and {len(parts) - _PARTS_SHOWN} more (--json lists all)"
+
+
+def _numbers(target: float | Sequence[float]) -> str:
+    """A target, or those of all colour planes."""
+    numbers = target if isinstance(target, Sequence) else [target]
+    return ", ".join(f"{number:.6g}" for number in numbers)
 
 
 def _settings(

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.correction.targets import Target
 from camnorm.errors import Error
 from camnorm.statistics.moments import Image
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
@@ -102,7 +103,7 @@ class Adjustments:
         return " ".join(words)
 
     def images(
-        self, measured: Images, halves: Sequence[Images], target_mean: float, target_sigma: float
+        self, measured: Images, halves: Sequence[Images], target_mean: Target, target_sigma: Target
     ) -> tuple[Image, Image]:
         """Mean and sigma image of the correction, whose targets are those of the set.
 
@@ -112,8 +113,8 @@ class Adjustments:
             Images of the frames that the correction is made from.
         halves : sequence of two callables
             The same of disjoint sets, of which noise is told.
-        target_mean, target_sigma : float
-            I0 and s0 of the set.
+        target_mean, target_sigma : float, or float64 ndarray of shape (c,)
+            I0 and s0 of the set, of colour frames one a plane.
 
         Returns
         -------
@@ -127,9 +128,9 @@ class Adjustments:
             If a gain is wanted of a set whose mean is not positive, or no pixel has one.
         """
         good = measured("sigma") > 0
-        if self.mode == "gain" and not target_mean > 0:
+        if self.mode == "gain" and not np.all(np.asarray(target_mean) > 0):
             raise Error(
-                f"no gain can be told from a mean image whose mean is {target_mean:.6g}, not positive"
+                f"no gain can be told from a mean image whose mean is {np.min(target_mean):.6g}, not positive"
             )
         mean = self._denoised("mean", measured, halves, good)
         if self.mode == "gain":
@@ -145,9 +146,11 @@ class Adjustments:
         scale = self.keep_illumination
         if scale and self.mode != "mean":
             divisor /= np.exp(_smooth(np.log(divisor), good, scale))
-        divisor /= divisor[good].mean()
+        for plane in _planes(divisor):
+            if good[plane].any():
+                divisor[plane] /= divisor[plane][good[plane]].mean()
         if self.mode == "gain":
-            mean = target_mean * divisor
+            mean = np.asarray(target_mean * divisor)
         elif scale:
             # The mean image itself then becomes its smooth part, whatever the divisor.
             mean -= (_smooth(mean, good, scale) - target_mean) * divisor

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
+from camnorm.correction.targets import GivenTarget, as_number_or_list
 
 __all__ = ["Correction"]
 
@@ -22,12 +23,13 @@ class Correction:
         their own.
     sigma : float32 or float64 ndarray, shape of `mean`
         Sigma image, the standard deviation of each pixel vector, in the same units.
-    target_mean : float, optional
+    target_mean : float or sequence of float, optional
         I0, the mean that every pixel vector has after the correction. By default the mean over the mean
-        image, bad pixels left out.
-    target_sigma : float, optional
+        image, bad pixels left out. Of colour frames one for all planes, or one for each; by default each
+        plane has its own, so that colours are kept.
+    target_sigma : float or sequence of float, optional
         s0, the standard deviation that every pixel vector has after the correction. By default the mean
-        over the sigma image, bad pixels left out.
+        over the sigma image, bad pixels left out; of colour frames as `target_mean`.
     bad : bool ndarray, shape of `mean`, optional
         True for pixels whose output does not follow the light. Pixels for which the formula has no
         meaning are bad in any case: mean or sigma not finite, sigma 0, or s0 / sigma beyond the range of
@@ -79,12 +81,13 @@ class Correction:
         self,
         mean: npt.NDArray[np.floating[Any]],
         sigma: npt.NDArray[np.floating[Any]],
-        target_mean: float | None = None,
-        target_sigma: float | None = None,
+        target_mean: GivenTarget | None = None,
+        target_sigma: GivenTarget | None = None,
         bad: npt.NDArray[np.bool_] | None = None,
         bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     ) -> None:
-        self._core = _core.Correction(mean, sigma, target_mean, target_sigma, bad, bad_policy)
+        targets = as_number_or_list(target_mean), as_number_or_list(target_sigma)
+        self._core = _core.Correction(mean, sigma, *targets, bad, bad_policy)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,13 +110,13 @@ class Correction:
         return self._core.bad_policy
 
     @property
-    def target_mean(self) -> float:
-        """I0, in the units of the pixels."""
+    def target_mean(self) -> float | tuple[float, ...]:
+        """I0, in the units of the pixels; of colour frames one for each plane."""
         return self._core.target_mean
 
     @property
-    def target_sigma(self) -> float:
-        """s0, in the units of the pixels."""
+    def target_sigma(self) -> float | tuple[float, ...]:
+        """s0, in the units of the pixels; of colour frames one for each plane."""
         return self._core.target_sigma
 
     @property
@@ -222,6 +225,10 @@ class Correction:
         core = self._core
         bad = int(np.count_nonzero(core.bad))
         return (
-            f"<Correction of frames of shape {core.shape} to mean {core.target_mean:.6g} "
-            f"and sigma {core.target_sigma:.6g}, {bad} bad ({core.bad_policy})>"
+            f"<Correction of frames of shape {core.shape} to mean {_words(core.target_mean)} "
+            f"and sigma {_words(core.target_sigma)}, {bad} bad ({core.bad_policy})>"
         )
+
+
+def _words(target: float | tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.6g}" for number in (target if isinstance(target, tuple) else (target,)))

@@ -62,7 +62,8 @@ def findings(sensor: Sensor) -> list[Finding]:
     list of Finding
         ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
         ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, and, of measurements that tell it,
-        ``drift`` and ``drift_pixels``; ``hits``. Of clean sets each is flagged at most once in a hundred times.
+        ``drift`` and ``drift_pixels``; ``hits``. Of clean sets each is flagged at most once in a hundred
+        times.
     """
     return [finding for check_of_frames in _OF_FRAMES for finding in check_of_frames(sensor)]
 

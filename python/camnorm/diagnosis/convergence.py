@@ -315,7 +315,7 @@ class _Survey:
         self._factor = factor
         self._grid = np.zeros((height // factor, width // factor))
         self._shape = (height, width)
-        self.unit = 2.0 ** math.frexp(sensor.target_sigma)[1]
+        self.unit = 2.0 ** math.frexp(float(np.mean(sensor.target_sigma)))[1]
         weights = [n - 1 for n in self._halves]
         total = np.zeros((8, planes))
         spread = level = 0.0

@@ -163,7 +163,7 @@ class FixedPattern:
 def tells_pattern(sensor: Sensor) -> bool:
     """Whether `fixed_pattern` can be asked of a sensor, and something varies in its images."""
     halves = min(half.count for half in sensor.halves)
-    return halves >= 2 and min(sensor.shape[:2]) >= 2 and not np.isnan(sensor.target_mean)
+    return halves >= 2 and min(sensor.shape[:2]) >= 2 and not np.isnan(sensor.target_mean).any()
 
 
 def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int | None = None) -> FixedPattern:

@@ -74,7 +74,7 @@ def motif_and_illumination(sensor: Sensor) -> list[Finding]:
     too_small = (
         min(sensor.shape[:2]) < max(_BANDS, 2 * _PARTS) or min(half.count for half in sensor.halves) < 2
     )
-    if too_small or not sensor.target_sigma > 0:
+    if too_small or not np.all(np.asarray(sensor.target_sigma) > 0):
         return [
             Finding(name, math.nan, math.nan, reason, False, f"The set is too small to tell of {name}.")
             for name, reason in because.items()

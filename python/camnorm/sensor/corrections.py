@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from camnorm.correction.adjustments import Adjustments, Name
 from camnorm.correction.correction import Correction
+from camnorm.correction.targets import GivenTarget, Target
 from camnorm.errors import Error
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class CorrectionImages(NamedTuple):
 
     mean: Image
     sigma: Image
-    target_mean: float
-    target_sigma: float
+    target_mean: Target
+    target_sigma: Target
 
     def correction(self, bad_policy: Literal["neutral", "interpolate", "nan"]) -> Correction:
         """Form the correction."""
@@ -39,8 +40,8 @@ class CorrectionImages(NamedTuple):
 def correction_images(
     sensor: Sensor,
     adjustments: Adjustments,
-    target_mean: float | None = None,
-    target_sigma: float | None = None,
+    target_mean: GivenTarget | None = None,
+    target_sigma: GivenTarget | None = None,
     half: int | None = None,
 ) -> CorrectionImages:
     """Form what a correction of frames of a sensor is made of.
@@ -51,8 +52,9 @@ def correction_images(
         The measurement.
     adjustments : Adjustments
         For sets that fall short of what Eq. (2) assumes.
-    target_mean, target_sigma : float, optional
-        I0 and s0; by default those of the whole set, also for one half.
+    target_mean, target_sigma : float or sequence of float, optional
+        I0 and s0; by default those of the whole set, also for one half. Of colour frames one for all planes,
+        or one for each.
     half : {0, 1}, optional
         Half of the set that the images are of; by default they are of all of it.
 
@@ -66,7 +68,7 @@ def correction_images(
         As of `Sensor.correction`.
     """
     measured, *halves = (partial(_image, sensor, part) for part in (half, 0, 1))
-    if np.isnan(sensor.target_mean) or not measured("sigma").any():
+    if np.isnan(sensor.target_mean).any() or not measured("sigma").any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     fewest = min(moments.count for moments in sensor.halves)
     if adjustments.shrink and fewest < 2:
@@ -78,16 +80,22 @@ def correction_images(
     if adjustments.mode == "gain":
         if target_sigma is not None:
             raise ValueError("a gain leads to no target sigma: contrast follows the target mean")
-        if target_mean is not None and not target_mean > 0:
-            raise ValueError(f"a gain leads to a positive target mean, not to {target_mean:g}")
+        if target_mean is not None and not np.all(np.asarray(target_mean) > 0):
+            raise ValueError(f"a gain leads to a positive target mean, not to {np.min(target_mean):g}")
         if target_mean is not None:
-            target_sigma = sensor.target_sigma * target_mean / sensor.target_mean
+            target_sigma = sensor.target_sigma * np.asarray(target_mean) / sensor.target_mean
     return CorrectionImages(
         mean,
         sigma,
-        sensor.target_mean if target_mean is None else target_mean,
-        sensor.target_sigma if target_sigma is None else target_sigma,
+        _target(target_mean, sensor.target_mean),
+        _target(target_sigma, sensor.target_sigma),
     )
+
+
+def _target(given: GivenTarget | None, default: Target) -> Target:
+    if given is None:
+        return default
+    return float(np.asarray(given)) if np.ndim(given) == 0 else np.asarray(given, np.float64)
 
 
 def _image(sensor: Sensor, half: int | None, name: Name) -> Image:

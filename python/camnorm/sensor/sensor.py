@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
+from camnorm.correction.targets import GivenTarget, Target, plane_targets
 from camnorm.errors import Error
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import row_order_by_name
@@ -168,18 +169,26 @@ class Sensor:
         return None if self.responses is None else self.responses[0] + self.responses[1]
 
     @cached_property
-    def _targets(self) -> tuple[float, float]:
+    def _targets(self) -> tuple[Target, Target]:
+        if len(self.shape) == 3:
+            return plane_targets(self.mean, self.sigma)
         a, b = self.halves
         return a.targets_with(b)
 
     @property
-    def target_mean(self) -> float:
-        """I0 of Eq. (2): mean over the mean image, pixels that never change left out (NaN if all)."""
+    def target_mean(self) -> Target:
+        """I0 of Eq. (2): mean over the mean image, pixels that never change left out (NaN if all).
+
+        Of colour frames an array of one a plane.
+        """
         return self._targets[0]
 
     @property
-    def target_sigma(self) -> float:
-        """s0 of Eq. (2): mean over the sigma image, pixels that never change left out (NaN if all)."""
+    def target_sigma(self) -> Target:
+        """s0 of Eq. (2): mean over the sigma image, pixels that never change left out (NaN if all).
+
+        Of colour frames an array of one a plane.
+        """
         return self._targets[1]
 
     def blocks(self, rows: int) -> Iterator[tuple[slice, tuple[Image, Image], tuple[Image, Image]]]:
@@ -204,8 +213,8 @@ class Sensor:
 
     def correction(
         self,
-        target_mean: float | None = None,
-        target_sigma: float | None = None,
+        target_mean: GivenTarget | None = None,
+        target_sigma: GivenTarget | None = None,
         bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
         *,
         mode: Mode = "both",
@@ -219,8 +228,9 @@ class Sensor:
 
         Parameters
         ----------
-        target_mean, target_sigma : float, optional
-            I0 and s0, by default those of the set. 0 and 1 give Eq. (1).
+        target_mean, target_sigma : float or sequence of float, optional
+            I0 and s0, by default those of the set; of colour frames one for all planes, or one for each.
+            0 and 1 give Eq. (1).
         bad_policy : {"neutral", "interpolate", "nan"}
             What pixels that never change become; see `Correction`.
         mode : {"both", "mean", "gain", "response"}

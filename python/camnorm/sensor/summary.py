@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from camnorm.correction.targets import as_number_or_list
 from camnorm.sensor.sensor import Sensor
 
 __all__ = ["screening_limits", "sensor_summary"]
@@ -36,8 +39,8 @@ def sensor_summary(sensor: Sensor) -> dict[str, Any]:
         "shape": sensor.shape,
         "dtype": sensor.dtype.name,
         "row_order": sensor.row_order,
-        "target_mean": sensor.target_mean,
-        "target_sigma": sensor.target_sigma,
+        "target_mean": as_number_or_list(sensor.target_mean),
+        "target_sigma": as_number_or_list(sensor.target_sigma),
         "response": _response_summary(sensor),
         "screening": sensor.provenance["screening"] or None,
         "selection": sensor.provenance.get("selection"),
@@ -53,7 +56,8 @@ def _response_summary(sensor: Sensor) -> dict[str, float] | None:
     if response is None:
         return None
     mean, std = response.exposures()
-    return {"exposure_mean": mean, "exposure_std": std, "share": (std / sensor.target_sigma) ** 2}
+    share = (std / float(np.mean(sensor.target_sigma))) ** 2
+    return {"exposure_mean": mean, "exposure_std": std, "share": share}
 
 
 def screening_limits(screening: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -82,7 +82,8 @@ def test_mean_alone_is_subtracted(colour: np.ndarray, planes: tuple[int, ...]) -
     sensor = sensor_of(frames)
     corrected = sensor.correction(mode="mean").apply(frames[:4], dtype=np.float64)
     expected = frames[:4] - frames.mean(0) + sensor.target_mean
-    expected[:, frames.std(0) == 0] = sensor.target_mean
+    dead = frames.std(0) == 0
+    expected[:, dead] = np.broadcast_to(sensor.target_mean, dead.shape)[dead]
     np.testing.assert_allclose(corrected, expected, rtol=1e-12)
     scaled = sensor.correction(7, 3, mode="mean").apply(frames[:4], dtype=np.float64)
     other = (expected - sensor.target_mean) * 3 / sensor.target_sigma + 7
@@ -97,7 +98,7 @@ def test_gain_alone_is_a_factor(colour: np.ndarray, planes: tuple[int, ...]) -> 
     factor = sensor.target_mean / frames.mean(0)
     corrected = sensor.correction(mode="gain").apply(frames[:4], dtype=np.float64)
     expected = frames[:4] * factor
-    expected[:, dead] = sensor.target_mean
+    expected[:, dead] = np.broadcast_to(sensor.target_mean, dead.shape)[dead]
     np.testing.assert_allclose(corrected, expected, rtol=1e-12)
     # Black stays black, which no offset leaves it.
     black = sensor.correction(mode="gain").apply(np.zeros_like(frames[0]), dtype=np.float64)
