@@ -93,6 +93,7 @@ def schedule(
     """
     jobs: dict[Path, Job] = {}
     flipped = False
+    left_out: dict[str, None] = {}
     for list_file in {name for file in files for name in file.lists}:
         protected.add(list_file)
     for number, (file, entry) in enumerate(zip(files, catalogue.scan(), strict=True)):
@@ -117,9 +118,17 @@ def schedule(
         if target in jobs:
             raise Error(f"{jobs[target].path} and {file.path} would both be written to {target}")
         jobs[target] = Job(number, file.path, target)
+        if entry is not None:
+            left_out.update(dict.fromkeys(entry.left_out))
     if not jobs:
         raise Error("no file could be corrected: none has frames that were selected")
     _check_targets(jobs, folder, protected, output.overwrite)
+    if left_out:
+        warnings.warn(
+            f"the corrected files hold one image of each input file; the others are left out "
+            f"({', '.join(left_out)}): correct them with another dataset= and sensor file",
+            stacklevel=3,
+        )
     if flipped:
         warnings.warn(
             "rows are turned upside down between MRC and TIFF, whose programs count them from opposite edges",

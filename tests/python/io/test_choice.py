@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import camnorm
 from camnorm import FormatError, ReadOptions
@@ -413,3 +414,88 @@ def test_emd_as_rosettasciio_reads_it(tmp_path: Path) -> None:
     signal = {"data": FRAMES, "axes": axes, "metadata": {"General": {"title": "a"}, "Signal": {}}}
     emd.file_writer(path, signal | {"original_metadata": {}})
     np.testing.assert_array_equal(read(path), FRAMES)
+
+
+# --- FITS
+
+
+def write_chips(
+    path: Path, *names: str, shape: tuple[int, ...] = (16, 24), compressed: bool = False, seed: int = 0
+) -> list[np.ndarray]:
+    chips = [np.random.default_rng([seed, i]).poisson(90, shape).astype("u2") for i in range(len(names))]
+    kind = fits.CompImageHDU if compressed else fits.ImageHDU
+    hdus = [kind(chip, name=name) for chip, name in zip(chips, names, strict=True)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    return chips
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".fits.fz", ".fits.gz", ".fits.bz2"])
+def test_fits_of_several_chips_are_refused_unless_one_is_chosen(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    chips = write_chips(path, "CHIP1", "CHIP2", compressed=suffix == ".fits.fz")
+    refused(
+        path,
+        r"several images can be meant, choose one with dataset=NAME: "
+        r"CHIP1 \(16, 24\) uint16, CHIP2 \(16, 24\) uint16$",
+    )
+    for number, chip in enumerate(chips, 1):
+        for name in (f"CHIP{number}", f"chip{number}", str(number), f"CHIP{number},1"):
+            np.testing.assert_array_equal(read(path, dataset=name)[0], chip)
+    with open_frames(path, ReadOptions(dataset="CHIP2")) as source:
+        assert source.left_out == ("CHIP1",)
+
+
+def test_correct_says_which_chips_it_leaves_out(tmp_path: Path) -> None:
+    for number in range(4):
+        write_chips(tmp_path / f"{number}.fits", "CHIP1", "CHIP2", seed=number)
+    options = ReadOptions(dataset="CHIP1")
+    files = [tmp_path / f"{number}.fits" for number in range(4)]
+    sensor = camnorm.measure(files, screen="off", options=options)
+    with pytest.warns(
+        UserWarning, match=r"the others are left out \(CHIP2\): correct them with another dataset="
+    ):
+        camnorm.correct(files, sensor, tmp_path / "out")
+
+
+def test_fits_of_extensions_of_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    hdus = [fits.PrimaryHDU()]
+    for version in (1, 2):
+        for name, kind in (("SCI", "u2"), ("ERR", "f4"), ("DQ", "i2")):
+            hdus.append(fits.ImageHDU(FRAMES[version].astype(kind), name=name, ver=version))
+    fits.HDUList(hdus).writeto(path)
+    refused(path, r"several images can be meant.*: SCI,1 \(16, 24\) uint16, SCI,2 \(16, 24\) uint16$")
+    refused(path, "several images can be meant", dataset="SCI")
+    for version, number in ((1, 1), (2, 4)):
+        np.testing.assert_array_equal(read(path, dataset=f"SCI,{version}")[0], FRAMES[version])
+        np.testing.assert_array_equal(read(path, dataset=str(number))[0], FRAMES[version])
+    unnamed = [fits.PrimaryHDU(FRAMES[0]), fits.ImageHDU(FRAMES[1]), fits.ImageHDU(FRAMES[2])]
+    fits.HDUList(unnamed).writeto(path, overwrite=True)
+    refused(path, r"NAME: PRIMARY \(16, 24\) uint16, 1 \(16, 24\) uint16, 2 \(16, 24\) uint16$")
+    np.testing.assert_array_equal(read(path, dataset="2")[0], FRAMES[2])
+
+
+def test_fits_images_with_errors_masks_and_previews_beside(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    beside = ("ERR", "DQ", "VAR_POISSON", "VAR_RNOISE", "AREA", "WHT", "PIXELDQ", "bad_pixel_mask", "Preview")
+    for name in beside:
+        hdus = [fits.PrimaryHDU(), fits.ImageHDU(FRAMES, name="SCI"), fits.ImageHDU(FRAMES * 1.0, name=name)]
+        for order in (hdus, [hdus[0], hdus[2], hdus[1]]):
+            fits.HDUList(order).writeto(path, overwrite=True)
+            np.testing.assert_array_equal(read(path), FRAMES)
+    preview = fits.PrimaryHDU(FRAMES[0, ::2, ::2].astype("u1"))
+    fits.HDUList([preview, fits.ImageHDU(FRAMES)]).writeto(path, overwrite=True)
+    np.testing.assert_array_equal(read(path), FRAMES)
+    guide = fits.ImageHDU(FRAMES[0, :4], name="GUIDE")
+    fits.HDUList([fits.PrimaryHDU(FRAMES), guide]).writeto(path, overwrite=True)
+    refused(path, r"PRIMARY \(12, 16, 24\) uint16, GUIDE \(4, 24\) uint16$")
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 16, 24), (1, 1, 16, 24), (2, 3, 2, 16, 24)])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_fits_of_several_axes(tmp_path: Path, shape: tuple[int, ...], compressed: bool) -> None:
+    if compressed and len(shape) > 4:
+        pytest.skip("astropy does not compress them")
+    path = tmp_path / "a.fits"
+    (cube,) = write_chips(path, "CUBE", shape=shape, compressed=compressed)
+    np.testing.assert_array_equal(read(path), cube.reshape(-1, 16, 24))

@@ -39,6 +39,8 @@ class Entry:
     row_order: RowOrder | None
     """As the file has it, whatever the options ask for."""
     hints: Mapping[str, Any]
+    left_out: tuple[str, ...]
+    """Other images in the file."""
 
 
 class Catalogue:
@@ -172,6 +174,7 @@ class Catalogue:
                     others,
                     source.origin.row_order,
                     source.origin.hints,
+                    source.origin.left_out,
                 )
         except (Error, OSError) as error:
             raise_shortage(error)

@@ -82,7 +82,7 @@ class Candidate:
     @classmethod
     def of(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Candidate:
         """Make a candidate of an array whose last axes are those of a frame."""
-        return cls(shape, shape[-frame_axes(shape) :], str(dtype), type_fault(dtype))
+        return cls(shape, shape[-frame_axes(shape) :], str(dtype.newbyteorder("=")), type_fault(dtype))
 
     def may_be_frames(self, name: str) -> bool:
         """Whether it can be a stack of frames, by its name and size."""
@@ -105,21 +105,19 @@ def pick(path: Path, found: Mapping[str, Candidate]) -> str:
     sizes = {name: math.prod(array.shape) for name, array in frames.items() if array.shape}
     if closed:
         more = f", and {len(closed) - 1} more like it" if len(closed) > 1 else ""
-        raise FormatError(
-            path, f"{closed[0]}{more}{_choice('; choose what is there', found, sizes or found)}"
-        )
+        raise FormatError(path, f"{closed[0]}{more}{choice('; choose what is there', found, sizes or found)}")
     if not sizes:
-        raise FormatError(path, f"no images in it{_choice('; choose what is there', found, found)}")
+        raise FormatError(path, f"no images in it{choice('; choose what is there', found, found)}")
     large = [name for name, size in sizes.items() if size * _SMALL >= max(sizes.values())]
     if len(large) > 1:
-        raise FormatError(path, f"several arrays can be meant{_choice(', choose one', found, large)}")
+        raise FormatError(path, f"several arrays can be meant{choice(', choose one', found, large)}")
     fault = found[large[0]].fault
     if fault:
         raise FormatError(path, f"{large[0]} of shape {found[large[0]].shape}: {fault}")
     return large[0]
 
 
-def _choice(what: str, found: Mapping[str, Candidate], names: Iterable[str]) -> str:
+def choice(what: str, found: Mapping[str, Candidate], names: Iterable[str]) -> str:
     """The end of a message that lists arrays of which the user may choose one."""
     listed = [f"{name} {found[name].shape} {found[name].kind}" for name in names if found[name].shape]
     more = [f"{len(listed) - _LISTED} more"] if len(listed) > _LISTED else []

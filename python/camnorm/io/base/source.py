@@ -219,6 +219,9 @@ class FrameSource(FrameSequence):
     row_order: RowOrder | None = None
     hints: Mapping[str, Any] = MappingProxyType({})
 
+    left_out: tuple[str, ...] = ()
+    """Names of other images in the file, as of other chips of a camera."""
+
     # Why frames from `available` on cannot be read.
     _missing = _TRUNCATED
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,7 @@ import numpy as np
 from astropy.io import fits
 
 from camnorm.errors import FormatError
-from camnorm.io.base.containers import check_size, read_frames
+from camnorm.io.base.containers import Candidate, check_size, choice, read_frames
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.remarks import Remark
 from camnorm.io.base.source import FrameSource, MappedFile, decoding
@@ -23,6 +26,14 @@ from camnorm.io.formats.packed import PackedByBzip2, PackedByGzip, PackedSource,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Extensions beside the images, as observatories name them: errors, data quality, weights, previews.
+_BESIDE = re.compile(
+    r"(.*_)?(ERR(OR)?|(PIXEL|GROUP)?DQ|VAR(IANCE)?|IVAR|UNCERT(AINTY)?|WEIGHT|WHT|WGT|FLAGS?|MASKS?|BPM|PREVIEW"
+    r"|THUMB(NAIL)?)(_.*)?"
+)
+_SCIENCE = "SCI"
+_BESIDE_SCIENCE = ("AREA", "CON", "CTX", "REFOUT", "SAMP", "TIME")
+_PREVIEW = 10  # a primary image that is smaller by this factor is a preview of what follows
 _BLOCK = 2880
 _MAX_BLOCKS = 512  # of a header
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -39,7 +50,8 @@ _OTHER_SIGN: dict[tuple[int, float, float], str] = {
 class FitsSource(FrameSource):
     """Frames in an image of a FITS file, its rows in the order of the file.
 
-    The image is the one whose number or EXTNAME `ReadOptions` names, or the first of two or three axes.
+    The image is the one whose number, EXTNAME or EXTNAME,EXTVER `ReadOptions` names, or the one of EXTNAME SCI,
+    or the only one apart from previews, masks, errors and weights. All its axes but the last two count frames.
     """
 
     format = "FITS"
@@ -49,7 +61,8 @@ class FitsSource(FrameSource):
         self._lock = threading.Lock()  # astropy has one file position
         try:
             with decoding(file.path):
-                self._hdu = hdu = _find(file, options.dataset)
+                self._hdu, self.left_out = _find(file, options.dataset)
+                hdu = self._hdu
                 shape = hdu.shape[-2:]
                 count = available = math.prod(hdu.shape[:-2])
                 if not hdu.compressed:
@@ -129,8 +142,14 @@ class FitsSource(FrameSource):
     def _decode(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames by astropy."""
         with self._lock, decoding(self.path, start):
-            frames: NDArray[Any] = self._section[(slice(start, stop),) * (len(self._hdu.shape) - 2)]
-            return np.reshape(frames, (stop - start, *self.shape))
+            leading = self._hdu.shape[:-2]
+            if len(leading) == 1:
+                frames: NDArray[Any] = self._section[start:stop]
+                return np.reshape(frames, (stop - start, *self.shape))
+            places = [
+                tuple(map(int, np.unravel_index(n, leading))) if leading else () for n in range(start, stop)
+            ]
+            return np.stack([np.reshape(self._section[place or ...], self.shape) for place in places])
 
 
 class PackedFitsSource(PackedSource, FitsSource):
@@ -159,6 +178,8 @@ class _Hdu:
 
     number: int
     name: str
+    version: int
+    """EXTVER, by which extensions of one name differ."""
     shape: tuple[int, ...]
     bits: int
     scale: float
@@ -169,6 +190,11 @@ class _Hdu:
     """Where its data begin."""
     end: int
     """Where they end."""
+
+    def is_called(self, wanted: str) -> bool:
+        """Whether it has this number or name."""
+        name = ",".join(part.strip().upper() for part in wanted.split(","))
+        return name in (str(self.number), self.name, f"{self.name},{self.version}")
 
     @property
     def plain(self) -> bool:
@@ -195,15 +221,43 @@ class _Hdu:
         return values
 
 
-def _find(file: MappedFile, wanted: str | None) -> _Hdu:
-    for hdu in _hdus(file):
-        if wanted is None and len(hdu.shape) in (2, 3) and math.prod(hdu.shape) > 0:
-            return hdu
-        if wanted is not None and wanted.strip().upper() in (str(hdu.number), hdu.name):
-            if len(hdu.shape) not in (2, 3):
-                raise FormatError(file.path, f"extension {wanted} holds no images: it has shape {hdu.shape}")
-            return hdu
-    raise FormatError(file.path, "no images in it" if wanted is None else f"no extension {wanted} in it")
+def _find(file: MappedFile, wanted: str | None) -> tuple[_Hdu, tuple[str, ...]]:
+    """The image to be read, and names of others that are left out."""
+    hdus = list(_hdus(file))
+    images = [hdu for hdu in hdus if len(hdu.shape) > 1 and math.prod(hdu.shape) > 0]
+    frames = [hdu for hdu in images if not _BESIDE.fullmatch(hdu.name)] or images
+    science = [hdu for hdu in frames if hdu.name == _SCIENCE]
+    if science:
+        frames = [hdu for hdu in frames if hdu.name not in _BESIDE_SCIENCE]
+    largest = max((math.prod(hdu.shape) for hdu in frames), default=0)
+    frames = [hdu for hdu in frames if hdu.number > 0 or math.prod(hdu.shape) * _PREVIEW > largest]
+    names = _names(images)
+    chosen = science if len(science) == 1 else frames
+    if wanted is not None:
+        chosen = [hdu for hdu in hdus if hdu.is_called(wanted)]
+        if not chosen:
+            raise FormatError(file.path, f"no extension {wanted} in it")
+        if len(chosen[0].shape) < 2:
+            raise FormatError(
+                file.path, f"extension {wanted} holds no images: it has shape {chosen[0].shape}"
+            )
+        chosen = [hdu for hdu in chosen if hdu in images] or chosen[:1]
+    if not chosen:
+        raise FormatError(file.path, "no images in it")
+    if len(chosen) > 1:
+        arrays = {names[hdu.number]: Candidate.of(hdu.shape, hdu.dtype) for hdu in chosen}
+        raise FormatError(file.path, f"several images can be meant{choice(', choose one', arrays, arrays)}")
+    return chosen[0], tuple(names[hdu.number] for hdu in frames if hdu != chosen[0])
+
+
+def _names(hdus: Sequence[_Hdu]) -> dict[int, str]:
+    """By what each of them can be chosen: name, name and version, or else number."""
+    candidates = [(hdu.name, f"{hdu.name},{hdu.version}") for hdu in hdus]
+    counts = Counter(name for pair in candidates for name in pair)
+    return {
+        hdu.number: next((name for name in pair if hdu.name and counts[name] == 1), str(hdu.number))
+        for hdu, pair in zip(hdus, candidates, strict=True)
+    }
 
 
 def _hdus(file: MappedFile) -> Iterator[_Hdu]:
@@ -226,6 +280,7 @@ def _hdus(file: MappedFile) -> Iterator[_Hdu]:
         yield _Hdu(
             number=number,
             name=str(header.get("EXTNAME", "" if number else "PRIMARY")).strip().upper(),
+            version=header.get("EXTVER", 1),
             shape=axes if image or compressed else (),
             bits=header["ZBITPIX" if compressed else "BITPIX"],
             scale=header.get("BSCALE", 1),
@@ -237,6 +292,17 @@ def _hdus(file: MappedFile) -> Iterator[_Hdu]:
         )
         offset += -(-size // _BLOCK) * _BLOCK
         number += 1
+        if isinstance(file, UnpackedFile) and _ends_at(file, offset):
+            return
+
+
+def _ends_at(file: UnpackedFile, offset: int) -> bool:
+    """Whether a file compressed by gzip is known to hold so many bytes, without decompressing them."""
+    with open(file.path, "rb") as packed:
+        if packed.read(2) != b"\x1f\x8b":
+            return False
+        packed.seek(-4, os.SEEK_END)
+        return int.from_bytes(packed.read(), "little") == offset % 2**32
 
 
 def _header(file: MappedFile, offset: int) -> tuple[fits.Header, int]:

@@ -278,7 +278,7 @@ class _Search:
                 axes = axes_of(self.path, dataset)
             except FormatError as error:
                 fault = fault or error.reason
-        return Candidate(shape, axes.frame, str(dataset.dtype), fault, velox), axes
+        return Candidate(shape, axes.frame, str(dataset.dtype.newbyteorder("=")), fault, velox), axes
 
 
 def _may_have_pixels(dataset: h5py.Dataset) -> bool:
