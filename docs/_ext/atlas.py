@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from camnorm.simulate import Camera
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -24,11 +23,12 @@ FRAMES = 240
 LEVEL = 100.0  # electrons per pixel
 GROUP = 12  # frames in an average whose ring correlation is shown
 
-Frames = NDArray[np.uint16]
+Frames = NDArray[Any]
 
 
-def _camera(**settings: Any) -> Camera:
-    return Camera(SHAPE, np.uint16, level=LEVEL, **{"offset": 100.0, "read_noise": 5.0, **settings})
+def _camera(**settings: Any) -> camnorm.simulate.Camera:
+    settings = {"offset": 100.0, "read_noise": 5.0, **settings}
+    return camnorm.simulate.Camera(SHAPE, np.uint16, level=LEVEL, **settings)
 
 
 def _rng() -> np.random.Generator:
@@ -114,7 +114,9 @@ def _measured(frames: Frames) -> tuple[NDArray[Any], NDArray[Any], dict[str, cam
     curves = {}
     for name, images in (("raw", frames.astype(np.float32)), ("corrected", correction.apply(frames))):
         a, b = (images[part].mean(0, dtype=np.float64) for part in (test[:GROUP], test[GROUP:]))
-        curves[name] = camnorm.frc(a, b, window="hann")
+        curve = camnorm.frc(a, b, window="hann")
+        assert isinstance(curve, camnorm.RingCorrelation)  # one plane
+        curves[name] = curve
     return mean, sigma, curves
 
 

@@ -3,6 +3,9 @@
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
+/// @file
+/// Sums of frames in float64, for averages of groups.
+
 namespace camnorm {
 
 /// Adds frames pixel by pixel to `sums`, one after another in float64: divided by their number they are the

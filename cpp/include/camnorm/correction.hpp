@@ -10,6 +10,9 @@
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
+/// @file
+/// The correction of frames by mean image and sigma image, and its inverse.
+
 namespace camnorm {
 namespace detail {
 struct CorrectionDirection;

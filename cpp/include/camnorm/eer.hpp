@@ -5,6 +5,9 @@
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
+/// @file
+/// Electrons of raw frames in EER files.
+
 namespace camnorm {
 
 /// How the electrons of a raw frame are written in EER files (Electron Event Representation, Thermo Fisher

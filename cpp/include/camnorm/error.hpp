@@ -6,6 +6,9 @@
 
 #include "camnorm/export.h"
 
+/// @file
+/// What the library throws.
+
 namespace camnorm {
 
 /// An argument that cannot be used: a wrong shape, kind, count or option. The object is unchanged.

@@ -1,4 +1,5 @@
-/* What a shared library shows of itself. CAMNORM_SHARED is set, by the CMake target and by pkg-config, where
+/** @file
+ * What a shared library shows of itself. CAMNORM_SHARED is set, by the CMake target and by pkg-config, where
  * camnorm is one; in a static library everything stays hidden from those who load what it is linked into. */
 #ifndef CAMNORM_EXPORT_H
 #define CAMNORM_EXPORT_H

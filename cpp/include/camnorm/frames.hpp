@@ -7,6 +7,9 @@
 
 #include "camnorm/export.h"
 
+/// @file
+/// Pixel types, shapes, and views of the caller's frames.
+
 namespace camnorm {
 
 /// Pixel types that camnorm reads and writes.

@@ -8,6 +8,9 @@
 #include "camnorm/frames.hpp"
 #include "camnorm/stored.hpp"
 
+/// @file
+/// Exact, additive sums of every pixel vector, and statistics of single frames.
+
 namespace camnorm {
 
 /// Statistics of one frame over its pixels.

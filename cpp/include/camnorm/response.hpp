@@ -8,6 +8,9 @@
 #include "camnorm/frames.hpp"
 #include "camnorm/moments.hpp"
 
+/// @file
+/// Exact sums of pixels times exposures: how each pixel follows the light.
+
 namespace camnorm {
 
 /// Raw state of PixelResponse, a product a pixel in (y, x, plane) order. Integer kind: exposures count in

@@ -6,6 +6,9 @@
 
 #include "camnorm/export.h"
 
+/// @file
+/// Threads, instruction sets, and how the library was built.
+
 namespace camnorm {
 
 /// How this library was built and what it uses on this machine.

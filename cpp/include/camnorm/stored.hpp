@@ -7,6 +7,9 @@
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 
+/// @file
+/// Frames that are read from open files where they are used.
+
 namespace camnorm {
 
 /// Frames in open files, each without gaps in (y, x, plane) order and in the machine's byte order. They

@@ -116,7 +116,8 @@ def correct(
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
-        Called with a `Progress` now and then.
+        Called now and then with an object that has ``stage`` (what is being done), ``done`` of ``total``
+        files or frames, and ``frames``, ``bytes`` and ``rejected`` so far.
     on_error : callable, optional
         Called with the error of each file that was left out; by default it becomes a warning.
 

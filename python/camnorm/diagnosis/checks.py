@@ -91,7 +91,7 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
         ``motif``: range of a profile of the mean or sigma image, without what a polynomial of degree 4 fits
         of it, in target sigmas.
         ``illumination``: range of that polynomial.
-        And those of `screening.findings`.
+        And those of ``screening.findings``.
 
     Notes
     -----

@@ -71,7 +71,7 @@ def frc(
 
     Notes
     -----
-    For each ring r, with A and B the Fourier transforms of the frames [1]_:
+    For each ring r, with A and B the Fourier transforms of the frames [1]_::
 
         FRC(r) = Σ Re(A B*) / sqrt(Σ |A|² · Σ |B|²)
 

@@ -43,13 +43,14 @@ class RingCorrelation:
     correlation : float64 ndarray, shape (rings,)
         Signed, -1 to 1. NaN at the zero frequency, and where a frame has no power.
     z : float64 ndarray, shape (rings,)
-        Conditional z: Σ Re(A B*) / sqrt(Σ |A|² |B|²), times sqrt(n_eff / n). Given the moduli, its mean
-        is 0 and its variance 1 if the frames are independent, whatever the spectrum in the ring. Of frames
-        without a window, A and B are here without the cross that the edges put into them (the smooth
-        component of [1]_). NaN where the correlation is.
+        Conditional z: ``Σ Re(A B*) / sqrt(Σ |A|² |B|²)``, times ``sqrt(n_eff / n)``. Given the moduli, its
+        mean is 0 and its variance 1 if the frames are independent, whatever the spectrum in the ring. Of
+        frames without a window, A and B are here without the cross that the edges put into them (the
+        smooth component of [1]_). NaN where the correlation is.
     evenness : float64 ndarray, shape (rings,)
-        Mean of |A|² times mean of |B|² over mean of |A|² |B|², for the same A and B as in z: about 1 if the
-        frequencies of the ring share its power, 1 / n if one of them has all. NaN where the correlation is.
+        Mean of ``|A|²`` times mean of ``|B|²`` over mean of ``|A|² |B|²``, for the same A and B as in z:
+        about 1 if the frequencies of the ring share its power, 1 / n if one of them has all. NaN where the
+        correlation is.
     n : int64 ndarray, shape (rings,)
         Frequencies of the full Fourier plane in each ring, Hermitian mates included.
     n_eff : float64 ndarray, shape (rings,)
@@ -193,16 +194,16 @@ class RingCorrelation:
         The tests use the conditional z, which takes the power of each frequency as given and asks only
         whether the phases agree: scenes may have any spectrum. The p of a ring follows from it as from a
         correlation z / sqrt(m) of m independent frequencies, by Student's t with m - 1 degrees of freedom.
-        Such a z has an excess kurtosis of -6 / (m + 2), and m is chosen for it to be that of the ring:
+        Such a z has an excess kurtosis of -6 / (m + 2), and m is chosen for it to be that of the ring::
 
             m = n · evenness / κ + 3,  κ = 2 (g + 1 - 1/g),  g = n / n_eff
 
         Of a ring of n/2 complex Gaussian coefficients with the covariance C, whose diagonal is 1, the
-        excess of Σ Re(A B*) / sqrt(Σ |A|² |B|²) is, to the first order in 1/n, -6 κ / n with
-        κ = 4 h₃/h₂ - h₄/h₂² - Σ |C|⁴/(n/2) and h_j = tr(C^j)/(n/2), h₂ = g. Without a window C is the unit
-        matrix and κ = 2. With one, h₃ = g (2g - 1) and h₄ = h₃ (3g - 2), as if the eigenvalues of C had a
-        gamma distribution, and 1 for the last term give the formula above, which is right to 5 % for Hann
-        and Tukey windows.
+        excess of ``Σ Re(A B*) / sqrt(Σ |A|² |B|²)`` is, to the first order in 1/n, -6 κ / n with
+        ``κ = 4 h₃/h₂ - h₄/h₂² - Σ |C|⁴/(n/2)`` and ``h_j = tr(C^j)/(n/2)``, h₂ = g. Without a window C is
+        the unit matrix and κ = 2. With one, h₃ = g (2g - 1) and h₄ = h₃ (3g - 2), as if the eigenvalues
+        of C had a gamma distribution, and 1 for the last term give the formula above, which is right to 5 %
+        for Hann and Tukey windows.
 
         The smallest p of the three tests, s, is that of the most deviant ring if one has a p below
         q = 1 - (1 - s)^(1/rings), and that of the count if k or more rings lie beyond their 0.27 % points,

@@ -17,7 +17,7 @@ __all__ = ["amplitude_spectrum", "ring_average"]
 
 
 def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Amplitude |F| of the discrete Fourier transform of an image.
+    """Amplitude ``|F|`` of the discrete Fourier transform of an image.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def measure(
     response : bool
         Keep also how every pixel follows the exposures of the frames, for ``correction(mode="response")``.
     frames_list : path-like, optional
-        CSV file as `camnorm.sensor.framelist.write_frame_list` writes it: just the frames that it says are
+        CSV file as ``camnorm.sensor.framelist.write_frame_list`` writes it: just the frames that it says are
         accepted are measured, in the halves that it says.
     frames : str, optional
         START:STOP or START:STOP:STEP, a slice of the frames of every file as in Python: ``"3:20"``,
@@ -86,7 +86,8 @@ def measure(
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
-        Called with a `Progress` now and then.
+        Called now and then with an object that has ``stage`` (what is being done), ``done`` of ``total``
+        files or frames, and ``frames``, ``bytes`` and ``rejected`` so far.
 
     Returns
     -------

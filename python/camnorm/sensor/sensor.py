@@ -48,7 +48,9 @@ class Sensor:
     halves : tuple of two PixelMoments
         Moments of half A and half B of the set, of one shape and kind.
     frames : structured ndarray
-        Frame table of dtype `FRAME_DTYPE`.
+        Frame table, one row per frame: ``file`` (path), ``index`` in it (-1: the whole file), ``mean``,
+        ``std``, ``min`` and ``max`` over its pixels (NaN if it was not read), ``half`` ("A" or "B"),
+        ``status`` ("accepted" or "rejected") and ``reason``.
     provenance : mapping
         ``version``, ``command`` (str), ``started``, ``ended`` (ISO 8601, str), ``screening`` (dict: k, the
         limits of mean and std that the set set, and those given, as lists of two with None for an open
@@ -58,9 +60,9 @@ class Sensor:
         ``frames_list`` (dict: path and digest, or empty), ``groups`` (list of dicts: shape, dtype and camera
         of the files that were read, and number of files and of frames), ``parts`` (list of dicts: most of
         this for each measurement that was merged, with its numbers of files and of frames), ``subtracted``
-        (the same of measurements that were taken away), ``drift`` and ``ratios`` (dict of `measure_drift` and
-        list of `measure_ratios` in `camnorm.measurement.drift`, or empty), ``files`` (structured array of
-        dtype `FILE_DTYPE`: path, size in bytes, mtime in seconds).
+        (the same of measurements that were taken away), ``drift`` and ``ratios`` (dict of ``measure_drift``
+        and list of ``measure_ratios`` in ``camnorm.measurement.drift``, or empty), ``files`` (structured
+        array: ``path``, ``size`` in bytes, ``mtime`` in seconds).
         Files of before there were such lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.

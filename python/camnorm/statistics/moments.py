@@ -45,7 +45,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
 
     Notes
     -----
-    The mean and the variance are formed once, when they are asked for [1]_:
+    The mean and the variance are formed once, when they are asked for [1]_::
 
         mean = Σx / n,    var = (n·Σx² - (Σx)²) / (n·(n - ddof)),
 

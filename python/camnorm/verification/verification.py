@@ -109,7 +109,7 @@ def verify(
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
-        Called with a `Progress` while `inputs` are measured.
+        Called as in `measure`, while `inputs` are measured.
 
     Returns
     -------

@@ -78,7 +78,7 @@ class ImageFormat:
     suffix_suffices : bool
         Whether a file of one of the suffixes is of the format though it bears no mark.
     source : str
-        ``module:class`` of the `FrameSource`, called with a `MappedFile` and `ReadOptions`. It is imported
+        ``module:class`` of the `FrameSource`, called with a ``MappedFile`` and `ReadOptions`. It is imported
         when the first such file is opened.
     extra : str
         Optional dependency of camnorm that the module needs, if it does.

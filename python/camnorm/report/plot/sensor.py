@@ -68,7 +68,7 @@ def sensor_figure(
 
     Notes
     -----
-    A ring's amplitude is the root of the mean of |F|² / (number of pixels) over the ring, so that white
+    A ring's amplitude is the root of the mean of ``|F|² / (number of pixels)`` over the ring, so that white
     noise has the amplitude of its standard deviation at every frequency. Peaks are rings that exceed the
     median of their surroundings by eight times the scatter of the curve; they bear their frequency as a
     fraction of Nyquist.
