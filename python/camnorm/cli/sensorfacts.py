@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,7 @@ def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("frames", f"{' x '.join(map(str, summary['shape']))} {summary['dtype']}"),
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
         ("rejected", len(summary["rejected"])),
+        *_copy_facts(summary["copies"]),
         *_settings(summary, "selection", {"every": 1}),
         *_settings(summary, "reading", ReadOptions().to_dict(), summary.get("chosen") or {}),
         ("screening", _screening_words(summary["screening"])),
@@ -30,6 +32,17 @@ def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
         *_response_facts(summary["response"]),
         *_part_facts(summary),
     ]
+
+
+def _copy_facts(copies: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Files that were left out, since others have the same movies."""
+    if copies["files"]:
+        first = [
+            f"{Path(pair['file']).name} for {Path(pair['copy_of']).name}" for pair in copies["first"][:1]
+        ]
+        more = ", ..." if copies["files"] > 1 else ""
+        files = "file" if copies["files"] == 1 else "files"
+        yield "copies", f"{copies['files']} {files} left out ({''.join(first)}{more})"
 
 
 def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from camnorm.apriori import check_orientation, check_references
 from camnorm.io import Chosen, Protected, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
+from camnorm.io.base.copies import Copy, describe_copies, without_copies
 from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settle
 from camnorm.measurement.settings import Settings
@@ -39,6 +41,8 @@ class Source:
     """What the provenance keeps of a list of frames."""
     protected: Protected = field(default_factory=Protected)
     """What no result may replace."""
+    copies: Sequence[Copy] = ()
+    """Files that were left out, since others have the same movies."""
 
     @classmethod
     def of_files(cls, catalogue: Catalogue, selection: Selection, settings: Settings) -> Source:
@@ -110,26 +114,28 @@ def find_source(
     if frames_list is None:
         if files is None:
             raise ValueError("there must be inputs, or a frames_list")
-        catalogue, settings = _settle(files, settings)
+        whole, copies = without_copies(Catalogue(files, settings.options, settings.threads))
+        if copies:
+            warnings.warn(describe_copies(copies), stacklevel=3)
+        catalogue, settings = _settle(whole, settings)
         source = Source.of_files(catalogue, selection, settings)
-        return replace(source, protected=protected), settings
+        return replace(source, protected=protected, copies=copies), settings
     if selection != Selection():
         raise ValueError(
             "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
         )
     listed = FrameList(frames_list)
-    catalogue, settings = _settle(listed.files, settings)
+    catalogue, settings = _settle(Catalogue(listed.files, settings.options, settings.threads), settings)
     listed.check(catalogue, files)
     for file in listed.files:
         protected.add(file)
     return replace(Source.of_list(listed, catalogue), protected=protected), settings
 
 
-def _settle(files: Sequence[Path], settings: Settings) -> tuple[Catalogue, Settings]:
+def _settle(catalogue: Catalogue, settings: Settings) -> tuple[Catalogue, Settings]:
     """Choose the options that were not given, and check that a gain suits the files."""
-    catalogue = Catalogue(files, settings.options, settings.threads)
     settled = settle(catalogue)
-    check_orientation(files, settled.options)
+    check_orientation(catalogue.paths, settled.options)
     return catalogue.settled(settled.options), replace(
         settings, options=settled.options, reasons=settled.reasons
     )

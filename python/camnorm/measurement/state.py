@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import cached_property
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from camnorm import _core
 from camnorm.errors import FormatError
 from camnorm.io import FrameSource
+from camnorm.io.base.copies import Copy
 from camnorm.io.base.remarks import Remarks
 from camnorm.measurement.drift import Early
 from camnorm.measurement.plan import Plan
@@ -28,6 +30,8 @@ __all__ = ["State", "exposures"]
 
 # Groups of files that are told of; more than a few are a mess whose rest does not matter.
 _GROUPS_TOLD = 50
+# Characters of the names of copies that are kept; an attribute of HDF5 ends at 64 kB.
+_COPIES_TOLD = 8000
 
 
 class State:
@@ -198,6 +202,7 @@ class State:
             "chosen": dict(plan.settings.reasons),
             "row_order": plan.source.catalogue.options.row_order or "",
             "frames_list": dict(plan.source.listed),
+            "copies": _told_copies(plan.source.copies),
             "groups": groups[:_GROUPS_TOLD],
             **changes,
             "files": plan.table,
@@ -208,6 +213,13 @@ class State:
 def exposures(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
     """Exposures of frames, as far as they are known: the means over their pixels."""
     return np.ascontiguousarray(rows["mean"], np.float64)
+
+
+def _told_copies(copies: Sequence[Copy]) -> dict[str, Any]:
+    """What is kept of files that were left out as copies: their number, and the first ones."""
+    told = [{"file": str(copy.path.absolute()), "copy_of": str(copy.kept.absolute())} for copy in copies]
+    lengths = np.cumsum([len(names["file"]) + len(names["copy_of"]) for names in told])
+    return {"files": len(copies), "first": told[: np.searchsorted(lengths, _COPIES_TOLD)]}
 
 
 def _group_key(shape: tuple[int, ...], dtype: str, camera: str | None) -> str:

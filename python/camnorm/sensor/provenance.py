@@ -17,6 +17,7 @@ _JSON = {
     "reading": dict,
     "chosen": dict,
     "frames_list": dict,
+    "copies": dict,
     "groups": list,
     "drift": dict,
     "ratios": list,
@@ -28,6 +29,7 @@ _TEXTS = {"version", "started", "ended", "dtype"}
 
 # The least that numbers in them can be.
 _NUMBERS = {
+    "copies": {"files": 0},
     "groups": {"files": 0, "frames": 0},
     "drift": {
         "first": 1,

@@ -36,6 +36,7 @@ def sensor_summary(sensor: Sensor) -> dict[str, Any]:
             {"file": file, "index": index if index >= 0 else None, "reason": reason}
             for file, index, reason in rejected[["file", "index", "reason"]].tolist()
         ],
+        "copies": sensor.provenance.get("copies") or {"files": 0, "first": []},
         "shape": sensor.shape,
         "dtype": sensor.dtype.name,
         "row_order": sensor.row_order,

@@ -23,6 +23,7 @@ from camnorm.fourier.correlation import frc_of_planes
 from camnorm.fourier.curve import RingCorrelation
 from camnorm.io import ReadOptions, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
+from camnorm.io.base.copies import without_copies
 from camnorm.io.base.halves import natural_order
 from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
@@ -149,7 +150,8 @@ def verify(
         )
         selection = Selection()  # it has no other frames
         options = sensor.read_options(options)
-    catalogue, options = settled_catalogue(paths, options, workers)
+    counted, _ = without_copies(Catalogue(paths, options, workers))
+    catalogue, options = settled_catalogue(counted.paths, options, workers)
     chosen = choose_frames(catalogue, selection, progress)
     found = find_candidates(catalogue, sensor, group, pairs, chosen)
     order = np.random.default_rng(seed).permutation(len(found.frames))

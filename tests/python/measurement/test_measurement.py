@@ -666,7 +666,7 @@ def killable_set(folder: Path, dtype: str) -> list[Path]:
     files = [write_mrc(folder / f"{i}.mrc", movie) for i, movie in enumerate(movies)]
     cut(files[4], files[4].stat().st_size - 2000)
     files[6].write_text("words")
-    return [*files, files[3]]
+    return [*files, Path(shutil.copy(files[3], folder / "copy.mrc"))]
 
 
 def frames_reported(process: subprocess.Popen[str], count: int) -> list[int]:
