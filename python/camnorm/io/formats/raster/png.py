@@ -38,6 +38,12 @@ class PngSource(RasterSource):
         return height, width, _PLANES.get(colour, 0) + transparent, 8 if colour == 3 else bits
 
     @staticmethod
+    def _refusal(data: bytes) -> str:
+        # The chunk stands before the pixels, in which its name may occur by chance.
+        animated = b"acTL" in data[: data.find(b"IDAT")]
+        return "animated PNG is not supported: only its first image would be read" if animated else ""
+
+    @staticmethod
     def _decode(data: bytes) -> NDArray[Any]:
         frame: NDArray[Any] = imagecodecs.png_decode(data)
         return frame

@@ -27,6 +27,8 @@ class RasterSource(FrameSource):
             layout = self._layout(data)
         if layout is None:
             raise FormatError(file.path, f"truncated {self.format}", frame=0, offset=len(data))
+        if reason := self._refusal(data):
+            raise FormatError(file.path, reason)
         height, width, planes, bits = layout
         if height * width * planes > self._expansion * len(data):
             reason = f"damaged: {len(data)} bytes are too few for an image of {height} x {width}"
@@ -49,6 +51,11 @@ class RasterSource(FrameSource):
             reason = f"damaged: decoded as {frame.shape} {frame.dtype}, not {self.shape} {self.dtype}"
             raise FormatError(self.path, reason, frame=start)
         return frame[np.newaxis]
+
+    @staticmethod
+    def _refusal(data: bytes) -> str:
+        """Why a file of the format is not supported; empty if it is."""
+        return ""
 
     @staticmethod
     @abstractmethod
