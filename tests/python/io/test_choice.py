@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -499,3 +500,75 @@ def test_fits_of_several_axes(tmp_path: Path, shape: tuple[int, ...], compressed
     path = tmp_path / "a.fits"
     (cube,) = write_chips(path, "CUBE", shape=shape, compressed=compressed)
     np.testing.assert_array_equal(read(path), cube.reshape(-1, 16, 24))
+
+
+# --- Zarr
+
+
+def write_zarr(path: Path, data: np.ndarray) -> Path:
+    """An array of version 2, as the format's text describes it."""
+    path.mkdir(parents=True)
+    metadata = {
+        "zarr_format": 2,
+        "shape": data.shape,
+        "chunks": data.shape,
+        "dtype": data.dtype.str,
+        "compressor": None,
+        "fill_value": 0,
+        "order": "C",
+        "filters": None,
+    }
+    (path / ".zarray").write_text(json.dumps(metadata))
+    (path / ".".join(["0"] * data.ndim)).write_bytes(data.tobytes())
+    return path
+
+
+def write_group(path: Path, **arrays: np.ndarray) -> Path:
+    path.mkdir()
+    (path / ".zgroup").write_text('{"zarr_format": 2}')
+    for name, data in arrays.items():
+        write_zarr(path / name, data)
+    return path
+
+
+def test_zarr_arrays_of_a_type_that_is_not_supported(tmp_path: Path) -> None:
+    store = write_group(tmp_path / "a.zarr", images=FRAMES.astype("i8"), dark=FRAMES[0])
+    refused(store, r"a\.zarr: images of shape \(12, 16, 24\): pixels of type int64 are not supported")
+    np.testing.assert_array_equal(read(store, dataset="dark")[0], FRAMES[0])
+
+
+def test_zarr_arrays_that_are_missing(tmp_path: Path) -> None:
+    store = write_group(tmp_path / "a.zarr", images=FRAMES, dark=FRAMES[0], mask=FRAMES[0])
+    np.testing.assert_array_equal(read(store), FRAMES)
+    metadata = {"zarr_consolidated_format": 1, "metadata": {".zgroup": {}, "images/.zarray": {}}}
+    (store / ".zmetadata").write_text(json.dumps(metadata))
+    np.testing.assert_array_equal(read(store), FRAMES)
+    (store / "images/.zarray").unlink()
+    choose = r"; choose what is there with dataset=NAME: dark \(16, 24\) uint16$"
+    refused(store, f"the array images is missing.*{choose}")
+    (store / ".zmetadata").unlink()
+    refused(store, rf"images has chunks, but its metadata \(.zarray or zarr.json\) are missing{choose}")
+    (store / "images").rename(tmp_path / "gone")
+    (store / "images").symlink_to("nowhere")
+    refused(store, f"images is a link to nowhere, which is missing{choose}")
+    (store / "images").unlink()
+    (store / "images").symlink_to(tmp_path / "gone")
+    (tmp_path / "gone/.zarray").write_text((store / "dark/.zarray").read_text())
+    refused(store, "which is outside this directory; use --follow-links")
+
+
+def test_ome_zarr_reads_the_full_resolution_of_its_only_image(tmp_path: Path) -> None:
+    store = write_group(tmp_path / "a.zarr", full=FRAMES, half=FRAMES[:, ::2, ::2])
+    axes = [{"name": name} for name in "tyx"]
+    image: dict[str, Any] = {"version": "0.4", "axes": axes, "datasets": [{"path": "full"}, {"path": "half"}]}
+    (store / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
+    np.testing.assert_array_equal(read(store), FRAMES)
+    write_zarr(store / "second", FRAMES + 1)
+    images = [image, image | {"datasets": [{"path": "second"}]}]
+    (store / ".zattrs").write_text(json.dumps({"multiscales": images}))
+    refused(
+        store, r"several arrays can be meant, choose one with dataset=NAME: full .*, second \(12, 16, 24\)"
+    )
+    (store / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
+    (store / "full/.zarray").unlink()
+    refused(store, "no array")

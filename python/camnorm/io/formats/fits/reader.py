@@ -50,8 +50,8 @@ _OTHER_SIGN: dict[tuple[int, float, float], str] = {
 class FitsSource(FrameSource):
     """Frames in an image of a FITS file, its rows in the order of the file.
 
-    The image is the one whose number, EXTNAME or EXTNAME,EXTVER `ReadOptions` names, or that of EXTNAME SCI, or
-    the only one apart from previews, masks, errors and weights. All axes but the last two count frames.
+    The image is the one whose number, EXTNAME or EXTNAME,EXTVER `ReadOptions` names, or that of EXTNAME SCI,
+    or the only one apart from previews, masks, errors and weights. All axes but the last two count frames.
     """
 
     format = "FITS"

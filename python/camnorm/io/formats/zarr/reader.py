@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _OURS = "camnorm "  # begins the label of what correct writes
+_CHUNK = re.compile(r"c|\d+([./]\d+)*")  # names of chunks, or of folders of them
 _MAX_CHUNKS = 2**20  # of one frame; more are damage
 _ANGSTROM = {"angstrom": 1, "nanometer": 10, "micrometer": 1e4, "millimeter": 1e7}
 
@@ -168,31 +170,85 @@ def _find(store: Path, options: ReadOptions) -> tuple[Path, dict[str, Any]]:
     name = options.dataset
     top = store if name is None else store / name
     check_place(store, top, options.follow_links)
-    found = dict(_arrays(top)) if any(_metadata_files(top)) else {}
-    if not found:
+    search = _Search(store)
+    if any(_metadata_files(top)):
+        search.look_at(top)
+        if name is None:
+            search.look_for_listed(top)
+    found, faults = search.arrays, search.faults
+    if not found and not faults:
         raise FormatError(store, "no array in it" if name is None else f"there is no array {name} in it")
     for place in found:
         check_place(store, place, options.follow_links)
-    if len(found) == 1:
+    if len(found) == 1 and not faults:
         return next(iter(found.items()))
-    arrays = {os.path.relpath(place, store): _open(place) for place in found}
-    images = {key: Candidate.of(a.shape, a.dtype) for key, a in arrays.items()}
-    place = store / pick(store, images)
+    candidates = {os.path.relpath(place, store): _candidate(place) for place in found}
+    place = store / pick(store, candidates | {key: Candidate(fault=fault) for key, fault in faults.items()})
     return place, found[place]
 
 
-def _arrays(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Arrays in a group; of an image of OME-Zarr only the first, which has the full resolution."""
-    metadata, attributes = _node(place)
-    multiscales = attributes.get("ome", attributes).get("multiscales")
-    if "shape" in metadata:
-        yield place, {}
-    elif multiscales:
-        yield place / multiscales[0]["datasets"][0]["path"], multiscales[0]
-    else:
-        for child in sorted(place.iterdir()):
-            if any(_metadata_files(child)) and not child.is_symlink():
-                yield from _arrays(child)
+def _candidate(place: Path) -> Candidate:
+    array = _open(place)
+    return Candidate.of(array.shape, array.dtype)
+
+
+class _Search:
+    """The arrays in a store, and what may have been one."""
+
+    def __init__(self, store: Path) -> None:
+        self.arrays: dict[Path, dict[str, Any]] = {}
+        """Of each, what OME-Zarr says of it."""
+        self.faults: dict[str, str] = {}
+        self._store = store
+        self._seen: set[str] = set()
+
+    def look_at(self, place: Path) -> None:
+        """Find the arrays in a group, each once; of an image of OME-Zarr only the first: the full resolution."""
+        real = os.path.realpath(place)
+        if real in self._seen:
+            return
+        self._seen.add(real)
+        metadata, attributes = _node(place)
+        multiscales = attributes.get("ome", attributes).get("multiscales")
+        if "shape" in metadata:
+            self.arrays[place] = {}
+        elif multiscales:
+            self.arrays |= {place / image["datasets"][0]["path"]: image for image in multiscales}
+        else:
+            for child in sorted(place.iterdir()):
+                if any(_metadata_files(child)):
+                    self.look_at(child)
+                elif fault := _fault(child):
+                    name = os.path.relpath(child, self._store)
+                    self.faults[name] = f"{name} {fault}"
+
+    def look_for_listed(self, top: Path) -> None:
+        """Note arrays that the consolidated metadata list but that are not there."""
+        images = {place.parent for place, image in self.arrays.items() if image}
+        for name in _listed(top):
+            if not any(_metadata_files(top / name)) and (top / name).parent not in images:
+                self.faults[name] = f"the array {name} is missing"
+
+
+def _fault(child: Path) -> str:
+    """Why what lies in a group, but has no metadata, may have been an array; nothing if it was none."""
+    if child.is_symlink() and not child.exists():
+        return f"is a link to {os.readlink(child)}, which is missing"
+    if child.is_dir() and any(_CHUNK.fullmatch(name) for name in os.listdir(child)):
+        return "has chunks, but its metadata (.zarray or zarr.json) are missing"
+    return ""
+
+
+def _listed(top: Path) -> list[str]:
+    """Names of the arrays that consolidated metadata list."""
+    old, new = top / ".zmetadata", top / "zarr.json"
+    if new.is_file():
+        nodes = (json.loads(new.read_bytes()).get("consolidated_metadata") or {}).get("metadata", {})
+        return [name for name, node in nodes.items() if node.get("node_type") == "array"]
+    if old.is_file():
+        keys = json.loads(old.read_bytes()).get("metadata", {})
+        return [key.removesuffix("/.zarray") for key in keys if key.endswith("/.zarray")]
+    return []
 
 
 def _metadata_files(place: Path) -> list[Path]:
