@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 
 import camnorm
@@ -572,3 +573,53 @@ def test_ome_zarr_reads_the_full_resolution_of_its_only_image(tmp_path: Path) ->
     (store / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
     (store / "full/.zarray").unlink()
     refused(store, "no array")
+
+
+# --- TIFF
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_tiff_thumbnails_and_pyramids_are_no_frames(tmp_path: Path, byteorder: Any, bigtiff: bool) -> None:
+    path = tmp_path / "a.tif"
+    for order in ("first", "last"):
+        with tifffile.TiffWriter(path, byteorder=byteorder, bigtiff=bigtiff) as tiff:
+            pages = [(frame, 0) for frame in FRAMES]
+            small = [(FRAMES[0, ::2, ::2], 1), (FRAMES[0] % 2 > 0, 4)]
+            for page, kind in small + pages if order == "first" else pages + small:
+                tiff.write(page, subfiletype=kind, metadata=None)
+        np.testing.assert_array_equal(read(path), FRAMES)
+        with open_frames(path) as source:
+            (remark,) = source.remarks
+            assert remark.text == "2 pages marked as of reduced resolution or as mask left out"
+
+
+def test_tiff_of_several_series_reads_the_main_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(FRAMES[0, :5, :8], metadata=None)
+        for frame in FRAMES:
+            tiff.write(frame, metadata=None)
+    with open_frames(path) as source:
+        assert (source.shape, source.count) == ((16, 24), 13)
+        np.testing.assert_array_equal(source.read(1, 13), FRAMES)
+        with pytest.raises(
+            FormatError, match=r"frame 0: a page of shape \(5, 8\) uint16; most are \(16, 24\)"
+        ):
+            source.read(0)
+
+
+def test_tiff_names_ome_files_that_are_missing(tmp_path: Path) -> None:
+    xml = (
+        '<?xml version="1.0"?><OME><Image><Pixels><TiffData><UUID FileName="a.ome.tif">1</UUID></TiffData>'
+        '<TiffData><UUID FileName="b.ome.tif">2</UUID></TiffData></Pixels></Image></OME>'
+    )
+    for name in ("a.ome.tif", "b.ome.tif"):
+        tifffile.imwrite(tmp_path / name, FRAMES, description=xml, metadata=None, photometric="minisblack")
+    with open_frames(tmp_path / "a.ome.tif") as source:
+        assert source.remarks == ()
+    (tmp_path / "b.ome.tif").unlink()
+    np.testing.assert_array_equal(read(tmp_path / "a.ome.tif"), FRAMES)
+    with open_frames(tmp_path / "a.ome.tif") as source:
+        (remark,) = source.remarks
+        assert remark.text == "part of an OME-TIFF set of which b.ome.tif is missing: not read"

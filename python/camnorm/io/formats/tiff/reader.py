@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -22,7 +24,7 @@ from camnorm.io.base.remarks import Remark
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.formats import nibbles
 from camnorm.io.formats.bysize import more_frames
-from camnorm.io.formats.tiff.directories import find_directories
+from camnorm.io.formats.tiff.directories import find_directories, read_page_kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +44,8 @@ _YCBCR = 6
 _SUB_DIRECTORIES = 330
 _METAMORPH_PLANES = (33629, 33630)  # UIC2 and UIC3, with a value for each plane of an STK file
 _SUBSAMPLING = 530
+_NO_FRAME = 0b101  # of NewSubfileType: of reduced resolution, or a mask
+_OME_FILE = re.compile(r'<UUID[^>]*\bFileName="([^"]+)"')
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
 # told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
 # A frame in counting mode, such as (4092, 5760), is none of them.
@@ -57,9 +61,10 @@ for _name in ("tifffile", "tifffile.tifffile"):  # the second until 2022
 class TiffSource(FrameSource):
     """Pages of a TIFF file as frames.
 
-    All pages must have the shape and dtype of the first. Colour planes stored apart are put together as
-    (y, x, c); a palette is not applied. One directory for many uncompressed frames, as ImageJ and tifffile
-    write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the low bits, are
+    All pages must have the shape and dtype of the first, or of the first of the size that has most of the
+    pixels. Pages that are marked as masks or of reduced resolution are left out. Colour planes stored apart
+    are put together as (y, x, c); a palette is not applied. One directory for many uncompressed frames, as
+    ImageJ and tifffile write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the low bits, are
     unpacked; no tag tells of that, but the size does, or the options.
     """
 
@@ -70,11 +75,14 @@ class TiffSource(FrameSource):
         self._directories, complete = find_directories(file)
         if not self._directories:
             raise FormatError(file.path, "truncated, or a TIFF without images", frame=0, offset=file.size)
+        single = len(self._directories) == 1
         with reading(file, 0):
+            self._directories, reference, left_out = _frames_among(file, self._directories)
+            self._reference = "most are" if reference else "the first is"
             self._tiff = tifffile.TiffFile(file.path)
         try:
             with reading(file, 0):
-                first = self._load(file, 0)
+                first = self._load(file, reference)
                 if first.axes not in ("YX", "YXS", "SYX"):
                     raise FormatError(file.path, f"a page of axes {first.axes!r} is not a frame", frame=0)
                 if first.dtype is None:
@@ -87,11 +95,12 @@ class TiffSource(FrameSource):
                 available = len(self._directories)
                 count = available if complete else available + 1
                 self._packed: int | None = None  # offset of frames that have no directories of their own
-                if count == 1:
+                if single and count == 1:
                     count, self.remarks = _frames_behind(file, self._tiff, first, self._directories[0])
                     if count > 1:
                         self._packed = first.dataoffsets[0]
                         available = (file.size - self._packed) // first.nbytes
+                self.remarks += (*left_out, *_missing_companions(file, first))
                 metadata = _metadata(first) | scaling_in(first.description)
             y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
             if self._four_bit:
@@ -195,7 +204,7 @@ class TiffSource(FrameSource):
             page = self._load(self._file, index)
         axes, shape, dtype = self._layout
         if (page.axes, page.shape, page.dtype) != (axes, shape, dtype):
-            reason = f"a page of shape {page.shape} {page.dtype}; the first is {shape} {dtype}"
+            reason = f"a page of shape {page.shape} {page.dtype}; {self._reference} {shape} {dtype}"
             raise FormatError(self.path, reason, frame=index)
         return page
 
@@ -249,6 +258,38 @@ def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile
     if options.tiff_4bit == "yes" and not bytes_:
         raise FormatError(file.path, f"not bytes with two pixels each: pages of {page.shape} {page.dtype}")
     return options.tiff_4bit == "yes"
+
+
+def _frames_among(file: MappedFile, directories: list[int]) -> tuple[list[int], int, tuple[Remark, ...]]:
+    """Directories of pages that are frames, the number of one that is like most, and what is left out."""
+    if len(directories) == 1:
+        return directories, 0, ()
+    kinds = [read_page_kind(file, directory) for directory in directories]
+    frames = [number for number, (subfile, *_) in enumerate(kinds) if not subfile & _NO_FRAME]
+    frames = frames or list(range(len(directories)))
+    pixels: Counter[tuple[int, int]] = Counter()
+    for number in frames:
+        _, height, width = kinds[number]
+        pixels[height, width] += height * width
+    most = max(pixels, key=pixels.__getitem__)  # the first of those that are alike
+    reference = next(place for place, number in enumerate(frames) if kinds[number][1:] == most)
+    left_out = len(directories) - len(frames)
+    pages = f"{left_out} page{'s' * (left_out > 1)}"
+    text = f"{pages} marked as of reduced resolution or as mask left out"
+    remarks = (Remark("tiff_pages", text),) if left_out else ()
+    return [directories[number] for number in frames], reference, remarks
+
+
+def _missing_companions(file: MappedFile, page: tifffile.TiffPage) -> tuple[Remark, ...]:
+    """Files of the same OME-TIFF set that are not beside this one."""
+    if not page.description.lstrip().startswith("<") or "OME" not in page.description:
+        return ()
+    names = dict.fromkeys(_OME_FILE.findall(page.description))
+    missing = [name for name in names if not (file.path.parent / name).exists()]
+    if not missing:
+        return ()
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return (Remark("ome_files", f"part of an OME-TIFF set of which {missing[0]}{more} is missing: not read"),)
 
 
 def _frames_behind(

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -203,7 +202,7 @@ class _Search:
         self._seen: set[str] = set()
 
     def look_at(self, place: Path) -> None:
-        """Find the arrays in a group, each once; of an image of OME-Zarr only the first: the full resolution."""
+        """Find the arrays in a group, each once; of an image of OME-Zarr only that of full resolution."""
         real = os.path.realpath(place)
         if real in self._seen:
             return
