@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import pytest
 import tifffile
 
 import camnorm
-from camnorm import ReadOptions, Sensor
+from camnorm import ReadOptions, Sensor, cli
+from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.errors import Error
 from camnorm.io import open_frames
 from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.settling import EerHint, eer_grouping, settle
 from camnorm.io.formats.tiff import reader
-from image_sets import write_mrc, write_npy, write_tiff
+from camnorm.sensor.summary import sensor_summary
+from image_sets import frames_of, write_mrc, write_npy, write_tiff
 
 SHAPE = (16, 20)
 
@@ -94,6 +97,33 @@ def test_one_grouping_for_a_set(movies: list[Path], tmp_path: Path) -> None:
     (parts,) = camnorm.measure_groups(movies)
     assert parts.options == sensor.options
     assert camnorm.verify(movies, group=1).statistics[0] > 0
+
+
+def test_what_was_chosen_is_printed(movies: list[Path], tmp_path: Path) -> None:
+    facts = dict(sensor_facts(sensor_summary(camnorm.measure(movies[:2]))))
+    assert facts["reading"] == "eer-grouping 16 (chosen from the dose)"
+    given = ReadOptions(eer_grouping=16, eer_sampling=1)
+    assert dict(sensor_facts(sensor_summary(camnorm.measure(movies[:2], options=given))))["reading"] == (
+        "eer-grouping 16, eer-sampling 1"
+    )
+    plain = [write_tiff(tmp_path / f"{i}.tif", frames_of(2, SHAPE, "u1", seed=i)) for i in range(2)]
+    assert "reading" not in dict(sensor_facts(sensor_summary(camnorm.measure(plain))))
+
+
+def test_frames_of_frc_are_grouped_alike(
+    movies: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = movies[0], movies[-1]
+    monkeypatch.setattr(sys, "argv", ["camnorm", "frc", str(first), str(last), "--json"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    correlation = json.loads(capsys.readouterr().out)["curves"][0]["correlation"]
+    grouping = settle(Catalogue([first, last])).options.eer_grouping
+    frames = []
+    for path in (first, last):
+        with open_frames(path, ReadOptions(eer_grouping=grouping)) as source:
+            frames.append(source.read(0)[0])
+    np.testing.assert_array_equal(correlation[1:], camnorm.frc(*frames).correlation[1:])
 
 
 def test_at_most_so_many_files_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
