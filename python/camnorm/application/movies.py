@@ -26,6 +26,7 @@ from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import CorrectionImages, correction_images
+from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
 
 __all__ = ["correct"]
@@ -143,7 +144,7 @@ def correct(
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
     measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
-    options = measured.read_options(options)
+    of_sensor, options = measured.options, measured.read_options(options)
     check_references(options, measured.shape)
     files = expand_inputs(inputs, options)
     catalogue, options = settled_catalogue([file.path for file in files], options, workers)
@@ -161,6 +162,7 @@ def correct(
         protected.add(sensor)
     folder = output_folder(out_dir)
     jobs = schedule(files, catalogue, folder, chosen, output, protected)
+    warn_of_gain(of_sensor, options)
     saved = None
     if virtual:
         from camnorm.application.manifests import save_correction  # which loads h5py

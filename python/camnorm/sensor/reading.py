@@ -8,10 +8,12 @@ from dataclasses import fields, replace
 from camnorm.errors import Error
 from camnorm.io.base.options import ReadOptions
 
-__all__ = ["for_sensor"]
+__all__ = ["for_sensor", "warn_of_gain"]
 
 # Frames that differ in these are not of one kind.
 _FIXED = ("eer_grouping", "eer_sampling", "mrc_mode0", "tiff_4bit")
+# Where the images lie in their files.
+_PLACES = ("raw", "dataset", "follow_links", "frames_dir")
 _GAIN_USE = ("gain_rotate", "gain_flip", "gain_operation")
 
 
@@ -23,7 +25,8 @@ def for_sensor(sensor: ReadOptions, given: ReadOptions | None) -> ReadOptions:
     sensor : ReadOptions
         By which the sensor was measured.
     given : ReadOptions, optional
-        What the user wants otherwise. What is not given is as the sensor has it.
+        What the user wants otherwise. What is not given is as the sensor has it; but by ``ReadOptions()``,
+        images are looked for where their files tell.
 
     Returns
     -------
@@ -36,6 +39,8 @@ def for_sensor(sensor: ReadOptions, given: ReadOptions | None) -> ReadOptions:
     """
     if given is None:
         return sensor
+    if given == ReadOptions():
+        return replace(sensor, **{name: getattr(given, name) for name in _PLACES})
     of_sensor, of_user = sensor.open_names, given.open_names
     for name in _FIXED:
         mine, its = getattr(given, name), getattr(sensor, name)
@@ -44,19 +49,31 @@ def for_sensor(sensor: ReadOptions, given: ReadOptions | None) -> ReadOptions:
                 f"{name}={mine} does not go with the sensor, which was measured with {name}={its}; "
                 "leave the option out, or measure the sensor again"
             )
-    if sensor.gain is None and given.gain is not None:
+    names = {option.name for option in fields(ReadOptions)} - of_user
+    return replace(sensor, **{name: getattr(given, name) for name in names})
+
+
+def warn_of_gain(sensor: ReadOptions, used: ReadOptions) -> None:
+    """Warn if a gain is applied to frames otherwise than to those of a sensor.
+
+    Parameters
+    ----------
+    sensor : ReadOptions
+        By which the sensor was measured.
+    used : ReadOptions
+        By which the frames are read.
+    """
+    if sensor.gain is None and used.gain is not None:
         warnings.warn(
             "the sensor was measured without a gain, and these frames are read with one: this is right only "
             "if the gain had been applied to the movies of the sensor",
-            stacklevel=4,
+            stacklevel=3,
         )
-    for name in _GAIN_USE:
-        mine, its = getattr(given, name), getattr(sensor, name)
-        if sensor.gain is not None and name not in of_user and (mine or 0) != (its or 0):
+    for name in _GAIN_USE if sensor.gain is not None else ():
+        mine, its = getattr(used, name) or 0, getattr(sensor, name) or 0
+        if mine != its:
             warnings.warn(
-                f"the sensor was measured with {name}={its or 0}, and these frames are read with "
-                f"{name}={mine}: this is right only if the gain is another file, turned or scaled otherwise",
-                stacklevel=4,
+                f"the sensor was measured with {name}={its}, and these frames are read with {name}={mine}: "
+                "this is right only if the gain is another file, turned or scaled otherwise",
+                stacklevel=3,
             )
-    names = {option.name for option in fields(ReadOptions)} - of_user
-    return replace(sensor, **{name: getattr(given, name) for name in names})

@@ -31,6 +31,7 @@ from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import correction_images
+from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
 from camnorm.verification.alternation import MOST_FRAMES, Alternation, find_alternation, reduced
 from camnorm.verification.candidates import Candidate, find_candidates
@@ -127,10 +128,9 @@ def verify(
     The scheme and its thresholds are those of P. Afanasyev et al., Sci. Rep. 5, 10317 (2015), Fig. 2, but
     for the disjoint halves, which make the expected correlation 0.
     """
-    if group < 1:
-        raise ValueError(f"group must be positive, got {group}")
-    if pairs < 1:
-        raise ValueError(f"pairs must be positive, got {pairs}")
+    for name, number in (("group", group), ("pairs", pairs)):
+        if number < 1:
+            raise ValueError(f"{name} must be positive, got {number}")
     adjustments = Adjustments(mode, keep_illumination, shrink)
     workers = usable_threads(threads)
     selection = Selection(frames, every, max_frames)
@@ -152,6 +152,7 @@ def verify(
         options = sensor.read_options(options)
     counted, _ = without_copies(Catalogue(paths, options, workers))
     catalogue, options = settled_catalogue(counted.paths, options, workers)
+    warn_of_gain(sensor.options, options)
     chosen = choose_frames(catalogue, selection, progress)
     found = find_candidates(catalogue, sensor, group, pairs, chosen)
     order = np.random.default_rng(seed).permutation(len(found.frames))

@@ -73,7 +73,7 @@ def movies(tmp_path: Path) -> list[Path]:
 
 
 def test_grouping_is_that_of_the_median_dose() -> None:
-    assert eer_grouping([EerHint(64, dose) for dose in (4, 5, 90)]) == (16, "chosen from the dose")
+    assert eer_grouping([EerHint(64, dose) for dose in (90, 4, 5)]) == (16, "chosen from the dose")
     assert eer_grouping([EerHint(64, dose) for dose in (None, 4, None)]) == (16, "chosen from the dose")
     assert eer_grouping([EerHint(64, None)]) == (40, "the dose is not known")
     assert eer_grouping([EerHint(1e9, 1)])[0] == 2**15
@@ -171,7 +171,12 @@ def test_what_contradicts_the_sensor_is_refused(movies: list[Path], tmp_path: Pa
         with pytest.raises(Error, match="eer_sampling=2 does not go with the sensor"):
             use(ReadOptions(eer_sampling=2))
     camnorm.correct(movies, sensor, tmp_path / "out", options=ReadOptions(eer_grouping=16))
-    # What is not given is as the sensor has it.
+    # What is not given is as the sensor has it, but for where images lie if nothing is given.
+    raw = camnorm.RawLayout.parse("4x5:u1")
+    apart = Sensor(sensor.halves, sensor.frames, {**sensor.provenance, "reading": {"raw": str(raw)}})
+    assert apart.read_options(ReadOptions(follow_links=True)).raw == raw
+    assert apart.read_options(ReadOptions()).raw is None
+    assert sensor.read_options(ReadOptions()) == sensor.read_options()
     assert sensor.read_options(ReadOptions(dataset="a")).eer_grouping == 16
 
 
@@ -275,19 +280,19 @@ def test_the_use_of_a_gain_is_kept(movies: list[Path], tmp_path: Path) -> None:
     sensor = camnorm.measure(movies[:3], options=options)
     assert sensor.options.gain_operation == "divide"
     assert sensor.provenance["chosen"]["gain_operation"] == "an EER gain that is not .gain"
-    with pytest.warns(
-        UserWarning, match="measured with gain_operation=divide, .* read with gain_operation=mul"
-    ):
-        assert sensor.read_options(ReadOptions(gain_operation="multiply")).gain_operation == "multiply"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        moved = sensor.read_options(ReadOptions(gain=tmp_path / "moved.tif"))
+    moved = sensor.read_options(ReadOptions(gain=tmp_path / "moved.tif"))
     assert (moved.gain, moved.gain_operation) == (tmp_path / "moved.tif", "divide")
+    other = ReadOptions(gain_operation="multiply")
     plain = camnorm.measure(movies[:3])
-    with pytest.warns(
-        UserWarning, match="the sensor was measured without a gain, and these frames are read with"
+    for measured, its, message in (
+        (sensor, other, "measured with gain_operation=divide, .* are read with gain_operation=multiply"),
+        (plain, options, "the sensor was measured without a gain, and these frames are read with one"),
     ):
-        plain.read_options(options)
+        with pytest.warns(UserWarning, match=message):
+            camnorm.correct(movies[:3], measured, tmp_path / "out", options=its, overwrite=True)
+        if measured is sensor:
+            with pytest.warns(UserWarning, match=message):
+                camnorm.verify(movies[:3], measured, group=1, options=its)
 
 
 def test_a_run_goes_on_with_the_grouping_of_its_checkpoint(
