@@ -61,9 +61,9 @@ def findings(sensor: Sensor) -> list[Finding]:
     -------
     list of Finding
         ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
-        ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, and, of measurements that tell it,
-        ``drift`` and ``drift_pixels``; ``hits``. Of clean sets each is flagged at most once in a hundred
-        times.
+        ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, ``hits``, and, of measurements that
+        compared the first frames with the last, ``drift`` and ``drift_pixels``. Each raises a false alarm
+        in at most about 1 % of clean sets; docs/findings.md has the rates.
     """
     return [finding for check_of_frames in _OF_FRAMES for finding in check_of_frames(sensor)]
 
