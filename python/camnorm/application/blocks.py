@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,17 +64,21 @@ class Blocks:
         Or they do where sums are exact: of integers.
         """
         height = self.source.shape[0]
+
+        def block(start: int, stop: int, first_row: int, last_row: int) -> Block:
+            return Block(start, stop, first_row, last_row, bisect_left(self.frames, start))
+
         if self.source.offsets is not None:
             rows = self.rows(min(sizes().block_frames, len(self.frames)))
             for row in range(0, height, rows):
                 yield [
-                    Block(start, min(start + sizes().block_frames, stop), row, min(row + rows, height), 0)
+                    block(start, min(start + sizes().block_frames, stop), row, min(row + rows, height))
                     for first, stop in runs(self.frames)
                     for start in range(first, stop, sizes().block_frames)
                 ]
         else:
-            blocks = [Block(frame, frame + 1, 0, height, 0) for frame in self.frames]
-            yield from [blocks] if self.source.dtype.kind == "f" else ([block] for block in blocks)
+            blocks = [block(frame, frame + 1, 0, height) for frame in self.frames]
+            yield from [blocks] if self.source.dtype.kind == "f" else ([one] for one in blocks)
 
     def _row_bytes(self) -> int:
         """Bytes of a row, as it is read and as it is written."""

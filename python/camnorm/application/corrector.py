@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from camnorm.application.blocks import Block, Blocks, Buffer, read_block, reading
+from camnorm.application.fit import Fit, FrameMeans, UnfitFile
 from camnorm.application.schedule import Job, Output
 from camnorm.application.sums import saturated, sum_corrected
 from camnorm.application.team import Team
@@ -43,6 +44,8 @@ _PER_JOB = PER_FILE + 5
 # Seconds in which another process should be done with a file, and after which it is tried again.
 _BUSY_SECONDS, _RETRY_SECONDS = 60.0, 0.05
 
+_CORRECTED = "is a manifest of corrected frames already"
+
 _Made = TypeVar("_Made")
 
 
@@ -54,6 +57,8 @@ class CorrectedFile:
     frames: int
     bytes: int
     """Of the pixels as they were read."""
+    unfit: UnfitFile | None = None
+    """What is unlike the frames that the sensor was measured from."""
 
 
 class Corrector:
@@ -73,6 +78,8 @@ class Corrector:
         How the files are read.
     correction : Correction
         Of their frames.
+    fit : Fit
+        What the sensor says of frames.
     label : str
         What is noted in the files.
     output : Output
@@ -91,6 +98,7 @@ class Corrector:
         chosen: Chosen,
         options: ReadOptions,
         correction: Correction,
+        fit: Fit,
         label: str,
         output: Output,
         saved: Path | None,
@@ -107,6 +115,7 @@ class Corrector:
         self._chosen = chosen
         self._options = options
         self._correction = correction
+        self._fit = fit
         self._label = label
         self._whole_frames = output.bad_policy == "interpolate"
         self._output = output
@@ -144,7 +153,7 @@ class Corrector:
         job = self._jobs[number]
         if len(os.fsencode(job.target.name)) > LONGEST_NAME:
             raise FormatError(job.path, f"the name of its result is too long: {job.target.name}")
-        with _open(job.path, self._options, self._correction.shape) as source:
+        with _open(job.path, self._options, self._fit) as source:
             self.remarks.add(job.path, source.remarks)
             frames = self._chosen(job.number, source.count)
             if not frames:
@@ -157,22 +166,22 @@ class Corrector:
                 source.check_whole()
                 make = partial(self._write_manifest, source, frames, job.target, self._saved)
                 return self._when_free(make)
+            means = FrameMeans(self._fit, job.path, frames)
             writer = self._when_free(partial(self._create_writer, job.target, source, len(frames)))
             try:
                 blocks = Blocks(source, frames, self._output.dtype)
                 threads = math.ceil(self._team.threads / (len(self._jobs) - number))
                 if self._output.sum_frames:
-                    self._write_sum(blocks, writer, threads)
+                    self._write_sum(blocks, writer, threads, means)
                 else:
-                    self._write_frames(blocks, writer, threads)
+                    self._write_frames(blocks, writer, threads, means)
                 source.check_whole()
                 writer.finish()
             except BaseException:
                 writer.discard()
                 raise
-        return CorrectedFile(
-            writer, len(frames), len(frames) * math.prod(source.shape) * source.dtype.itemsize
-        )
+        pixels = len(frames) * math.prod(source.shape)
+        return CorrectedFile(writer, len(frames), pixels * source.dtype.itemsize, means.result())
 
     def _when_free(self, make: Callable[[], _Made]) -> _Made:
         """Make a file as soon as no other process writes it: one may be correcting the same movies.
@@ -209,7 +218,7 @@ class Corrector:
 
         output = self._output
         if source.format == "camnorm manifest":
-            raise FormatError(source.path, "is a manifest of corrected frames already")
+            raise FormatError(source.path, _CORRECTED)
         manifest = write_manifest(
             target,
             source,
@@ -221,13 +230,15 @@ class Corrector:
             output.overwrite,
             self._protected,
         )
-        return CorrectedFile(manifest, len(frames), 0)
+        # No pixels are read: only what was rejected before is known.
+        return CorrectedFile(manifest, len(frames), 0, FrameMeans(self._fit, source.path, frames).result())
 
-    def _write_frames(self, blocks: Blocks, writer: FrameWriter, threads: int) -> None:
+    def _write_frames(self, blocks: Blocks, writer: FrameWriter, threads: int, means: FrameMeans) -> None:
         whole_frames = self._whole_frames or writer.whole_frames
 
         def correct(block: Block, into: Buffer, out: Buffer) -> None:
             frames = read_block(blocks.source, block, into)
+            means.add(frames, block.place)
             count, height = frames.shape[:2]
             rows = height if whole_frames else blocks.rows(count)
             for row in range(0, height, rows):
@@ -247,9 +258,9 @@ class Corrector:
             ready=lambda: writer.waiting < self._team.threads,
         )
 
-    def _write_sum(self, blocks: Blocks, writer: FrameWriter, threads: int) -> None:
+    def _write_sum(self, blocks: Blocks, writer: FrameWriter, threads: int, means: FrameMeans) -> None:
         total, beyond = saturated(
-            sum_corrected(blocks, self._correction, self._team, threads), self._output.dtype
+            sum_corrected(blocks, self._correction, self._team, threads, means.add), self._output.dtype
         )
         writer.write(total)
         with self._team.changed:
@@ -257,13 +268,16 @@ class Corrector:
             self.clipped += beyond
 
 
-def _open(path: Path, options: ReadOptions, shape: tuple[int, ...]) -> FrameSource:
+def _open(path: Path, options: ReadOptions, fit: Fit) -> FrameSource:
     try:
         source = open_frames(path, options)
     except (Error, OSError) as error:
         raise_shortage(error)
         raise FormatError(path, reason_of(error)) from error
-    if source.shape != shape:
+    misfit = fit.misfit(source.shape, source.dtype)
+    if misfit is not None:
+        if source.format == "camnorm manifest":
+            misfit = _CORRECTED
         source.close()
-        raise FormatError(path, f"frames of shape {source.shape}, the sensor has {shape}")
+        raise FormatError(path, misfit)
     return source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from camnorm import _core
 from camnorm.application.corrector import CorrectedFile, Corrector
+from camnorm.application.fit import Fit, UnfitFile, warning_of, without_rejected
 from camnorm.application.schedule import Job, Output, output_folder, schedule
 from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
@@ -56,11 +57,13 @@ def correct(
     frames: str | None = None,
     every: int = 1,
     max_frames: int | None = None,
+    skip_rejected: bool = False,
     options: ReadOptions | None = None,
     strict: bool = False,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     on_error: Callable[[FormatError], None] | None = None,
+    on_unfit: Callable[[UnfitFile], None] | None = None,
 ) -> list[Path]:
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
@@ -110,6 +113,9 @@ def correct(
         Replace files that are there.
     frames, every, max_frames
         Which of the frames are corrected, as for `measure`.
+    skip_rejected : bool
+        Leave out the frames that were rejected when the sensor was measured; files without other frames are
+        not written.
     options : ReadOptions, optional
         How the files are read. What is not given is as for the sensor's; what contradicts it is refused.
     strict : bool
@@ -121,6 +127,10 @@ def correct(
         files or frames, and ``frames``, ``bytes`` and ``rejected`` so far.
     on_error : callable, optional
         Called with the error of each file that was left out; by default it becomes a warning.
+    on_unfit : callable, optional
+        Called with an `UnfitFile` for each file with frames that the sensor rejected, or whose mean or
+        standard deviation lies outside the limits by which its frames were screened. A warning counts all
+        of these that are corrected.
 
     Returns
     -------
@@ -148,7 +158,11 @@ def correct(
     check_references(options, measured.shape)
     files = expand_inputs(inputs, options)
     catalogue, options = settled_catalogue([file.path for file in files], options, workers)
+    fit = Fit(measured)
     chosen = choose_frames(catalogue, selection, progress)
+    skipped: dict[Path, UnfitFile] = {}
+    if skip_rejected:
+        chosen, skipped = without_rejected(fit, catalogue, chosen)
     label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"
     images = correction_images(measured, adjustments, target_mean, target_sigma)
     del measured  # the moments, if they were loaded here, take as much memory as all that follows
@@ -168,8 +182,12 @@ def correct(
         from camnorm.application.manifests import save_correction  # which loads h5py
 
         saved = save_correction(folder, correction)
-    corrector = Corrector(jobs, chosen, options, correction, label, output, saved, protected, workers)
-    written = _put_in_place(corrector, jobs, strict, progress, on_error)
+    corrector = Corrector(jobs, chosen, options, correction, fit, label, output, saved, protected, workers)
+    unfit: list[UnfitFile] = []
+    written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
+    _report(unfit, skipped, on_unfit)
+    if (message := warning_of(unfit, fit.words)) is not None:
+        warnings.warn(message, stacklevel=2)
     corrector.remarks.warn()
     if clipped := correction.clipped + corrector.clipped:
         share = clipped / corrector.pixels
@@ -179,6 +197,22 @@ def correct(
             stacklevel=2,
         )
     return written
+
+
+def _report(
+    unfit: Sequence[UnfitFile],
+    skipped: Mapping[Path, UnfitFile],
+    on_unfit: Callable[[UnfitFile], None] | None,
+) -> None:
+    """Report each file of which something is unfit, or was skipped, once."""
+    if on_unfit is None:
+        return
+    left = dict(skipped)
+    for file in unfit:
+        known = left.pop(file.path, file)
+        on_unfit(file._replace(skipped=known.skipped))
+    for file in left.values():
+        on_unfit(file)
 
 
 def _form(images: CorrectionImages, output: Output) -> tuple[Correction, str]:
@@ -203,8 +237,9 @@ def _put_in_place(
     strict: bool,
     progress: Callable[[Progress], None] | None,
     on_error: Callable[[FormatError], None] | None,
+    unfit: list[UnfitFile],
 ) -> list[Path]:
-    """Put the results in their places as they come, in order; the paths of all."""
+    """Put the results in their places as they come, in order; the paths of all, and those that are unfit."""
     written: list[Path] = []
     errors: list[FormatError] = []
     frames = pixels = 0
@@ -216,6 +251,8 @@ def _put_in_place(
                     written.append(jobs[number].target)
                     frames += result.frames
                     pixels += result.bytes
+                    if result.unfit is not None:
+                        unfit.append(result.unfit)
                 elif strict:
                     raise result
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,9 +17,20 @@ from camnorm.correction.correction import Correction
 
 
 def sum_corrected(
-    blocks: Blocks, correction: Correction, team: Team, threads: int
+    blocks: Blocks,
+    correction: Correction,
+    team: Team,
+    threads: int,
+    seen: Callable[[npt.NDArray[Any], int], None],
 ) -> npt.NDArray[np.float64]:
     """Sum of the corrected frames: by Eq. (2), their number times the corrected mean.
+
+    Parameters
+    ----------
+    blocks, correction, team, threads
+        Frames, and who corrects them how.
+    seen : callable
+        Called with the rows of frames of each block, and the place of its first frame.
 
     Returns
     -------
@@ -33,6 +44,7 @@ def sum_corrected(
     def add(part: Sequence[Block], into: Buffer, out: Buffer) -> None:
         for block in part:
             frames = read_block(source, block, into)
+            seen(frames, block.place)
             with adding:
                 _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 

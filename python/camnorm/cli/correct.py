@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -35,6 +36,7 @@ from camnorm.cli.options import (
     Quiet,
     Raw,
     Shrink,
+    SkipRejected,
     Threads,
     Tiff4Bit,
     adjustments_of,
@@ -48,6 +50,7 @@ from camnorm.cli.session import session
 
 if TYPE_CHECKING:
     from camnorm import FormatError
+    from camnorm.application.fit import UnfitFile
 
 __all__ = ["correct"]
 
@@ -86,6 +89,7 @@ def correct(
     frames: Frames = None,
     every: Every = 1,
     max_frames: MaxFrames = None,
+    skip_rejected: SkipRejected = False,
     mrc_mode0: MrcMode0 = None,
     tiff_4bit: Tiff4Bit = None,
     eer_grouping: EerGrouping = None,
@@ -174,6 +178,7 @@ def correct(
     with session(debug) as signals:
         start = time.monotonic()
         failed: list[FormatError] = []
+        unfit: list[UnfitFile] = []
         with ProgressBar(quiet, signals) as bar:
             written = camnorm.correct(
                 inputs,
@@ -191,20 +196,20 @@ def correct(
                 virtual=virtual,
                 overwrite=overwrite,
                 **asdict(selection),
+                skip_rejected=skip_rejected,
                 options=options,
                 strict=strict,
                 threads=threads,
                 progress=bar,
                 on_error=failed.append,
+                on_unfit=unfit.append,
             )
         seconds = time.monotonic() - start
         rejected = [{"file": error.path, "index": error.frame, "reason": error.reason} for error in failed]
         if as_json:
             print_json(
                 {
-                    "files": len(written) + len(rejected),
-                    "written": written,
-                    "rejected": rejected,
+                    **_numbers(written, rejected, unfit),
                     "dtype": dtype,
                     "seconds": seconds,
                     "bytes": bar.bytes,
@@ -214,10 +219,36 @@ def correct(
         else:
             print_facts(
                 [
-                    ("corrected", f"{len(written)} files"),
-                    ("rejected", f"{len(rejected)} files"),
+                    ("corrected", _files(len(written))),
+                    ("rejected", _files(len(rejected))),
+                    *([("skipped", _skipped(unfit))] if skip_rejected else []),
                     time_taken(seconds, bar.rate),
                     ("written to", output),
                 ]
             )
             print_rejected(rejected)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _skipped(unfit: Sequence[UnfitFile]) -> str:
+    files = [file for file in unfit if file.skipped]
+    frames = sum(file.skipped for file in files)
+    return f"{frames} {'frame' if frames == 1 else 'frames'} of {_files(len(files))}"
+
+
+def _numbers(
+    written: Sequence[Path], rejected: Sequence[object], unfit: Sequence[UnfitFile]
+) -> dict[str, object]:
+    """Files, and frames unlike those that the sensor was measured from, for JSON."""
+    return {
+        "files": len(written) + len(rejected),
+        "written": written,
+        "rejected": rejected,
+        "outside_limits": sum(file.outside for file in unfit),
+        "rejected_by_sensor": sum(file.rejected for file in unfit),
+        "skipped": sum(file.skipped for file in unfit),
+        "unfit": [{**file._asdict(), "mean": file.mean if file.outside else None} for file in unfit],
+    }

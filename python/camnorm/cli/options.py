@@ -113,6 +113,14 @@ Every = Annotated[
         help="Take every Nth of these, counted through all files: of single images every Nth file.",
     ),
 ]
+SkipRejected = Annotated[
+    bool,
+    typer.Option(
+        "--skip-rejected",
+        rich_help_panel="Frames",
+        help="Leave out the frames that were rejected when the sensor was measured.",
+    ),
+]
 MaxFrames = Annotated[
     int | None,
     typer.Option(

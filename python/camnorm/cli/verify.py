@@ -51,7 +51,7 @@ from camnorm.cli.options import (
     window_of,
 )
 from camnorm.cli.progress import ProgressBar
-from camnorm.cli.results import print_facts, print_json
+from camnorm.cli.results import print_facts, print_json, print_rejected
 from camnorm.cli.session import NEGATIVE, session
 from camnorm.verification.table import verdict, verification_table
 
@@ -160,6 +160,7 @@ def verify(
                     ("verdict", f"the corrected frames are {verdict(result.independent)}"),
                 ]
             )
+            print_rejected(result.to_dict()["rejected"])
     if not result.independent:
         raise typer.Exit(NEGATIVE)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from camnorm.application.fit import Fit
 from camnorm.errors import Error
 from camnorm.io import Chosen
 from camnorm.io.base.catalogue import Catalogue
@@ -38,10 +40,12 @@ class Candidates(NamedTuple):
     """Pairs of groups."""
     notes: list[str]
     """What the user should know."""
+    rejected: list[tuple[str, str]]
+    """Files that do not fit the sensor, and why."""
 
 
 def find_candidates(
-    catalogue: Catalogue, sensor: Sensor, group: int, pairs: int, chosen: Chosen
+    catalogue: Catalogue, sensor: Sensor, fit: Fit, group: int, pairs: int, chosen: Chosen
 ) -> Candidates:
     """Find the frames to choose from, and how many of them are taken.
 
@@ -72,19 +76,28 @@ def find_candidates(
     files = {}
     for number, path in enumerate(map(str, catalogue.paths)):
         files[path] = number, path, measured.get(path, measured.get(moved.get(os.path.basename(path), "")))
+    rejected = _unfit(catalogue, [number for number, _, known in files.values() if known is None], fit)
+    for path, _ in rejected:
+        del files[path]
+    if rejected and not files:
+        entry = catalogue.entry(0)
+        raise Error(
+            f"{catalogue.paths[0]} has {entry.dtype} frames of shape {entry.shape}, "
+            f"the sensor {fit.dtype} frames of shape {fit.shape}"
+        )
     pool: list[Candidate] = []
     for number, file, known in files.values():
         unknown = known is None and chosen.everything
         pool += [Candidate(file, 0, "")] if unknown else frames_of(number, file, known)[:1]
+    notes = _left_out(sensor, files)
     if len(pool) >= _SMALLEST_SHARE * group * pairs:
-        return Candidates(pool, group, pairs, [])
+        return Candidates(pool, group, pairs, notes, rejected)
     every = [frame for file in files.values() for frame in frames_of(*file)]
     size = min(group, len(every) // _SMALLEST_SHARE)
     if size < min(group, 2):
         fewest = _SMALLEST_SHARE * min(group, 2)
         raise Error(f"verification needs at least {fewest} frames to choose from, got {len(every)}")
     wanted, pairs = pairs, min(pairs, len(every) // (_SMALLEST_SHARE * size))
-    notes = []
     if len(pool) < 2 * size * pairs:
         pool = every
         notes.append(f"several frames a file are used, since there are only {len(files)} files")
@@ -96,4 +109,23 @@ def find_candidates(
         notes.append(
             f"{pairs} pairs of groups instead of {wanted}: there are only {len(every)} frames to choose from"
         )
-    return Candidates(pool, size, pairs, notes)
+    return Candidates(pool, size, pairs, notes, rejected)
+
+
+def _left_out(sensor: Sensor, files: Collection[str]) -> list[str]:
+    """A note on frames of these files that the sensor rejected, if there are any."""
+    rejected = sensor.frames["file"][sensor.frames["status"] == "rejected"].tolist()
+    count = sum(file in files for file in rejected)
+    words = "1 frame was" if count == 1 else f"{count} frames were"
+    return [f"{words} left out: rejected when the sensor was measured"] if count else []
+
+
+def _unfit(catalogue: Catalogue, numbers: Sequence[int], fit: Fit) -> list[tuple[str, str]]:
+    """Files, of those that were not measured, whose frames are of another shape or kind; and why."""
+    part = catalogue.part(numbers)
+    entries = zip(part.paths, part.scan(), strict=True)
+    reasons = [
+        (str(path), None if entry is None else fit.misfit(entry.shape, entry.dtype))
+        for path, entry in entries
+    ]
+    return [(path, reason) for path, reason in reasons if reason is not None]

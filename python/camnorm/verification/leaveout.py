@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.application.fit import Fit, UnfitFile
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io import ReadOptions, open_frames
 from camnorm.io.base.remarks import Remarks
@@ -23,13 +25,16 @@ def take_out(
     size: int,
     pairs: int,
     sensor: Sensor,
+    fit: Fit,
     options: ReadOptions,
     threads: int,
+    outside: list[UnfitFile],
 ) -> tuple[list[list[tuple[str, int]]], Sensor]:
     """Choose pairs of groups of test frames, and make the sensor without them.
 
     The first group of a pair is taken from half A, the second from half B, as far as they go: the rest of a
-    test frame's movie, which shows the same specimen, is then in the statistics of its own group only.
+    test frame's movie, which shows the same specimen, is then in the statistics of its own group only. Test
+    frames that are not in the statistics, and lie outside the limits of the sensor, are added to `outside`.
     """
     table = sensor.frames[sensor.frames["status"] == "accepted"]
     measured_as: dict[tuple[float, ...], list[Candidate]] = {}
@@ -49,6 +54,8 @@ def take_out(
         if not row["std"] > 0 or statistics in seen:
             return False  # blank, not finite, or the same as another test frame
         seen.add(statistics)
+        if statistics not in measured_as and fit.outside(row["mean"], row["std"]):
+            outside.append(UnfitFile(Path(file), 1, 0, 1, float(row["mean"])))
         for measured in measured_as.get(statistics, ()):
             same = (measured.file, measured.index) == (file, index)
             if same or _may_show(measured.file, measured.index, frame, options):

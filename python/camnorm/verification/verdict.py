@@ -173,6 +173,10 @@ class Verification:
     findings : list of Finding
         What `camnorm.check` found of the measured set, test frames included; before that, kinds of files that
         alternate if there are any.
+    rejected : list of (path, reason)
+        Files that were left out, since their frames are of another shape or kind than the sensor's.
+    outside_limits : int
+        Test frames whose mean or standard deviation lies outside the limits of the sensor.
     convergence : Convergence, optional
         How precise the measurement is, and what more frames would give.
     fixed_pattern : FixedPattern, optional
@@ -194,6 +198,8 @@ class Verification:
     convergence: Convergence | None = None
     fixed_pattern: FixedPattern | None = None
     alternation: Alternation | None = None
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    outside_limits: int = 0
 
     @property
     def independent(self) -> bool:
@@ -224,6 +230,8 @@ class Verification:
             "window": self.window,
             "seed": self.seed,
             "notes": self.notes,
+            "rejected": [{"file": path, "index": None, "reason": reason} for path, reason in self.rejected],
+            "outside_limits": self.outside_limits,
             "findings": [finding.to_dict() for finding in self.findings],
             "convergence": self.convergence and self.convergence.to_dict(),
             "fixed_pattern": self.fixed_pattern and self.fixed_pattern.to_dict(),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
+from camnorm.application.fit import Fit, UnfitFile, warning_of
 from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
 from camnorm.correction.correction import Correction
@@ -120,8 +123,8 @@ def verify(
     Raises
     ------
     Error
-        If there are fewer than eight frames to choose from (four for groups of one), or these are not of
-        the sensor's shape and kind.
+        If there are fewer than eight frames to choose from (four for groups of one), or none of the files is
+        of the sensor's shape and kind; single files that are not are left out and listed.
 
     Notes
     -----
@@ -140,24 +143,21 @@ def verify(
     check_references(options, None if sensor is None else sensor.shape)
     paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
     if sensor is None:
-        sensor = measure(
-            paths,
-            response=mode == "response",
-            **asdict(selection),
-            options=options,
-            threads=threads,
-            progress=progress,
-        )
+        sensor = _measure(paths, mode, selection, options, threads, progress)
         selection = Selection()  # it has no other frames
         options = sensor.read_options(options)
     counted, _ = without_copies(Catalogue(paths, options, workers))
     catalogue, options = settled_catalogue(counted.paths, options, workers)
     warn_of_gain(sensor.options, options)
     chosen = choose_frames(catalogue, selection, progress)
-    found = find_candidates(catalogue, sensor, group, pairs, chosen)
+    fit = Fit(sensor)
+    found = find_candidates(catalogue, sensor, fit, group, pairs, chosen)
     order = np.random.default_rng(seed).permutation(len(found.frames))
     pool = [found.frames[i] for i in order]
-    groups, left = take_out(pool, found.size, found.pairs, sensor, options, workers)
+    outside: list[UnfitFile] = []
+    groups, left = take_out(pool, found.size, found.pairs, sensor, fit, options, workers, outside)
+    if (message := warning_of(outside, fit.words)) is not None:
+        warnings.warn(message, stacklevel=2)
     corrections = [_correction(left, adjustments, None if same_statistics else half) for half in (0, 1)]
     counts = [left.count if same_statistics else half.count for half in left.halves]
     correlate = partial(frc_of_planes, window=window, corners=corners, threads=workers)
@@ -183,10 +183,31 @@ def verify(
         window=window,
         seed=seed,
         notes=found.notes,
+        rejected=found.rejected,
+        outside_limits=len(outside),
         findings=[*([alternation.finding()] if alternation.found else []), *check(sensor, convergence)],
         alternation=alternation,
         convergence=convergence,
         fixed_pattern=fixed_pattern(sensor, threads=workers) if tells_pattern(sensor) else None,
+    )
+
+
+def _measure(
+    paths: Sequence[Path],
+    mode: Mode,
+    selection: Selection,
+    options: ReadOptions,
+    threads: int | None,
+    progress: Callable[[Progress], None] | None,
+) -> Sensor:
+    """Measure the frames that are to be verified."""
+    return measure(
+        paths,
+        response=mode == "response",
+        **asdict(selection),
+        options=options,
+        threads=threads,
+        progress=progress,
     )
 
 

@@ -469,6 +469,7 @@ def test_an_earlier_result_stays_if_its_movie_is_bad_now(
     assert temporary_files(tmp_path) == []
 
 
+@pytest.mark.filterwarnings("ignore:1 of 12 frames of 1 file was rejected")
 def test_frames_that_are_not_finite_stay_so(tmp_path: Path) -> None:
     frames = frames_of(12, SHAPE, "f4")
     frames[3, 1, 1] = np.nan

@@ -339,7 +339,7 @@ def test_correct_passes_its_options_on(run: Run, data: Data) -> None:
     ]
     result = run("correct", data.files[0], "-m", data.sensor, "-o", "out", *options)
     assert (result.status, result.err) == (0, "")
-    assert "corrected       1 files" in result.out
+    assert "corrected       1 file\n" in result.out
     corrected = mrcfile.read("out/f00.mrc")
     assert corrected.dtype == np.int16
     assert corrected.mean() == pytest.approx(100, abs=1)
@@ -551,6 +551,30 @@ def test_frc_of_colour_is_a_curve_a_plane(run: Run, tmp_path: Path) -> None:
     assert np.allclose(found["curves"][1]["correlation"][1:], 1)
     assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["c_0.csv", "c_1.csv", "c_2.csv"]
     assert "plane 2" in run("frc", "a.tif", "b.tif").out
+
+
+@pytest.mark.filterwarnings("default")
+def test_correct_tells_of_frames_that_do_not_fit(run: Run, data: Data) -> None:
+    np.save("bright.npy", np.minimum(data.frames[:2].astype(int) * 3 + 9, 250).astype(data.frames.dtype))
+    np.save("gain.npy", np.ones((1, 64, 64), "f4"))
+    command = ["correct", data.files[0], "bright.npy", "gain.npy", "-m", data.sensor, "-o", "out"]
+    result = run(*command, "--json")
+    found = result.json()
+    assert (found["files"], found["outside_limits"], found["rejected_by_sensor"], found["skipped"]) == (
+        3,
+        2,
+        0,
+        0,
+    )
+    assert [(file["path"], file["frames"], file["outside"]) for file in found["unfit"]] == [
+        ("bright.npy", 2, 2)
+    ]
+    assert [row["file"] for row in found["rejected"]] == ["gain.npy"]
+    assert result.err.startswith(
+        "camnorm: warning: 2 of 2 frames of 1 file lie outside the limits of the sensor"
+    )
+    result = run(*command, "--overwrite", "--skip-rejected")
+    assert "skipped         0 frames of 0 files\n" in result.out
 
 
 # show, merge, subtract

@@ -388,6 +388,7 @@ def test_too_few_frames_are_left_for_the_statistics(tmp_path: Path) -> None:
         verify(sets.files(tmp_path / "new", 20), sensor)
 
 
+@pytest.mark.filterwarnings("ignore:10 of 10 frames")
 def test_a_set_that_never_changes(tmp_path: Path) -> None:
     frames = np.repeat(Sets().frames(1), 20, 0)
     sensor = camnorm.measure(write_npy(tmp_path / "same.npy", frames), screen="off")
@@ -545,6 +546,7 @@ def test_false_alarms_are_rare(tmp_path: Path) -> None:
 # --- colour and output
 
 
+@pytest.mark.filterwarnings("ignore:24 of 24 frames")
 def test_colour_planes_are_judged_one_by_one(tmp_path: Path) -> None:
     sets = Sets(0, (*SHAPE, 3))
     sensor = camnorm.measure(write_npy(tmp_path / "good.npy", sets.frames(60)))
@@ -745,3 +747,40 @@ def test_what_the_set_tells_is_part_of_the_result(tmp_path: Path) -> None:
     assert result.findings == camnorm.check(sensor)
     assert numbers["convergence"] == camnorm.frames_needed(sensor).to_dict()
     assert numbers["fixed_pattern"] == camnorm.fixed_pattern(sensor).to_dict()
+
+
+# --- frames that the sensor does not fit
+
+
+def test_files_of_another_kind_are_listed(tmp_path: Path) -> None:
+    sets = Sets()
+    files = sets.files(tmp_path / "in", 20)
+    sensor = camnorm.measure(files)
+    reference = write_npy(tmp_path / "gain.npy", np.ones((1, *SHAPE), "f4"))
+    result = verify([*files, reference], sensor)
+    reason = "float32 pixels (float kind), but the sensor has uint8 pixels (integer kind)"
+    assert result.rejected == [(str(reference), reason)]
+    assert result.to_dict()["rejected"] == [{"file": str(reference), "index": None, "reason": reason}]
+
+
+def test_frames_of_another_level_are_told(tmp_path: Path) -> None:
+    sensor = camnorm.measure(Sets().files(tmp_path / "in", 20))
+    assert verify(tmp_path / "in", sensor).outside_limits == 0
+    frames = Sets(1).frames(20)
+    bright = [
+        write_npy(tmp_path / f"bright{i}.npy", frame[None] + np.uint8(60)) for i, frame in enumerate(frames)
+    ]
+    said = (
+        r"^10 of 10 frames of 10 files lie outside the limits of the sensor \(mean .*the correction does not"
+    )
+    with pytest.warns(UserWarning, match=said):
+        result = verify(bright, sensor)
+    assert result.outside_limits == result.to_dict()["outside_limits"] == 10
+
+
+def test_rejected_frames_are_left_out(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path / "in", 20)
+    write_npy(files[3], np.zeros((1, *SHAPE), "u1"))
+    result = verify(files, camnorm.measure(files))
+    assert "1 frame was left out: rejected when the sensor was measured" in result.notes
+    assert str(files[3]) not in {path for group in result.files for path, _ in group}

@@ -105,13 +105,32 @@ class Chosen:
     def __init__(self, selection: Selection, found: list[Sequence[int] | None] | None = None) -> None:
         self._selection = selection
         self._found = found
+        self._left_out: Sequence[Callable[[int], bool]] | None = None
+
+    def leaving_out(self, left_out: Sequence[Callable[[int], bool]]) -> Chosen:
+        """Return the same choice without some frames.
+
+        Parameters
+        ----------
+        left_out : sequence of callable
+            Of each file, whether the frame of a number is left out.
+        """
+        chosen = Chosen(self._selection, self._found)
+        chosen._left_out = left_out
+        return chosen
 
     def __call__(self, file: int, count: int) -> Sequence[int]:
         """Tell the frames of the file at this place, which holds `count` frames; ascending."""
         known = None if self._found is None else self._found[file]
+        frames: Sequence[int]
         if known is None:  # all need not be known, or it could not be opened before
-            return range(count)[self._selection.as_slice][:: self._selection.every]
-        return known[: bisect_left(known, count)]  # should the file have changed since
+            frames = range(count)[self._selection.as_slice][:: self._selection.every]
+        else:
+            frames = known[: bisect_left(known, count)]  # should the file have changed since
+        if self._left_out is None:
+            return frames
+        left = [frame for frame in frames if not self._left_out[file](frame)]
+        return frames if len(left) == len(frames) else left
 
     @property
     def everything(self) -> bool:
