@@ -18,8 +18,6 @@ version = release = camnorm.__version__
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sitepages"]
 exclude_patterns = ["_build", "_ext", "_generated"]
 nitpicky = True
-# Where a pattern of a table of contents has no page yet.
-suppress_warnings = ["toc.empty_glob"]
 
 # Addresses of files of the repository: in GitHub's workflows the system tells where that is.
 if "GITHUB_REPOSITORY" in os.environ:
@@ -33,9 +31,12 @@ autodoc_typehints = "none"  # docstrings tell types
 default_role = "py:obj"
 numpydoc_show_class_members = False
 
+smartquotes_action = "q"  # no dashes: "--" begins an option
+
 html_theme = "furo"
 html_title = "camnorm"
 html_copy_source = False
+html_show_sourcelink = False
 html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["camnorm.css"]

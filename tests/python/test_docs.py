@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,62 @@ def test_page(page: Path, tmp_path: Path, demo: Demo, request: pytest.FixtureReq
     skipped = run_page(page, tmp_path, demo, update=request.config.getoption("--update-docs"))
     for reason in skipped:
         print(f"not run: {reason}")
+
+
+# Links
+
+TEXTS = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")),
+        *(path for path in DOCS.rglob("*.md") if not {"_build", "_generated"} & set(path.parts)),
+    ]
+)
+
+
+def broken_links(pages: Mapping[Path, str], exists: Callable[[Path], bool]) -> list[str]:
+    """Links of pages that lead to no file, or to no heading of it."""
+    broken = []
+    for page, text in pages.items():
+        prose = re.sub(r"`[^`\n]+`", "code", re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.M | re.S))
+        for name, anchor in re.findall(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]*))?\)", prose):
+            target = Path(os.path.normpath(page.parent / name)) if name else page
+            if not exists(target) and target not in pages:
+                broken.append(f"{page}: {name}")
+            elif anchor and anchor not in anchors_of(pages.get(target, "")):
+                broken.append(f"{page}: {name}#{anchor}")
+    return broken
+
+
+def anchors_of(text: str) -> set[str]:
+    """Anchors of the headings of a page, as GitHub and MyST make them."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ +(.+?) *$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@needs_docs
+def test_links() -> None:
+    from sitepages import generated_pages
+
+    pages = {path: path.read_text(encoding="utf-8") for path in TEXTS if path.exists()}
+    pages |= {DOCS / name: text for name, text in generated_pages(ROOT).items()}
+    assert broken_links(pages, Path.exists) == []
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").touch()
+    page, other = tmp_path / "docs" / "page.md", tmp_path / "other.md"
+    text = """# One
+[a](../other.md) [b](../other.md#two-words-and-code) [c](../there.txt) [d](https://x.org/y.md) [e](#one)
+`[f](gone.md)`
+```
+[g](gone.md)
+```
+[h](gone.md) [i](../other.md#three) [j](#two)
+"""
+    pages = {page: text, other: "# Two words, and `code`\n```sh\n# three\n```\n"}
+    broken = [f"{page}: gone.md", f"{page}: ../other.md#three", f"{page}: #two"]
+    assert broken_links(pages, Path.exists) == broken
 
 
 # The runner itself

@@ -87,6 +87,12 @@ def test_values_of_options(commands: dict[str, str]) -> None:
     assert "```{option} -o FILE, --output FILE\nSensor file to write. Required.\n" in commands["measure"]
 
 
+def test_options_in_text_are_code(commands: dict[str, str]) -> None:
+    assert "not needed with `--frames-list`." in commands["measure"]
+    assert "for `correct --mode response`." in commands["measure"]
+    assert "as `--gain_rot` of RELION and `-RotGain` of MotionCor" in commands["measure"]
+
+
 def test_text_is_no_markup() -> None:
     assert escaped("*.mrc, a_b, `a_b*`, <x>") == r"\*.mrc, a\_b, `a_b*`, \<x\>"
 
@@ -153,7 +159,8 @@ def test_a_header_without_introduction_is_refused(tmp_path: Path) -> None:
 def test_the_table_of_formats() -> None:
     found = {row[0]: row[1:] for row in rows(tables.formats_page())[1:]}
     assert set(found) == {escaped(row.name) for row in registry.formats() if row.suffixes}
-    assert found["TIFF"] == ["`.tif` `.tiff` `.mccd`", "yes", "yes", "`lzw`, `deflate`, `zstd`", ""]
+    assert found["NPY"] == ["`.npy`", "yes", "", "", ""]
+    assert found["TIFF"][1:] == ["yes", "yes", "`lzw`, `deflate`, `zstd`", ""]
     assert found["Zarr"][-1] == "`zarr`"
     written = {name.lower() for name, row in found.items() if row[2] == "yes"}
     assert written == set(Format.__args__) - {"same"}  # type: ignore[attr-defined]
@@ -364,6 +371,15 @@ def test_links_without_an_address_of_the_repository() -> None:
     assert links.with_site_links("see [a](../../bench/x.py).", page, ROOT / "docs", "") == "see a."
     with pytest.raises(ValueError, match=r"\.\./\.\./\.\./x is not in the repository"):
         links.with_site_links("[a](../../../x)", page, ROOT / "docs", "")
+
+
+def test_tables_of_contents_have_all_pages(tmp_path: Path) -> None:
+    (tmp_path / "howto").mkdir()
+    for name in ("a.md", "b.md", "c.md", "d.txt"):
+        (tmp_path / "howto" / name).touch()
+    text = "# T *\n\n```{toctree}\n:hidden:\n\nhowto/b\nhowto/*\nother/*\n```\n"
+    expected = "# T *\n\n```{toctree}\n:hidden:\n\nhowto/b\nhowto/a\nhowto/c\n```\n"
+    assert links.with_all_pages(text, tmp_path) == expected
 
 
 def test_project_pages(tmp_path: Path) -> None:

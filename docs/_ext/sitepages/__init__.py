@@ -15,11 +15,11 @@ import atlas
 from sitepages.api import api_pages
 from sitepages.commands import command_pages
 from sitepages.headers import header_pages
-from sitepages.links import project_pages, with_site_links
+from sitepages.links import project_pages, with_all_pages, with_site_links
 from sitepages.tables import formats_page
 
 if TYPE_CHECKING:
-    from docutils.nodes import Element
+    from docutils.nodes import Element, document
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -66,10 +66,25 @@ def _time(path: Path) -> float:
 
 
 def _adapt(app: Sphinx, name: str, source: list[str]) -> None:
-    """Let links of a page to files outside the documentation lead to the repository."""
+    """Complete tables of contents; let links to files outside the documentation lead to the repository."""
     page = Path(app.env.doc2path(name))
-    docs = Path(app.srcdir)
-    source[0] = with_site_links(source[0], page, docs, app.config.repository_url)
+    complete = with_all_pages(source[0], page.parent)
+    if complete != source[0]:
+        app.env.note_reread()  # there may be other pages next time
+    source[0] = with_site_links(complete, page, Path(app.srcdir), app.config.repository_url)
+
+
+def _renumber(app: Sphinx, doctree: document) -> None:
+    """Give references to literature their numbers again, which numpydoc makes unique for the whole site.
+
+    It restores them only in pages of reStructuredText.
+    """
+    from docutils.nodes import Text  # not there where the tests run without Sphinx
+
+    for text in list(doctree.findall(Text)):
+        found = re.fullmatch(r"\[R[0-9a-f]+-(\w+)\]", text.astext())
+        if found:
+            text.parent.replace(text, Text(f"[{found[1]}]"))
 
 
 def _without_page(app: Sphinx, env: BuildEnvironment, node: pending_xref, shown: Element) -> Element | None:
@@ -93,5 +108,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("repository_url", "", "env", str)
     app.connect("builder-inited", _write)
     app.connect("source-read", _adapt)
+    app.connect("doctree-read", _renumber)
     app.connect("missing-reference", _without_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -52,10 +52,11 @@ def _summary(thing: Any) -> str:
 
 def _index(names: dict[str, Any]) -> str:
     parts = ["# Python", fenced("python", "import camnorm")]
+    functions_first = sorted(names.items(), key=lambda item: (inspect.isclass(item[1]), item[0]))
     for topic in _TOPICS:
         rows = [
             (f"[`{name}`]({name}.md)", escaped(_summary(thing)))
-            for name, thing in names.items()
+            for name, thing in functions_first
             if topic_of(name, thing) == topic
         ]
         if rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,15 @@ def command_pages() -> dict[str, str]:
     return {f"{_FOLDER}/index.md": _index(program, verbs), **pages}
 
 
+def _prose(text: str) -> str:
+    """Text of a help, in which options are code."""
+    parts = re.split(r"(`[^`]+`)", text)
+    parts[::2] = [re.sub(r"(?<![\w-])--?[A-Za-z][\w-]*", r"`\g<0>`", part) for part in parts[::2]]
+    return escaped("".join(parts))
+
+
 def _index(program: Any, verbs: dict[str, Any]) -> str:
-    rows = ((f"[`camnorm {name}`]({name}.md)", escaped(_sentence(verb))) for name, verb in verbs.items())
+    rows = ((f"[`camnorm {name}`]({name}.md)", _prose(_sentence(verb))) for name, verb in verbs.items())
     options = [
         *_options("camnorm", program),
         *_option("camnorm", ("-h", "--help"), "Print the help and exit."),
@@ -49,7 +57,7 @@ def _index(program: Any, verbs: dict[str, Any]) -> str:
 
 def _page(name: str, verb: Any) -> str:
     arguments = [one for one in verb.params if one.param_type_name == "argument"]
-    listed = [f"`{_argument(one)}`\n: {escaped(one.help)}" for one in arguments]
+    listed = [f"`{_argument(one)}`\n: {_prose(one.help)}" for one in arguments]
     return "\n\n".join(
         [
             f"# `{name}`",
@@ -60,7 +68,7 @@ def _page(name: str, verb: Any) -> str:
             *(["## Arguments", *listed] if listed else []),
             *_options(name, verb),
             "## Exit status",
-            escaped(verb.callback.exit_status.removeprefix("Exit status: "))
+            _prose(verb.callback.exit_status.removeprefix("Exit status: "))
             + " See [exit status](../exit-status.md).",
             "",
         ]
@@ -69,7 +77,7 @@ def _page(name: str, verb: Any) -> str:
 
 def _text(command: Any) -> str:
     """What a command does."""
-    return "\n\n".join(escaped(" ".join(part.split())) for part in command.help.split("\n\n"))
+    return "\n\n".join(_prose(" ".join(part.split())) for part in command.help.split("\n\n"))
 
 
 def _examples(command: Any) -> str:
@@ -130,7 +138,7 @@ def _help(option: Any) -> str:
     notes = ["Required."] if option.required else []
     if shown and default is not None:
         notes.append(f"Default: `{default if not isinstance(default, Path) else default.as_posix()}`.")
-    return " ".join([escaped(option.help), *notes])
+    return " ".join([_prose(option.help), *notes])
 
 
 def _option(program: str, names: tuple[str, ...], text: str, value: str = "") -> Iterator[str]:

@@ -27,7 +27,7 @@ def header_pages(root: Path) -> dict[str, str]:
         body = [f"# `{name}`", escaped(sentence), fenced(language, f"#include <{name}>"), include]
         pages[f"{_FOLDER}/{page}"] = "\n\n".join(body) + "\n"
         rows.append((f"[`{name}`]({page})", escaped(sentence)))
-    toctree = ":hidden:\n:glob:\n\n*-h*"
+    toctree = "\n".join([":hidden:", "", *(Path(page).stem for page in pages)])
     index = [
         "# C++ and C",
         "The public headers of the library. Comments in them are the reference.",

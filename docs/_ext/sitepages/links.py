@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["project_pages", "with_site_links"]
+__all__ = ["project_pages", "with_all_pages", "with_site_links"]
 
 # Files of the repository that are pages of the site.
 _PAGES = {
@@ -67,3 +67,29 @@ def with_site_links(text: str, page: Path, docs: Path, repository: str) -> str:
         return f"[{found[2]}]({repository}/{name}{found[4] or ''})" if repository else found[2]
 
     return _LINK.sub(replace, text)
+
+
+def with_all_pages(text: str, folder: Path) -> str:
+    """Replace patterns in tables of contents by the pages that are not named there.
+
+    Sphinx does that too, but warns of a pattern if all pages are named.
+
+    Parameters
+    ----------
+    text : str
+        Markdown of a page.
+    folder : pathlib.Path
+        Where the page lies.
+    """
+
+    def replace(found: re.Match[str]) -> str:
+        lines = found[0].split("\n")
+        result: list[str] = []
+        for line in lines:
+            names = [
+                path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(f"{line}.md")
+            ]
+            result += sorted(set(names) - set(lines)) if "*" in line else [line]
+        return "\n".join(result)
+
+    return re.sub(r"^```\{toctree\}\n.*?^```", replace, text, flags=re.MULTILINE | re.DOTALL)

@@ -27,7 +27,7 @@ formats; see [Contributing](../development/contributing.md).
 def formats_page() -> str:
     """The page of formats."""
     rows = [_row(one) for one in sorted(formats(), key=lambda one: one.name.lower()) if one.suffixes]
-    head = ["format", "suffixes", "read", "written", "compressions written", "extra"]
+    head = ["format", "suffixes", "read", "written", "compression", "extra"]
     return _TEXT + table(head, rows) + _END
 
 
