@@ -55,7 +55,7 @@ def _write(app: Sphinx) -> None:
 
 
 def _draw(folder: Path, script: Path) -> None:
-    """Draw the pictures of the atlas, unless they are there already."""
+    """Draw the pictures of the atlas, unless they exist and are newer than the script."""
     pictures = list(folder.glob("*.png"))
     if len(pictures) < len(atlas.KINDS) or min(map(_time, pictures)) < _time(script):
         atlas.write(folder)
