@@ -113,7 +113,7 @@ def axes_of(path: Path, dataset: h5py.Dataset) -> Axes:
         Which axes are those of a frame cannot be known.
     """
     shape: tuple[int, ...] = dataset.shape
-    if is_velox(dataset):
+    if is_velox(dataset.name):
         if len(shape) != 3:
             raise FormatError(path, f"Velox EMD with images of {len(shape)} axes is not supported")
         return Axes(shape, (2, 0, 1), 1)
@@ -139,9 +139,9 @@ def axes_of(path: Path, dataset: h5py.Dataset) -> Axes:
     return Axes(shape, (*(reversed(others) if x < y else others), y, x), len(others))
 
 
-def is_velox(dataset: h5py.Dataset) -> bool:
-    """Whether a dataset lies where Velox stores images."""
-    return _VELOX.fullmatch(dataset.name) is not None
+def is_velox(place: str) -> bool:
+    """Whether a path is one at which Velox stores images."""
+    return _VELOX.fullmatch(place) is not None
 
 
 def _is_there(group: h5py.Group, name: str) -> bool:

@@ -223,7 +223,7 @@ class _Search:
             if not isinstance(found, h5py.Dataset) or not _may_have_pixels(found):
                 return None
             plain = kind == h5py.h5l.TYPE_HARD and not place.is_emd
-            candidate, axes = self.candidate(found, plain)
+            candidate, axes = self.candidate(found, where if plain else "")
             self.opened[where] = found, axes
             signal |= "signal" in found.attrs or candidate.sure
         except Exception as error:  # damage drives h5py into nearly any exception
@@ -268,12 +268,12 @@ class _Search:
         if signal:
             self.signals[place] = candidate
 
-    def candidate(self, dataset: h5py.Dataset, plain: bool = False) -> tuple[Candidate, Axes]:
-        """What a dataset is that is open; `plain` if its axes are in C order unless Velox wrote it."""
+    def candidate(self, dataset: h5py.Dataset, place: str = "") -> tuple[Candidate, Axes]:
+        """What an open dataset is; `place` is its path if it is neither linked nor in a group of EMD."""
         shape, fault = dataset.shape, type_fault(dataset.dtype)
-        velox = is_velox(dataset)
+        velox = is_velox(place or dataset.name)  # of which HDF5 takes time to tell the latter
         axes = Axes.of(shape)
-        if velox or not plain:
+        if velox or not place:
             try:
                 axes = axes_of(self.path, dataset)
             except FormatError as error:

@@ -64,8 +64,8 @@ class TiffSource(FrameSource):
     All pages must have the shape and dtype of the first, or of the first of the size that has most of the
     pixels. Pages that are marked as masks or of reduced resolution are left out. Colour planes stored apart
     are put together as (y, x, c); a palette is not applied. One directory for many uncompressed frames, as
-    ImageJ and tifffile write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the low bits, are
-    unpacked; no tag tells of that, but the size does, or the options.
+    ImageJ and tifffile write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the
+    low bits, are unpacked; no tag tells of that, but the size does, or the options.
     """
 
     format = "TIFF"
