@@ -247,13 +247,13 @@ def _write_checkpoint(path: Path, images: Image) -> None:
     script = """
 import sys
 from camnorm import measure
-from child import save_checkpoints_often
-save_checkpoints_often()
+from camnorm.sizes import divided
 def stop(report):
     if report.frames:
         raise KeyboardInterrupt
 try:
-    measure(sys.argv[2:], sys.argv[1], screen="off", threads=1, progress=stop)
+    with divided(checkpoint_seconds=0, checkpoint_share=0):
+        measure(sys.argv[2:], sys.argv[1], screen="off", threads=1, progress=stop)
 except KeyboardInterrupt:
     pass
 """
