@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm.errors import FormatError
-from camnorm.io import open_frames
+from camnorm.io import ReadOptions, open_frames
 from camnorm.io.base.remarks import Remark, Remarks
 from image_sets import frames_of, write_mrc
 
@@ -220,9 +220,9 @@ def test_npy_in_fortran_order_that_is_too_long(tmp_path: Path) -> None:
 def test_fits_with_another_image_behind(tmp_path: Path) -> None:
     frames = movie(3, dtype="i2")
     fits.HDUList([fits.PrimaryHDU(frames), fits.ImageHDU(movie(5, dtype="i2"))]).writeto(tmp_path / "a.fits")
-    found, remarks = read(tmp_path / "a.fits")
-    np.testing.assert_array_equal(found, frames)
-    assert remarks == []
+    with open_frames(tmp_path / "a.fits", ReadOptions(dataset="0")) as source:
+        np.testing.assert_array_equal(source.read(0, source.count), frames)
+        assert source.remarks == ()
 
 
 @pytest.mark.parametrize("kind", ["mrc", "fits"])

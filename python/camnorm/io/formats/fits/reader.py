@@ -35,6 +35,7 @@ _SCIENCE = "SCI"
 _BESIDE_SCIENCE = ("AREA", "CON", "CTX", "REFOUT", "SAMP", "TIME")
 _PREVIEW = 10  # a primary image that is smaller by this factor is a preview of what follows
 _BLOCK = 2880
+_EXTENSION = b"XTENSION"
 _MAX_BLOCKS = 512  # of a header
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 # Integers of the other sign, which FITS has not, are stored with an offset (FITS 4.0, table 11).
@@ -106,7 +107,7 @@ class FitsSource(FrameSource):
         begin, end = self._offset, self._hdu.end
         behind = begin + -(-(end - begin) // _BLOCK) * _BLOCK
         size = file.exact_size or file.size
-        if behind >= size or file.read(behind, 8) == b"XTENSION":
+        if behind >= size or file.read(behind, len(_EXTENSION)) == _EXTENSION:
             return count, ()
         if is_padding(file, end, size):
             return count, ()
@@ -263,7 +264,8 @@ def _names(hdus: Sequence[_Hdu]) -> dict[int, str]:
 def _hdus(file: MappedFile) -> Iterator[_Hdu]:
     """Primary image and extensions one after another; tables have no shape."""
     offset = number = 0
-    while number == 0 or file.read(offset, 1):  # of a compressed file the size is not known
+    # What else may follow is no extension: see `_count_frames`.
+    while number == 0 or file.read(offset, len(_EXTENSION)) == _EXTENSION:
         header, offset = _header(file, offset)
         numbers = [header.get(key, 1) for key in ("BSCALE", "BZERO", "BLANK", "GCOUNT", "PCOUNT")]
         if not all(isinstance(number, (int, float)) for number in numbers):
