@@ -15,8 +15,7 @@ from pages import Demo, PageError, blocks_of, link_tree, matches, run_page, upda
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-# README.md joins them when its examples begin with `camnorm demo`.
-PAGES = sorted([*DOCS.glob("tutorials/*.md"), *DOCS.glob("howto/*.md")])
+PAGES = [ROOT / "README.md", *sorted([*DOCS.glob("tutorials/*.md"), *DOCS.glob("howto/*.md")])]
 
 needs_docs = pytest.mark.skipif(not DOCS.is_dir(), reason="an installed package has no documentation")
 
