@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from camnorm import _core
 from camnorm.application.corrector import CorrectedFile, Corrector
 from camnorm.application.fit import Fit, UnfitFile, warning_of, without_rejected
+from camnorm.application.leaveout import LeaveOneOut, warn_of_own_share
 from camnorm.application.schedule import Job, Output, output_folder, schedule
 from camnorm.apriori import check_references
 from camnorm.correction.adjustments import Adjustments, Mode
@@ -26,7 +28,7 @@ from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
-from camnorm.sensor.corrections import CorrectionImages, correction_images
+from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
 
@@ -53,6 +55,7 @@ def correct(
     shrink: bool = False,
     sum_frames: bool = False,
     virtual: bool = False,
+    leave_out: bool = False,
     overwrite: bool = False,
     frames: str | None = None,
     every: int = 1,
@@ -109,6 +112,11 @@ def correct(
         Write no pixels, but for each file a small manifest, ``.camnorm.json``, that `open_frames` and all
         commands read as the corrected frames, to the bit; and one file of the correction that all of them
         name. A file that has changed since is refused.
+    leave_out : bool
+        Correct each file by the statistics without its own frames, which are subtracted exactly; also the
+        targets are those without it. Limits of the screening stay those of the sensor. Files that are not in
+        the sensor are corrected by all of it. A file that has changed since is refused. Each file is read
+        twice.
     overwrite : bool
         Replace files that are there.
     frames, every, max_frames
@@ -150,6 +158,8 @@ def correct(
         If a file cannot be written.
     """
     output = Output(np.dtype(dtype), scale, bad_policy, format, compression, sum_frames, virtual, overwrite)
+    if leave_out and virtual:
+        raise ValueError("leave_out=True needs pixels to be written: manifests have one correction in common")
     adjustments = Adjustments(mode, keep_illumination, shrink)
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
@@ -163,17 +173,12 @@ def correct(
     skipped: dict[Path, UnfitFile] = {}
     if skip_rejected:
         chosen, skipped = without_rejected(fit, catalogue, chosen)
-    label = f"camnorm {_core.version}: a posteriori corrected, {measured.count} frames"
-    images = correction_images(measured, adjustments, target_mean, target_sigma)
-    del measured  # the moments, if they were loaded here, take as much memory as all that follows
-    correction, note = _form(images, output)
-    if adjustments:
-        label += f"\ncamnorm_correction: {adjustments}"
-    label += note
-    del images
     protected = Protected(used for used in (options.gain, options.defects) if used is not None)
     if not isinstance(sensor, Sensor):
         protected.add(sensor)
+    form = partial(_form, adjustments, target_mean, target_sigma, output)
+    if not leave_out:
+        correction, label = form(measured)
     folder = output_folder(out_dir)
     jobs = schedule(files, catalogue, folder, chosen, output, protected)
     warn_of_gain(of_sensor, options)
@@ -182,14 +187,27 @@ def correct(
         from camnorm.application.manifests import save_correction  # which loads h5py
 
         saved = save_correction(folder, correction)
-    corrector = Corrector(jobs, chosen, options, correction, fit, label, output, saved, protected, workers)
+
+    def make(some: Sequence[Job], correction: Correction, label: str) -> Corrector:
+        return Corrector(some, chosen, options, correction, fit, label, output, saved, protected, workers)
+
+    corrector: Corrector | LeaveOneOut
     unfit: list[UnfitFile] = []
-    written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
+    if leave_out:
+        corrector = LeaveOneOut(measured, jobs, form, make, workers)
+        written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
+        clipped = corrector.clipped
+    else:
+        warn_of_own_share(measured, jobs)
+        del measured  # the moments, if they were loaded here, take as much memory as all that follows
+        corrector = make(jobs, correction, label)
+        written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
+        corrector.remarks.warn()
+        clipped = correction.clipped + corrector.clipped
     _report(unfit, skipped, on_unfit)
     if (message := warning_of(unfit, fit.words)) is not None:
         warnings.warn(message, stacklevel=2)
-    corrector.remarks.warn()
-    if clipped := correction.clipped + corrector.clipped:
+    if clipped:
         share = clipped / corrector.pixels
         advice = "choose target mean and target sigma to suit it" if scale is None else "float32 holds all"
         warnings.warn(
@@ -215,11 +233,21 @@ def _report(
         on_unfit(file)
 
 
-def _form(images: CorrectionImages, output: Output) -> tuple[Correction, str]:
-    """The correction to the targets, or for scaled integers; and a note on the scale, for the files."""
+def _form(
+    adjustments: Adjustments,
+    target_mean: GivenTarget | None,
+    target_sigma: GivenTarget | None,
+    output: Output,
+    sensor: Sensor,
+) -> tuple[Correction, str]:
+    """The correction to the targets, or for scaled integers; and what is noted in the files."""
+    images = correction_images(sensor, adjustments, target_mean, target_sigma)
+    label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
+    if adjustments:
+        label += f"\ncamnorm_correction: {adjustments}"
     correction = images.correction(output.bad_policy)
     if output.scale is None:
-        return correction, ""
+        return correction, label
     del correction  # which was fine; there is only one of them in memory at a time
     # Colour planes have one scale and one offset.
     scale = float(np.iinfo(np.int16).max / (_SIGMAS * np.max(images.target_sigma)))
@@ -228,11 +256,12 @@ def _form(images: CorrectionImages, output: Output) -> tuple[Correction, str]:
     scaled = images._replace(
         target_mean=images.target_mean * scale + offset, target_sigma=scale * images.target_sigma
     )
-    return scaled.correction(output.bad_policy), f"\ncamnorm_scale={scale!r} camnorm_offset={offset!r}"
+    label += f"\ncamnorm_scale={scale!r} camnorm_offset={offset!r}"
+    return scaled.correction(output.bad_policy), label
 
 
 def _put_in_place(
-    corrector: Corrector,
+    corrector: Corrector | LeaveOneOut,
     jobs: Sequence[Job],
     strict: bool,
     progress: Callable[[Progress], None] | None,

@@ -160,6 +160,10 @@ def correct(
             "--virtual", help="Write small files, NAME.camnorm.json, that are read as the corrected frames."
         ),
     ] = False,
+    leave_out: Annotated[
+        bool,
+        typer.Option("--leave-out", help="Correct each file by the statistics without its own frames."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,
     threads: Threads = None,
@@ -194,6 +198,7 @@ def correct(
                 **asdict(adjustments),
                 sum_frames=sum_frames,
                 virtual=virtual,
+                leave_out=leave_out,
                 overwrite=overwrite,
                 **asdict(selection),
                 skip_rejected=skip_rejected,

@@ -35,8 +35,10 @@ def longhand(frames: np.ndarray, reference: np.ndarray, dtype: str = "f4") -> np
     mean, sigma = reference.mean(0), reference.std(0)
     good = sigma > 0
     with np.errstate(invalid="ignore", divide="ignore"):
-        corrected = (frames - mean) / sigma * sigma[good].mean() + mean[good].mean()
-    corrected[:, ~good] = mean[good].mean()
+        # Colour planes have targets of their own.
+        i0, s0 = mean.mean((0, 1), where=good), sigma.mean((0, 1), where=good)
+        corrected = (frames - mean) / sigma * s0 + i0
+    corrected[:, ~good] = np.broadcast_to(i0, good.shape)[~good]
     if dtype[0] == "f":
         return corrected.astype(dtype)
     limits = np.iinfo(dtype)
