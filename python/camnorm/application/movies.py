@@ -204,25 +204,31 @@ def correct(
         written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
         corrector.remarks.warn()
         clipped = correction.clipped + corrector.clipped
-    _report(unfit, skipped, on_unfit)
-    if (message := warning_of(unfit, fit.words)) is not None:
-        warnings.warn(message, stacklevel=2)
-    if clipped:
-        share = clipped / corrector.pixels
-        advice = "choose target mean and target sigma to suit it" if scale is None else "float32 holds all"
-        warnings.warn(
-            f"{clipped} pixels ({share:.2%}) lay outside {output.dtype} and were saturated: {advice}",
-            stacklevel=2,
-        )
+    _report(unfit, skipped, on_unfit, fit)
+    _warn_of_clipped(clipped, corrector.pixels, output)
     return written
+
+
+def _warn_of_clipped(clipped: int, pixels: int, output: Output) -> None:
+    if clipped:
+        advice = "choose target mean and target sigma to suit it"
+        advice = advice if output.scale is None else "float32 holds all"
+        warnings.warn(
+            f"{clipped} pixels ({clipped / pixels:.2%}) lay outside {output.dtype} and were saturated: "
+            f"{advice}",
+            stacklevel=3,
+        )
 
 
 def _report(
     unfit: Sequence[UnfitFile],
     skipped: Mapping[Path, UnfitFile],
     on_unfit: Callable[[UnfitFile], None] | None,
+    fit: Fit,
 ) -> None:
     """Report each file of which something is unfit, or was skipped, once."""
+    if (message := warning_of(unfit, fit.words)) is not None:
+        warnings.warn(message, stacklevel=3)
     if on_unfit is None:
         return
     left = dict(skipped)

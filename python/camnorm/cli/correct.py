@@ -42,7 +42,7 @@ from camnorm.cli.options import (
     adjustments_of,
     read_options_of,
     selection_of,
-    target_of,
+    targets_of,
 )
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
@@ -178,7 +178,7 @@ def correct(
         mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
     adjustments = adjustments_of(mode, keep_illumination, shrink)
-    i0, s0 = target_of(target_mean, "--target-mean"), target_of(target_sigma, "--target-sigma")
+    targets = targets_of(target_mean, target_sigma)
     with session(debug) as signals:
         start = time.monotonic()
         failed: list[FormatError] = []
@@ -192,8 +192,7 @@ def correct(
                 scale="auto" if scale else None,
                 format=format,
                 compression=compression,
-                target_mean=i0,
-                target_sigma=s0,
+                **targets,
                 bad_policy=bad_policy,
                 **asdict(adjustments),
                 sum_frames=sum_frames,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -52,7 +52,7 @@ __all__ = [
     "complete_words",
     "read_options_of",
     "selection_of",
-    "target_of",
+    "targets_of",
     "window_of",
 ]
 
@@ -356,7 +356,15 @@ def adjustments_of(mode: Mode, keep_illumination: str | None, shrink: bool) -> A
         return Adjustments(mode, scale, shrink)
 
 
-def target_of(text: str | None, option: str) -> float | list[float] | None:
+def targets_of(mean: str | None, sigma: str | None) -> dict[str, Any]:
+    """Both targets, as the library names them."""
+    return {
+        "target_mean": _target(mean, "--target-mean"),
+        "target_sigma": _target(sigma, "--target-sigma"),
+    }
+
+
+def _target(text: str | None, option: str) -> float | list[float] | None:
     """A target, or those of all colour planes."""
     if text is None:
         return None
