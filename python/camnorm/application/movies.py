@@ -136,7 +136,7 @@ def correct(
     on_error : callable, optional
         Called with the error of each file that was left out; by default it becomes a warning.
     on_unfit : callable, optional
-        Called with an `UnfitFile` for each file with frames that the sensor rejected, or whose mean or
+        Called with an ``UnfitFile`` for each file with frames that the sensor rejected, or whose mean or
         standard deviation lies outside the limits by which its frames were screened. A warning counts all
         of these that are corrected.
 
