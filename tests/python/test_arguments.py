@@ -171,7 +171,7 @@ def test_images_beyond_memory() -> None:
         (lambda: CORRECTION.apply(FRAME, first_row=-1), ValueError, "first_row must not be negative, got -1"),
         (lambda: CORRECTION.apply(FRAME, first_row="0"), TypeError, "first_row: 'str' object"),  # type: ignore[arg-type]
         (lambda: Correction(IMAGE, IMAGE, "1"), TypeError, "target_mean must be a number, not str"),  # type: ignore[arg-type]
-        (lambda: Correction(IMAGE, IMAGE, 1, [2]), TypeError, "target_sigma must be a number, not list"),  # type: ignore[arg-type]
+        (lambda: Correction(IMAGE, IMAGE, 1, [[2]]), TypeError, "target_sigma must be a number, not list"),  # type: ignore[list-item]
         (lambda: Correction(IMAGE, IMAGE, 10**400), ValueError, "target_mean is too large for a float"),
         (lambda: Correction(IMAGE, IMAGE, bad_policy=3), ValueError, "bad_policy must be .*, not '3'"),  # type: ignore[arg-type]
         (lambda: camnorm.frc(IMAGE, IMAGE, binning=3), ValueError, "binning must be .*, not '3'"),  # type: ignore[arg-type]

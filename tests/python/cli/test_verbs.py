@@ -423,7 +423,7 @@ def test_correct_goes_on_after_a_bad_file(run: Run, data: Data, words: Path) -> 
     assert result["written"] == ["out/f00.mrc"]
     assert [row["file"] for row in result["rejected"]] == [str(words)]
     shown = run(*command, "again")
-    assert "rejected        1 files" in shown.out
+    assert "rejected        1 file\n" in shown.out
     assert f"  {words}: not an MRC file" in shown.out.replace(", frame 0", "")
     strict = run(*command, "strict", "--strict")
     assert strict.status == 1
@@ -632,7 +632,7 @@ def test_show_is_short_where_little_is_told(run: Run, data: Data) -> None:
     out = run("show", "s.h5", "-o", "s.png").out
     assert "  ! frames: Too few frames: take " in out
     assert out.count("\n  ? ") == 3
-    assert "  ? also undetermined: halves, motif, illumination," in out
+    assert "  ? also undetermined: halves, motif, hits," in out
     assert "are the frames enough?\n  - Too few frames to say anything: each half needs two.\n" in out
 
 

@@ -40,6 +40,7 @@ class _Counted:
     format, shape, dtype, camera = "none", SHAPE, np.dtype("u2"), ""
     files: tuple[Path, ...] = ()
     row_order = None
+    left_out: tuple[str, ...] = ()
     hints: ClassVar[dict[str, Any]] = {}
 
     @property

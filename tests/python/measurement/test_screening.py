@@ -572,7 +572,7 @@ def test_sensor_files_of_before(tmp_path: Path) -> None:
     old = Sensor.load(tmp_path / "s.h5")
     assert_same_sensor(old, sensor)
     names = [found.name for found in camnorm.screening.findings(old)]
-    assert names == [found.name for found in camnorm.screening.findings(sensor)][: len(names)]
+    assert names == [found.name for found in camnorm.screening.findings(sensor) if found.name in names]
     assert not {"drift", "drift_pixels"} & set(names)
     other = write_mrc(tmp_path / "other.mrc", frames_of(5, (40, 48), "u2", 9))
     assert old.merge(camnorm.measure(other)).count == old.count + 5

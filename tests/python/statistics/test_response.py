@@ -461,7 +461,10 @@ def test_correction_estimates_the_light(tmp_path: Path, planes: tuple[int, ...])
     gain, offset = np.polyfit(flat.mean(1), flat, 1)
     light = (flat - offset) / gain
     corrected = sensor.correction(mode="response").apply(frames, dtype=np.float64).reshape(30, -1)
-    expected = (light - light.mean()) * gain.mean() + sensor.target_mean
+    by_plane = (30, *SHAPE, 3) if planes else (30, *SHAPE, 1)
+    light, gain = light.reshape(by_plane), gain.reshape(by_plane[1:])
+    target = frames.reshape(by_plane).astype(np.float64).mean((0, 1, 2))
+    expected = ((light - light.mean((0, 1, 2))) * gain.mean((0, 1)) + target).reshape(30, -1)
     np.testing.assert_allclose(corrected, expected, rtol=1e-9)
 
 
