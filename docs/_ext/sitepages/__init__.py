@@ -68,7 +68,7 @@ def _time(path: Path) -> float:
 def _adapt(app: Sphinx, name: str, source: list[str]) -> None:
     """Complete tables of contents; let links to files outside the documentation lead to the repository."""
     page = Path(app.env.doc2path(name))
-    complete = with_all_pages(source[0], page.parent)
+    complete = with_all_pages(source[0], page)
     if complete != source[0]:
         app.env.note_reread()  # there may be other pages next time
     source[0] = with_site_links(complete, page, Path(app.srcdir), app.config.repository_url)

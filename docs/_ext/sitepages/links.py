@@ -69,27 +69,28 @@ def with_site_links(text: str, page: Path, docs: Path, repository: str) -> str:
     return _LINK.sub(replace, text)
 
 
-def with_all_pages(text: str, folder: Path) -> str:
-    """Replace patterns in tables of contents by the pages that are not named there.
+def with_all_pages(text: str, page: Path) -> str:
+    """Replace patterns in tables of contents by the pages that are not named in any of them.
 
-    Sphinx does that too, but warns of a pattern if all pages are named.
+    Sphinx does that for each table by itself, and warns of a pattern if no page is left.
 
     Parameters
     ----------
     text : str
-        Markdown of a page.
-    folder : pathlib.Path
-        Where the page lies.
+        Markdown of the page.
+    page : pathlib.Path
+        The page.
     """
+    folder = page.parent
+    tables = re.compile(r"^```\{toctree\}\n.*?^```", re.MULTILINE | re.DOTALL)
+    named = {page.stem, *(line for table in tables.findall(text) for line in table.split("\n"))}
 
     def replace(found: re.Match[str]) -> str:
-        lines = found[0].split("\n")
         result: list[str] = []
-        for line in lines:
-            names = [
-                path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(f"{line}.md")
-            ]
-            result += sorted(set(names) - set(lines)) if "*" in line else [line]
+        for line in found[0].split("\n"):
+            paths = folder.glob(f"{line}.md") if "*" in line else ()
+            names = {path.relative_to(folder).with_suffix("").as_posix() for path in paths}
+            result += sorted(names - named) if "*" in line else [line]
         return "\n".join(result)
 
-    return re.sub(r"^```\{toctree\}\n.*?^```", replace, text, flags=re.MULTILINE | re.DOTALL)
+    return tables.sub(replace, text)

@@ -10,9 +10,10 @@ __all__ = ["formats_page"]
 
 _TEXT = """# Image formats
 
-camnorm recognises a file by its content, and by its suffix only if the format has no mark. In a directory,
-files with these suffixes are images. `camnorm correct` keeps the format of the input if it can be written,
-and writes TIFF otherwise; `--format` and `--compression` choose.
+camnorm reads all of these formats. It recognises a file by its content, and by its suffix only if the format
+has no mark. In a directory, files with these suffixes are images. `camnorm correct` keeps the format of the
+input if it can be written, and writes TIFF otherwise; `--format` chooses another, and `--compression` one of
+the compressions that the table names.
 
 """
 _END = """
@@ -27,17 +28,15 @@ formats; see [Contributing](../development/contributing.md).
 def formats_page() -> str:
     """The page of formats."""
     rows = [_row(one) for one in sorted(formats(), key=lambda one: one.name.lower()) if one.suffixes]
-    head = ["format", "suffixes", "read", "written", "compression", "extra"]
+    head = ["format", "suffixes", "written", "extra"]
     return _TEXT + table(head, rows) + _END
 
 
 def _row(row: ImageFormat) -> list[str]:
-    compressions = [name for name in row.output.compressions if name != "none"] if row.output else []
+    compressions = [f"`{name}`" for name in row.output.compressions if name != "none"] if row.output else []
     return [
         escaped(row.name),
         " ".join(f"`{suffix}`" for suffix in row.suffixes),
-        "yes",
-        "yes" if row.output else "",
-        ", ".join(f"`{name}`" for name in compressions),
+        ", ".join(["yes", *compressions]) if row.output else "",
         f"`{row.extra}`" if row.extra else "",
     ]
