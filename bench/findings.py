@@ -2,7 +2,7 @@
 
     python bench/findings.py [--runs N] [--seed N] [--json FILE] [--docs]
 
-Simulated sets, measured as files are. --docs puts the tables into docs/findings.md.
+Simulated sets, measured as files are. --docs puts the tables into docs/explanation/findings.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import camnorm
 from cleansets import CLEAN, COURSES, LEVELS, noisy
 from harness import table
 
-DOCS = Path(__file__).parents[1] / "docs" / "findings.md"
+DOCS = Path(__file__).parents[1] / "docs" / "explanation" / "findings.md"
 
 Array = npt.NDArray[Any]
 
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     parser.add_argument("--quick", action="store_true", help="a set of each kind: does it work at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rates here")
-    parser.add_argument("--docs", action="store_true", help="put the tables into docs/findings.md")
+    parser.add_argument("--docs", action="store_true", help="put the tables into findings.md")
     options = parser.parse_args()
     runs, planted = (1, 1) if options.quick else (options.runs, max(1, options.runs // 10))
     counts = (30,) if options.quick else (30, 100, 200)

@@ -160,7 +160,7 @@ std::vector<std::complex<double>> transform(const std::vector<float>& values) {
     return result;
 }
 
-/// Transform of the steps from the first row of a frame to its last, or likewise of its columns.
+/// Transform of the steps from the first row of a frame to its last, or the same of its columns.
 std::vector<std::complex<double>> transformed_jump(FramesView frame, bool rows) {
     std::size_t& side = rows ? frame.shape.height : frame.shape.width;
     frame.strides[rows ? 1 : 2] *= static_cast<std::ptrdiff_t>(side - 1);

@@ -61,7 +61,7 @@ Isa choose() {
         if (wanted && have(isa)) return isa;
         known = known || wanted;
     }
-    if (known) throw InvalidArgument("CAMNORM_ISA=" + forced + ": not to be had on this machine");
+    if (known) throw InvalidArgument("CAMNORM_ISA=" + forced + ": not available on this machine");
     throw InvalidArgument("CAMNORM_ISA=" + forced + ": must be baseline, avx2 or avx512");
 }
 

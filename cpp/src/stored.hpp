@@ -19,7 +19,7 @@ int read_pixels(const StoredFrames& frames, std::size_t frame, std::size_t begin
 template <class T>
 class Buffers {
 public:
-    /// So many at a time: none is made later, when memory could be short and the work half done.
+    /// This many at a time: none is made later, when memory could be short and the work half done.
     Buffers(std::size_t size, std::size_t count) {
         free_.reserve(count);
         while (free_.size() < count) free_.emplace_back(new T[size]);

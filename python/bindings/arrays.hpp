@@ -80,12 +80,12 @@ std::vector<py::ssize_t> numpy_shape(FrameShape shape, std::size_t ndim);
 py::array_t<double, py::array::c_style> as_image(const py::handle& object,
                                                  const std::vector<py::ssize_t>& shape, const char* what);
 
-/// The mean or the sigma image, a value a pixel.
+/// The mean or the sigma image, one value per pixel.
 /// @throws py::type_error unless it is float32 or float64.
 std::vector<double> as_pixels(const py::object& object, const std::vector<py::ssize_t>& shape,
                               const char* what);
 
-/// A value a pixel, not 0 where the bool array is true.
+/// One value per pixel, not 0 where the bool array is true.
 std::vector<std::uint8_t> as_mask(const py::object& object, const std::vector<py::ssize_t>& shape,
                                   const char* what);
 

@@ -95,7 +95,7 @@ def shortage_of(error: BaseException | None) -> ResourceError | None:
 
 
 def _shortage_in(error: BaseException) -> str | None:
-    """What is to be said of an error if it tells of a shortage, whatever caused it."""
+    """The message of an error that reports a shortage, whatever caused it; else None."""
     if isinstance(error, MemoryError):
         said = str(error)
         return _SHORT_OF[errno.ENOMEM] + (f": {said}" if said and said != _BAD_ALLOC else "")
@@ -109,7 +109,7 @@ def _shortage_in(error: BaseException) -> str | None:
 
 
 def raise_shortage(error: BaseException) -> None:
-    """Raise a `ResourceError` if an error tells of a shortage of the machine; no file is to blame for it."""
+    """Raise a `ResourceError` if an error reports a shortage of the machine: no file is to blame for it."""
     shortage = shortage_of(error)
     if shortage is error:
         raise shortage

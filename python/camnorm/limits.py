@@ -11,7 +11,7 @@ from camnorm import _core
 from camnorm.errors import ResourceError
 
 # Descriptors that one open file of images takes at most: a manifest, its movie, the handle of a library, and
-# a file behind a link, opened twice likewise.
+# a file behind a link, which is opened twice as well.
 PER_FILE = 5
 
 # Descriptors that are enough for any run.
@@ -20,7 +20,7 @@ _WANTED = 2**16
 # Descriptors for what is open for a moment: the result and its folder, modules that are imported, pipes.
 _RESERVED = 16
 
-# Where the system does not tell what is open.
+# Where the system does not say what is open.
 _PROBABLY_OPEN = 32
 
 # Address space that a thread takes: the stacks of a thread of Python and of one of the core, and the C

@@ -26,9 +26,9 @@ class Sizes:
     open_files: int = 512
     """Files that may be open at a time for chunks that wait."""
     small_sums_bytes: int = 32 * 2**20
-    """Sums of so many bytes are compared at every share of the set."""
+    """Sums of at most this size are compared at every share of the set."""
     read_by_sums: float = 4.0
-    """Larger sums are compared once so many times their bytes have been read."""
+    """Larger sums are compared once this multiple of their bytes has been read."""
     checkpoint_seconds: float = 5.0
     """Least time between checkpoints."""
     checkpoint_share: float = 30.0

@@ -381,9 +381,7 @@ def test_tables_of_contents_have_all_pages(tmp_path: Path) -> None:
     (tmp_path / "howto").mkdir()
     for name in ("howto/a.md", "howto/b.md", "howto/c.md", "howto/d.txt", "index.md", "e.md"):
         (tmp_path / name).touch()
-    text = (
-        "T *\n```{toctree}\n:hidden:\n\nhowto/b\nhowto/*\nother/*\n```\n```{toctree}\nhowto/c\n*\n```\n"
-    )
+    text = "T *\n```{toctree}\n:hidden:\n\nhowto/b\nhowto/*\nother/*\n```\n```{toctree}\nhowto/c\n*\n```\n"
     expected = "T *\n```{toctree}\n:hidden:\n\nhowto/b\nhowto/a\n```\n```{toctree}\nhowto/c\ne\n```\n"
     assert links.with_all_pages(text, tmp_path / "index.md") == expected
 

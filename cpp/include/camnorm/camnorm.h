@@ -2,7 +2,7 @@
  * camnorm for C and for whatever calls C: exact moments of every pixel, correction, and ring correlation.
  *
  * Functions that can fail return CAMNORM_OK (0) or what went wrong; camnorm_last_error() then says it in
- * words. What they were to change or write is as it was, if nothing else is said. Handles are opaque:
+ * words. What they should have changed or written is unchanged, unless stated otherwise. Handles are opaque:
  * distinct ones may be used from distinct threads; one that several threads share needs the caller's lock,
  * but for corrections and ring indices, which never change.
  *
@@ -112,7 +112,7 @@ CAMNORM_EXPORT uint64_t camnorm_moments_count(const camnorm_moments* moments);
 CAMNORM_EXPORT camnorm_shape camnorm_moments_shape(const camnorm_moments* moments);
 CAMNORM_EXPORT camnorm_dtype camnorm_moments_dtype(const camnorm_moments* moments);
 
-/** Write a value a pixel, NaN where there are no frames, or no more than ddof.
+/** Write one value per pixel, NaN where there are no frames, or no more than ddof.
  * @param pixels  values that `out` has place for: height * width * planes. */
 CAMNORM_EXPORT camnorm_status camnorm_moments_mean(const camnorm_moments* moments, double* out, size_t pixels,
                                                    int threads);
@@ -145,12 +145,12 @@ enum {
 typedef struct camnorm_correction_options {
     const double* target_mean;  /**< NULL: the default */
     const double* target_sigma; /**< NULL: the default */
-    const uint8_t* bad;         /**< a value a pixel, not 0 where it is bad; NULL: none is known to be */
+    const uint8_t* bad;         /**< one value per pixel, not 0 where it is bad; NULL: none is known to be */
     camnorm_bad_policy bad_policy;
     int targets_per_plane; /**< not 0: the targets point to one number for each colour plane */
 } camnorm_correction_options;
 
-/** @param mean, sigma  a value a pixel; they are copied.
+/** @param mean, sigma  one value per pixel; they are copied.
  * @param options  NULL for none. */
 CAMNORM_EXPORT camnorm_status camnorm_correction_create(camnorm_shape shape, const double* mean,
                                                         const double* sigma,

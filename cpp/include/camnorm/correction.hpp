@@ -63,7 +63,7 @@ struct CorrectionOptions {
 /// All methods may be called from several threads at once.
 class CAMNORM_EXPORT Correction {
 public:
-    /// @param mean, sigma a value a pixel, in (y, x, plane) order.
+    /// @param mean, sigma one value per pixel, in (y, x, plane) order.
     /// @throws InvalidArgument for a shape without pixels; for images that do not have its size; a
     /// negative sigma; targets that are not finite or a target sigma that is not positive; if all
     /// pixels are bad, or with BadPolicy::interpolate all those of one colour plane.

@@ -27,7 +27,7 @@ struct FrameStatistics {
 /// @throws InvalidArgument for frames without pixels.
 CAMNORM_EXPORT std::vector<FrameStatistics> frame_statistics(const FramesView& frames, int threads = 0);
 
-/// Raw state of PixelMoments, a value a pixel in (y, x, plane) order. Integer kind: `sum` and
+/// Raw state of PixelMoments, one value per pixel in (y, x, plane) order. Integer kind: `sum` and
 /// `sum_of_squares`. Float kind: the sums as unevaluated pairs high + low with |low| <= ulp(high)/2.
 struct MomentsState {
     Kind kind = Kind::integer;
@@ -66,7 +66,7 @@ struct Targets {
 /// every order, batch, number of threads and instruction set, and after add and subtract. Float
 /// frames and 32-bit integers are summed in double-double arithmetic: x*x exact by an error-free
 /// product, the sums by two-sum (Dekker, Numer. Math. 18, 224 (1971); Joldes et al., ACM TOMS 44,
-/// 15 (2017)); threads and instruction sets do not change a bit, order and batches a last one at 2^-88. The
+/// 15 (2017)); threads and instruction sets do not change a bit, order and batches the last one, at 2^-88. The
 /// mean and the variance are formed once, at the end, from var = (n*sum(x^2) - sum(x)^2) / (n*(n - ddof))
 /// without cancellation.
 ///
@@ -114,13 +114,13 @@ public:
     void merge(const PixelMoments& other, int threads = 0);
     void unmerge(const PixelMoments& other, int threads = 0);
 
-    /// Writes a value a pixel. NaN where count() == 0, or count() <= ddof. `with` gives further frames that
+    /// Writes one value per pixel. NaN where count() == 0, or count() <= ddof. `with` gives further frames that
     /// count as if they had been merged, without memory for that. @throws as merge().
     void mean(double* out, int threads = 0, const PixelMoments* with = nullptr) const;
     void variance(double* out, std::uint64_t ddof = 0, int threads = 0) const;
     void standard_deviation(double* out, std::uint64_t ddof = 0, int threads = 0,
                             const PixelMoments* with = nullptr) const;
-    /// The targets that these images give, likewise; no image is kept.
+    /// The targets that these images give; no image is kept.
     Targets targets(int threads = 0, const PixelMoments* with = nullptr) const;
     /// Tells whether there are frames with these sums: n * sum(x^2) >= sum(x)^2 for every pixel, exactly for
     /// integers, within the rounding of float sums; and, if they are given, whether the sums lie within

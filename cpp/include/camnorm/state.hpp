@@ -28,8 +28,8 @@
 ///                    being high + low: high and low of the sum, high and low of the sum of squares
 ///        end      4  CRC-32C of the sums' bytes
 ///
-/// Equal moments of one pixel type have equal bytes. Who writes a file of them lets it appear whole or not at
-/// all: under a temporary name, renamed when it is complete.
+/// Equal moments of one pixel type have equal bytes. Write files of them atomically: under
+/// a temporary name, renamed when complete.
 
 namespace camnorm {
 

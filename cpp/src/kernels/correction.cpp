@@ -159,7 +159,7 @@ inline std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b) {
 inline std::uint16_t to_float16(double value) {
     const std::uint64_t bits = bits_of(value);
     const auto top = static_cast<std::uint32_t>(bits >> 32);
-    // The upper half with 20 bits of the fraction is enough, if its last bit tells of a rest. Compared
+    // The upper half with 20 bits of the fraction is enough, if its last bit marks a rest. Compared
     // as int32, of which every instruction set has vectors.
     const std::uint32_t rest = static_cast<std::uint32_t>(bits) != 0;
     const std::uint32_t magnitude = (top & 0x7FFFFFFFu) | rest;

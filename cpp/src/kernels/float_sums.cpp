@@ -161,7 +161,7 @@ inline bool look(const std::byte* const* frames, std::size_t n, [[maybe_unused]]
 /// cache the second time, and are few enough that memory is read all the while.
 constexpr std::size_t piece_pixels = 128;
 
-/// The pixels from `whole` to before n, fewer than `granule`. They are filled up with a pixel that is there,
+/// The pixels from `whole` to before n, fewer than `granule`. They are filled up with an existing pixel,
 /// which changes no extremes. Beyond n nobody looks at sums of pixels; those of frames take origins there,
 /// which add nothing.
 template <class T, std::size_t Frames, bool Add, bool Describe>
@@ -228,7 +228,7 @@ bool pass(const std::byte* const* frames, const std::byte* const* next, std::siz
             fold<typename Pixel<T>::Lane, width>(&seen.low[f], [](auto a, auto b) { return lesser(a, b); });
         const auto high =
             fold<typename Pixel<T>::Lane, width>(&seen.high[f], [](auto a, auto b) { return greater(a, b); });
-        // Which zero comes first depends on the width of the vectors: a positive one it shall be.
+        // Which zero comes first depends on the width of the vectors: a positive one is taken.
         statistics[f] = {total(partial[f].sum), total(partial[f].square), Pixel<T>::value(low) + 0.0,
                          Pixel<T>::value(high) + 0.0, seen.usable};
     }

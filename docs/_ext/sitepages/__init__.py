@@ -39,7 +39,7 @@ def generated_pages(root: Path) -> dict[str, str]:
 
 
 def _write(app: Sphinx) -> None:
-    """Write all pages, and remove those of before that are no longer made."""
+    """Write all pages, and remove earlier ones that are no longer made."""
     docs = Path(app.srcdir)
     pages = generated_pages(docs.parent)
     for folder in {(docs / name).parent for name in pages} - {docs / "reference"}:

@@ -9,7 +9,7 @@ __all__ = ["escaped", "fenced", "table"]
 
 
 def escaped(text: str) -> str:
-    """Text as it is, but for what stands in backticks, which is code."""
+    """Text as it is, except what is in backticks, which is code."""
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(
         part if i % 2 else re.sub(r"([\\`*_{}\[\]<>#$|~^])", r"\\\1", part) for i, part in enumerate(parts)

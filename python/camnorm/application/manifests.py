@@ -171,7 +171,7 @@ def _tell(file: Path, manifest: Path) -> dict[str, Any]:
 
 
 def save_correction(folder: Path, correction: Correction) -> Path:
-    """Save a correction in a folder, under a name that tells what is in it."""
+    """Save a correction in a folder, under a name that identifies its content."""
     folder.mkdir(parents=True, exist_ok=True)
     # Another process that corrects other files into this folder may be writing the same.
     target = AtomicFile(folder / "correction.camnorm", overwrite=True, wait=True)

@@ -34,7 +34,7 @@ from camnorm.sensor.sensor import Sensor
 
 __all__ = ["correct"]
 
-# So many target sigmas below and above the target mean fit scaled integers.
+# Target sigmas below and above the target mean that fit scaled integers.
 _SIGMAS = 40
 
 
@@ -103,8 +103,8 @@ def correct(
     bad_policy : {"neutral", "interpolate", "nan"}
         What pixels that never change become; see `Correction`.
     mode, keep_illumination, shrink
-        Other corrections, for sets that fall short of what this one assumes: see `Sensor.correction`. What is
-        set is noted in the files, behind ``camnorm_correction``.
+        Other corrections, for sets that do not meet the assumptions of this one: see `Sensor.correction`.
+        What is set is noted in the files, behind ``camnorm_correction``.
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.
@@ -148,7 +148,7 @@ def correct(
     Raises
     ------
     Error
-        If a target is there already or is an input, or two inputs would be written to one (nothing is
+        If a target exists already or is an input, or two inputs would be written to one (nothing is
         written then), or if not a single file could be corrected, or none has a selected frame.
     ValueError
         If `dtype` cannot be written, or a target, `scale`, `bad_policy` or `sum_frames` does not suit it; if

@@ -31,12 +31,12 @@ _FILES_LOOKED_INTO, _FRAMES_LOOKED_AT = 8, 8
 ORIENTATIONS = ((0, 0), (0, 1), (0, 2), (2, 0), (1, 0), (3, 0), (1, 1), (1, 2))
 _FLIPS = {1: "flipped upside down", 2: "flipped left to right"}
 
-# A pattern is found if it is as strong as so many standard deviations, and so many times as strong as that of
+# A pattern is found if it exceeds this many standard deviations, and this many times the strength of that of
 # the gain as it is.
 _CERTAIN, _FAR_BETTER = 8.0, 3.0
 
-# A gain takes away more than it adds if the frames show at least this share of its pattern. They are said to
-# show less if that is certain by so many standard deviations.
+# A gain takes away more than it adds if the frames show at least this share of its pattern. A warning says
+# that they show less if that is certain by this many standard deviations.
 _WORTH, _DEVIATIONS = 0.5, 5.0
 
 _LIMIT = 5.0  # of differences between neighbours, in robust standard deviations

@@ -140,7 +140,7 @@ def correct(
         typer.Option(
             metavar="S0[,S0...]",
             show_default=False,
-            help="Target sigma of every pixel, likewise. Default: the sensor's.",
+            help="Target sigma of every pixel, in the same form. Default: the sensor's.",
         ),
     ] = None,
     bad_policy: Annotated[

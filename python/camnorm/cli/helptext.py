@@ -1,4 +1,4 @@
-"""The help of the program and its verbs: what they do, examples, options by topic, exit status."""
+"""The help of the program and its verbs: purpose, examples, options by topic, exit status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Program", "Verb", "described"]
 
 _Verb = TypeVar("_Verb", bound=Callable[..., None])
 
-# Columns of the text: at least so many are taken for granted, and more than these are hard to read.
+# Columns of the text: the least that is assumed, and the most that is easy to read.
 _NARROWEST, _WIDEST = 60, 100
 _INDENT = "  "
 _NAMES_WIDTH = 26  # of the column with the names of options

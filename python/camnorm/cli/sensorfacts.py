@@ -73,7 +73,7 @@ def _settings(
 ) -> Iterator[tuple[str, object]]:
     """What differs from the default, in one line; nothing if all is default.
 
-    Of values that were chosen for the set, it is said how, and the usual ones are left out.
+    Values that were chosen for the set come with the reason, unless they are the usual ones.
     """
     words = []
     for key, value in (summary[name] or {}).items():

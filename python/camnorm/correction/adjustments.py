@@ -1,4 +1,4 @@
-"""What the images of a correction are made of where a data set falls short of what the method assumes.
+"""How the images of a correction are made where a data set does not meet the assumptions of the method.
 
 The correction of Afanasyev et al. 2015 takes the mean and the sigma image as they were measured. That asks
 for many frames, of light that is the same everywhere on average. Here, the same correction gets other images:
@@ -29,7 +29,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 Name: TypeAlias = Literal["mean", "sigma", "gain"]
 
-# Gives what was measured of every pixel, the gain by its response; anew at each call, for the sake of memory.
+# Gives what was measured of every pixel, the gain by its response; again at each call, to save memory.
 Images: TypeAlias = Callable[[Name], Image]
 
 # Pixels along the square whose mean an image is shrunk towards.
@@ -40,7 +40,7 @@ _NEIGHBOURS = 7
 _NORMAL = 4.0
 _MOST_MOVED = 2.0
 
-# Values of which a median is taken, or some more; of more of them, every so manieth.
+# About as many values as a median is taken of: of more, every n-th is used.
 _MANY = 2**20
 
 # The part of a wavelength over which three means in turn leave half the amplitude: sinc³ = 1/2. The smallest
@@ -112,7 +112,7 @@ class Adjustments:
         measured : callable
             Images of the frames that the correction is made from.
         halves : sequence of two callables
-            The same of disjoint sets, of which noise is told.
+            The same of disjoint sets, from which the noise is estimated.
         target_mean, target_sigma : float, or float64 ndarray of shape (c,)
             I0 and s0 of the set, of colour frames one a plane.
 

@@ -21,7 +21,7 @@ from camnorm.sensor.sensor import Sensor
 
 __all__ = ["check", "findings", "modes"]
 
-# What the table of frames and the provenance tell, in the order in which it is told.
+# Checks of the frame table and the provenance, in the order in which they are reported.
 _OF_FRAMES: tuple[Callable[[Sensor], list[Finding]], ...] = (
     left_out,
     mixed,
@@ -63,7 +63,7 @@ def findings(sensor: Sensor) -> list[Finding]:
         ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
         ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, ``hits``, and, of measurements that
         compared the first frames with the last, ``drift`` and ``drift_pixels``. Each raises a false alarm
-        in at most about 1 % of clean sets; docs/findings.md has the rates.
+        in at most about 1 % of clean sets; docs/explanation/findings.md has the rates.
     """
     return [finding for check_of_frames in _OF_FRAMES for finding in check_of_frames(sensor)]
 
@@ -81,7 +81,7 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
     Returns
     -------
     list of Finding
-        What speaks against the measurement first, then what cannot be told, then what is in order; the
+        Problems first, then what cannot be determined, then what is in order; the
         more important the earlier.
 
         ``specimens``: independent frames that the set amounts to, and how many group averages need.

@@ -17,13 +17,13 @@ class Finding:
     name : str
         Which check, in a word or two joined by underscores: stable, for programs.
     value : float
-        What was measured; NaN if the set does not tell.
+        What was measured; NaN if it cannot be determined.
     limit : float
         Where `value` begins to matter.
     because : str
         Why the limit is where it is.
     flagged : bool
-        True if the set falls short of what the method assumes.
+        True if the set does not meet an assumption of the method.
     sentence : str
         What was found and what to do about it, for people.
     """

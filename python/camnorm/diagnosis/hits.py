@@ -25,7 +25,7 @@ _PIXELS, _SHARE = 10, 1e-4
 
 # Chance at which the variances of a pixel in the two halves are taken for different.
 _CHANCE = 1e-6
-# The variance typical of the band counts for so many degrees of freedom in that of a pixel.
+# Degrees of freedom for which the variance typical of the band counts in that of a pixel.
 _TYPICAL_FREEDOM = 4
 
 # The spread of the ratios is judged by the smallest ones, since hits may be in most of the pixels: this

@@ -1,9 +1,9 @@
 """A motif, or an illumination, that all images of a set have in common.
 
-The mean image tells of the sensor only as far as the images have nothing else in common. P. Afanasyev et
+The mean image shows the sensor only if the images have nothing else in common. P. Afanasyev et
 al., Sci. Rep. 5, 10317 (2015), Methods, ask for uniform illumination, for images that do not all have the
 same motif (such as a horizon), and for many different ones. The first two are looked for in the profiles
-of mean and sigma image along rows and columns, where three things are told apart by their scale:
+of mean and sigma image along rows and columns, where three things are distinguished by their scale:
 
 - readout patterns differ from one row or column to the next: within a sixteenth of the frame as much as
   over all of it;
@@ -59,7 +59,7 @@ _LEFT_OF_SMOOTH = 0.15
 # Range of a profile's parts in standard errors of a part: that of 16 normal numbers is 3.5, 6 at most.
 _STANDARD_ERRORS, _STANDARD_ERRORS_LEFT = 8.0, 5.0
 
-# Jumps are looked for in profiles of so many pixels. Of a jump within one pixel the medians of the nearest
+# Jumps are looked for in profiles of this many pixels. Of a jump within one pixel the medians of the nearest
 # pixels on either side show all; of an edge that is blurred over as many, half.
 _SHARP_FROM, _SHARP, _MOST_JUMPS = 256, 0.6, 64
 
@@ -70,13 +70,13 @@ def motif_and_illumination(sensor: Sensor) -> list[Finding]:
         "motif": "less is what rows, columns and chance make of it, or too little to matter",
         "illumination": "less is what a pattern of all scales and chance make of it, or too little to matter",
     }
-    # Bands, and parts of two pixels, need so many.
+    # Bands, and parts of two pixels, need this many.
     too_small = (
         min(sensor.shape[:2]) < max(_BANDS, 2 * _PARTS) or min(half.count for half in sensor.halves) < 2
     )
     if too_small or not np.all(np.asarray(sensor.target_sigma) > 0):
         return [
-            Finding(name, math.nan, math.nan, reason, False, f"The set is too small to tell of {name}.")
+            Finding(name, math.nan, math.nan, reason, False, f"The set is too small to determine {name}.")
             for name, reason in because.items()
         ]
     profiles, fits = _profiles(sensor)
@@ -118,7 +118,7 @@ def motif_and_illumination(sensor: Sensor) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Profile:
-    """A profile of an image along an axis, in parts: what the halves have in common, and what they do not."""
+    """A profile of an image along an axis, in parts: what the halves have in common, and what differs."""
 
     image: str
     axis: str

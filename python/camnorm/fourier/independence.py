@@ -1,4 +1,4 @@
-"""The test of independence: does a ring correlation tell of a pattern that two frames share?"""
+"""The test of independence: does a ring correlation show a pattern that two frames share?"""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["BEYOND_3SIGMA", "Independence", "judge"]
 BEYOND_3SIGMA = 0.0027
 """Two-sided probability that a normal variable lies beyond 3σ, as it is quoted."""
 
-# A ring holds lines if so many times fewer frequencies than it has share its power; scenes may do so at
-# low frequencies, below this fraction of Nyquist.
+# A ring holds lines if its power is shared by this many times fewer frequencies than it has; scenes may do
+# so at low frequencies, below this fraction of Nyquist.
 _LINE = 16.0
 _LOW_FREQUENCIES = 0.1
 
@@ -173,7 +173,7 @@ def _p_of_rings(z: NDArray[np.float64], m: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _smallest_of(p: float, tests: int) -> float:
-    """Probability that the smallest p of so many independent tests is no larger."""
+    """Probability that the smallest p of a number of independent tests is no larger."""
     return 1.0 if p == 1.0 else -math.expm1(tests * math.log1p(-p))
 
 

@@ -1,4 +1,4 @@
-"""Windows against the edges of frames, and what they do to the statistics of rings."""
+"""Windows against the edges of frames, and their effect on the statistics of rings."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Piece", "Stack", "alike", "pixels_of", "split"]
 
-# Frames in files are added when so many bytes, or those of so many seconds, have come: the more, the less
+# Frames in files are added when enough bytes, or those of this many seconds, have come: the more, the less
 # often the sums are read and written, which are the larger part else.
 _STORED_SECONDS = 1.0
 
@@ -56,7 +56,7 @@ class Stack(ABC):
 
     @abstractmethod
     def enough(self, size: int, seconds: float) -> bool:
-        """Whether a batch of more than so many bytes, begun so many seconds ago, is large enough."""
+        """Whether a batch of a number of bytes, begun some seconds ago, is large enough."""
 
     @abstractmethod
     def __len__(self) -> int: ...

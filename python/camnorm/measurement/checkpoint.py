@@ -95,7 +95,7 @@ class Checkpoint:
         except _Damaged as error:
             reason = f"{self.path}: damaged checkpoint: {error}"
         if reason is not None:
-            warnings.warn(f"starting anew: {reason}", stacklevel=3)
+            warnings.warn(f"starting again: {reason}", stacklevel=3)
             return
         frames = saved.contents.frames
         rejected = frames[frames["status"] == "rejected"]

@@ -16,12 +16,12 @@ __all__ = ["Early", "measure_drift", "measure_ratios"]
 
 _Band = list[tuple[Image, ...]]
 
-# Squares of so many pixels: their medians take away what changed smoothly, which is light or motif as a
+# Squares of this many pixels: their medians take away what changed smoothly, which is light or motif as a
 # rule, and one that holds a conspicuous pixel counts no more than any other.
 _TILE = 32
 
 # Pixels whose images are in memory at a time, and that are looked at: of larger frames, rows evenly spread,
-# lest this take more time and memory than the rest of the measurement.
+# so that this takes no more time and memory than the rest of the measurement.
 _BAND_PIXELS = 2**17
 _MOST_PIXELS = 2**19
 
@@ -31,13 +31,13 @@ _BANDS_FOR_FITS = 8
 # Pixels of a tile at an edge, or that vary in a tile, from which on it counts.
 _SMALLEST_TILE = 16
 
-# A pixel whose mean is so many times further from its tile's than others are.
+# A pixel whose mean is this many times further from its tile's than those of others.
 _CONSPICUOUS = 6.0
 
 _BEYOND = 6.0
 # Chance that a pixel which did not change is beyond the limit, which is higher for few frames.
 _CHANCE = 3e-8
-# The variance of a pixel from few frames is uncertain: that typical of its tile counts for so many more
+# The variance of a pixel from few frames is uncertain: that typical of its tile counts for this many more
 # degrees of freedom. Counts that happen to be equal do not make a variance of 0 then.
 _TYPICAL_FREEDOM = 4
 # Of a pixel that was constant before and after, another constant, z is anything.
@@ -45,7 +45,7 @@ _LARGEST_Z = 1000.0
 
 # Half the distance of neighbours in float32, relatively.
 _ROUNDING = 2.0**-25
-# The variance that this makes must be so many times less than what is measured.
+# The variance that this makes must be this many times smaller than what is measured.
 _ROUNDED_AWAY = 100.0
 
 # Pixels of so much more variance than the typical one are hot; a few of them would make up the means.
@@ -73,7 +73,7 @@ class Early:
         """Mean image of the frames so far."""
         a, b = halves
         parts = [a.rows(first, last).mean_with(b.rows(first, last)) for first, last in _bands(a.shape)]
-        with np.errstate(over="ignore"):  # pixels beyond 3e38, of which no drift is told
+        with np.errstate(over="ignore"):  # pixels beyond 3e38, whose drift is not reported
             mean = np.concatenate(parts, dtype=np.float32, casting="same_kind")
         return cls(mean, a.count + b.count, rows)
 
@@ -134,7 +134,7 @@ def measure_drift(halves: tuple[PixelMoments, PixelMoments], early: Early) -> di
             Pixels whose z is more than 6 times the typical one of the control; below 100 frames, by the
             quantile of Student's t that one unchanged pixel in 30 million exceeds.
         ``brightness``
-            Brightness of the last frames by that of the first, as the pattern itself tells it; taken away
+            Brightness of the last frames by that of the first, estimated from the pattern itself; taken away
             before.
 
     Notes
@@ -202,7 +202,7 @@ def measure_ratios(
     Returns
     -------
     list of dict
-        For each mean image of which the set tells it, ``first`` and ``others``, numbers of frames n1 and n2,
+        For each mean image that the set gives, ``first`` and ``others``, numbers of frames n1 and n2,
         and ``ratio``: var(M₂ - M₁) over the pixels by <S²>·(1/n1 + 1/n2), which is 1 for independent frames.
         Brightness that changes as a whole is left out of both, as are pixels that never change, those that
         vary four times as much as is typical, and, of large frames, most rows.
@@ -242,7 +242,7 @@ def measure_ratios(
 
 
 def _bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """First row of each band of whole tiles that is looked at, and the one after the last."""
+    """First row of each band of whole tiles that is used, and the one after the last."""
     tiles = math.prod(shape[1:]) * _TILE
     step = math.ceil(shape[0] / _TILE / max(1, _MOST_PIXELS // tiles))
     rows = max(1, _BAND_PIXELS // tiles) * _TILE if step == 1 else _TILE
@@ -273,7 +273,7 @@ def _pieces(
     pooled = np.maximum(pooled, 1e-12 * variance) * (n / max(n - 2, 1))
     rounding = (before * (_ROUNDING * n / n2)) ** 2 * early.roundings
     of_time = np.where(variance > 0, pooled * (1 / n1 + 1 / n2) + rounding, 0.0)
-    # By the same variance, lest what changed in time make halves seem closer to each other.
+    # By the same variance, so that what changed in time does not make the halves seem more alike.
     of_halves = pooled * (1 / a.count + 1 / b.count)
     images = [in_time, between, mean, of_time, of_halves]
     for plane in np.moveaxis(np.stack(images), -1, 0) if mean.ndim == 3 else [np.stack(images)]:

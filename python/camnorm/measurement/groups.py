@@ -70,7 +70,7 @@ def measure_groups(
     one mode, such as two exposures (`camnorm.screening.modes`), they are read once more, mode by mode. A
     group of which no frame can be used is left out with a warning, unless there is no other, or `strict`.
 
-    After an interruption the same call measures groups that were finished anew, and goes on within the one
+    After an interruption the same call measures finished groups again, and continues within the one
     that was not.
     """
     settings = Settings(

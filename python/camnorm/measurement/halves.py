@@ -46,7 +46,7 @@ class Halves:
         return cls(source, of_files)
 
     def __call__(self, file: int, frames: Sequence[int], rows: int) -> npt.NDArray[np.str_]:
-        """Tell the half, "A" or "B", of some frames of a file, in front of which there are so many rows."""
+        """Return the half, "A" or "B", of some frames of a file that has a number of rows before it."""
         if self.source.halves is not None:
             # A file that cannot be read is of the half of its first frame.
             listed = self.source.halves[file]

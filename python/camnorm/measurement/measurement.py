@@ -72,13 +72,13 @@ def measure(
         START:STOP or START:STOP:STEP, a slice of the frames of every file as in Python: ``"3:20"``,
         ``"1:"``, ``":-2"``, ``"::4"``. By default all.
     every : int
-        Take every so manieth of these frames, from the first on and counted through all files in their
-        order: of files that hold one frame, every so manieth file.
+        Take every N-th of these frames, from the first on and counted through all files in their
+        order: of files with one frame, every N-th file.
     max_frames : int, optional
-        Take at most so many of these, chosen at random and spread over the files: as many of each as of
+        Take at most this many of these, chosen at random and spread over the files: as many of each as of
         any other, as far as they go. The choice is the same for the same files in the same order.
     options : ReadOptions, optional
-        How the files are read, where they do not tell it themselves.
+        How the files are read, where they do not say so themselves.
     overwrite : bool
         Whether `output` may replace another measurement.
     strict : bool
@@ -101,13 +101,13 @@ def measure(
         being written by another process. Subclass FormatError with `strict`, and if `output` is a file of
         another kind.
     ValueError
-        If an option makes no sense, or options do not go together.
+        If an option is invalid, or options contradict each other.
     OSError
         If `output` cannot be written.
 
     See Also
     --------
-    camnorm.screening.findings : what the frames tell of the set.
+    camnorm.screening.findings : warnings about the data set.
     measure_groups : for sets that are not of one kind.
 
     Notes

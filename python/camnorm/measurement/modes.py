@@ -22,9 +22,9 @@ _MOST_GROUPS = 16
 MATTERS = 0.05
 _MATTERS_BETWEEN_FILES = 0.25
 
-# From so many files on the files, of which frames may have much in common, count instead of their frames.
+# From this number of files on, files count instead of frames, since frames of a file may be alike.
 _MANY_FILES = 20
-# Files of one mode have all frames but so many in one group.
+# A file of one mode has at most this share of its frames in another group.
 _STRAY = 0.1
 
 

@@ -133,7 +133,8 @@ def _usual_frames(catalogue: Catalogue, strict: bool) -> tuple[tuple[int, ...], 
         if seen:
             break
     if not seen:
-        raise Error(f"no frame could be used, {len(catalogue)} files rejected; the first: {reasons[0]}")
+        files = "1 file" if len(catalogue) == 1 else f"{len(catalogue)} files"
+        raise Error(f"no frame could be used, {files} rejected; the first: {reasons[0]}")
     ((most, _),) = seen.most_common(1)
     return most[0], dtypes[most]
 

@@ -20,7 +20,7 @@ FEWEST_FRAMES = 10
 # The same of files, as the frames of a movie show one specimen. Files with few of the frames count as part
 # of one: the number is (Σn)²/Σn² for n frames each.
 FEWEST_FILES = 10
-# A movie is one of another specimen if all its frames but a few lie so many standard errors off.
+# A movie shows another specimen if all but a few of its frames lie this many standard errors off.
 _OTHER_SPECIMEN = 5.0
 _FEW_OF_A_MOVIE = 0.25
 
@@ -138,7 +138,7 @@ def robust_limits(values: npt.NDArray[np.float64], k: float) -> Limits:
     Notes
     -----
     More than half the values being equal makes the MAD 0; the mean absolute deviation, times 1.2533,
-    stands in for it then (Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993).
+    replaces it then (Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993).
     """
     median = float(np.median(values))
     # Frames that differ by rounding errors only must not be told apart.
@@ -217,7 +217,7 @@ def screen(
         blank &= ~saturated
         reject(rows[saturated], "saturated, mean {:.6g} at the maximum", "mean")
     else:
-        saturated[:] = False  # a property of the set, which is told of it
+        saturated[:] = False  # a property of the set, which has a finding of its own
     reject(rows[blank], "blank, standard deviation {:.6g}", "std")
     rows = rows[~(blank | saturated)]
     if rows.size < FEWEST_FRAMES:

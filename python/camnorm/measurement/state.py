@@ -1,4 +1,4 @@
-"""How far a measurement has got: what the run changes, and what a checkpoint keeps."""
+"""The progress of a measurement: what the run changes, and what a checkpoint keeps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from camnorm.statistics.response import PixelResponse
 
 __all__ = ["State", "exposures"]
 
-# Groups of files that are told of; more than a few are a mess whose rest does not matter.
+# Most groups of files that are reported.
 _GROUPS_TOLD = 50
 # Characters of the names of copies that are kept; an attribute of HDF5 ends at 64 kB.
 _COPIES_TOLD = 8000
@@ -73,7 +73,7 @@ class State:
 
     @cached_property
     def halves(self) -> tuple[PixelMoments, PixelMoments]:
-        """Moments of both halves; not made in vain if a checkpoint brings its own."""
+        """Moments of both halves; not made if a checkpoint brings its own."""
         plan = self.plan
         return PixelMoments(plan.shape, plan.dtype), PixelMoments(plan.shape, plan.dtype)
 

@@ -249,7 +249,7 @@ def subtracted_provenance(one: Sensor, other: Sensor, frames: npt.NDArray[np.voi
 
 
 def _changed(one: Sensor, other: Sensor, sign: int) -> dict[str, Any]:
-    """Groups of the frames of the whole, for which the drift of a part says nothing."""
+    """Groups of the frames of the whole, for which the drift of a part has no meaning."""
     groups = add_groups(one.provenance.get("groups", []), other.provenance.get("groups", []), sign)
     return {"groups": groups, "drift": {}, "ratios": []}
 

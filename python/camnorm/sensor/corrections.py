@@ -51,7 +51,7 @@ def correction_images(
     sensor : Sensor
         The measurement.
     adjustments : Adjustments
-        For sets that fall short of what Eq. (2) assumes.
+        For sets that do not meet the assumptions of Eq. (2).
     target_mean, target_sigma : float or sequence of float, optional
         I0 and s0; by default those of the whole set, also for one half. Of colour frames one for all planes,
         or one for each.

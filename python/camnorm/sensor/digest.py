@@ -20,7 +20,7 @@ from camnorm.sensor.table import NAME_ERRORS
 __all__ = ["ATTRIBUTE", "DamageError", "Digests", "digests"]
 
 ATTRIBUTE = "digest"
-"""Attribute of a file with the digests of its parts, one a line."""
+"""Attribute of a file with the digests of its parts, one per line."""
 
 # Bytes of a block of numbers.
 _BLOCK = 4 * 2**20
@@ -74,7 +74,7 @@ class Digests:
         ]
 
     def as_text(self) -> str:
-        """Return the digests as a file keeps them: one a line, as ``b2sum`` prints them, and that of all."""
+        """Return the digests as a file keeps them: one per line, as by ``b2sum``, and that of all."""
         lines = "".join(f"{self._of(name)}  {name}\n" for name in self._found)
         return f"{lines}{_hash(lines.encode()).hex()}  {_WHOLE}\n"
 

@@ -110,7 +110,7 @@ def write_contents(
     attributes: Mapping[str, Any] | None = None,
     arrays: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> None:
-    """Write contents, and what a checkpoint holds besides, to a temporary file that is there already.
+    """Write contents, and what a checkpoint holds besides, to a temporary file that exists already.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def write_contents(
     """
     import h5py
 
-    # A full disk is found out before HDF5 does, which would not say so in so many words.
+    # A full disk is detected here, because the error of HDF5 would not name it.
     with open(path, "r+b") as file:
         reserve(file, contents.nbytes + sum(array.nbytes for array in (arrays or {}).values()))
     # Without HDF5's lock: the temporary file is locked already.

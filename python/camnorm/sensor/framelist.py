@@ -1,4 +1,4 @@
-"""The table of frames as a CSV file, which people edit, and which tells what is to be measured."""
+"""The table of frames as a CSV file, which users edit, and which says what to measure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATUS = ("accepted", "rejected")
 
 
 def write_frame_list(frames: npt.NDArray[np.void], path: str | os.PathLike[str]) -> None:
-    """Write a frame table as CSV, one row a frame; a file that is there is replaced.
+    """Write a frame table as CSV, one row per frame; an existing file is replaced.
 
     Parameters
     ----------

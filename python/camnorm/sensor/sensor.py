@@ -63,7 +63,7 @@ class Sensor:
         (the same of measurements that were taken away), ``drift`` and ``ratios`` (dict of ``measure_drift``
         and list of ``measure_ratios`` in ``camnorm.measurement.drift``, or empty), ``files`` (structured
         array: ``path``, ``size`` in bytes, ``mtime`` in seconds).
-        Files of before there were such lack some of these.
+        Files of earlier versions lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.
 
@@ -116,7 +116,7 @@ class Sensor:
         Parameters
         ----------
         options : ReadOptions, optional
-            What shall be read otherwise. What is not given is as the measured files were read.
+            What is read differently. Other options are those by which the measured files were read.
 
         Returns
         -------
@@ -150,7 +150,7 @@ class Sensor:
 
     @property
     def moments(self) -> PixelMoments:
-        """Moments of the whole set: the halves merged, anew at each call."""
+        """Moments of the whole set: the halves merged, again at each call."""
         return self.halves[0] + self.halves[1]
 
     @cached_property
@@ -167,7 +167,7 @@ class Sensor:
 
     @property
     def response(self) -> PixelResponse | None:
-        """Response of the whole set, merged anew at each call; None if exposures were not looked at."""
+        """Response of the whole set, merged again at each call; None if it was not measured."""
         return None if self.responses is None else self.responses[0] + self.responses[1]
 
     @cached_property

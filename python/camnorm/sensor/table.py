@@ -1,4 +1,4 @@
-"""Tables of a sensor: its frames, one a row, and the files that they come from."""
+"""Tables of a sensor: its frames, one per row, and the files that they come from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAME_DTYPE = np.dtype(
         ("reason", "O"),
     ]
 )
-"""One row a frame: path of the file, index in it (-1: the whole file could not be read, or has frames
+"""One row per frame: path of the file, index in it (-1: the whole file could not be read, or has frames
 of another shape or kind), statistics over the frame's pixels (NaN if it was not read), half "A" or "B",
 status "accepted" or "rejected", and the reason for the latter."""
 
@@ -31,7 +31,7 @@ STATISTICS = ("mean", "std", "min", "max")
 """Columns with the statistics of a frame."""
 
 FILE_DTYPE = np.dtype([("path", "O"), ("size", "<i8"), ("mtime", "<f8")])
-"""One row a file: absolute path, size in bytes (-1 if the file cannot be found), mtime in seconds."""
+"""One row per file: absolute path, size in bytes (-1 if the file cannot be found), mtime in seconds."""
 
 NAME_ERRORS = "surrogateescape"
 """How Python keeps the bytes of file names that are no UTF-8."""

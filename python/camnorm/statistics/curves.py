@@ -10,7 +10,7 @@ from camnorm.statistics.sequences import FEWEST, Values, inflation_of, robust_sc
 
 __all__ = ["Curve", "curve"]
 
-# The course is fitted to the medians of so many parts at most, which leaves less of what neighbours share.
+# The course is fitted to the medians of this many parts at most, which leaves less of what neighbours share.
 _PARTS = 64
 
 # Where a broken line may bend, as shares of the sequence, by the number of parts from which on it is fitted:

@@ -403,7 +403,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         -------
         bytes
             A header of 64 bytes, the sums, and checksums; ``camnorm/state.hpp`` tells every byte. A file of
-            them should appear whole or not at all: write it under a temporary name, and rename it.
+            them should be written atomically: under a temporary name, then renamed.
         """
         with self._lock:
             return self._core.to_bytes()

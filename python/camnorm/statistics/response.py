@@ -55,7 +55,7 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
 
     where σ² is what a pixel's own scene and noise add to its variance, and 1 - λ is <σ²> / (m·var(w)) for
     frames of m independent patches of scene. Where exposures vary, that is nothing; where they do not, the
-    gain tells of noise only.
+    gain is noise only.
 
     Examples
     --------
@@ -182,8 +182,8 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
         dict
             ``shape``, ``dtype`` (its name), ``count``. For integer frames ``exposure_sum`` and
             ``exposure_sum_of_squares`` (int), exposures in units of 1/256, and ``sum_of_products`` (int64
-            array of a frame's shape), likewise. For float frames, each sum being high + low, two in place of
-            each of these: ``exposure_sum_high``, ``exposure_sum_low`` and so on.
+            array of a frame's shape). For float frames, where each sum is high + low, two in place of each of
+            these: ``exposure_sum_high``, ``exposure_sum_low`` and so on.
         """
         with self._lock:
             arrays = {name: part.copy() for name, part in self.parts().items()}

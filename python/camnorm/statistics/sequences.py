@@ -20,7 +20,7 @@ MEAN_TO_SIGMA = 1.2533
 # Of fewer values neither trend nor step can be told from chance.
 FEWEST = 12
 
-# A course is looked at by the medians of so many parts at most: that takes the time of n rather than n²,
+# A course is reduced to the medians of this many parts at most: that takes the time of n rather than n²,
 # and leaves little of what neighbours have in common.
 _PARTS = 64
 
@@ -39,7 +39,7 @@ _BACKFITS = 5
 # Share of the deviations that is left if both fit much better than the line alone.
 _MUCH_BETTER = 0.6
 
-# Steps are larger than so many times the scatter.
+# A step is larger than this multiple of the scatter.
 STEP_LIMIT = 2.0
 
 

@@ -15,7 +15,7 @@ from camnorm.io import Chosen
 from camnorm.io.base.catalogue import Catalogue
 from camnorm.sensor.sensor import Sensor
 
-# Frames to choose from must be at least so many times a group: both groups together are then at most
+# Least number of frames to choose from, in multiples of a group: both groups together are then at most
 # half the set, and the other half makes the statistics.
 _SMALLEST_SHARE = 4
 

@@ -74,7 +74,7 @@ def verify(
 
     Two groups of test frames are chosen at random, one of half A and one of half B, from different files
     where there are enough. They are taken out of the statistics, exactly; then each group is corrected with
-    its own half of the set, so that no error is common to both. The correlation is looked at between two
+    its own half of the set, so that no error is common to both. The correlation is computed between two
     single frames and between the averages of the groups, in which a fixed pattern stands out. Some frames are
     also compared by their places: kinds of files that alternate, such as two channels, each keep a pattern.
 

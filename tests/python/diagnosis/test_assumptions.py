@@ -249,7 +249,7 @@ def test_small_sets_do_not_tell_of_images(count: int, side: int) -> None:
     for name in ("motif", "illumination"):
         assert math.isnan(found[name].value)
         assert not found[name].flagged
-        assert found[name].sentence == f"The set is too small to tell of {name}."
+        assert found[name].sentence == f"The set is too small to determine {name}."
 
 
 def test_pixels_that_never_change() -> None:

@@ -107,6 +107,6 @@ def test_checkpoints_with_other_halves_are_not_gone_on_from(
         divide(added_bytes=0, stored_bytes=0)
         with pytest.raises(KeyboardInterrupt):
             camnorm.measure(files, output, screen="off", progress=stop)
-    with pytest.warns(UserWarning, match=r"^starting anew: .*has frames in other halves, as of"):
+    with pytest.warns(UserWarning, match=r"^starting again: .*has frames in other halves, as of"):
         sensor = camnorm.measure(files, output, screen="off")
     assert halves_in(sensor) == halves_in(camnorm.measure(files, screen="off"))

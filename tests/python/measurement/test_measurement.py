@@ -881,7 +881,7 @@ def test_changed_input_starts_anew(
         for i in range(7, 15):
             frames = frames_of(2, (5, 5), "u2") if change == "shape" else frames_of(2, SHAPE, "f4")
             files.append(write_mrc(tmp_path / f"{i}.mrc", frames))
-    with pytest.warns(UserWarning, match=r"^starting anew: .*sensor\.h5\.checkpoint belongs to another set"):
+    with pytest.warns(UserWarning, match=r"^starting again: .*sensor\.h5\.checkpoint belongs to another set"):
         sensor = camnorm.measure(files, output)
     assert resumed == [(0, 0), (0, 0)]
     assert_same_sensor(sensor, camnorm.measure(files))
@@ -926,7 +926,7 @@ def test_damaged_checkpoint_starts_anew(
     else:
         with h5py.File(checkpoint, "r+") as f:
             del (f if damage in f else f.attrs)[damage]
-    with pytest.warns(UserWarning, match=r"^starting anew: .*checkpoint"):
+    with pytest.warns(UserWarning, match=r"^starting again: .*checkpoint"):
         sensor = camnorm.measure(files, output)
     assert_same_sensor(sensor, camnorm.measure(files))
     assert temporary_files(tmp_path) == []
@@ -1127,7 +1127,7 @@ def test_a_checkpoint_of_other_options_starts_anew(
 ) -> None:
     files, output = interrupted_set(tmp_path, monkeypatch, divide)
     with pytest.warns(
-        UserWarning, match=r"^starting anew: .*checkpoint is of another selection of frames or"
+        UserWarning, match=r"^starting again: .*checkpoint is of another selection of frames or"
     ):
         sensor = camnorm.measure(files, output, **options)
     assert resumed[-1] == (0, 0)
@@ -1262,7 +1262,7 @@ def test_a_list_of_frames_after_an_interruption(
     output.unlink()
     listed.write_text("\n".join(["file,index,status", *rows[1:]]))
     with pytest.warns(
-        UserWarning, match=r"^starting anew: .*checkpoint is of another selection of frames or"
+        UserWarning, match=r"^starting again: .*checkpoint is of another selection of frames or"
     ):
         assert camnorm.measure(frames_list=listed, output=output).count == 17
     assert resumed[-1] == (0, 0)
@@ -1359,7 +1359,7 @@ def test_one_group(tmp_path: Path) -> None:
 
 def test_groups_of_nothing_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.mrc").write_text("words")
-    with pytest.raises(Error, match="no frame could be used, 1 files rejected"):
+    with pytest.raises(Error, match="no frame could be used, 1 file rejected"):
         list(camnorm.measure_groups(tmp_path))
     with pytest.raises(FormatError, match=r"a\.mrc"):
         camnorm.measure_groups(tmp_path, strict=True)

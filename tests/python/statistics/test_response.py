@@ -373,7 +373,7 @@ def test_interrupted_and_resumed(tmp_path: Path, dtype: str, reports: int) -> No
     left = reports
     with pytest.raises(KeyboardInterrupt):
         camnorm.measure(files, output, response=True, progress=interrupt)
-    with pytest.warns(UserWarning, match=r"^starting anew: .* is of a measurement with response$"):
+    with pytest.warns(UserWarning, match=r"^starting again: .* is of a measurement with response$"):
         plain = camnorm.measure(files, output)
     assert plain.responses is None
     output.unlink()
@@ -386,7 +386,7 @@ def test_interrupted_and_resumed(tmp_path: Path, dtype: str, reports: int) -> No
     left = reports
     with pytest.raises(KeyboardInterrupt):
         camnorm.measure(files, output, progress=interrupt)
-    with pytest.warns(UserWarning, match=r"^starting anew: .* is of a measurement without response$"):
+    with pytest.warns(UserWarning, match=r"^starting again: .* is of a measurement without response$"):
         assert_same_sensor(camnorm.measure(files, output, response=True), expected)
 
 

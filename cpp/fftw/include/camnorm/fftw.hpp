@@ -29,7 +29,7 @@ struct Frc {
     std::size_t width;
     std::vector<std::uint64_t> counts;  ///< frequencies of the full plane in each ring
     std::vector<double> correlation;    ///< see RingCorrelation
-    std::vector<double> z;              ///< likewise; a window makes its variance larger than 1
+    std::vector<double> z;              ///< see RingCorrelation; a window makes its variance larger than 1
 };
 
 /// Correlates two grey frames of one shape, of any dtypes and strides. Their means, weighted with the window,

@@ -238,7 +238,7 @@ class Camera:
 
         Its frames are not demosaiced: every 2x2 pixels are red, green, green and blue. A block of
         3x5 pixels responds poorly and a smaller spot less than it should; the column amplifiers, four
-        in turn, differ in gain, which stands at 0.5 of the Nyquist frequency.
+        in turn, differ in gain, which gives a peak at 0.5 of the Nyquist frequency.
 
         Parameters
         ----------

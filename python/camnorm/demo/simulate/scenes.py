@@ -1,4 +1,4 @@
-"""Scenes: what a simulated camera looks at, drawn anew for every frame."""
+"""Scenes: what a simulated camera looks at, a new one for every frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Scene(Protocol):
-    """What a camera looks at: relative light, drawn anew for every frame.
+    """What a camera looks at: relative light, a new scene for every frame.
 
     Mean and variance are the same for every pixel: the method assumes that no motif is common to the
     frames.
@@ -34,7 +34,7 @@ class Scene(Protocol):
         Parameters
         ----------
         rng : numpy.random.Generator
-            Where the frame's chances come from.
+            Random number generator of the frame.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class Particles:
         Parameters
         ----------
         rng : numpy.random.Generator
-            Where the frame's chances come from.
+            Random number generator of the frame.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class Landscape:
         Parameters
         ----------
         rng : numpy.random.Generator
-            Where the frame's chances come from.
+            Random number generator of the frame.
 
         Returns
         -------

@@ -20,7 +20,7 @@ from camnorm.limits import PER_FILE, at_once
 
 __all__ = ["Catalogue", "Entry"]
 
-# Files, evenly over a set, whose headers are compared with what their names tell of the row order.
+# Files, evenly over a set, whose headers are compared with the row order that their names suggest.
 _FILES_LOOKED_INTO = 9
 
 
@@ -53,7 +53,7 @@ class Catalogue:
     options : ReadOptions
         How they are read.
     threads : int
-        Number of threads that open files in `scan`; fewer if the process may not open so many files.
+        Number of threads that open files in `scan`; fewer if the limit of open files is too low.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Catalogue:
     def row_orders(self, fits: Callable[[Entry], bool]) -> Counter[RowOrder]:
         """Count the files of each row order, as far as it is known.
 
-        Names tell it. If they differ, or are wrong for a few files that are looked into, headers do.
+        By their names; if these differ, or are wrong for a few files that are looked into, by their headers.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
-"""Damaged and hostile HDF5 files: what this process opens and reads of them is looked at first.
+"""Damaged and hostile HDF5 files: what this process opens and reads of them is checked first.
 
 To open a virtual dataset, or read a string, can crash the HDF5 library, or keep it busy for ever; links lead
 to any file. So another process opens virtual datasets first; the heap in which strings lie, and where links
-lead, is looked at.
+lead, is checked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NoSuchNameError(KeyError):
 
 
 def open_object(path: Path, group: h5py.Group, name: str, follow: bool, links: int = 0) -> Any:
-    """Open what has this name in a group, behind so many links.
+    """Open what has this name in a group, behind a number of links.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _objects(path: Path, h5: h5py.File) -> Iterator[Any]:
 
 
 def _holds(dataset: h5py.Dataset, length: int) -> bool:
-    """Whether so many bytes are stored in a dataset, in its own file."""
+    """Whether a dataset stores a number of bytes in its own file."""
     stored: int = dataset.id.get_storage_size()
     if dataset.chunks:
         return length <= EXPANSION * stored

@@ -23,7 +23,7 @@ STRING = np.dtype([("length", "<u4"), ("heap", "<u8"), ("number", "<u4")])
 
 
 def is_virtual(file: IO[bytes], base: int, address: int) -> bool:
-    """Whether the header of an object tells of the layout of a virtual dataset."""
+    """Whether the header of an object gives the layout of a virtual dataset."""
     for kind, body in _messages(file, base, address):
         if kind == _LAYOUT:
             return body[0] > 3 and body[1] == _VIRTUAL
@@ -121,7 +121,7 @@ def _messages(file: IO[bytes], base: int, address: int) -> Iterator[tuple[int, b
 
 
 def _read(file: IO[bytes], offset: int, size: int) -> bytes:
-    """So many bytes; ValueError if there are fewer, or it is too much."""
+    """Read a number of bytes; ValueError if there are fewer, or the number is too large."""
     file.seek(offset)
     data = file.read(size) if size <= _MAX_BYTES else b""
     if len(data) < size:

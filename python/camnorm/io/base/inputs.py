@@ -68,8 +68,8 @@ def expand_inputs(
           ``_rlnMicrographName``, or one that names such files, ``_rlnTomoTiltSeriesStarFile``. Each image
           is taken once. Results keep the path that the STAR file gives, as RELION does;
         - an mdoc file of SerialEM (``.mdoc``): the ``SubFramePath`` of each section, in order. The files
-          are looked for beside the mdoc file, in the folders below that their paths end with, and likewise
-          from the directories above it. Results keep the path from there.
+          are looked for beside the mdoc file, in the folders below that their paths end with, and from
+          the directories above it in the same way. Results keep the path from there.
 
         What a list or a STAR file names is looked for from the current directory, then from the directory
         of the list or STAR file; what a STAR file names then also from the directories above it, of which
@@ -194,7 +194,7 @@ def _is_broken(path: Path) -> bool:
 
 
 def _may_be_read(path: Path) -> bool:
-    """Whether it is a file, or a link that leads nowhere: images that are missed are to be told of."""
+    """Whether it is a file, or a link that leads nowhere: missing images are reported."""
     return path.is_file() or _is_broken(path)
 
 

@@ -1,4 +1,4 @@
-"""How files are to be read, where they do not tell it themselves."""
+"""How files are read, where they do not say so themselves."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RawLayout:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How files are to be read, where they do not tell it themselves.
+    """How files are read, where they do not say so themselves.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ReadOptions:
         does.
     eer_grouping : int, optional
         Raw frames of an EER file that are added up to one frame, 65535 at most. By default the power of two
-        that is nearest to one electron a pixel by what the files of the set tell of their dose, or else 40.
+        that is nearest to one electron a pixel by the dose that the files of the set give, or else 40.
     eer_sampling : {1, 2, 4}, optional
         Pixels of EER frames along one physical pixel; by default 1.
     dataset : str, optional
@@ -101,7 +101,7 @@ class ReadOptions:
         quarter of their sampling each pixel counts for 2 x 2 or 4 x 4 of theirs; one of 2 or 4 times their
         sampling is averaged.
     defects : pathlib.Path, optional
-        Defects that are filled from their neighbours likewise: ``x y width height`` a line (RELION,
+        Defects that are filled from their neighbours: ``x y width height`` a line (RELION,
         MotionCor, Warp), a defect file of SerialEM or IMOD, or an image that is not 0 where a pixel is bad.
     row_order : {"bottom", "top"}, optional
         Row that comes first in the frames: those of files that have the other one first are flipped (MRC has

@@ -71,7 +71,7 @@ class ImageFormat:
     marks : tuple of bytes
         With one of these files of the format begin, at `mark_offset`.
     mark_offset : int
-        Where a mark stands in the first 1024 bytes.
+        Offset of a mark in the first 1024 bytes.
     recognises : callable, optional
         Told the path and the first 1024 bytes of a file, or none of a directory: whether it is of the
         format. In place of `marks`, where these do not say enough. Of directories only this is asked.
@@ -85,9 +85,9 @@ class ImageFormat:
     output : Output, optional
         How frames are written in this format, if they can be.
     is_result : str
-        ``module:function`` that tells by its path whether a file is one of camnorm's own, without images.
+        ``module:function`` that says, given its path, whether a file is one of camnorm's own, without images.
     linked_files : str
-        ``module:function`` that tells by path and `ReadOptions` in which other files the pixels lie.
+        ``module:function`` that returns, given path and `ReadOptions`, the other files that hold pixels.
     row_order : {"bottom", "top"}, optional
         Where programs draw the first row of an image; None if there is no such convention.
     """
@@ -131,7 +131,7 @@ class ImageFormat:
         file : MappedFile
             The file.
         options : ReadOptions
-            How to read it, where it does not tell that itself.
+            How to read it, where it does not say so itself.
 
         Returns
         -------
@@ -200,7 +200,7 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
         A file with one frame or many. Its content tells the format, not its name, unless the format has no
         mark by which it could be known.
     options : ReadOptions
-        How to read it, where it does not tell that itself.
+        How to read it, where it does not say so itself.
 
     Returns
     -------
@@ -305,7 +305,7 @@ def _format_of(name: str) -> ImageFormat:
 
 
 def _load(place: str) -> Any:
-    """What stands at ``module:name``."""
+    """The object at ``module:name``."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
 

@@ -28,10 +28,10 @@ class Selection:
         START:STOP or START:STOP:STEP, a slice of the frames of every file as in Python: ``"3:20"``,
         ``"1:"``, ``":-2"``, ``"::4"``. By default all.
     every : int
-        Every so manieth of these frames, from the first on and counted through all files in their order:
-        of files that hold one frame, every so manieth file.
+        Every N-th of these frames, from the first on and counted through all files in their order:
+        of files with one frame, every N-th file.
     max_frames : int, optional
-        At most so many of those frames, chosen at random and spread over the files: as many of each as
+        At most this many of those frames, chosen at random and spread over the files: as many of each as
         of any other, as far as they go. The choice is the same for the same files in the same order.
 
     Raises

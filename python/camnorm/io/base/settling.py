@@ -4,7 +4,7 @@ Files are asked what their headers say. One value is chosen for the set, so that
 alike, and it is kept in the sensor file, so that other files of the sensor are read like it too:
 
 - `eer_grouping`: the power of two that brings the median dose to about one electron a pixel and frame, or 40
-  if the files do not tell their dose; no more than the raw frames that movies have.
+  if the files do not give their dose; no more than the raw frames that movies have.
 - `mrc_mode0`: what IMOD's stamps say, for files without a stamp too; signed if there are none. If stamps
   differ, none is chosen, and each file is read as it says.
 - `tiff_4bit`: what the sizes of TIFF pages say; if they differ, none is chosen.

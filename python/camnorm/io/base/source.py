@@ -195,7 +195,7 @@ class FrameSource(FrameSequence):
         Number of frames that the header tells.
     available : int
         Number of frames up to the end of the file: `count`, or less in a truncated file. Compressed files
-        tell of that only when they are read so far.
+        reveal this only when they are read that far.
     row_order : {"bottom", "top"} or None
         Where programs draw the first row of a frame: at the bottom (MRC) or at the top (TIFF, DM). None if
         the format has no such convention.
@@ -204,7 +204,7 @@ class FrameSource(FrameSequence):
         `camnorm.io.base.settling`.
     metadata : dict
         What else the header tells, as plain values. ``pixel_size`` is in Angstrom, and there only if the
-        file tells it.
+        file gives it.
     """
 
     format: ClassVar[str]
@@ -320,7 +320,7 @@ class FrameSource(FrameSequence):
         return np.require(frames, self.dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
     def read_rows(self, frame: int, row: int, out: NDArray[Any]) -> None:
-        r"""Read rows of a frame into memory, where `offsets` tell of all frames.
+        r"""Read rows of a frame into memory, where `offsets` locate all frames.
 
         Parameters
         ----------
@@ -376,7 +376,7 @@ class FrameSource(FrameSequence):
         return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
 
     def fetch(self, start: int, stop: int) -> None:
-        """Read frames from the disk in one go that will then be read by parts, where `offsets` tell of all.
+        """Read frames from the disk in one go that will then be read by parts, where `offsets` locate all.
 
         Parameters
         ----------
@@ -493,6 +493,6 @@ def decoding(path: Path, frame: int | None = None) -> Iterator[None]:
 
 
 def shown(value: str | None) -> str:
-    """A value of a damaged header, which may be all that follows, as messages tell it: short, in one line."""
+    """A value of a damaged header for a message: short, in one line, since it may be all that follows."""
     text = "missing" if value is None else ascii(value)[1:-1]
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -108,7 +108,7 @@ def stream_frames(
     paths : sequence of path-like
         The files.
     threads : int
-        Number of threads that decode; fewer if the process may not open so many files. There are at most
+        Number of threads that decode; fewer if the limit of open files is too low. There are at most
         2 * `threads` chunks at a time, the one that the caller works on among them: 64 MiB together, but at
         least one frame each.
     start : tuple of int
@@ -129,7 +129,7 @@ def stream_frames(
     Yields
     ------
     Chunk or Failure
-        In the order of files and frames. What cannot be read is told in its place: a file that cannot be
+        In the order of files and frames. What cannot be read is reported in its place: a file that cannot be
         opened, or is a misfit, as one failure, with `selection` as one for each frame. Of a file that turns
         out to be damaged when some of its frames have been read, one failure says so, not with `selection`.
 
@@ -163,7 +163,7 @@ def stream_stored(
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
     """Tell where frames lie in their files, if they lie there as in memory; read the others.
 
-    Parameters, order, errors and threads are those of `stream_frames`. Frames that are only told of have been
+    Parameters, order, errors and threads are those of `stream_frames`. Frames that are only located have been
     read from the disk. Each such chunk holds a file descriptor.
 
     Yields
@@ -282,7 +282,7 @@ class _File:
         ]
 
     def _check(self, source: FrameSource) -> list[_Item]:
-        """Tell of a file that turns out to be damaged."""
+        """Report a file that turns out to be damaged."""
         try:
             source.check_whole()
         except (Error, OSError) as error:
@@ -291,7 +291,7 @@ class _File:
         return []
 
     def _read_missing(self, source: FrameSource, frames: Sequence[int]) -> list[_Item]:
-        """Tell of all frames that are not in the file at once: a damaged header may claim millions."""
+        """Report all frames that are not in the file at once: a damaged header may claim millions."""
         items = self._read(source, frames[0], frames[0] + 1)
         return [
             replace(item, count=len(frames), stop=frames[-1] + 1) if isinstance(item, Failure) else item
@@ -331,7 +331,7 @@ class _Reader:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._files = files
-        # So many files are opened ahead, and so many read, of each of which a chunk may be held.
+        # This many files are opened ahead and as many are read; a chunk of each may be held.
         self._ahead = at_once(2 * threads, 2 * PER_FILE + 1, least=2, held=held)
         self._chunk_bytes = sizes().chunk_bytes // self._ahead
         self._options = options

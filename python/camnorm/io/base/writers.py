@@ -304,7 +304,7 @@ def create_writer(
         Number of frames.
     label : str
         Lines on what was done, added to the labels of an MRC file (80 characters of each; the last of ten
-        labels give way to them) or the description of a TIFF file.
+        labels are dropped for them) or the description of a TIFF file.
     wanted : {"same", "mrc", "tiff", "hdf5", "zarr"}
         Format; by default that of the source, or TIFF if that cannot be written.
     compression : {"none", "lzw", "deflate", "zstd"}

@@ -51,6 +51,6 @@ register(
     mrc.GZIP,
     mrc.BZIP2,
     mrc.ZSTD,
-    # Last: other formats may have anything at the place of its mark, which files of before 2000 lack.
+    # Last: other formats may have anything at the place of its mark, which files from before 2000 lack.
     mrc.FORMAT,
 )

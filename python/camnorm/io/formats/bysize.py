@@ -1,4 +1,4 @@
-"""Headers compared with the size of the file: no frame is lost, or shifted, without a word.
+"""Headers compared with the size of the file: no frame is lost, or shifted, silently.
 
 A file that is shorter than its header says is cut off, or still being copied: its whole frames are read. In
 one that is longer, what follows may be frames that the header does not count: programs write the count when

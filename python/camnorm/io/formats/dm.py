@@ -24,7 +24,7 @@ _COLOUR = 23
 _ANGSTROM = {"nm": 10.0, "µm": 1e4, "μm": 1e4, "um": 1e4, "pm": 0.01, "Å": 1.0, "A": 1.0}
 
 _LONGEST = 64  # numbers of an array that is read; names and units are shorter
-_LONGEST_TYPE = 512  # numbers that tell of the type of a value
+_LONGEST_TYPE = 512  # numbers that describe the type of a value
 _DEEPEST = 32  # groups in groups
 
 

@@ -39,14 +39,14 @@ class EerSource(FrameSource):
     """Groups of the raw frames of an EER file as frames.
 
     A raw frame has no more than one electron in a pixel, so that every pixel vector of raw frames has the
-    variance p (1 - p) of its mean p: their sigma says nothing that their mean does not. A frame is
+    variance p (1 - p) of its mean p: their sigma follows from their mean. A frame is
     therefore the sum of `grouping` raw frames. Sums over raw frames are sums over groups, whatever the
     grouping; sigma is that of the groups' sums: about the square root of their mean, more where the
     pixel's gain or the light changes from group to group. Sets of different grouping have different mean
     and sigma, and cannot be merged.
 
     `ReadOptions.eer_grouping` tells the grouping. By default it is the power of two that brings the dose of
-    a group nearest to one electron a pixel by what the file tells of its dose, or else 40; no more than the
+    a group nearest to one electron a pixel by the dose that the file gives, or else 40; no more than the
     raw frames there are. For the files of a set one value is chosen; see `camnorm.io.base.settling`. What is
     left over at the end is left out.
 
@@ -208,7 +208,7 @@ class _Directory:
         return b"".join(map(self._read, offsets, counts))
 
     def items(self) -> dict[str, tuple[str, str]]:
-        """What is told of the acquisition: unit and value of each item."""
+        """What the file says about the acquisition: unit and value of each item."""
         data = bytes(self._integers(_ACQUISITION))
         return {
             name.decode(): (unit.decode("latin-1"), value.decode("latin-1"))

@@ -34,7 +34,7 @@ class Stream(Protocol):
 class UnpackedFile(MappedFile):
     """What a compressed file holds, as if that were the file.
 
-    It is decompressed in order, and from the start again for what lies before. Of several threads that
+    It is decompressed in order; to read what lies before, it starts again. Of several threads that
     wait, the one is served whose bytes come next.
     """
 
@@ -50,7 +50,7 @@ class UnpackedFile(MappedFile):
         self._busy = False
         self.fault = ""
         self.cut_off = False  # as far as the decoder can tell, which damage may mislead
-        self.head = b""  # which is looked at more than once, and not to be decompressed again
+        self.head = b""  # used more than once, and not decompressed again
         self.head = self.read(0, _HEADER_BYTES)
 
     @property
@@ -86,7 +86,7 @@ class UnpackedFile(MappedFile):
         self._packed.close()
 
     def read_to_end(self) -> None:
-        """Decompress all that follows, for the checksum behind it; damage is told as `fault`."""
+        """Decompress all that follows, to reach the checksum behind it; `fault` reports damage."""
         if self._end is None:
             self.read(self.size, 0)
 
@@ -141,7 +141,7 @@ class UnpackedFile(MappedFile):
 class PackedSource(FrameSource):
     """Frames of a compressed file: decompressed in order, so best read in order.
 
-    A class of this and of the source of the plain file, in this order, which tells where the frames begin
+    A class of this and of the source of the plain file, in this order, which knows where the frames begin
     (`_offset`) and how long each is (`_frame_bytes`).
 
     The decoders go on for a while after damage, so that frames before the place where they notice may be
@@ -150,7 +150,7 @@ class PackedSource(FrameSource):
 
     sequential = True
     expansion: ClassVar[int]
-    """Bytes that one of the file can stand for; a header that tells of more is damaged."""
+    """Most bytes that one byte of the file can stand for; a header that claims more is damaged."""
 
     _file: UnpackedFile
     _offset: int

@@ -49,7 +49,7 @@ def image_panel(
     limits : "robust" or (low, high), default "robust"
         What is black and white; "robust" takes the 0.5 % and 99.5 % points of what is shown.
     pixels : int, default 1024
-        Larger images are reduced to at most so many pixels a side, by the mean over square blocks.
+        Most pixels per side: larger images are reduced by the mean over square blocks.
     unit : str, optional
         Of the pixels. With it, a colour bar stands beside a grey image.
     corner : tuple of int, default (0, 0)

@@ -94,7 +94,7 @@ def _metadata(raw: rawpy.RawPy) -> dict[str, Any]:
     }
     if raw.white_level:
         metadata["white_level"] = int(raw.white_level)
-    shot = getattr(raw, "other", None)  # not in versions of before 2025
+    shot = getattr(raw, "other", None)  # not in versions before 2025
     for name, value in (("iso", "iso_speed"), ("exposure", "shutter_speed")):
         if getattr(shot, value, 0) > 0:
             metadata[name] = float(getattr(shot, value))
@@ -102,7 +102,7 @@ def _metadata(raw: rawpy.RawPy) -> dict[str, Any]:
 
 
 def _describe(file: MappedFile, shape: tuple[int, int]) -> tuple[dict[str, Any], list[int]]:
-    """Make and model, which rawpy does not tell, and where lossless JPEG begins; of files like TIFF."""
+    """Make and model, which rawpy does not give, and where lossless JPEG begins; of files like TIFF."""
     metadata: dict[str, Any] = {}
     is_dng = file.path.suffix.lower() == ".dng"
     with suppress(FormatError), reading(file, 0), tifffile.TiffFile(file.path) as tiff:
@@ -116,7 +116,7 @@ def _describe(file: MappedFile, shape: tuple[int, int]) -> tuple[dict[str, Any],
             if len(page.dataoffsets) == math.prod(page.chunked):
                 return metadata, list(page.dataoffsets) if page.compression == _JPEG else []
     if is_dng:
-        raise FormatError(file.path, "damaged DNG: its directory does not tell of the image", frame=0)
+        raise FormatError(file.path, "damaged DNG: its directory does not describe the image", frame=0)
     return metadata, []
 
 
@@ -140,7 +140,7 @@ def _pages(tiff: tifffile.TiffFile) -> list[Any]:
 
 
 def _frame_marker(head: bytes) -> int:
-    """Marker that tells the kind of a JPEG stream; 0 if there is none."""
+    """Marker of the kind of a JPEG stream; 0 if there is none."""
     position = 2
     while position + 4 <= len(head):
         code, length = head[position + 1], int.from_bytes(head[position + 2 : position + 4], "big")
@@ -151,7 +151,7 @@ def _frame_marker(head: bytes) -> int:
 
 
 def _jpeg_values(head: bytes) -> int:
-    """Number of values that a lossless JPEG stream tells of; 0 if something of it is wrong up to the scan."""
+    """Number of values that a lossless JPEG stream announces; 0 if it is damaged before the scan."""
     values = planes = 0
     tables: set[int] = set()
     position = 2

@@ -299,7 +299,7 @@ def _hdus(file: MappedFile) -> Iterator[_Hdu]:
 
 
 def _ends_at(file: UnpackedFile, offset: int) -> bool:
-    """Whether a file compressed by gzip is known to hold so many bytes, without decompressing them."""
+    """Whether a file compressed by gzip is known to hold a number of bytes, without decompressing them."""
     with open(file.path, "rb") as packed:
         if packed.read(2) != b"\x1f\x8b":
             return False

@@ -287,7 +287,7 @@ def _may_have_pixels(dataset: h5py.Dataset) -> bool:
 
 
 def _joined(place: str, names: Sequence[str], parts: Sequence[Candidate]) -> Candidate:
-    """The sequence of numbered datasets, with what speaks against it."""
+    """The sequence of numbered datasets, with its problems."""
     first = parts[0]
     numbers = [int(name.partition("_")[2]) for name in names]
     for number, found, name, part in zip(

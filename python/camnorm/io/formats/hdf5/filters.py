@@ -96,7 +96,7 @@ def _lz4(size: int, data: bytes) -> Any:
 
 
 def _unbitshuffle(item: int, block: int, data: Any) -> Any:
-    """Undo bitshuffle in blocks of so many pixels."""
+    """Undo bitshuffle in blocks of a number of pixels."""
     whole = len(data) - len(data) % (8 * item)  # the rest comes as it is
     pixels = imagecodecs.bitshuffle_decode(data[:whole], itemsize=item, blocksize=block)
     return bytes(pixels) + data[whole:] if whole < len(data) else pixels

@@ -1,4 +1,4 @@
-"""Whether all parts of an HDF5 dataset are there: HDF5 fills in what is missing without a word."""
+"""Whether all parts of an HDF5 dataset are there: HDF5 silently fills in what is missing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class _Grid:
 
 
 def check_parts(path: Path, dataset: h5py.Dataset, follow: bool, axes: Axes) -> None:
-    """FormatError if a part of a dataset is missing that HDF5 would fill in without a word."""
+    """FormatError if a part of a dataset is missing that HDF5 would silently fill in."""
     left = dataset.nbytes
     for name, offset, size in dataset.external or ():
         part = Path(name)  # looked for from the current directory by HDF5

@@ -256,7 +256,7 @@ class _Virtual:
     """A virtual dataset that is opened to be read, one at a time.
 
     HDF5 keeps the files of which it consists open with it. One that it cannot open it takes for missing, and
-    gives fill values without a word.
+    gives fill values silently.
     """
 
     _reading = threading.Lock()
@@ -280,7 +280,7 @@ def linked_by(path: Path, dataset: h5py.Dataset) -> set[Path]:
 
 
 def _told(path: Path, dataset: h5py.Dataset) -> dict[str, float]:
-    """Pixel size and scale, if they are told as the writers do."""
+    """Pixel size and scale, if they are given as our writers do it."""
     told = scaling_in(text_of(path, dataset, "label"))
     size = dataset.attrs["pixel_size"] if is_real(dataset, "pixel_size") else None
     if (

@@ -109,7 +109,7 @@ def _properties() -> Any:
 def _create(
     h5: h5py.File, source: FrameSource, dtype: np.dtype[Any], count: int, label: str, properties: Any
 ) -> Any:
-    """Make the dataset, and what tells of it."""
+    """Make the dataset and its attributes."""
     for place, kind, below in (("/", "NXroot", "entry"), ("entry", "NXentry", "data")):
         h5.require_group(place).attrs.update({"NX_class": kind, "default": below})
     group = h5.create_group("entry/data")

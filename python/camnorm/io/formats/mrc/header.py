@@ -99,7 +99,7 @@ def full_width(file: MappedFile, header: np.void) -> np.void:
 
 
 def imod_flags(header: np.void) -> int | None:
-    """What IMOD says of the file: its stamp stands at byte 152, the flags at 156."""
+    """IMOD's flags of the file: its stamp is at byte 152, the flags at 156."""
     stamp, flags = np.frombuffer(bytes(header["extra2"]), header.dtype["mode"], 2, _STAMP_OFFSET)
     return int(flags) if stamp == _IMOD_STAMP else None
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RasterSource(FrameSource):
-    """One frame, of which no more than the structure is looked at before it is read."""
+    """One frame, of which only the structure is checked before it is read."""
 
     # More values than a byte of the file can stand for are damage, and not to be allocated.
     _expansion: ClassVar[int]

@@ -47,7 +47,7 @@ _SUBSAMPLING = 530
 _NO_FRAME = 0b101  # of NewSubfileType: of reduced resolution, or a mask
 _OME_FILE = re.compile(r'<UUID[^>]*\bFileName="([^"]+)"')
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
-# told by height and width as stored, either way round (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
+# recognised by height and width as stored, in either order (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
 # A frame in counting mode, such as (4092, 5760), is none of them.
 _FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
 ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
@@ -65,7 +65,7 @@ class TiffSource(FrameSource):
     pixels. Pages that are marked as masks or of reduced resolution are left out. Colour planes stored apart
     are put together as (y, x, c); a palette is not applied. One directory for many uncompressed frames, as
     ImageJ and tifffile write it, gives them all. Bytes that hold two pixels of 4 bits, the left one in the
-    low bits, are unpacked; no tag tells of that, but the size does, or the options.
+    low bits, are unpacked. No tag says so: the size does, or the options.
     """
 
     format = "TIFF"

@@ -47,7 +47,7 @@ class TiffWriter(FileWriter):
             self._write_at(self._offsets[index] + place, frame)
 
     def _make_pages(self, count: int, dtype: np.dtype[Any]) -> None:
-        """Write directories with room for pixels until there are so many pages."""
+        """Write directories with room for pixels until there are `count` pages."""
         with self._lock:
             while len(self._offsets) < count:
                 made = self._tiff.write(shape=self.shape, dtype=dtype, returnoffset=True, **self._tags)
@@ -120,7 +120,7 @@ def _tags(source: FrameSource, label: str) -> dict[str, Any]:
         tags |= {"resolution": (x, y), "resolutionunit": unit}
     elif "pixel_size" in source.metadata:
         per_centimetre = ANGSTROM[3] / source.metadata["pixel_size"]
-        if 1 <= per_centimetre < 2**31:  # as numbers of 32 bits tell it
+        if 1 <= per_centimetre < 2**31:  # the range of 32-bit numbers
             fraction = Fraction(per_centimetre).limit_denominator(int(2**31 / per_centimetre))
             resolution = fraction.numerator, fraction.denominator
             tags |= {"resolution": (resolution, resolution), "resolutionunit": 3}

@@ -43,7 +43,7 @@ class ZarrSource(FrameSource):
 
     The array is the one that `ReadOptions` names, the image of OME-Zarr in full resolution, or the only
     large one. All its axes but the last two count frames; the last is one of colours if OME-Zarr says so,
-    or says nothing and its length is 3 or 4.
+    or is not named and has length 3 or 4.
     """
 
     format = "Zarr"
@@ -271,7 +271,7 @@ def _open(place: Path) -> Any:
 
 
 def _pixel_size(image: dict[str, Any], names: list[Any]) -> dict[str, float]:
-    """Pixel size in x, where OME-Zarr tells it with a unit."""
+    """Pixel size in x, if OME-Zarr gives it with a unit."""
     if "x" not in names:
         return {}
     x = names.index("x")
