@@ -1,4 +1,4 @@
-"""How work is divided: sizes that change memory and time, and never a result."""
+"""How work is divided: sizes that change memory and time, never a corrected image or a sum."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ class Sizes:
     """Frames corrected together, so that the mean and the sigma image are read once for all of them."""
     block_values: int = 2**19
     """Values of an image that a check looks at in one go."""
+    drift_pixels: int = 2**19
+    """Most pixels whose drift is measured: of larger frames, rows evenly spread."""
+    hit_pixels: int = 2**20
+    """Pixels in which hits are looked for: of larger frames, bands evenly spread."""
+    correlation_grid: int = 256
+    """Sides of the grid of blocks in which correlations of neighbouring pixels are looked for."""
+    busy_seconds: float = 60.0
+    """Longest wait for a result that another process is writing."""
 
 
 _in_use = Sizes()

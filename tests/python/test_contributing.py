@@ -71,7 +71,7 @@ def test_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     names: dict[str, object] = {}
     exec(example("check.py"), names)
-    monkeypatch.setattr(checks, "_OF_FRAMES", (*checks._OF_FRAMES, names["few_files"]))
+    monkeypatch.setattr(checks, "OF_FRAMES", (*checks.OF_FRAMES, names["few_files"]))
     sensor = camnorm.measure(write_mrc(tmp_path / "a.mrc", frames_of(8, SHAPE, "u2")), screen="off")
     (found,) = (finding for finding in camnorm.check(sensor) if finding.name == "few_files")
     assert (found.value, found.flagged) == (1.0, True)

@@ -22,6 +22,9 @@ import camnorm
 from camnorm.io import open_frames
 from image_sets import assert_same_moments, write_mrc
 
+# Each movie of these small sets is a large part of the statistics.
+pytestmark = pytest.mark.filterwarnings("ignore:.* of the statistics that correct:UserWarning")
+
 
 class Codec(NamedTuple):
     suffix: str

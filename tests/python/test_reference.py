@@ -169,7 +169,8 @@ def test_the_table_of_formats() -> None:
 
 def test_a_format_of_another_package_is_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     row = registry.ImageFormat("new|kind", (".new",), "package:Source", extra="new")
-    monkeypatch.setattr(registry, "_registered", [*registry._registered, row])
+    rows_now = (*registry.formats(), row)
+    monkeypatch.setattr(tables, "formats", lambda: rows_now)
     assert "| new\\|kind | `.new` |  | `new` |" in tables.formats_page()
 
 

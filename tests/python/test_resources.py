@@ -410,7 +410,7 @@ def test_virtual_datasets_have_no_gaps_for_lack_of_descriptors(tmp_path: Path) -
 
 
 def test_a_process_that_the_system_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = hdf5helper._answers
+    answers = hdf5helper.answers
     path = write_virtual(tmp_path, 3)
 
     def killed(process: Any, seconds: float) -> bool:
@@ -422,7 +422,7 @@ def test_a_process_that_the_system_ends(tmp_path: Path, monkeypatch: pytest.Monk
 
     hdf5helper.bearable.cache_clear()
     assert hdf5helper.helper.bears([str(path), "data"])  # it has been started
-    monkeypatch.setattr(hdf5helper, "_answers", killed)
+    monkeypatch.setattr(hdf5helper, "answers", killed)
     with pytest.raises(ResourceError, match="was killed: not enough memory"):
         open_frames(path)
     monkeypatch.undo()

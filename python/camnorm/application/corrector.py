@@ -36,13 +36,14 @@ from camnorm.io import (
 from camnorm.io.base.atomic import LONGEST_NAME
 from camnorm.io.base.remarks import Remarks
 from camnorm.limits import PER_FILE, at_once
+from camnorm.sizes import sizes
 
 # Descriptors that a file takes while it is corrected, at most: its own, its target's (a lock, and one of
 # HDF5), and those of the frames and chunks that threads work on.
 _PER_JOB = PER_FILE + 5
 
 # Seconds in which another process should be done with a file, and after which it is tried again.
-_BUSY_SECONDS, _RETRY_SECONDS = 60.0, 0.05
+_RETRY_SECONDS = 0.05
 
 _CORRECTED = "is a manifest of corrected frames already"
 
@@ -188,7 +189,7 @@ class Corrector:
 
         As both put their files in place in order, one of them always goes on, if the orders agree.
         """
-        deadline = time.monotonic() + _BUSY_SECONDS
+        deadline = time.monotonic() + sizes().busy_seconds
         while True:
             try:
                 return make()

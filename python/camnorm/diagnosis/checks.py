@@ -22,7 +22,7 @@ from camnorm.sensor.sensor import Sensor
 __all__ = ["check", "findings", "modes"]
 
 # Checks of the frame table and the provenance, in the order in which they are reported.
-_OF_FRAMES: tuple[Callable[[Sensor], list[Finding]], ...] = (
+OF_FRAMES: tuple[Callable[[Sensor], list[Finding]], ...] = (
     left_out,
     mixed,
     short_movies,
@@ -65,7 +65,7 @@ def findings(sensor: Sensor) -> list[Finding]:
         compared the first frames with the last, ``drift`` and ``drift_pixels``. Each raises a false alarm
         in at most about 1 % of clean sets; docs/explanation/findings.md has the rates.
     """
-    return [finding for check_of_frames in _OF_FRAMES for finding in check_of_frames(sensor)]
+    return [finding for check_of_frames in OF_FRAMES for finding in check_of_frames(sensor)]
 
 
 def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Finding]:

@@ -26,9 +26,6 @@ from camnorm.sizes import sizes
 
 __all__ = ["Convergence", "frames_needed"]
 
-# Sides of the blocks' grid in which correlations of neighbouring pixels are looked for.
-_GRID = 256
-
 # Chance makes a ratio fall outside its limits once in a thousand sets on either side.
 _QUANTILE = 3.09
 
@@ -306,7 +303,7 @@ class _Survey:
 
     def __init__(self, sensor: Sensor) -> None:
         height, width = sensor.shape[:2]
-        factor = min(math.ceil(max(height, width) / _GRID), height, width)
+        factor = min(math.ceil(max(height, width) / sizes().correlation_grid), height, width)
         planes = math.prod(sensor.shape[2:])
         rows = factor * max(1, sizes().block_values // (factor * width * planes))
         self._halves = sensor.halves[0].count, sensor.halves[1].count

@@ -14,6 +14,7 @@ from camnorm.diagnosis.finding import Finding, count_of
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
+from camnorm.sizes import sizes
 
 __all__ = ["hits"]
 
@@ -38,8 +39,8 @@ _REACH, _CORRELATED = 2, 0.15
 # Of hits at random places at least this share of the number expected has none of them at that distance.
 _ALONE = 0.5
 
-# Rows of a band, and pixels that are looked at: of larger frames, bands evenly spread.
-_BAND, _MOST_PIXELS = 64, 2**20
+# Rows of a band.
+_BAND = 64
 
 
 def hits(sensor: Sensor) -> list[Finding]:
@@ -185,7 +186,7 @@ def _neighbours(mask: Mask) -> tuple[Mask, Image]:
 def _bands(sensor: Sensor) -> Iterator[tuple[_Half, _Half]]:
     """Both halves in bands of rows, plane by plane."""
     height = sensor.shape[0]
-    step = math.ceil(math.prod(sensor.shape) / _MOST_PIXELS)
+    step = math.ceil(math.prod(sensor.shape) / sizes().hit_pixels)
     for first in range(0, height, _BAND * step):
         parts = [half.rows(first, min(first + _BAND, height)) for half in sensor.halves]
         images = [(part.count, part.mean(), part.var(1)) for part in parts]

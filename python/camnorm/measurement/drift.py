@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.sizes import sizes
 from camnorm.statistics.moments import Image, PixelMoments
 
 __all__ = ["Early", "measure_drift", "measure_ratios"]
@@ -20,10 +21,8 @@ _Band = list[tuple[Image, ...]]
 # rule, and one that holds a conspicuous pixel counts no more than any other.
 _TILE = 32
 
-# Pixels whose images are in memory at a time, and that are looked at: of larger frames, rows evenly spread,
-# so that this takes no more time and memory than the rest of the measurement.
+# Pixels whose images are in memory at a time.
 _BAND_PIXELS = 2**17
-_MOST_PIXELS = 2**19
 
 # Bands that tell the ratio of brightness, and the typical z of the control; all tell the rest.
 _BANDS_FOR_FITS = 8
@@ -244,7 +243,7 @@ def measure_ratios(
 def _bands(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """First row of each band of whole tiles that is used, and the one after the last."""
     tiles = math.prod(shape[1:]) * _TILE
-    step = math.ceil(shape[0] / _TILE / max(1, _MOST_PIXELS // tiles))
+    step = math.ceil(shape[0] / _TILE / max(1, sizes().drift_pixels // tiles))
     rows = max(1, _BAND_PIXELS // tiles) * _TILE if step == 1 else _TILE
     return [(first, min(first + rows, shape[0])) for first in range(step // 2 * _TILE, shape[0], step * rows)]
 

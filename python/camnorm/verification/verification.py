@@ -158,7 +158,7 @@ def verify(
     groups, left = take_out(pool, found.size, found.pairs, sensor, fit, options, workers, outside)
     if (message := warning_of(outside, fit.words)) is not None:
         warnings.warn(message, stacklevel=2)
-    corrections = [_correction(left, adjustments, None if same_statistics else half) for half in (0, 1)]
+    corrections = [correction_of(left, adjustments, None if same_statistics else half) for half in (0, 1)]
     counts = [left.count if same_statistics else half.count for half in left.halves]
     correlate = partial(frc_of_planes, window=window, corners=corners, threads=workers)
     images = _images_of(groups, sensor, options, workers)
@@ -301,7 +301,7 @@ def _floor(averaged: int, count: int) -> float:
     return -averaged / (count - averaged) if count > averaged else np.nan
 
 
-def _correction(left: Sensor, adjustments: Adjustments, half: int | None) -> Correction:
+def correction_of(left: Sensor, adjustments: Adjustments, half: int | None) -> Correction:
     count = left.count if half is None else left.halves[half].count
     if count < 2:
         raise Error(f"too few frames are left for the statistics of one half ({count}): measure more")

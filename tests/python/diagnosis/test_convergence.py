@@ -170,7 +170,7 @@ def test_units_and_the_halves_names_do_not_matter(scale: float, offset: float, s
     assert other.fixed_pattern == pytest.approx(scale**2 * found.fixed_pattern, rel=1e-5)
 
 
-def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch, divide: Divide) -> None:
+def test_large_frames_are_looked_at_in_parts(divide: Divide) -> None:
     rng = np.random.default_rng(12)
     sensor = sensor_of(rng.normal(0, 1, (12, 1, 90, 70)))
     whole = camnorm.frames_needed(sensor)
@@ -179,7 +179,7 @@ def test_large_frames_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch, di
     for name, value in whole.__dict__.items():
         assert getattr(parts, name) == pytest.approx(value, rel=1e-10, nan_ok=True)
     # Blocks of pixels instead of pixels: white noise is as many independent numbers as there are pixels.
-    monkeypatch.setattr(convergence, "_GRID", 20)
+    divide(correlation_grid=20)
     coarse = camnorm.frames_needed(sensor)
     assert coarse.ratio == pytest.approx(whole.ratio)
     assert coarse.ratio_limits == pytest.approx(whole.ratio_limits, rel=0.02)

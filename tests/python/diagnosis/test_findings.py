@@ -15,6 +15,7 @@ from camnorm.measurement.drift import Early, measure_drift
 from camnorm.measurement.modes import modes
 from camnorm.measurement.screening import Rules, as_dict, screen
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
+from image_sets import Divide
 
 SEEDS = 200
 RNG = np.random.default_rng
@@ -524,11 +525,11 @@ def test_frames_taken_back_from_the_first_mean(dtype: str) -> None:
     np.testing.assert_allclose(early.mean, kept, rtol=16 * 2.0**-25 * 60 / 45)
 
 
-def test_of_large_frames_rows_evenly_spread_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_large_frames_rows_evenly_spread_are_looked_at(divide: Divide) -> None:
     frames = set_of_frames(RNG(1), 40, shape=(200, 64))
     frames[20:, 32:64, 5] += 300  # in the second tiles
     assert drift_of(frames)["pixels"] == 200 * 64
-    monkeypatch.setattr("camnorm.measurement.drift._MOST_PIXELS", 3 * 32 * 64)
+    divide(drift_pixels=3 * 32 * 64)
     found = drift_of(frames)
     assert found["pixels"] == 2 * 32 * 64  # tiles 1 and 4 of 7
     assert found["beyond_6_sigma"] == 32

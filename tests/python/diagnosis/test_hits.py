@@ -10,7 +10,7 @@ import pytest
 from camnorm.cli.messages import with_options
 from camnorm.diagnosis.finding import Finding
 from camnorm.diagnosis.hits import hits
-from image_sets import sensor_of
+from image_sets import Divide, sensor_of
 
 RNG = np.random.default_rng
 SHAPE = (96, 128)
@@ -153,12 +153,12 @@ def test_few_frames_cannot_be_told(count: int) -> None:
     assert math.isnan(found(clean(RNG(0), count)).value)
 
 
-def test_of_large_frames_some_bands_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_large_frames_some_bands_are_compared(divide: Divide) -> None:
     rng = RNG(1)
     frames = clean(rng, 20, (300, 40))
     frames[7, 70:110, ::4] += 5000  # in the second band
     assert found(frames).flagged
-    monkeypatch.setattr("camnorm.diagnosis.hits._MOST_PIXELS", 6000)
+    divide(hit_pixels=6000)
     finding = found(frames)
     assert not finding.flagged
     assert finding.value == 0

@@ -264,7 +264,7 @@ def test_bytes_are_read_alike(tmp_path: Path) -> None:
 
 
 def test_pages_of_two_pixels_in_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_FOUR_BIT_SIZES", {frozenset((16, 10))})
+    monkeypatch.setattr(reader, "FOUR_BIT_SIZES", {frozenset((16, 10))})
     packed = [write_tiff(tmp_path / f"{i}.tif", np.full((2, 16, 10), 0x21 + i, "u1")) for i in range(4)]
     sensor = camnorm.measure(packed, screen="off")
     assert (sensor.shape, sensor.options.tiff_4bit) == ((16, 20), "yes")

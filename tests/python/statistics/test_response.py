@@ -418,14 +418,14 @@ def test_test_frames_are_taken_out_of_it(tmp_path: Path, monkeypatch: pytest.Mon
     frames = frames_of(60, SHAPE, "u2")
     paths = [write_npy(tmp_path / f"{i:02d}.npy", frame[None]) for i, frame in enumerate(frames)]
     sensor = camnorm.measure(paths, response=True, screen="off")
-    made = verification._correction
+    made = verification.correction_of
     lefts: list[Sensor] = []
 
     def noted(left: Sensor, *rest: Any) -> Correction:
         lefts.append(left)
         return made(left, *rest)
 
-    monkeypatch.setattr(verification, "_correction", noted)
+    monkeypatch.setattr(verification, "correction_of", noted)
     result = camnorm.verify(paths, sensor, group=5, mode="response")
     assert result.adjustments == "mode=response"
     tests = {name for group in result.files for name, _ in group}

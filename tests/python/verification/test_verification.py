@@ -63,13 +63,13 @@ def ring_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def corrected_with(monkeypatch: pytest.MonkeyPatch) -> list[PixelMoments]:
     """The moments with which the groups are corrected."""
     halves: list[PixelMoments] = []
-    make = verification._correction
+    make = verification.correction_of
 
     def noted(left: Sensor, adjustments: object, half: int | None) -> object:
         halves.append(left.moments if half is None else left.halves[half])
         return make(left, adjustments, half)
 
-    monkeypatch.setattr(verification, "_correction", noted)
+    monkeypatch.setattr(verification, "correction_of", noted)
     return halves
 
 

@@ -54,7 +54,7 @@ class Helper:
             with suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
-            if _answers(process, self.seconds):
+            if answers(process, self.seconds):
                 return True
             killed = process.poll() == -signal.SIGKILL  # as the system does when memory is short
             self.end()
@@ -80,7 +80,7 @@ class Helper:
         except OSError as error:
             reason = f"the system starts no process that tries virtual datasets ({error.strerror})"
             raise ResourceError(reason) from error
-        if not _answers(self._process, _START_SECONDS):
+        if not answers(self._process, _START_SECONDS):
             self.end()
 
     def end(self) -> None:
@@ -95,7 +95,7 @@ class Helper:
             process.wait()
 
 
-def _answers(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def answers(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait for a byte, so long; none comes of a process that has ended."""
     assert process.stdout is not None
     poll = select.poll()

@@ -49,7 +49,7 @@ _OME_FILE = re.compile(r'<UUID[^>]*\bFileName="([^"]+)"')
 # Super-resolution frames of K3 and K2 cameras, of which SerialEM wrote two pixels of 4 bits in a byte, are
 # recognised by height and width as stored, in either order (RELION, rwTIFF.h; IMOD, sizeCanBe4BitK2SuperRes).
 # A frame in counting mode, such as (4092, 5760), is none of them.
-_FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
+FOUR_BIT_SIZES = {frozenset(size) for size in ((8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838))}
 ANGSTROM = {2: 2.54e8, 3: 1e8}  # of the resolution units inch and centimetre
 
 # tifffile logs damage that is raised here as an error; only these messages are dropped.
@@ -91,7 +91,7 @@ class TiffSource(FrameSource):
                 self._layout = first.axes, first.shape, first.dtype
                 self._four_bit = _is_four_bit(first, options, file)
                 if _has_bytes(first):
-                    self.hints = {"tiff_4bit": "yes" if frozenset(first.shape) in _FOUR_BIT_SIZES else "no"}
+                    self.hints = {"tiff_4bit": "yes" if frozenset(first.shape) in FOUR_BIT_SIZES else "no"}
                 available = len(self._directories)
                 count = available if complete else available + 1
                 self._packed: int | None = None  # offset of frames that have no directories of their own
@@ -254,7 +254,7 @@ def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile
     """Whether the bytes of a page hold two pixels each."""
     bytes_ = _has_bytes(page)
     if options.tiff_4bit == "auto":
-        return bytes_ and frozenset(page.shape) in _FOUR_BIT_SIZES
+        return bytes_ and frozenset(page.shape) in FOUR_BIT_SIZES
     if options.tiff_4bit == "yes" and not bytes_:
         raise FormatError(file.path, f"not bytes with two pixels each: pages of {page.shape} {page.dtype}")
     return options.tiff_4bit == "yes"
