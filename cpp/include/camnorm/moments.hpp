@@ -66,8 +66,8 @@ struct Targets {
 /// every order, batch, number of threads and instruction set, and after add and subtract. Float
 /// frames and 32-bit integers are summed in double-double arithmetic: x*x exact by an error-free
 /// product, the sums by two-sum (Dekker, Numer. Math. 18, 224 (1971); Joldes et al., ACM TOMS 44,
-/// 15 (2017)); threads and instruction sets do not change a bit, order and batches the last one, at 2^-88. The
-/// mean and the variance are formed once, at the end, from var = (n*sum(x^2) - sum(x)^2) / (n*(n - ddof))
+/// 15 (2017)); threads and instruction sets do not change a bit, order and batches the last one, at 2^-88.
+/// The mean and the variance are formed once, at the end, from var = (n*sum(x^2) - sum(x)^2) / (n*(n - ddof))
 /// without cancellation.
 ///
 /// Distinct objects may be used from distinct threads; a shared one needs the caller's lock.
@@ -114,8 +114,8 @@ public:
     void merge(const PixelMoments& other, int threads = 0);
     void unmerge(const PixelMoments& other, int threads = 0);
 
-    /// Writes one value per pixel. NaN where count() == 0, or count() <= ddof. `with` gives further frames that
-    /// count as if they had been merged, without memory for that. @throws as merge().
+    /// Writes one value per pixel. NaN where count() == 0, or count() <= ddof. `with` gives further frames
+    /// that count as if they had been merged, without memory for that. @throws as merge().
     void mean(double* out, int threads = 0, const PixelMoments* with = nullptr) const;
     void variance(double* out, std::uint64_t ddof = 0, int threads = 0) const;
     void standard_deviation(double* out, std::uint64_t ddof = 0, int threads = 0,

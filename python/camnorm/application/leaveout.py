@@ -145,18 +145,18 @@ class LeaveOneOut:
             raise error if isinstance(error, FormatError) else FormatError(path, reason_of(error)) from error
 
 
-def warn_of_own_share(sensor: Sensor, jobs: Sequence[Job]) -> None:
+def warn_of_own_share(table: npt.NDArray[np.void], shape: tuple[int, ...], jobs: Sequence[Job]) -> None:
     """Warn if a movie makes up so much of the statistics that its correction removes part of its own image.
 
     The averages of n of N frames, corrected by all of them, correlate by -n/(N - n). That is compared with
     the paper's 3σ curve at Nyquist, 3/sqrt(n/2) with π·L frequencies for frames of L x L.
     """
-    accepted = sensor.frames[sensor.frames["status"] == "accepted"]
+    accepted = table[table["status"] == "accepted"]
     files, counts = np.unique(accepted["file"].astype(str), return_counts=True)
     known = dict(zip(files.tolist(), counts.tolist(), strict=True))
-    shares = [(known.get(str(job.path.absolute()), 0) / max(sensor.count, 1), job.path) for job in jobs]
+    shares = [(known.get(str(job.path.absolute()), 0) / max(accepted.size, 1), job.path) for job in jobs]
     share, path = max(shares, key=lambda pair: pair[0])
-    limit = 3 / math.sqrt(math.pi * min(sensor.shape[:2]) / 2)
+    limit = 3 / math.sqrt(math.pi * min(shape[:2]) / 2)
     several = [one for one, _ in shares if one < 1 and one / (1 - one) > limit]
     if several:
         more = f" ({len(several)} files have such a share)" if len(several) > 1 else ""

@@ -28,7 +28,7 @@ from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
-from camnorm.sensor.corrections import correction_images
+from camnorm.sensor.corrections import CorrectionImages, correction_images
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
 
@@ -176,9 +176,16 @@ def correct(
     protected = Protected(used for used in (options.gain, options.defects) if used is not None)
     if not isinstance(sensor, Sensor):
         protected.add(sensor)
-    form = partial(_form, adjustments, target_mean, target_sigma, output)
+    images_of = partial(
+        correction_images, adjustments=adjustments, target_mean=target_mean, target_sigma=target_sigma
+    )
+    finish = partial(_finish, adjustments=adjustments, output=output)
+    table, shape = measured.frames, measured.shape
     if not leave_out:
-        correction, label = form(measured)
+        images, count = images_of(measured), measured.count
+        del measured  # the moments, if they were loaded here, take as much memory as all that follows
+        correction, label = finish(images, count)
+        del images
     folder = output_folder(out_dir)
     jobs = schedule(files, catalogue, folder, chosen, output, protected)
     warn_of_gain(of_sensor, options)
@@ -194,12 +201,15 @@ def correct(
     corrector: Corrector | LeaveOneOut
     unfit: list[UnfitFile] = []
     if leave_out:
+
+        def form(left: Sensor) -> tuple[Correction, str]:
+            return finish(images_of(left), left.count)
+
         corrector = LeaveOneOut(measured, jobs, form, make, workers)
         written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
         clipped = corrector.clipped
     else:
-        warn_of_own_share(measured, jobs)
-        del measured  # the moments, if they were loaded here, take as much memory as all that follows
+        warn_of_own_share(table, shape, jobs)
         corrector = make(jobs, correction, label)
         written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
         corrector.remarks.warn()
@@ -239,16 +249,11 @@ def _report(
         on_unfit(file)
 
 
-def _form(
-    adjustments: Adjustments,
-    target_mean: GivenTarget | None,
-    target_sigma: GivenTarget | None,
-    output: Output,
-    sensor: Sensor,
+def _finish(
+    images: CorrectionImages, count: int, adjustments: Adjustments, output: Output
 ) -> tuple[Correction, str]:
     """The correction to the targets, or for scaled integers; and what is noted in the files."""
-    images = correction_images(sensor, adjustments, target_mean, target_sigma)
-    label = f"camnorm {_core.version}: a posteriori corrected, {sensor.count} frames"
+    label = f"camnorm {_core.version}: a posteriori corrected, {count} frames"
     if adjustments:
         label += f"\ncamnorm_correction: {adjustments}"
     correction = images.correction(output.bad_policy)

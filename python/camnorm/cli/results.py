@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,8 +31,10 @@ __all__ = [
 # Tables keep this width on narrower terminals: no column is cut.
 _WIDTH = 100
 
-# Rejected frames that are printed; --json lists all.
+# Lines of rejected frames that are printed; --json lists all.
 _REJECTED_SHOWN = 10
+
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 def print_json(result: Mapping[str, Any]) -> None:
@@ -59,15 +62,22 @@ def print_item(mark: str, text: str) -> None:
 
 
 def print_rejected(rejected: Sequence[Mapping[str, Any]]) -> None:
-    """Print rejected files and frames with their reasons."""
+    """Print rejected files and frames with their reasons, those of a file that are alike in one line."""
     if not rejected:
         return
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rejected:
+        alike.setdefault((row["file"], _NUMBER.sub("#", row["reason"])), []).append(row)
+    groups = list(alike.values())
     print("rejected:")
-    for row in rejected[:_REJECTED_SHOWN]:
-        where = row["file"] if row["index"] is None else f"{row['file']}, frame {row['index']}"
-        print(printable(f"  {where}: {with_options(row['reason'])}"))
-    if len(rejected) > _REJECTED_SHOWN:
-        print(f"  ... and {len(rejected) - _REJECTED_SHOWN} more (--json lists all)")
+    for rows in groups[:_REJECTED_SHOWN]:
+        first, *others = rows
+        where = first["file"] if first["index"] is None else f"{first['file']}, frame {first['index']}"
+        also = f" (and {len(others)} more of this file)" if others else ""
+        print(printable(f"  {where}: {with_options(first['reason'])}{also}"))
+    left = sum(map(len, groups[_REJECTED_SHOWN:]))
+    if left:
+        print(f"  ... and {left} more (--json lists all)")
     if any(NAN_REASON in row["reason"] for row in rejected):
         print(f"{NAN_REASON}: {with_options(NAN_HINT)}")
 

@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+# Test frames of a group that are printed.
+_FRAMES_SHOWN = 3
+
 
 @described(
     "Test whether corrected frames are independent of each other, by Fourier ring correlation.",
@@ -188,7 +191,9 @@ def _conditions(result: Verification, same_statistics: bool) -> Iterator[tuple[s
 
 
 def _frames(group: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{Path(file).name}:{index}" for file, index in group)
+    names = [f"{Path(file).name}:{index}" for file, index in group[:_FRAMES_SHOWN]]
+    more = len(group) - len(names)
+    return ", ".join(names) + (f" and {more} more (verify.json lists all)" if more else "")
 
 
 def _numbers(result: Verification) -> Iterator[tuple[str, object]]:

@@ -23,6 +23,7 @@ import tifffile
 
 import camnorm
 from camnorm import cli
+from camnorm.cli.results import print_rejected
 from camnorm.io.base.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
@@ -266,6 +267,24 @@ def test_measure_lists_what_it_left_out(run: Run, data: Data, words: Path, tmp_p
     assert f"  {dark}, frame 0: screened: blank, standard deviation 0" in shown
 
 
+def test_frames_of_a_file_that_are_rejected_alike_take_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"file": "a.mrc", "index": 3, "reason": "screened: mean 28.014 outside 9e2 to 1233.4"},
+        {"file": "a.mrc", "index": 4, "reason": "screened: mean -1.5 outside 9e2 to 1233.4"},
+        {"file": "a.mrc", "index": 5, "reason": "truncated"},
+        {"file": "b.mrc", "index": 3, "reason": "screened: mean 28.014 outside 9e2 to 1233.4"},
+        {"file": "c.mrc", "index": None, "reason": "truncated"},
+    ]
+    print_rejected(rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "rejected:",
+        "  a.mrc, frame 3: screened: mean 28.014 outside 9e2 to 1233.4 (and 1 more of this file)",
+        "  a.mrc, frame 5: truncated",
+        "  b.mrc, frame 3: screened: mean 28.014 outside 9e2 to 1233.4",
+        "  c.mrc: truncated",
+    ]
+
+
 def test_measure_shows_people_the_first_ten_rejected(run: Run, data: Data, words: Path) -> None:
     more = [Path(shutil.copy(words, words.with_name(f"words{i}.mrc"))) for i in range(13)]
     result = run("measure", data.folder, *more, "-o", "s.h5")
@@ -468,12 +487,14 @@ def test_verify_gives_a_positive_verdict(run: Run, data: Data) -> None:
 
 
 def test_verify_lists_its_test_frames(run: Run, data: Data) -> None:
-    options = ["verify", data.folder, "-m", data.sensor, "-o", "v", "--group", "3", "--seed", "3"]
-    files = run(*options, "--json").json()["files"]
-    lines = run(*options).out.splitlines()
-    for number, group in enumerate(files, start=1):
-        chosen = ", ".join(f"{Path(frame['file']).name}:{frame['index']}" for frame in group)
-        assert f"{f'group {number}':<16}{chosen}" in lines
+    for size, more in ((3, ""), (5, " and 2 more (verify.json lists all)")):
+        options = ["verify", data.folder, "-m", data.sensor, "-o", "v", "--group", size, "--seed", "3"]
+        files = run(*options, "--json").json()["files"]
+        lines = run(*options).out.splitlines()
+        for number, group in enumerate(files, start=1):
+            assert len(group) == size
+            chosen = ", ".join(f"{Path(frame['file']).name}:{frame['index']}" for frame in group[:3])
+            assert f"{f'group {number}':<16}{chosen}{more}" in lines
 
 
 def test_verify_measures_first_without_a_sensor(run: Run, data: Data) -> None:
