@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker.py"
+REPEATING = HERE / "repeating.py"
 GIB = 2**30
 
 _THREAD_VARIABLES = (
@@ -130,11 +130,8 @@ def run(command: Sequence[str | os.PathLike[str]]) -> Run:
 
 
 def camnorm(*arguments: str | os.PathLike[str]) -> Run:
-    """Run the command ``camnorm`` that belongs to this Python."""
-    command = shutil.which("camnorm", path=str(Path(sys.executable).parent)) or shutil.which("camnorm")
-    if command is None:
-        raise SystemExit("camnorm is not installed")
-    return run([command, *arguments, "--json"])
+    """Run the command ``camnorm`` of this Python; files that are named again count again."""
+    return run([sys.executable, REPEATING, *arguments, "--json"])
 
 
 def work(task: str, python: Path | None = None, /, **options: Any) -> tuple[Any, Run]:
