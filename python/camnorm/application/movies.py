@@ -28,6 +28,7 @@ from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
+from camnorm.sensor.balance import warn_of_harm
 from camnorm.sensor.corrections import CorrectionImages, correction_images
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
@@ -104,7 +105,8 @@ def correct(
         What pixels that never change become; see `Correction`.
     mode, keep_illumination, shrink
         Other corrections, for sets that do not meet the assumptions of this one: see `Sensor.correction`.
-        What is set is noted in the files, behind ``camnorm_correction``.
+        What is set is noted in the files, behind ``camnorm_correction``. Without `shrink`, a warning says if
+        the set is so small that the correction would add more noise than it removes pattern.
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.
@@ -181,8 +183,11 @@ def correct(
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
     table, shape = measured.frames, measured.shape
-    if not leave_out:
+    if leave_out:
+        warn_of_harm(measured, adjustments)
+    else:
         images, count = images_of(measured), measured.count
+        warn_of_harm(measured, adjustments)
         del measured  # the moments, if they were loaded here, take as much memory as all that follows
         correction, label = finish(images, count)
         del images

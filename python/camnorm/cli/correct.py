@@ -213,7 +213,7 @@ def correct(
         if as_json:
             print_json(
                 {
-                    **_numbers(written, rejected, unfit),
+                    **_numbers(sensor, written, rejected, unfit),
                     "dtype": dtype,
                     "seconds": seconds,
                     "bytes": bar.bytes,
@@ -244,9 +244,9 @@ def _skipped(unfit: Sequence[UnfitFile]) -> str:
 
 
 def _numbers(
-    written: Sequence[Path], rejected: Sequence[object], unfit: Sequence[UnfitFile]
+    sensor: Path, written: Sequence[Path], rejected: Sequence[object], unfit: Sequence[UnfitFile]
 ) -> dict[str, object]:
-    """Files, and frames unlike those that the sensor was measured from, for JSON."""
+    """Files, frames unlike those that the sensor was measured from, and whether these suffice, for JSON."""
     return {
         "files": len(written) + len(rejected),
         "written": written,
@@ -254,5 +254,6 @@ def _numbers(
         "outside_limits": sum(file.outside for file in unfit),
         "rejected_by_sensor": sum(file.rejected for file in unfit),
         "skipped": sum(file.skipped for file in unfit),
+        "convergence": camnorm.frames_needed(camnorm.Sensor.load(sensor)).to_dict(),
         "unfit": [{**file._asdict(), "mean": file.mean if file.outside else None} for file in unfit],
     }

@@ -53,7 +53,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def print_convergence(convergence: Convergence) -> None:
-    """Print how precise a measurement is and what more frames would give."""
+    """Print the verdict, how precise a measurement is, and what more frames would give."""
     print("\nare the frames enough?")
     for sentence in convergence.advice():
         print_item("-", sentence)
@@ -62,17 +62,17 @@ def print_convergence(convergence: Convergence) -> None:
 def print_pattern(pattern: FixedPattern) -> None:
     """Print how strong the fixed pattern is and what it costs."""
     print("\nwhat does the fixed pattern cost?")
-    noise = pattern.noise_variance**0.5
+    strength, noise = max(pattern.variance, 0.0) ** 0.5, pattern.noise_variance**0.5
     print_item(
         "-",
-        f"Its standard deviation is {max(pattern.variance, 0.0) ** 0.5:.3g}, illumination included, that of "
-        f"noise and scene in a frame {noise:.3g}.",
+        f"Fixed pattern: {strength:.2g} counts rms (illumination included). "
+        f"One frame's noise and scene: {noise:.3g} counts rms.",
     )
     for exposure, images in ((1, "single frames"), (12, "sums of 12 frames")):
         print_item(
             "-",
-            f"In {images} it costs {100 * pattern.derating(exposure):.2f} % of the DQE; corrected, "
-            f"{100 * pattern.derating_corrected(exposure):.2f} %.",
+            f"DQE lost in {images}: {100 * pattern.derating(exposure):.2f} % without correction, "
+            f"{100 * pattern.derating_corrected(exposure):.2f} % with it.",
         )
 
 

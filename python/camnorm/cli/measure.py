@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -248,7 +249,11 @@ def _results(
     """Measure, and summarise each sensor."""
     start = time.monotonic()
     for sensor, output in sensors:
-        summary, findings = sensor_summary(sensor), camnorm.screening.findings(sensor)
+        summary = sensor_summary(sensor)
+        findings = camnorm.screening.findings(sensor)
+        convergence = camnorm.frames_needed(sensor)
+        if convergence.verdict == "harmful":
+            warnings.warn(convergence.sentence, stacklevel=1)
         yield _Result(summary, findings, time.monotonic() - start, bar.bytes, output)
         if frames_csv is not None:
             write_frame_list(sensor.frames, frames_csv)

@@ -6,7 +6,7 @@ With N frames, M the mean image, S the sigma image, and the halves A and B of nA
   size, the same in all of them;
 - the fixed pattern's variance is s² = cov(M_A, M_B) over the pixels, to which noise adds nothing, since the
   halves have none in common;
-- subtracting M pays from N* = <S²>/s² frames on: with less, the noise of M is more than the pattern;
+- subtracting M helps from N* = <S²>/s² frames on: with fewer, the noise of M is more than the pattern;
 - var(M_A - M_B) should be <S²>·(1/nA + 1/nB). If it is more, frames have specimens in common and count for
   less; if it is less, the halves have.
 """
@@ -14,23 +14,16 @@ With N frames, M the mean image, S the sigma image, and the halves A and B of nA
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.measurement.drift import HOT
+from camnorm.sensor.balance import Balance, Verdict, balance_of, survey_of
 from camnorm.sensor.sensor import Sensor
-from camnorm.sizes import sizes
 
 __all__ = ["Convergence", "frames_needed"]
-
-# Chance makes a ratio fall outside its limits once in a thousand sets on either side.
-_QUANTILE = 3.09
-
-# Fixed patterns below so many standard errors are not seen.
-_SEEN = 3.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +82,8 @@ class Convergence:
     needed_for_groups : int
         Frames, of the kind that the set has, for the residual to stay below the paper's 3σ curve up to
         Nyquist when averages of groups of frames are correlated that the same mean image has corrected.
+    balance : Balance
+        What `verdict` and `sentence` follow from.
     """
 
     frames: int
@@ -111,6 +106,7 @@ class Convergence:
     needed_for_residual: int
     group: int
     needed_for_groups: int
+    balance: Balance = field(repr=False)
 
     @property
     def pattern_seen(self) -> bool:
@@ -132,65 +128,60 @@ class Convergence:
         """
         return self.residual * np.sqrt(self.frames / np.asarray(frames, np.float64))
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether a correction removes more than it adds: the one judgement, which all verbs print.
+
+        - "harmful": it would add more noise than it removes pattern, since there are fewer independent frames
+          than `break_even`. If no pattern is seen, fewer than the strongest pattern that may be there needs.
+        - "usable": subtracting the mean image helps, but the sigma image is still too noisy for single
+          frames, or what is left exceeds `residual_target` or shows in averages of `group` frames.
+        - "good": Eq. (2) removes more than it adds, and what it leaves is small in all these respects.
+        - "unknown": too few frames, or no pattern is seen and there may be one.
+        """
+        return self.balance.verdict
+
+    @property
+    def sentence(self) -> str:
+        """The verdict for people, with the number of frames needed and what to do."""
+        return self.balance.sentence
+
     def advice(self) -> list[str]:
         """Say in sentences whether there are enough frames, and how many more it takes."""
-        if math.isnan(self.noise):
-            return ["Too few frames to say anything: each half needs two."]
-        if self.noise == 0.0:
-            return ["No pixel ever changes: there is nothing to correct with."]
-        effective = f"{self.effective_frames:.0f}"
-        said = [
-            f"{self.frames} frames"
-            + (f", which count as {effective} independent ones," if effective != str(self.frames) else "")
-            + f" give the mean image to ±{self.mean_error:.3g}, the sigma image to "
-            f"±{100 * self.sigma_error:.2g} %"
+        said = [self.sentence]
+        if not self.noise > 0:
+            return said
+        if f"{self.effective_frames:.0f}" != str(self.frames):
+            said.append(f"{self.frames:,} frames count as {self.effective_frames:,.0f} independent frames.")
+        said += [
+            f"Uncertainty: mean image {_rounded(self.mean_error)} counts, "
+            f"sigma image {_percent(self.sigma_error)}"
             + (", if pixel values are normally distributed." if math.isnan(self.kurtosis) else "."),
-            f"Corrected frames keep a pattern of {100 * self.residual:.2g} % of their noise"
-            f"{self._measured()}: "
-            + self._enough(self.needed_for_residual, f"for {100 * self.residual_target:g} %", "enough"),
-            f"It correlates averages of {self.group} frames "
-            + self._enough(
-                self.needed_for_groups, "beyond 3σ near Nyquist: for less", "by less than 3σ up to Nyquist"
-            ),
+            f"Leftover pattern after correction: {_percent(self.residual)} of the frame noise"
+            f"{self._measured()}.",
         ]
-        if not self.pattern_seen:
-            said.append(
-                "No fixed pattern is seen: either there is none to be corrected, or it takes more frames."
-            )
-        elif self.effective_frames < self.break_even:
-            said.append(
-                f"Subtracting the mean image adds more noise than it removes of the pattern: that takes "
-                f"{math.ceil(self.break_even)} independent frames."
-            )
-        else:
-            said.append(
-                f"Subtracting the mean image pays from {math.ceil(self.break_even)} independent frames on."
-            )
+        if self.verdict in ("usable", "good") and self.frames >= self.needed_for_groups:
+            said.append(f"Invisible in {self.balance.averages}.")
+        if self.verdict == "good":
+            said.append(self.balance.least_needed())
         return said
 
     def _measured(self) -> str:
         if math.isnan(self.measured_residual):
             return ""
         expected = 1 / math.sqrt(self.measured_at)
-        return (
-            f" (with {self.measured_at:.0f} frames {100 * self.measured_residual:.2g} % as measured, "
-            f"{100 * expected:.2g} % if they are independent)"
-        )
-
-    def _enough(self, needed: int, missing: str, enough: str) -> str:
-        if self.frames >= needed:
-            return f"{enough}."
-        return f"{missing} it takes {needed} frames, {needed - self.frames} more."
+        return f" (half the set: {_percent(self.measured_residual)} measured, {_percent(expected)} expected)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers by their names, and a curve over the number of frames, ready for JSON."""
-        values = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        values = ((name, getattr(self, name)) for name in self.__dataclass_fields__ if name != "balance")
         numbers = {name: list(value) if isinstance(value, tuple) else value for name, value in values}
         frames = self.curve_frames()
         return {
             **numbers,
             "measured": [list(point) for point in self.measured],
             "curve": {"frames": frames.tolist(), "residual": self.predicted(frames).tolist()},
+            "verdict": self.verdict,
             "advice": self.advice(),
         }
 
@@ -250,32 +241,28 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
         raise ValueError(f"residual must be positive, got {residual}")
     if group < 1:
         raise ValueError(f"group must be positive, got {group}")
+    found = survey_of(sensor)
+    balance = balance_of(sensor, found, residual, group)
     halves = (sensor.halves[0].count, sensor.halves[1].count)
-    found = _Survey(sensor) if min(halves) >= 2 else None
     frames = sensor.count
     measured_at = 2 / sum(1 / n for n in halves) if found else math.nan
     ratio, low, high = found.ratio() if found else (math.nan, math.nan, math.nan)
-    effective = frames / ratio if ratio > high else float(frames)
-    noise = found.unit * math.sqrt(found.variance) if found else math.nan
-    kurtosis = found.kurtosis() if found else math.nan
-    excess = 2.0 if math.isnan(kurtosis) else kurtosis - 1.0
-    pattern, error = found.pattern() if found else (math.nan, math.nan)
-    independent = max(frames, 1) / max(effective, 1.0)
-    needed = frames_for_groups(group, min(sensor.shape[:2]))
+    excess = 2.0 if math.isnan(balance.kurtosis) else balance.kurtosis - 1.0
+    effective = max(balance.effective_frames, 1.0)
     return Convergence(
         frames=frames,
         halves=halves,
-        noise=noise,
+        noise=balance.noise,
         ratio=ratio,
         ratio_limits=(low, high),
-        effective_frames=effective,
-        mean_error=noise / math.sqrt(max(effective, 1.0)),
+        effective_frames=balance.effective_frames,
+        mean_error=balance.noise / math.sqrt(effective),
         sigma_error=math.sqrt(max(excess, 0.0) / (4 * max(frames, 1))),
-        kurtosis=kurtosis,
-        fixed_pattern=pattern,
-        fixed_pattern_error=error,
-        break_even=noise**2 / pattern if pattern > _SEEN * error else math.inf,
-        residual=1 / math.sqrt(max(effective, 1.0)),
+        kurtosis=balance.kurtosis,
+        fixed_pattern=balance.fixed_pattern,
+        fixed_pattern_error=balance.fixed_pattern_error,
+        break_even=balance.break_even,
+        residual=1 / math.sqrt(effective),
         measured_residual=math.sqrt(ratio / measured_at),
         measured_at=measured_at,
         measured=tuple(
@@ -283,124 +270,17 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
             for part in sensor.provenance.get("ratios", [])
         ),
         residual_target=residual,
-        needed_for_residual=math.ceil(independent / residual**2),
+        needed_for_residual=balance.needed_for_residual,
         group=group,
-        needed_for_groups=math.ceil(independent * needed),
+        needed_for_groups=balance.needed_for_groups,
+        balance=balance,
     )
 
 
-def frames_for_groups(group: int, side: int) -> int:
-    """Frames for averages of groups to correlate by less than 3σ in all rings, see `frames_needed`."""
-    return max(1, math.ceil(group * (math.sqrt(math.pi * side / 2) / 3 - 1)))
+def _rounded(value: float) -> str:
+    """Two significant digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:#.2g}".rstrip(".")
 
 
-class _Survey:
-    """Sums over the pixels of what the halves' mean images and variances have and have not in common.
-
-    In a unit near the target sigma, since squares of squares of very large and small pixels are no numbers.
-    A power of two, it changes no digit.
-    """
-
-    def __init__(self, sensor: Sensor) -> None:
-        height, width = sensor.shape[:2]
-        factor = min(math.ceil(max(height, width) / sizes().correlation_grid), height, width)
-        planes = math.prod(sensor.shape[2:])
-        rows = factor * max(1, sizes().block_values // (factor * width * planes))
-        self._halves = sensor.halves[0].count, sensor.halves[1].count
-        self._frames = sensor.frames
-        self._share = sum(1 / n for n in self._halves)
-        self._factor = factor
-        self._grid = np.zeros((height // factor, width // factor))
-        self._shape = (height, width)
-        self.unit = 2.0 ** math.frexp(float(np.mean(sensor.target_sigma)))[1]
-        weights = [n - 1 for n in self._halves]
-        total = np.zeros((8, planes))
-        spread = level = 0.0
-        for where, *images in sensor.blocks(rows):
-            (a, b), variances = ([image.reshape(-1, width, planes) for image in pair] for pair in images)
-            variances = [image / self.unit / self.unit for image in variances]
-            variance = np.average(variances, axis=0, weights=weights)
-            used = (variance > 0) & (variance <= HOT * (sensor.target_sigma / self.unit) ** 2)
-            a, b = (np.where(used, (image - sensor.target_mean) / self.unit, 0.0) for image in (a, b))
-            variance[~used] = 0.0
-            varied = used & (variances[0] > 0) & (variances[1] > 0)
-            logarithm = np.log(np.where(varied, variances[0], 1.0) / np.where(varied, variances[1], 1.0))
-            sums = [used, variance, variance**2, a, b, (a - b) ** 2, a * b, logarithm**2]
-            total += [quantity.sum((0, 1)) for quantity in sums]
-            # Pixels that are left out get the level of the others, or they would make a pattern.
-            others = (a - b).sum((0, 1)) / np.maximum(used.sum((0, 1)), 1)
-            difference = np.where(used, a - b, others).mean(2)
-            spread += float((difference**2).sum())
-            level += float(difference.sum())
-            self._reduce(difference, where.start // factor)
-        count = np.maximum(total[0], 1.0)
-        _, variance, squared, a, b, difference, product, logarithm = total / count
-        self._count = float(count.sum())
-        self._used = self._count / (height * width * planes)
-        self._power = spread * height * width - level * level
-        # Each plane has a level of its own.
-        self.variance, self.difference, self._covariance, self._log_variance = (
-            float(np.average(values, weights=count))
-            for values in (variance, difference - (a - b) ** 2, product - a * b, logarithm)
-        )
-        self._unevenness = float(np.average(squared, weights=count)) / max(
-            self.variance * self.variance, 5e-324
-        )
-
-    def _reduce(self, difference: npt.NDArray[np.float64], first: int) -> None:
-        """Put means over square blocks of pixels into the grid."""
-        factor = self._factor
-        rows = min(len(difference) // factor, len(self._grid) - first)
-        columns = self._grid.shape[1]
-        blocks = difference[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
-        self._grid[first : first + rows] = blocks.mean((1, 3))
-
-    def _freedom(self) -> float:
-        """Independent numbers that the difference of the halves is made of."""
-        pixels = self._shape[0] * self._shape[1]
-        power = np.abs(np.fft.fft2(self._grid - self._grid.mean()).ravel()) ** 2 * self._factor**4
-        whole = max(self._power, 5e-324)
-        squares = (power**2).sum() / 2
-        if self._factor > 1:
-            # The frequencies beyond the grid's, as if they were white.
-            squares += max(whole - power.sum(), 0.0) ** 2 / (pixels - power.size)
-        # Flat spectra are those of pixels that are left out, too, which tell nothing.
-        freedom = self._used * whole * whole / max(squares, 5e-324) / self._unevenness
-        # The noise variance is measured too.
-        return float(freedom / (1 + 1 / max(sum(self._halves) - 2, 1)))
-
-    def ratio(self) -> tuple[float, float, float]:
-        """Variance of the difference over that of independent frames, and the limits of chance."""
-        variance = self.variance - self._common_variance()
-        if not variance > 0.02 * self.variance or self.difference <= 0:
-            return math.nan, math.nan, math.nan
-        freedom = self._freedom()
-        if not freedom > 0:
-            return math.nan, math.nan, math.nan
-        spread = 2 / (9 * freedom)  # Wilson and Hilferty's cube root of χ²/f
-        low, high = ((1 - spread + sign * _QUANTILE * math.sqrt(spread)) ** 3 for sign in (-1, 1))
-        return float(self.difference / (variance * self._share)), float(max(low, 0.0)), float(high)
-
-    def _common_variance(self) -> float:
-        """Variance of the frames' means within the halves."""
-        table = self._frames[self._frames["status"] == "accepted"]
-        parts = [table["mean"][table["half"] == half] / self.unit for half in "AB"]
-        if tuple(map(len, parts)) != self._halves:
-            return 0.0
-        squares = float(sum(((part - part.mean()) ** 2).sum() for part in parts))
-        # The frames' means are over all pixels; of those that never change nothing varies.
-        return squares / (sum(self._halves) - 2) / self._used**2 if self._used else 0.0
-
-    def kurtosis(self) -> float:
-        """Kurtosis of a pixel vector; NaN for halves that are too small."""
-        if min(self._halves) < 10 or not self._log_variance > 0:
-            return math.nan
-        return float(1 + self._log_variance / sum(1 / (n - 1) for n in self._halves))
-
-    def pattern(self) -> tuple[float, float]:
-        """Variance over the pixels of the fixed pattern, and its standard error."""
-        noise = [self.difference / n / self._share for n in self._halves]
-        chance = noise[0] * noise[1] + max(self._covariance, 0.0) * sum(noise)
-        freedom = self._freedom() if self.difference > 0 else self._count
-        error = math.sqrt(chance / max(freedom, 1.0))
-        return self._covariance * self.unit * self.unit, error * self.unit * self.unit
+def _percent(fraction: float) -> str:
+    return f"{_rounded(100 * fraction)} %"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from camnorm.diagnosis.convergence import Convergence, frames_for_groups
+from camnorm.diagnosis.convergence import Convergence
 from camnorm.diagnosis.finding import Finding
+from camnorm.sensor.balance import frames_for_groups
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
@@ -22,6 +23,8 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
         f"the mean image of fewer, subtracted, makes averages of {found.group} frames correlate beyond 3σ "
         "near Nyquist"
     )
+    least = found.balance.least if found.verdict == "harmful" else 0.0
+    take = math.ceil(max(least, needed)) if math.isfinite(least) else needed
     too_few = found.frames < needed
     few = not too_few and found.effective_frames < needed
     if math.isnan(found.ratio) or files < 2:
@@ -34,7 +37,7 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
     else:
         effective = found.effective_frames
         told = f"{found.frames} frames of {files} files count as {effective:.0f} independent ones"
-        told += f", because they show few specimens: take {needed} at least." if few else "."
+        told += f", because they show few specimens: take {take} at least." if few else "."
     low = found.ratio_limits[0]
     differ = f"{100 * found.ratio:.3g} % of what is expected"
     return [
@@ -45,7 +48,9 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
             needed,
             because,
             too_few,
-            f"Too few frames: take {needed} at least." if too_few else f"{found.frames} frames are enough.",
+            f"Too few frames: take {take} at least."
+            if too_few
+            else f"The noise of the mean image is invisible in averages of {found.group} frames.",
         ),
         Finding(
             "halves",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.sensor.survey import HOT
 from camnorm.sizes import sizes
 from camnorm.statistics.moments import Image, PixelMoments
 
@@ -46,9 +47,6 @@ _LARGEST_Z = 1000.0
 _ROUNDING = 2.0**-25
 # The variance that this makes must be this many times smaller than what is measured.
 _ROUNDED_AWAY = 100.0
-
-# Pixels of so much more variance than the typical one are hot; a few of them would make up the means.
-HOT = 16.0
 
 
 @dataclass

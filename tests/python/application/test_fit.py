@@ -31,6 +31,7 @@ def corrected(
     unfit: list[UnfitFile] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", "The correction would add more noise")  # of sets of noise
         written = camnorm.correct(files, sensor, out, on_unfit=unfit.append, **options)
     return [path.name for path in written], unfit, [str(warning.message) for warning in caught]
 

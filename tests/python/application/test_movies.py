@@ -421,6 +421,7 @@ def test_bad_movies_are_left_out(
     write_mrc(files[4], frames_of(3, (5, 6), "u2"))
     with pytest.warns(UserWarning, match="^not corrected: ") as warned:
         written = camnorm.correct(files, sensor, tmp_path / "out")
+    assert str(warned.pop(UserWarning).message).startswith("The correction would add more noise")
     assert [str(warning.message) for warning in warned] == [
         f"not corrected: {files[1]}, frame 2: truncated: the file ends before the end of the frame",
         f"not corrected: {files[3]}: not an MRC file, or truncated: shorter than the header of 1024 bytes",
@@ -528,7 +529,7 @@ import resource, sys
 import camnorm
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:
-    camnorm.correct(sys.argv[3:], sys.argv[1], sys.argv[2])
+    camnorm.correct(sys.argv[3:], sys.argv[1], sys.argv[2], shrink=True)
 except OSError as error:
     print(error.strerror, error.filename)
 """

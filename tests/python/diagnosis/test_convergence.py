@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import camnorm
 from camnorm import PixelMoments, jsontext
-from camnorm.diagnosis import convergence
 from camnorm.measurement.drift import Early, measure_ratios
+from camnorm.sensor.balance import frames_for_groups
 from image_sets import Divide, sensor_of
 
 SHAPE = (48, 64)
@@ -104,7 +104,8 @@ def test_a_camera_without_fixed_pattern_has_no_break_even() -> None:
     assert not found.pattern_seen
     assert math.isinf(found.break_even)
     assert abs(found.fixed_pattern) < 4 * found.fixed_pattern_error
-    assert "No fixed pattern is seen" in found.advice()[-1]
+    assert found.verdict == "harmful"
+    assert ", since no fixed pattern is visible. At least " in found.sentence
     # Few specimens must not pass for a pattern: noise counts by what the halves really differ.
     few = camnorm.frames_needed(sensor_of(movies(6, 8, 20, 10.0, 10.0)))
     assert abs(few.fixed_pattern) < 4 * few.fixed_pattern_error
@@ -118,8 +119,10 @@ def test_subtraction_pays_from_break_even_on(pattern: float, pays: bool) -> None
     left = (np.concatenate(files).mean(0) - truth).var()
     assert bool(left < truth.var()) is pays
     assert (found.effective_frames > found.break_even) is pays
-    assert ("pays from" in found.advice()[-1]) is pays
-    assert ("more noise than it removes" in found.advice()[-1]) is not pays
+    assert found.verdict == ("usable" if pays else "harmful")
+    assert ("The correction helps" in found.sentence) is pays
+    assert ("more noise than it removes" in found.sentence) is not pays
+    assert (f"At least {math.ceil(found.break_even):,} independent frames" in found.sentence) is not pays
 
 
 @pytest.mark.parametrize(
@@ -127,14 +130,12 @@ def test_subtraction_pays_from_break_even_on(pattern: float, pays: bool) -> None
 )
 def test_frames_that_groups_need(side: int, group: int, needed: int) -> None:
     """Those of 4096 pixels a side are known; the others were worked out by hand."""
-    assert convergence.frames_for_groups(group, side) == needed
+    assert frames_for_groups(group, side) == needed
 
 
 def test_groups_need_more_frames_of_movies() -> None:
     found = camnorm.frames_needed(sensor_of(movies(8, 40, 10, 10.0, 10.0)))
-    assert found.needed_for_groups == pytest.approx(
-        found.ratio * convergence.frames_for_groups(12, SHAPE[0]), abs=1
-    )
+    assert found.needed_for_groups == pytest.approx(found.ratio * frames_for_groups(12, SHAPE[0]), abs=1)
 
 
 def test_the_advice_says_how_many_more() -> None:
@@ -142,15 +143,27 @@ def test_the_advice_says_how_many_more() -> None:
     found = camnorm.frames_needed(sensor, residual=0.1, group=60)
     assert found.needed_for_residual == 100
     advice = " ".join(found.advice())
-    assert "a pattern of 16 % of their noise (with 20 frames " in advice
-    assert "22 % if they are independent): for 10 % it takes 100 frames, 60 more." in advice
-    more = found.needed_for_groups - 40
+    assert "Leftover pattern after correction: 16 % of the frame noise (half the set: 22 % measured" in advice
+    assert ", 22 % expected)." in advice
     assert (
-        f"beyond 3σ near Nyquist: for less it takes {found.needed_for_groups} frames, {more} more." in advice
+        "leaves a pattern that is visible in averages of 60 frames. "
+        f"At least {found.needed_for_groups} frames are needed; you have 40." in advice
     )
-    enough = " ".join(camnorm.frames_needed(sensor, residual=0.2, group=1).advice())
-    assert "independent): enough." in enough
-    assert "averages of 1 frames by less than 3σ" in enough
+    residual = camnorm.frames_needed(sensor, residual=0.1, group=1)
+    assert residual.sentence == (
+        "The correction helps, but leaves a pattern of more than 10 % of the frame noise. "
+        "At least 100 frames are needed; you have 40."
+    )
+    enough = camnorm.frames_needed(sensor, residual=0.2, group=1)
+    assert enough.verdict == "good"
+    assert enough.sentence == (
+        "The frames are enough: the correction removes more pattern than it adds noise."
+    )
+    least = math.ceil(enough.break_even)
+    assert enough.advice()[-2:] == [
+        "Invisible in single frames.",
+        f"At least {least} independent frames are needed; you have 40.",
+    ]
 
 
 @given(
@@ -176,8 +189,10 @@ def test_large_frames_are_looked_at_in_parts(divide: Divide) -> None:
     whole = camnorm.frames_needed(sensor)
     divide(block_values=500)
     parts = camnorm.frames_needed(sensor)
-    for name, value in whole.__dict__.items():
-        assert getattr(parts, name) == pytest.approx(value, rel=1e-10, nan_ok=True)
+    for found, expected in ((parts, whole), (parts.balance, whole.balance)):
+        for name, value in expected.__dict__.items():
+            if name != "balance":
+                assert getattr(found, name) == pytest.approx(value, rel=1e-10, nan_ok=True)
     # Blocks of pixels instead of pixels: white noise is as many independent numbers as there are pixels.
     divide(correlation_grid=20)
     coarse = camnorm.frames_needed(sensor)
@@ -249,7 +264,7 @@ def test_small_halves_do_not_tell_the_kurtosis() -> None:
     found = camnorm.frames_needed(sensor_of(movies(17, 12, 1, 0.0, 1.0)))
     assert math.isnan(found.kurtosis)
     assert found.sigma_error == pytest.approx(1 / math.sqrt(2 * 12))
-    assert "if pixel values are normally distributed" in found.advice()[0]
+    assert "if pixel values are normally distributed" in found.advice()[1]
 
 
 def test_brightness_alone_does_not_tell_the_ratio() -> None:

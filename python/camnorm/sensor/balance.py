@@ -1,0 +1,232 @@
+"""What a correction adds to frames, against what it removes: the one judgement of it.
+
+With the noise variance <S²> of a frame and the fixed pattern's s², both over the pixels, the mean image of N
+independent frames removes s² and adds <S²>/N, so that it helps from N* = <S²>/s² frames on. Division by a
+sigma image whose relative variance is (κ - 1)/(4N) adds 3·<S²>·(κ - 1)/(4N) to a single frame, which its
+averages do not keep: the mean of 1/S² is above 1/<S>² by three times that.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from camnorm.correction.adjustments import Adjustments
+from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.survey import Survey
+
+__all__ = ["Balance", "Verdict", "balance_of", "frames_for_groups", "survey_of", "warn_of_harm"]
+
+Verdict: TypeAlias = Literal["good", "usable", "harmful", "unknown"]
+
+# Fixed patterns below so many standard errors are not seen.
+_SEEN = 3.0
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Whether a correction removes more than it adds.
+
+    Parameters
+    ----------
+    frames : int
+        N: frames in the statistics.
+    effective_frames : float
+        Independent frames that would give this precision.
+    noise : float
+        Root mean square over the pixels of the standard deviation of a pixel; NaN for too few frames.
+    fixed_pattern, fixed_pattern_error : float
+        Variance over the pixels of the fixed pattern, and its standard error.
+    kurtosis : float
+        Of a pixel's values; NaN if unknown, and then taken for that of a normal distribution.
+    residual_target : float
+        Leftover pattern that is asked for, as a fraction of the noise of a frame.
+    group : int
+        Frames in group averages that are to be correlated.
+    side : int
+        Shorter side of a frame, in pixels.
+    """
+
+    frames: int
+    effective_frames: float
+    noise: float
+    fixed_pattern: float
+    fixed_pattern_error: float
+    kurtosis: float
+    residual_target: float
+    group: int
+    side: int
+
+    @property
+    def needed_for_residual(self) -> int:
+        """Frames of the set's kind for the leftover pattern that is asked for."""
+        return self._of_this_kind(1 / self.residual_target**2)
+
+    @property
+    def needed_for_groups(self) -> int:
+        """Frames of the set's kind for the leftover pattern to be invisible in averages of groups."""
+        return self._of_this_kind(frames_for_groups(self.group, self.side))
+
+    def _of_this_kind(self, independent: float) -> int:
+        return math.ceil(max(self.frames, 1) / max(self.effective_frames, 1.0) * independent)
+
+    @property
+    def pattern_seen(self) -> bool:
+        """Whether the fixed pattern's variance exceeds three of its standard errors."""
+        return self.fixed_pattern > _SEEN * self.fixed_pattern_error
+
+    @property
+    def break_even(self) -> float:
+        """N*: independent frames from which on subtracting the mean image helps; infinite if none is seen."""
+        return self.noise**2 / self.fixed_pattern if self.pattern_seen else math.inf
+
+    @property
+    def break_even_of_both(self) -> float:
+        """The same of Eq. (2), which divides by the sigma image too, and single frames."""
+        kurtosis = 3.0 if math.isnan(self.kurtosis) else self.kurtosis
+        return self.break_even * (1 + 0.75 * max(kurtosis - 1, 0.0))
+
+    @property
+    def least(self) -> float:
+        """Independent frames needed at least: N*, or that of the strongest pattern that may be unseen."""
+        if self.pattern_seen:
+            return self.break_even
+        strongest = self.fixed_pattern + _SEEN * self.fixed_pattern_error
+        return self.noise**2 / strongest if strongest > 0 else math.inf
+
+    @property
+    def verdict(self) -> Verdict:
+        """The judgement: good, usable, harmful or unknown."""
+        if not self.noise > 0:
+            return "unknown"
+        if self.effective_frames < self.least:
+            return "harmful"
+        if not self.pattern_seen:
+            return "unknown"
+        return "usable" if any(needed > self.frames for needed, _ in self._wanted()) else "good"
+
+    def _wanted(self) -> tuple[tuple[int, str], ...]:
+        """Frames that it takes for all to be well, and what is not with less."""
+        return (
+            (
+                self._of_this_kind(self.break_even_of_both),
+                "Subtracting the mean image helps, but the sigma image is too noisy: "
+                "use shrink=True or mode=mean.",
+            ),
+            (
+                self.needed_for_residual,
+                f"The correction helps, but leaves a pattern of more than {100 * self.residual_target:g} % "
+                "of the frame noise.",
+            ),
+            (
+                self.needed_for_groups,
+                f"The correction helps, but leaves a pattern that is visible in {self.averages}.",
+            ),
+        )
+
+    @property
+    def averages(self) -> str:
+        """The group averages in words."""
+        return "single frames" if self.group == 1 else f"averages of {self.group} frames"
+
+    @property
+    def sentence(self) -> str:
+        """The judgement for people, and what to do."""
+        if math.isnan(self.noise):
+            return "Too few frames to say anything: each half needs two."
+        if self.noise == 0.0:
+            return "No pixel ever changes: there is nothing to correct with."
+        verdict = self.verdict
+        if verdict == "harmful":
+            return self._harm()
+        if verdict == "unknown":
+            return "No fixed pattern is visible: whether the correction helps cannot be determined."
+        if verdict == "good":
+            return "The frames are enough: the correction removes more pattern than it adds noise."
+        needed, message = max(self._wanted())
+        return f"{message} At least {needed:,} frames are needed; you have {self.frames:,}."
+
+    def _harm(self) -> str:
+        harm = "The correction would add more noise than it removes pattern"
+        advice = "Use shrink=True or no correction."
+        if not self.pattern_seen:
+            harm += ", since no fixed pattern is visible"
+        return f"{harm}. {self.least_needed()} {advice}"
+
+    def least_needed(self) -> str:
+        """How many frames it takes for the mean image to remove more than it adds, and how many there are."""
+        have = f"{self.effective_frames:,.0f}"
+        if have != f"{self.frames:,}":
+            have += f" in {self.frames:,} frames"
+        if math.isinf(self.least):
+            return f"More independent frames are needed; you have {have}."
+        least = math.ceil(self.least)
+        are = "frame is" if least == 1 else "frames are"
+        return f"At least {least:,} independent {are} needed; you have {have}."
+
+
+def survey_of(sensor: Sensor, kurtosis: bool = True) -> Survey | None:
+    """Sums over the pixels of a set; None if a half has less than two frames."""
+    return Survey(sensor, kurtosis) if min(half.count for half in sensor.halves) >= 2 else None
+
+
+def balance_of(
+    sensor: Sensor, found: Survey | None, residual_target: float = 0.05, group: int = 12
+) -> Balance:
+    """Weigh what a correction adds against what it removes.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        The measurement.
+    found : Survey, optional
+        What `survey_of` gave of it.
+    residual_target, group
+        As of `Balance`.
+
+    Returns
+    -------
+    Balance
+    """
+    frames = sensor.count
+    ratio, _, high = found.ratio() if found else (math.nan, math.nan, math.nan)
+    effective = frames / ratio if ratio > high else float(frames)
+    pattern, error = found.pattern() if found else (math.nan, math.nan)
+    return Balance(
+        frames=frames,
+        effective_frames=effective,
+        noise=found.unit * math.sqrt(found.variance) if found else math.nan,
+        fixed_pattern=pattern,
+        fixed_pattern_error=error,
+        kurtosis=found.kurtosis() if found else math.nan,
+        residual_target=residual_target,
+        group=group,
+        side=min(sensor.shape[:2]),
+    )
+
+
+def warn_of_harm(sensor: Sensor, adjustments: Adjustments, stacklevel: int = 2) -> None:
+    """Warn if a correction of frames would add more noise than it removes pattern.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        The measurement that the correction is made of.
+    adjustments : Adjustments
+        Corrections that are shrunk, and those by the response, are not judged.
+    stacklevel : int
+        As of `warnings.warn`, 2 for who called this function.
+    """
+    if adjustments.shrink or adjustments.mode == "response":
+        return
+    formed = {"mean", "sigma"} <= vars(sensor).keys()  # as a correction needs them
+    balance = balance_of(sensor, survey_of(sensor, kurtosis=not formed))
+    if balance.verdict == "harmful":
+        warnings.warn(balance.sentence, stacklevel=stacklevel + 1)
+
+
+def frames_for_groups(group: int, side: int) -> int:
+    """Frames for averages of groups to correlate by less than 3σ in all rings, see `frames_needed`."""
+    return max(1, math.ceil(group * (math.sqrt(math.pi * side / 2) / 3 - 1)))
