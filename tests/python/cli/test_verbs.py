@@ -660,6 +660,31 @@ def test_show_is_short_where_little_is_told(run: Run, data: Data) -> None:
     assert "are the frames enough?\n  - Too few frames to say anything: each half needs two.\n" in out
 
 
+@pytest.mark.filterwarnings("default")
+def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    gain = rng.normal(1, 0.05, SHAPE)
+    for i, frame in enumerate(rng.poisson(gain, (60, *SHAPE)).astype(np.uint8)):
+        np.save(folder / f"{i:02}.npy", frame)
+    measured = run("measure", folder, "-o", "s.h5")
+    sentence = camnorm.frames_needed(camnorm.Sensor.load("s.h5")).sentence
+    sentence = sentence.replace("shrink=True", "--shrink")
+    assert sentence.startswith("The correction would add more noise than it removes pattern. At least ")
+    assert f"camnorm: warning: {sentence}\n" in measured.err
+    shown = " ".join(run("show", "s.h5").out.split())
+    assert f"are the frames enough? - {sentence} - Uncertainty: mean image " in shown
+    assert f"are the frames enough? - {sentence} - " in " ".join(
+        run("verify", folder, "-m", "s.h5").out.split()
+    )
+    corrected = run("correct", folder, "-m", "s.h5", "-o", "out", "--json")
+    assert corrected.err.count(f"camnorm: warning: {sentence}\n") == 1
+    assert corrected.json()["convergence"]["verdict"] == "harmful"
+    assert run("show", "s.h5", "--json").json()["convergence"]["verdict"] == "harmful"
+    assert run("correct", folder, "-m", "s.h5", "-o", "out2", "--shrink").err.count("more noise") == 0
+
+
 def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:
     for name, files in (("a", data.files[:20]), ("b", data.files[20:36]), ("c", data.files[36:])):
         run("measure", *files, "-o", f"{name}.h5", "--screen", "off")
