@@ -286,7 +286,7 @@ def test_turned_rows_are_told_once(tmp_path: Path, sensor: Sensor, frames: np.nd
         write_tiff(tmp_path / "in" / f"{name}.tif", frames)
     with pytest.warns(UserWarning, match=FLIPPED) as warned:
         camnorm.correct(tmp_path / "in", sensor, tmp_path / "out", format="mrc")
-    assert len(warned) == 1
+    assert sum("more noise" not in str(warning.message) for warning in warned) == 1
     # There and back they are as they were; and nothing is turned that stays what it is.
     with pytest.warns(UserWarning, match=FLIPPED):
         camnorm.correct(tmp_path / "out", of_floats(tmp_path), tmp_path / "back", format="tiff")
