@@ -28,7 +28,7 @@ from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
 from camnorm.progress import Progress
-from camnorm.sensor.balance import warn_of_harm
+from camnorm.sensor.balance import harm_of, warn_of_harm
 from camnorm.sensor.corrections import CorrectionImages, correction_images
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
@@ -162,8 +162,10 @@ def correct(
     output = Output(np.dtype(dtype), scale, bad_policy, format, compression, sum_frames, virtual, overwrite)
     if leave_out and virtual:
         raise ValueError("leave_out=True needs pixels to be written: manifests have one correction in common")
-    adjustments = Adjustments(mode, keep_illumination, shrink)
-    selection = Selection(frames, every, max_frames)
+    adjustments, selection = (
+        Adjustments(mode, keep_illumination, shrink),
+        Selection(frames, every, max_frames),
+    )
     workers = usable_threads(threads)
     measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
     of_sensor, options = measured.options, measured.read_options(options)
@@ -182,18 +184,16 @@ def correct(
         correction_images, adjustments=adjustments, target_mean=target_mean, target_sigma=target_sigma
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
-    table, shape = measured.frames, measured.shape
-    if leave_out:
-        warn_of_harm(measured, adjustments)
-    else:
+    table, shape, harm = measured.frames, measured.shape, harm_of(measured, adjustments, leave_out)
+    if not leave_out:
         images, count = images_of(measured), measured.count
-        warn_of_harm(measured, adjustments)
         del measured  # the moments, if they were loaded here, take as much memory as all that follows
         correction, label = finish(images, count)
         del images
     folder = output_folder(out_dir)
     jobs = schedule(files, catalogue, folder, chosen, output, protected)
     warn_of_gain(of_sensor, options)
+    warn_of_harm(harm)
     saved = None
     if virtual:
         from camnorm.application.manifests import save_correction  # which loads h5py

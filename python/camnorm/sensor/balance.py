@@ -17,7 +17,7 @@ from camnorm.correction.adjustments import Adjustments
 from camnorm.sensor.sensor import Sensor
 from camnorm.sensor.survey import Survey
 
-__all__ = ["Balance", "Verdict", "balance_of", "frames_for_groups", "survey_of", "warn_of_harm"]
+__all__ = ["Balance", "Verdict", "balance_of", "frames_for_groups", "harm_of", "survey_of", "warn_of_harm"]
 
 Verdict: TypeAlias = Literal["good", "usable", "harmful", "unknown"]
 
@@ -207,8 +207,8 @@ def balance_of(
     )
 
 
-def warn_of_harm(sensor: Sensor, adjustments: Adjustments, stacklevel: int = 2) -> None:
-    """Warn if a correction of frames would add more noise than it removes pattern.
+def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> str | None:
+    """Say it if a correction of frames would add more noise than it removes pattern.
 
     Parameters
     ----------
@@ -216,15 +216,24 @@ def warn_of_harm(sensor: Sensor, adjustments: Adjustments, stacklevel: int = 2) 
         The measurement that the correction is made of.
     adjustments : Adjustments
         Corrections that are shrunk, and those by the response, are not judged.
-    stacklevel : int
-        As of `warnings.warn`, 2 for who called this function.
+    blocks : bool
+        Look at some rows at a time, for who does not need the mean and the sigma image anyway.
+
+    Returns
+    -------
+    str, optional
+        The sentence.
     """
     if adjustments.shrink or adjustments.mode == "response":
-        return
-    formed = {"mean", "sigma"} <= vars(sensor).keys()  # as a correction needs them
-    balance = balance_of(sensor, survey_of(sensor, kurtosis=not formed))
-    if balance.verdict == "harmful":
-        warnings.warn(balance.sentence, stacklevel=stacklevel + 1)
+        return None
+    balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
+    return balance.sentence if balance.verdict == "harmful" else None
+
+
+def warn_of_harm(sentence: str | None) -> None:
+    """Warn, where there is something to say, who called the function that calls this one."""
+    if sentence is not None:
+        warnings.warn(sentence, stacklevel=3)
 
 
 def frames_for_groups(group: int, side: int) -> int:
