@@ -162,10 +162,8 @@ def correct(
     output = Output(np.dtype(dtype), scale, bad_policy, format, compression, sum_frames, virtual, overwrite)
     if leave_out and virtual:
         raise ValueError("leave_out=True needs pixels to be written: manifests have one correction in common")
-    adjustments, selection = (
-        Adjustments(mode, keep_illumination, shrink),
-        Selection(frames, every, max_frames),
-    )
+    adjustments = Adjustments(mode, keep_illumination, shrink)
+    selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
     measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
     of_sensor, options = measured.options, measured.read_options(options)
@@ -177,9 +175,8 @@ def correct(
     skipped: dict[Path, UnfitFile] = {}
     if skip_rejected:
         chosen, skipped = without_rejected(fit, catalogue, chosen)
-    protected = Protected(used for used in (options.gain, options.defects) if used is not None)
-    if not isinstance(sensor, Sensor):
-        protected.add(sensor)
+    given = None if isinstance(sensor, Sensor) else sensor
+    protected = Protected(used for used in (options.gain, options.defects, given) if used is not None)
     images_of = partial(
         correction_images, adjustments=adjustments, target_mean=target_mean, target_sigma=target_sigma
     )
