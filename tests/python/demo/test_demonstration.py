@@ -63,7 +63,7 @@ def test_the_whole_job(tmp_path):
     assert [path.name for path in result.figures] == FIGURES
     for path in result.figures:
         with Image.open(path) as figure:
-            assert 1400 < figure.width < 1700
+            assert 1400 < figure.width < 1850
         assert path.stat().st_size < 400_000
     summary = json.loads((tmp_path / "demo/summary.json").read_text())
     assert summary == json.loads(json.dumps(result.to_dict()))

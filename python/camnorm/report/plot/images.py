@@ -191,9 +191,9 @@ def correction_figure(
     cell = width * zoom
     full = round(cell * raw.shape[0] / raw.shape[1])
     rows = (max(full, height * zoom), height * zoom)
-    left_margin, bottom_margin, gap, head = 32, 24, 49, 26
+    left_margin, bottom_margin, gap, head = 32, 24, 78, 26
     foot = bottom_margin + (22 if caption else 0)
-    total = (left_margin + 3 * (cell + gap) - gap // 4, foot + bottom_margin + sum(rows) + 2 * head)
+    total = (left_margin + 3 * (cell + gap) - gap // 3, foot + bottom_margin + sum(rows) + 2 * head)
     figure = Figure(figsize=(total[0] / DPI, total[1] / DPI), dpi=DPI)
 
     def add(column: int, row: int, tall: int) -> Axes:
