@@ -118,7 +118,7 @@ def test_what_cannot_be_borne_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     assert path in {file.path for file in expand_inputs(tmp_path)}
 
 
-def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path) -> None:
     path, _ = write_virtual(tmp_path)
     os.mkfifo(tmp_path / "pipe")  # to open it is to wait for ever
     helper = hdf5helper.Helper()
@@ -130,10 +130,10 @@ def test_a_process_that_ends_and_one_that_does_not(tmp_path: Path, monkeypatch: 
         process.wait()
         assert helper.bears([str(path), "/data"])
         assert helper._process is not process
-        monkeypatch.setattr(hdf5helper.helper, "seconds", 0.5)
+        helper.seconds = 0.5
         assert not helper.bears([str(tmp_path / "pipe"), "/data"])
         assert helper._process is None
-        monkeypatch.setattr(hdf5helper.helper, "seconds", 60)
+        helper.seconds = 60
         assert helper.bears([str(path), "/data"])
     finally:
         helper.end()
