@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -251,9 +250,6 @@ def _results(
     for sensor, output in sensors:
         summary = sensor_summary(sensor)
         findings = camnorm.screening.findings(sensor)
-        convergence = camnorm.frames_needed(sensor)
-        if convergence.verdict == "harmful":
-            warnings.warn(convergence.sentence, stacklevel=1)
         yield _Result(summary, findings, time.monotonic() - start, bar.bytes, output)
         if frames_csv is not None:
             write_frame_list(sensor.frames, frames_csv)

@@ -668,11 +668,10 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
     gain = rng.normal(1, 0.05, SHAPE)
     for i, frame in enumerate(rng.poisson(gain, (60, *SHAPE)).astype(np.uint8)):
         np.save(folder / f"{i:02}.npy", frame)
-    measured = run("measure", folder, "-o", "s.h5")
+    assert run("measure", folder, "-o", "s.h5").status == 0
     sentence = camnorm.frames_needed(camnorm.Sensor.load("s.h5")).sentence
     sentence = sentence.replace("shrink=True", "--shrink")
     assert sentence.startswith("The correction would add more noise than it removes pattern. At least ")
-    assert f"camnorm: warning: {sentence}\n" in measured.err
     shown = " ".join(run("show", "s.h5").out.split())
     assert f"are the frames enough? - {sentence} - Uncertainty: mean image " in shown
     assert f"are the frames enough? - {sentence} - " in " ".join(

@@ -378,7 +378,7 @@ def test_the_user_of_each_verb_is_told_once(tmp_path: Path) -> None:
     assert sensor.count == 60
     with pytest.warns(UserWarning, match=said) as caught:
         written = camnorm.correct(paths, sensor, tmp_path / "out")
-    assert len(caught) == 1
+    assert len([one for one in caught if "the header says" in str(one.message)]) == 1
     with open_frames(written[2]) as source:
         assert source.count == 10
     with pytest.warns(UserWarning, match="the header says 1 frame, but the file holds 10") as caught:
