@@ -120,7 +120,7 @@ def rejected(sensor: Sensor) -> list[tuple[str, int, str]]:
 
 
 def half_numbers(count: int) -> np.ndarray:
-    """Half of each of so many files, 0 for A: the rule of DESIGN section 1, in Python's integers."""
+    """Half of each file of a set, 0 for A and 1 for B, in Python's integers."""
     found = []
     for number in range(count):
         block, place = divmod(number, 24)

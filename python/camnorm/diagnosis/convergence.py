@@ -61,7 +61,7 @@ class Convergence:
     fixed_pattern_error : float
         Standard error of it.
     break_even : float
-        N*: from so many independent frames on, subtracting the mean image removes more than it adds.
+        N*: least number of independent frames for which subtracting the mean image removes more than it adds.
         Infinite if no fixed pattern is seen.
     residual : float
         Pattern that a correction leaves in all frames, as a fraction of the noise: 1/√`effective_frames`.

@@ -21,7 +21,7 @@ __all__ = ["Balance", "Verdict", "balance_of", "frames_for_groups", "harm_of", "
 
 Verdict: TypeAlias = Literal["good", "usable", "harmful", "unknown"]
 
-# Fixed patterns below so many standard errors are not seen.
+# Fixed patterns below this many standard errors are not detected.
 _SEEN = 3.0
 
 

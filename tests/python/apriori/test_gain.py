@@ -240,7 +240,7 @@ def scenes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def told(folder: Path, seed: int, dose: float, spread: float, kind: str) -> bool:
-    """Whether there is a warning for a simulated set of eight files of so many electrons a pixel in all."""
+    """Whether there is a warning for eight simulated files of this total dose, in electrons per pixel."""
     rng = np.random.default_rng(seed)
     shape = (64, 64)
     sensitivity = rng.normal(1, spread, shape).clip(0.3, 2)

@@ -249,7 +249,7 @@ def test_compressed_files_with_more_frames_are_refused(tmp_path: Path, kind: str
 
 
 def write_stk(path: Path, planes: np.ndarray, *, there: int | None = None, strips: int = 1) -> Path:
-    """A MetaMorph stack: one directory, all planes behind it; so many of them, if they are cut off."""
+    """A MetaMorph stack: one directory, all planes behind it; only the first `there`, if it is cut off."""
     count, rows, columns = planes.shape
     uic1 = 8 + 2 + 12 * 13 + 4
     uic2 = uic1 + 8
@@ -346,7 +346,7 @@ def test_what_else_is_in_a_tiff_is_no_frame(tmp_path: Path, behind: bytes, sub: 
     assert remarks == []
 
 
-# What the user is told
+# Warnings to the user
 
 
 def test_one_warning_of_each_kind(tmp_path: Path) -> None:
