@@ -15,7 +15,11 @@ from pages import Demo, PageError, blocks_of, link_tree, matches, run_page, upda
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted([*DOCS.glob("tutorials/*.md"), *DOCS.glob("howto/*.md")])]
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted([*DOCS.glob("tutorials/*.md"), *DOCS.glob("howto/*.md")]))
+    if page.is_file() and any(block.runs for block in blocks_of(page.read_text(encoding="utf-8")))
+]
 
 needs_docs = pytest.mark.skipif(not DOCS.is_dir(), reason="an installed package has no documentation")
 
@@ -42,8 +46,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("page", [pytest.param(page, id=f"{page.parent.name}/{page.name}") for page in PAGES])
 def test_page(page: Path, tmp_path: Path, demo: Demo, request: pytest.FixtureRequest) -> None:
-    if not any(block.runs for block in blocks_of(page.read_text(encoding="utf-8"))):
-        pytest.skip("no block to run")
     skipped = run_page(page, tmp_path, demo, update=request.config.getoption("--update-docs"))
     for reason in skipped:
         print(f"not run: {reason}")
