@@ -363,8 +363,9 @@ def check_replaceable(
         counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
         found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
     if not same(found):
+        files = "1 file" if len(found.files) == 1 else f"{len(found.files)} files"
         raise Error(
-            f"{path}: already holds another measurement ({sum(counts)} frames of {len(found.files)} files); "
+            f"{path}: already holds another measurement ({sum(counts)} frames of {files}); "
             "use overwrite=True to replace it"
         )
 

@@ -757,3 +757,10 @@ def test_halves_are_pixel_moments(saved: Path) -> None:
     sensor = Sensor.load(saved)
     assert all(isinstance(half, PixelMoments) for half in sensor.halves)
     assert sensor.moments.count == sensor.count == 17
+
+
+def test_a_measurement_of_one_file_that_is_not_replaced(tmp_path: Path) -> None:
+    one, other = (write_npy(tmp_path / f"{i}.npy", frames_of(3, SHAPE, "u2", i)) for i in range(2))
+    camnorm.measure(one, tmp_path / "s.h5", screen="off")
+    with pytest.raises(Error, match=r"already holds another measurement \(3 frames of 1 file\)"):
+        camnorm.measure(other, tmp_path / "s.h5", screen="off")
