@@ -552,7 +552,7 @@ def test_only_the_same_measurement_is_replaced(tmp_path: Path) -> None:
         (a, {"response": True}),
         (a, {"options": ReadOptions(mrc_mode0="signed")}),
     ]
-    message = r"sensor\.h5: already holds another measurement \(30 frames of 1 files\); use overwrite=True"
+    message = r"sensor\.h5: already holds another measurement \(30 frames of 1 file\); use overwrite=True"
     for inputs, options in others:
         with pytest.raises(Error, match=message):
             camnorm.measure(inputs, output, progress=read.append, **options)
