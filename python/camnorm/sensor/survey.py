@@ -14,7 +14,7 @@ from camnorm.sizes import sizes
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
 
-__all__ = ["HOT", "Survey"]
+__all__ = ["HOT", "Survey", "in_parts"]
 
 Image = npt.NDArray[np.float64]
 
@@ -57,21 +57,13 @@ class Survey:
         self.unit = 2.0 ** math.frexp(float(np.mean(sensor.target_sigma)))[1]
         total = np.zeros((8, planes))
         spread = level = 0.0
+        few = factor * max(1, sizes().cached_values // (factor * width * planes))
         for where, images in _bands(sensor, rows, kurtosis):
-            a, b, *variances = (image.reshape(-1, width, planes) for image in images)
-            variance, logarithm = self._variances(variances)
-            used = (variance > 0) & (variance <= HOT * (sensor.target_sigma / self.unit) ** 2)
-            a, b = (np.where(used, (image - sensor.target_mean) / self.unit, 0.0) for image in (a, b))
-            variance[~used] = 0.0
-            logarithm = np.where(used, logarithm, 0.0)
-            sums = [used, variance, variance**2, a, b, (a - b) ** 2, a * b, logarithm**2]
-            total += [quantity.sum((0, 1)) for quantity in sums]
-            # Pixels that are left out get the level of the others, or they would make a pattern.
-            others = (a - b).sum((0, 1)) / np.maximum(used.sum((0, 1)), 1)
-            difference = np.where(used, a - b, others).mean(2)
-            spread += float((difference**2).sum())
-            level += float(difference.sum())
-            self._reduce(difference, where.start // factor)
+            for start, parts in in_parts(where.start, images, few):
+                sums, squares, difference = self._sums(sensor, start, parts)
+                total += sums
+                spread += squares
+                level += difference
         count = np.maximum(total[0], 1.0)
         _, variance, squared, a, b, difference, product, logarithm = total / count
         self._count = float(count.sum())
@@ -85,6 +77,25 @@ class Survey:
         self._unevenness = float(np.average(squared, weights=count)) / max(
             self.variance * self.variance, 5e-324
         )
+
+    def _sums(
+        self, sensor: Sensor, start: int, images: Sequence[Image]
+    ) -> tuple[npt.NDArray[np.float64], float, float]:
+        """Sums over some rows, by planes; those of the planes' mean difference squared, and as it is."""
+        width, planes = self._shape[1], math.prod(sensor.shape[2:])
+        a, b, *variances = (image.reshape(-1, width, planes) for image in images)
+        variance, logarithm = self._variances(variances)
+        used = (variance > 0) & (variance <= HOT * (sensor.target_sigma / self.unit) ** 2)
+        a, b = (np.where(used, (image - sensor.target_mean) / self.unit, 0.0) for image in (a, b))
+        variance[~used] = 0.0
+        logarithm = np.where(used, logarithm, 0.0)
+        quantities = [used, variance, variance**2, a, b, (a - b) ** 2, a * b, logarithm**2]
+        sums = np.array([quantity.sum((0, 1), dtype=np.float64) for quantity in quantities])
+        # Pixels that are left out get the level of the others, or they would make a pattern.
+        others = (a - b).sum((0, 1)) / np.maximum(used.sum((0, 1)), 1)
+        difference = np.where(used, a - b, others).mean(2)
+        self._reduce(difference, start // self._factor)
+        return sums, float((difference**2).sum()), float(difference.sum())
 
     def _variances(self, variances: Sequence[Image]) -> tuple[Image, Image]:
         """Variance (ddof 1) within the halves, and the logarithm of the ratio of the halves' variances."""
@@ -152,6 +163,12 @@ class Survey:
         freedom = self._freedom() if self.difference > 0 else self._count
         error = math.sqrt(chance / max(freedom, 1.0))
         return self._covariance * self.unit * self.unit, error * self.unit * self.unit
+
+
+def in_parts(first: int, images: Sequence[Image], rows: int) -> Iterator[tuple[int, list[Image]]]:
+    """Give some rows of images at a time, and the number of the first, counted from `first` on."""
+    for start in range(0, len(images[0]), rows):
+        yield first + start, [image[start : start + rows] for image in images]
 
 
 def _bands(sensor: Sensor, rows: int, both: bool) -> Iterator[tuple[slice, list[Image]]]:

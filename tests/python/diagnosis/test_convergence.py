@@ -187,7 +187,7 @@ def test_large_frames_are_looked_at_in_parts(divide: Divide) -> None:
     rng = np.random.default_rng(12)
     sensor = sensor_of(rng.normal(0, 1, (12, 1, 90, 70)))
     whole = camnorm.frames_needed(sensor)
-    divide(block_values=500)
+    divide(block_values=500, cached_values=200)
     parts = camnorm.frames_needed(sensor)
     for found, expected in ((parts, whole), (parts.balance, whole.balance)):
         for name, value in expected.__dict__.items():
