@@ -134,10 +134,11 @@ class Convergence:
 
         - "harmful": it would add more noise than it removes pattern, since there are fewer independent frames
           than `break_even`. If no pattern is seen, fewer than the strongest pattern that may be there needs.
+          Also sets of fewer than two frames in a half, or in which no pixel ever changes.
         - "usable": subtracting the mean image helps, but the sigma image is still too noisy for single
           frames, or what is left exceeds `residual_target` or shows in averages of `group` frames.
         - "good": Eq. (2) removes more than it adds, and what it leaves is small in all these respects.
-        - "unknown": too few frames, or no pattern is seen and there may be one.
+        - "unknown": no pattern is seen, and there may be one.
         """
         return self.balance.verdict
 

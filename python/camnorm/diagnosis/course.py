@@ -34,6 +34,7 @@ _LARGE = 10.0
 _MANY_MOVIES, _FEW_MOVIES = FEWEST, 6
 # Where a movie ends, steps must be larger than this share of the level.
 _STEP_BETWEEN_MOVIES = 0.25
+_APART, _SHORTER = "Measure the parts before and after separately.", "Take shorter sets."
 # A broken line is reported instead of a straight one if it leaves so much less.
 _BETTER = 0.8
 
@@ -86,6 +87,8 @@ def _course(part: npt.NDArray[np.void], field: str) -> list[Finding]:
             f"the frames' {word} steps {', '.join(told)}: something was changed; measure the parts apart."
             if steps
             else f"the frames' {word} does not step.",
+            headline=f"the frames' {word} steps.",
+            remedy=_APART,
         ),
     ]
 
@@ -135,4 +138,6 @@ def _trend(
         "sensor drifted; take shorter sets."
         if trending
         else f"the frames' {word} has no trend that matters.",
+        headline=f"the frames' {word} drifted by {change:+.3g} {ends}.",
+        remedy=_SHORTER,
     )

@@ -18,6 +18,8 @@ _DRIFT_LIMIT = math.sqrt(2)
 _DRIFTED_PIXELS = 10
 _DRIFTED_SHARE = 1e-5
 
+_REMEDY = "Take shorter sets."
+
 
 def drift(sensor: Sensor) -> list[Finding]:
     """Whether the pattern of the first frames differs from that of the last, if that was measured."""
@@ -28,6 +30,7 @@ def drift(sensor: Sensor) -> list[Finding]:
     pixels = measured["beyond_6_sigma"] - measured["control_beyond_6_sigma"]
     limit = max(_DRIFTED_PIXELS, _DRIFTED_SHARE * measured["pixels"])
     drifted = ratio > _DRIFT_LIMIT
+    share = f"{100 * measured['share']:.2g} %"
     return [
         Finding(
             "drift",
@@ -36,10 +39,12 @@ def drift(sensor: Sensor) -> list[Finding]:
             "from there on, half the change of the pattern is more than the noise of the mean image",
             drifted,
             f"the pixels' pattern changed from the first {measured['first']} frames to the last "
-            f"{measured['second']}: they differ {ratio:.3g} times as much as the two halves do, "
-            f"{measured['share']:.2g} of the pattern's variance changed; take shorter sets."
+            f"{measured['second']}: {share} of its variance changed. They differ {ratio:.3g} times as much "
+            "as the two halves do; take shorter sets."
             if drifted
             else "the pixels' pattern is the same in the first and the last frames.",
+            headline=f"the fixed pattern drifted: {share} of its variance changed.",
+            remedy=_REMEDY,
         ),
         Finding(
             "drift_pixels",
@@ -50,5 +55,7 @@ def drift(sensor: Sensor) -> list[Finding]:
             f"{count_of(measured['beyond_6_sigma'], 'pixel')} of {measured['pixels']} compared changed from "
             "the first frames to the last by more than chance explains (6 standard errors, more for few "
             "frames)" + (": dust moved, or pixels went bad; take shorter sets." if pixels > limit else "."),
+            headline=f"{count_of(measured['beyond_6_sigma'], 'pixel')} changed while the frames were taken.",
+            remedy=_REMEDY,
         ),
     ]

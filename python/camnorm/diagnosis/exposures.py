@@ -30,9 +30,11 @@ def exposures(sensor: Sensor) -> list[Finding]:
         if group.size
     ]
     mixed = len(groups) > 1
+    remedy = "Measure each exposure level separately (measure_groups)."
+    headline = f"the frames have {len(groups)} exposure levels."
     sentence = (
-        f"the frames are of {len(groups)} kinds: {'; '.join(told)}. Their statistics do not go together: "
-        "measure each group on its own (measure_groups)."
+        f"the frames are of {len(groups)} kinds: {'; '.join(told)}. One mean image does not fit them all. "
+        f"{remedy}"
         if mixed
         else "the frames' means and standard deviations have one mode each."
     )
@@ -43,5 +45,7 @@ def exposures(sensor: Sensor) -> list[Finding]:
         "√n times the dip of one unimodal set is beyond it less than once in a thousand times",
         mixed,
         sentence if not math.isnan(evidence) else "too few frames to tell whether they are of one kind.",
+        headline=headline,
+        remedy=remedy,
     )
     return [found]

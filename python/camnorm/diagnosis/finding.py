@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Finding"]
+__all__ = ["Finding", "Severity", "count_of"]
+
+Severity: TypeAlias = Literal["note", "warning", "unusable"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Finding:
         True if the set does not meet an assumption of the method.
     sentence : str
         What was found and what to do about it, for people.
+    severity : {"note", "warning", "unusable"}
+        What it means if it is flagged: the result is not affected, or it is, or there is no use for it.
+    headline : str
+        The problem in a few words, for the verdict on the set. By default `sentence` up to its first end.
+    remedy : str
+        What to do first.
     """
 
     name: str
@@ -34,6 +42,9 @@ class Finding:
     because: str
     flagged: bool
     sentence: str
+    severity: Severity = "warning"
+    headline: str = ""
+    remedy: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by their names, ready for JSON."""

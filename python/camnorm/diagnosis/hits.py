@@ -72,6 +72,8 @@ def hits(sensor: Sensor) -> list[Finding]:
             "sigma of other pixels, noisy ones too, is the same in both halves of the set",
             flagged,
             sentence,
+            headline="single frames stand out in many pixels, as cosmic rays or X-rays do.",
+            remedy="Remove the hits before measuring, or correct the mean alone (mode='mean').",
         )
     ]
 

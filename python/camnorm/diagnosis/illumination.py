@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.diagnosis.finding import Finding
+from camnorm.diagnosis.finding import Finding, Severity
 from camnorm.sensor.sensor import Sensor
 from camnorm.sensor.survey import in_parts
 from camnorm.sizes import sizes
@@ -65,6 +65,17 @@ _STANDARD_ERRORS, _STANDARD_ERRORS_LEFT = 8.0, 5.0
 _SHARP_FROM, _SHARP, _MOST_JUMPS = 256, 0.6, 64
 
 
+# Severity, headline and remedy. Uneven light is often meant to be corrected.
+_CONSEQUENCES: dict[str, tuple[Severity, str, str]] = {
+    "motif": (
+        "warning",
+        "the images share a motif, which the correction would remove from them.",
+        "Add images of other areas.",
+    ),
+    "illumination": ("note", "the light is uneven.", ""),
+}
+
+
 def motif_and_illumination(sensor: Sensor) -> list[Finding]:
     """Do all images have the same illumination or motif, besides the sensor's pattern?"""
     because = {
@@ -101,19 +112,18 @@ def motif_and_illumination(sensor: Sensor) -> list[Finding]:
             for image in beyond
         )
         flagged = {
-            "motif": "The images have a motif in common, such as a horizon or an edge: many rows or columns "
-            f"together deviate by {where}, and not smoothly. It will be taken from every image.",
-            "illumination": "The light is uneven, or the sensitivity, which cannot be told apart: it varies "
-            f"smoothly by {where} ({shares}). It will be corrected as the sensor's, unless "
-            "keep_illumination=True leaves it.",
+            "motif": "The images share a motif, such as a horizon or an edge: many rows or columns "
+            f"together deviate by {where}, and not smoothly. The correction removes it from every image.",
+            "illumination": "The light, or the sensitivity, is uneven: it varies smoothly by "
+            f"{where} ({shares}). The correction flattens it; to leave it, use keep_illumination=True.",
         }
         passed = {
             "motif": "No motif is common to the images.",
-            "illumination": "The light is even, as far as the sensor's own pattern lets tell.",
+            "illumination": "The light is even.",
         }
         value, limit, _ = judged[0]
         sentence = (flagged if beyond else passed)[name]
-        found.append(Finding(name, value, limit, reason, bool(beyond), sentence))
+        found.append(Finding(name, value, limit, reason, bool(beyond), sentence, *_CONSEQUENCES[name]))
     return found
 
 

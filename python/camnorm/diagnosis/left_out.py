@@ -28,6 +28,7 @@ def left_out(sensor: Sensor) -> list[Finding]:
     accepted = frames[frames["status"] == "accepted"]
     reasons = frames["reason"].tolist()
     rejected = frames.size - accepted.size
+    share = f"{100 * rejected / total:.2g} %"
     kept = {
         "blank": int(blank_frames(accepted).sum()),
         "saturated": int(saturated_frames(accepted, sensor.dtype).sum()),
@@ -39,8 +40,10 @@ def left_out(sensor: Sensor) -> list[Finding]:
             _REJECTED_LIMIT,
             "of normally distributed frames, median ± 6·MAD leaves out one in five hundred million",
             rejected / total > _REJECTED_LIMIT,
-            f"{count_of(rejected, 'frame')} of {frames.size} ({rejected / total:.2g} of all) left out; "
-            "if they are too many, look at their reasons, and at whether the set is of one kind.",
+            f"{count_of(rejected, 'frame')} of {frames.size} ({share}) left out. "
+            "If these are too many, look at the reasons, and whether the set is of one kind.",
+            headline=f"{share} of the frames were rejected.",
+            remedy="Look at the reasons for rejection below.",
         )
     ]
     for name, prefix, limit, what in (
@@ -48,7 +51,8 @@ def left_out(sensor: Sensor) -> list[Finding]:
         ("saturated", SATURATED, _SATURATED_LIMIT, "pixels at the maximum say nothing of their sensitivity"),
     ):
         found = sum(reason.startswith(prefix) for reason in reasons)
-        still = f", {kept[name]} more are in the statistics" if kept[name] else ""
+        verb = "is" if kept[name] == 1 else "are"
+        still = f", {kept[name]} more {verb} in the statistics" if kept[name] else ""
         result.append(
             Finding(
                 name,
@@ -57,6 +61,9 @@ def left_out(sensor: Sensor) -> list[Finding]:
                 what,
                 kept[name] > 0 or found / total > limit,
                 f"{count_of(found, f'{name} frame')} of {frames.size} left out{still}.",
+                "warning" if kept[name] else "note",
+                f"{count_of(kept[name], f'{name} frame')} of {frames.size} {verb} in the statistics.",
+                "Lower the exposure." if name == "saturated" else "Leave them out (screen=auto).",
             )
         )
     return [*result, _duplicates(frames, accepted, compared)]
@@ -69,6 +76,7 @@ def _duplicates(frames: npt.NDArray[np.void], accepted: npt.NDArray[np.void], co
     first = f", the first of {copied[0]}" if copied else ""
     places = accepted[["file", "index"]].tolist()
     again = len(places) - len(set(places))
+    counted = len(kept_copies) + again
     listed = (
         f" {count_of(again, 'frame')} of the list had been there before, and count again." if again else ""
     )
@@ -79,4 +87,7 @@ def _duplicates(frames: npt.NDArray[np.void], accepted: npt.NDArray[np.void], co
         "no sensor gives the same frame twice: copies count a frame more than once",
         bool(copied or kept_copies or again),
         f"{count_of(len(copied), 'copy', 'copies')} of other frames left out{first}{still}.{listed}",
+        "warning" if counted else "note",
+        f"{count_of(counted, 'frame counts', 'frames count')} more than once.",
+        "Remove the copies (screen=auto leaves them out).",
     )

@@ -50,5 +50,6 @@ def short_movies(sensor: Sensor) -> list[Finding]:
         "the movies of one session have the same number of frames",
         flagged,
         sentence,
+        "note",
     )
     return [finding]

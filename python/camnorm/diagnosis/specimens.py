@@ -38,10 +38,20 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
         effective = found.effective_frames
         told = f"{found.frames} frames of {files} files count as {effective:.0f} independent ones"
         told += f", because they show few specimens: take {take} at least." if few else "."
+    remedy = f"Add frames of other specimens, to {take} independent frames at least."
     low = found.ratio_limits[0]
     differ = f"{100 * found.ratio:.3g} % of what is expected"
     return [
-        Finding("specimens", effective, needed, because, few, told),
+        Finding(
+            "specimens",
+            effective,
+            needed,
+            because,
+            few,
+            told,
+            headline=f"the frames count as only {found.effective_frames:.0f} independent ones.",
+            remedy=remedy,
+        ),
         Finding(
             "frames",
             found.frames,
@@ -51,6 +61,8 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
             f"Too few frames: take {take} at least."
             if too_few
             else f"The noise of the mean image is invisible in averages of {found.group} frames.",
+            headline="too few frames.",
+            remedy=f"Take {take} frames at least.",
         ),
         Finding(
             "halves",
@@ -59,10 +71,12 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
             "fewer than 0.1 % of sets of independent frames are below",
             found.ratio < low,
             f"The halves' mean images differ by only {differ}: neighbouring files, or frames of a single "
-            "one, show the same, or the sensor drifts. What they share passes for the sensor's pattern."
+            "one, show the same, or the sensor drifts. What they share is taken for the sensor's pattern."
             if found.ratio < low
             else "How much the halves should differ cannot be told."
             if math.isnan(found.ratio)
             else f"The halves' mean images differ by {differ}.",
+            headline="neighbouring files show the same, or the sensor drifts.",
+            remedy="Add frames of other specimens.",
         ),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -17,7 +18,17 @@ from camnorm.correction.adjustments import Adjustments
 from camnorm.sensor.sensor import Sensor
 from camnorm.sensor.survey import Survey
 
-__all__ = ["Balance", "Verdict", "balance_of", "frames_for_groups", "harm_of", "survey_of", "warn_of_harm"]
+__all__ = [
+    "Balance",
+    "Verdict",
+    "balance_of",
+    "cameras_of",
+    "frames_for_groups",
+    "harm_of",
+    "mixture_in_words",
+    "survey_of",
+    "warn_of_harm",
+]
 
 Verdict: TypeAlias = Literal["good", "usable", "harmful", "unknown"]
 
@@ -100,7 +111,7 @@ class Balance:
     def verdict(self) -> Verdict:
         """The judgement: good, usable, harmful or unknown."""
         if not self.noise > 0:
-            return "unknown"
+            return "harmful"
         if self.effective_frames < self.least:
             return "harmful"
         if not self.pattern_seen:
@@ -134,26 +145,40 @@ class Balance:
     @property
     def sentence(self) -> str:
         """The judgement for people, and what to do."""
+        return f"{self.reason} {self.remedy}".strip()
+
+    @property
+    def reason(self) -> str:
+        """The judgement for people, in one sentence."""
         if math.isnan(self.noise):
             return "Too few frames to say anything: each half needs two."
         if self.noise == 0.0:
             return "No pixel ever changes: there is nothing to correct with."
         verdict = self.verdict
         if verdict == "harmful":
-            return self._harm()
+            unseen = "" if self.pattern_seen else ", since no fixed pattern is visible"
+            return f"The correction would add more noise than it removes pattern{unseen}."
         if verdict == "unknown":
             return "No fixed pattern is visible: whether the correction helps cannot be determined."
         if verdict == "good":
-            return "The frames are enough: the correction removes more pattern than it adds noise."
-        needed, message = max(self._wanted())
-        return f"{message} At least {needed:,} frames are needed; you have {self.frames:,}."
+            return "The correction removes more pattern than it adds noise."
+        return max(self._wanted())[1]
 
-    def _harm(self) -> str:
-        harm = "The correction would add more noise than it removes pattern"
-        advice = "Use shrink=True or no correction."
-        if not self.pattern_seen:
-            harm += ", since no fixed pattern is visible"
-        return f"{harm}. {self.least_needed()} {advice}"
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty if there is nothing."""
+        if not self.noise > 0:
+            return ""
+        if self.verdict == "harmful":
+            return f"{self.least_needed()} Use shrink=True or no correction."
+        if self.verdict == "usable":
+            return f"At least {max(self._wanted())[0]:,} frames are needed; you have {self.frames:,}."
+        return ""
+
+    @property
+    def noisy_sigma(self) -> bool:
+        """Whether subtracting the mean image helps, but dividing by the sigma image does not yet."""
+        return self.verdict == "usable" and self.frames < self._of_this_kind(self.break_even_of_both)
 
     def least_needed(self) -> str:
         """How many frames it takes for the mean image to remove more than it adds, and how many there are."""
@@ -208,14 +233,14 @@ def balance_of(
 
 
 def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> str | None:
-    """Say it if a correction of frames would add more noise than it removes pattern.
+    """Say it if a correction of frames would add more noise than it removes pattern, or is of no one camera.
 
     Parameters
     ----------
     sensor : Sensor
         The measurement that the correction is made of.
     adjustments : Adjustments
-        Corrections that are shrunk, and those by the response, are not judged.
+        The noise of corrections that are shrunk, and of those by the response, is not judged.
     blocks : bool
         Look at some rows at a time, for who does not need the mean and the sigma image anyway.
 
@@ -224,10 +249,27 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     str, optional
         The sentence.
     """
+    cameras = cameras_of(sensor)
+    if len(cameras) > 1:
+        return f"{mixture_in_words(cameras)} Measure each camera separately (measure_groups)."
     if adjustments.shrink or adjustments.mode == "response":
         return None
     balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
     return balance.sentence if balance.verdict == "harmful" else None
+
+
+def cameras_of(sensor: Sensor) -> list[str]:
+    """Names of the cameras that took the frames in the statistics, as far as their files say it."""
+    groups = sensor.provenance.get("groups", [])
+    named = {str(group.get("camera") or "") for group in groups if tuple(group["shape"]) == sensor.shape}
+    return sorted(named - {""})
+
+
+def mixture_in_words(cameras: Sequence[str]) -> str:
+    """Say that a set is of several cameras."""
+    return (
+        f"The set mixes frames of {len(cameras)} cameras ({', '.join(cameras)}), each with its own pattern."
+    )
 
 
 def warn_of_harm(sentence: str | None) -> None:

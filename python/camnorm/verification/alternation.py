@@ -87,6 +87,8 @@ class Alternation:
             f"chance gives a smaller p in one of 1000 sets whose {items} do not alternate",
             self.found,
             sentence,
+            headline=f"kinds of {items} alternate, each with a pattern of its own.",
+            remedy="Measure each kind separately.",
         )
 
     def to_dict(self) -> dict[str, Any]:

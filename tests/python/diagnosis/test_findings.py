@@ -306,7 +306,7 @@ def test_the_share_that_was_left_out() -> None:
     frames["mean"][:14] += np.linspace(100, 300, 14)
     found = flagged(screened(frames))
     assert found["rejected"].value == 0.07
-    assert found["rejected"].sentence.startswith("14 frames of 200 (0.07 of all) left out")
+    assert found["rejected"].sentence.startswith("14 frames of 200 (7 %) left out")
 
 
 def test_mixed_files() -> None:

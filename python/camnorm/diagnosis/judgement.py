@@ -1,0 +1,110 @@
+"""One verdict on a set, of what its frames are enough for and of all findings: the worst comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from camnorm.diagnosis.convergence import Convergence
+from camnorm.diagnosis.finding import Finding, Severity
+from camnorm.sensor.balance import Verdict
+
+__all__ = ["Judgement", "Step", "judge"]
+
+Step: TypeAlias = Literal["correct", "mean", "shrink", "split", "verify", "measure"]
+
+_WORDS: dict[Verdict, str] = {
+    "good": "Good",
+    "usable": "Usable, with a warning",
+    "harmful": "Not usable",
+    "unknown": "Unknown",
+}
+# Best first.
+_ORDER: tuple[Verdict, ...] = ("good", "usable", "unknown", "harmful")
+_OF_SEVERITY: dict[Severity, Verdict] = {"note": "good", "warning": "usable", "unusable": "harmful"}
+
+# Findings that say the same of the number of frames as the balance of pattern and noise does, which goes by
+# what the correction adds.
+_OF_BALANCE = ("frames", "specimens")
+# Findings of groups that are to be measured separately.
+_OF_GROUPS = ("mixed", "modes")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a set, for people and programs.
+
+    Attributes
+    ----------
+    verdict : {"good", "usable", "harmful", "unknown"}
+        Usable: with a warning. Harmful: a correction with this measurement does harm, or there can be none.
+    reason : str
+        Why, in one sentence.
+    remedy : str
+        What to do first; empty if there is nothing.
+    step : {"correct", "mean", "shrink", "split", "verify", "measure"}
+        What to do next: correct; correct the mean alone, or with images that are shrunk; measure groups
+        separately; verify; measure more frames.
+    """
+
+    verdict: Verdict
+    reason: str
+    remedy: str
+    step: Step
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and its reason in one line."""
+        return f"{_WORDS[self.verdict]}: {self.reason[:1].lower()}{self.reason[1:]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return verdict, reason and remedy by their names, ready for JSON."""
+        return {"verdict": self.verdict, "reason": self.reason, "remedy": self.remedy}
+
+
+def judge(convergence: Convergence, findings: Sequence[Finding]) -> Judgement:
+    """Judge a set.
+
+    Parameters
+    ----------
+    convergence : Convergence
+        What `frames_needed` gave of it.
+    findings : sequence of Finding
+        What `check` gave of it, the most important first.
+
+    Returns
+    -------
+    Judgement
+        The worst of all. Of equally bad ones a finding comes before the number of frames, since more frames
+        do not cure it.
+    """
+    balance = convergence.balance
+    judgements = [
+        Judgement(
+            _OF_SEVERITY[finding.severity],
+            _capital(finding.headline or finding.sentence),
+            finding.remedy,
+            "split" if finding.name in _OF_GROUPS else "correct",
+        )
+        for finding in findings
+        if finding.flagged and finding.severity != "note" and finding.name not in _OF_BALANCE
+    ]
+    judgements.append(Judgement(convergence.verdict, balance.reason, balance.remedy, _step(convergence)))
+    # The first of the worst.
+    return max(judgements, key=lambda judgement: _ORDER.index(judgement.verdict))
+
+
+def _step(convergence: Convergence) -> Step:
+    verdict = convergence.verdict
+    if not convergence.noise > 0:
+        return "measure"
+    if verdict == "harmful":
+        return "shrink"
+    if verdict == "unknown":
+        return "verify"
+    return "mean" if convergence.balance.noisy_sigma else "correct"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
