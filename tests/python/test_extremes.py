@@ -162,4 +162,4 @@ def test_show(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
         cli.main()
     shown = capsys.readouterr()
     assert (end.value.code or 0, shown.err) == (0, "")
-    assert "are the frames enough?" in shown.out
+    assert "precision:" in shown.out

@@ -27,8 +27,9 @@ from camnorm.io import Protected, ReadOptions, Selection, expand_inputs, sync_di
 from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
 from camnorm.limits import usable_threads
+from camnorm.measurement.faults import fault_of
 from camnorm.progress import Progress
-from camnorm.sensor.balance import harm_of, warn_of_harm
+from camnorm.sensor.balance import warn_of_harm
 from camnorm.sensor.corrections import CorrectionImages, correction_images
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor
@@ -181,7 +182,7 @@ def correct(
         correction_images, adjustments=adjustments, target_mean=target_mean, target_sigma=target_sigma
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
-    table, shape, harm = measured.frames, measured.shape, harm_of(measured, adjustments, leave_out)
+    table, shape, harm = measured.frames, measured.shape, fault_of(measured, adjustments, leave_out)
     if not leave_out:
         images, count = images_of(measured), measured.count
         del measured  # the moments, if they were loaded here, take as much memory as all that follows

@@ -47,6 +47,7 @@ from camnorm.cli.options import (
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
 from camnorm.cli.session import session
+from camnorm.diagnosis.judgement import judge
 
 if TYPE_CHECKING:
     from camnorm import FormatError
@@ -247,13 +248,16 @@ def _numbers(
     sensor: Path, written: Sequence[Path], rejected: Sequence[object], unfit: Sequence[UnfitFile]
 ) -> dict[str, object]:
     """Files, frames unlike those that the sensor was measured from, and whether these suffice, for JSON."""
+    measured = camnorm.Sensor.load(sensor)
+    convergence = camnorm.frames_needed(measured)
     return {
+        **judge(convergence, camnorm.check(measured, convergence)).to_dict(),
         "files": len(written) + len(rejected),
         "written": written,
         "rejected": rejected,
         "outside_limits": sum(file.outside for file in unfit),
         "rejected_by_sensor": sum(file.rejected for file in unfit),
         "skipped": sum(file.skipped for file in unfit),
-        "convergence": camnorm.frames_needed(camnorm.Sensor.load(sensor)).to_dict(),
+        "convergence": convergence.to_dict(),
         "unfit": [{**file._asdict(), "mean": file.mean if file.outside else None} for file in unfit],
     }

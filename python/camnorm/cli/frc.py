@@ -33,13 +33,13 @@ from camnorm.cli.options import (
     read_options_of,
     window_of,
 )
-from camnorm.cli.results import check_figure, print_json, print_rich
+from camnorm.cli.results import check_figure, print_facts, print_json, print_rich
 from camnorm.cli.session import session
 from camnorm.fourier.curve import CURVE_MARK
 from camnorm.io import Protected, check_content, is_flipped
 from camnorm.io.base.remarks import Remarks
 from camnorm.io.base.settling import settled_catalogue
-from camnorm.verification.table import assessment_table
+from camnorm.verification.table import assessment_table, p_in_words
 from camnorm.verification.verdict import Assessment
 
 if TYPE_CHECKING:
@@ -134,9 +134,23 @@ def frc(
                 }
             )
         else:
+            print_facts([("verdict", _verdict(assessment))])
+            print()
+            print(assessment_table({"A and B": assessment}))
+            print()
             for plane, curve in enumerate(curves):
                 _print_curve(f"plane {plane}" if colour else "FRC", curve)
-            print(assessment_table({"A and B": assessment}))
+
+
+def _verdict(assessment: Assessment) -> str:
+    """The verdict with its reason."""
+    p = p_in_words(assessment.p).removeprefix("<")
+    p = f"p {'<' if assessment.p < 1e-16 else '='} {p}"
+    if assessment.independent:
+        return f"Independent: the frames have no more in common than by chance ({p})."
+    if assessment.lines and assessment.p >= assessment.alpha:
+        return "Correlated: both frames have lines at the same frequency."
+    return f"Correlated: the frames have more in common than by chance ({p})."
 
 
 def _read_frames(places: Sequence[tuple[Path, int]], options: ReadOptions) -> list[Any]:

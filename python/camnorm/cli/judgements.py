@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from camnorm.cli.results import print_item
+from camnorm.diagnosis.judgement import OF_BALANCE
+from camnorm.verification.table import p_in_words
 
 if TYPE_CHECKING:
     from camnorm import Convergence, Finding, FixedPattern
+    from camnorm.sensor.balance import Verdict
     from camnorm.verification.verdict import Assessment
 
 __all__ = [
@@ -28,20 +31,24 @@ def print_flagged(findings: Sequence[Finding]) -> None:
     """Print the problems of a data set."""
     flagged = [finding for finding in findings if finding.flagged]
     if flagged:
-        print("worth a look:")
+        print("\nproblems:")
     for finding in flagged:
         print_item("!", f"{finding.name}: {finding.sentence}")
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print problems with their numbers, what cannot be determined, and the names of the checks passed."""
+def print_findings(findings: Sequence[Finding], verdict: Verdict) -> None:
+    """Print problems, what cannot be determined, and the names of the checks passed."""
+    print_flagged(findings)
     flagged = [finding for finding in findings if finding.flagged]
     unknown = [finding for finding in findings if not finding.flagged and math.isnan(finding.value)]
-    passed = [finding.name for finding in findings if finding not in flagged and finding not in unknown]
-    print("\ncan it be trusted?")
-    for finding in flagged:
-        print_item("!", f"{finding.name}: {finding.sentence}")
-        print_item(" ", f"{finding.value:.3g}, limit {finding.limit:.3g}: {finding.because}.")
+    # How many frames it takes for averages is not what single frames need.
+    silent = OF_BALANCE if verdict == "harmful" else ()
+    passed = [
+        finding.name
+        for finding in findings
+        if finding not in flagged and finding not in unknown and finding.name not in silent
+    ]
+    print("\nchecks:")
     for finding in unknown[:_UNKNOWN_SHOWN]:
         print_item("?", f"{finding.name}: {finding.sentence}")
     if unknown[_UNKNOWN_SHOWN:]:
@@ -49,34 +56,45 @@ def print_findings(findings: Sequence[Finding]) -> None:
             "?", f"also undetermined: {', '.join(finding.name for finding in unknown[_UNKNOWN_SHOWN:])}"
         )
     if passed:
-        print_item("+", f"in order: {', '.join(passed)}")
+        print_item("+", f"passed: {', '.join(passed)}")
 
 
 def print_convergence(convergence: Convergence) -> None:
-    """Print the verdict, how precise a measurement is, and what more frames would give."""
-    print("\nare the frames enough?")
-    for sentence in convergence.advice():
+    """Print how precise a measurement is; the verdict leads the output."""
+    numbers = convergence.advice()[1:]
+    if numbers:
+        print("\nprecision:")
+    for sentence in numbers:
         print_item("-", sentence)
 
 
 def print_pattern(pattern: FixedPattern) -> None:
     """Print how strong the fixed pattern is and what it costs."""
-    print("\nwhat does the fixed pattern cost?")
+    print("\nfixed pattern:")
     strength, noise = max(pattern.variance, 0.0) ** 0.5, pattern.noise_variance**0.5
     print_item(
         "-",
-        f"Fixed pattern: {strength:.2g} counts rms (illumination included). "
-        f"One frame's noise and scene: {noise:.3g} counts rms.",
+        f"Strength: {_two_digits(strength)} counts rms (illumination included). "
+        f"One frame's noise and scene: {_two_digits(noise)} counts rms.",
     )
     for exposure, images in ((1, "single frames"), (12, "sums of 12 frames")):
         print_item(
             "-",
-            f"DQE lost in {images}: {100 * pattern.derating(exposure):.2f} % without correction, "
-            f"{100 * pattern.derating_corrected(exposure):.2f} % with it.",
+            f"DQE lost in {images}: {_percent(pattern.derating(exposure))} without correction, "
+            f"{_percent(pattern.derating_corrected(exposure))} with it.",
         )
+
+
+def _percent(share: float) -> str:
+    return f"{_two_digits(100 * share)} %"
+
+
+def _two_digits(value: float) -> str:
+    """As many digits as an estimate deserves, or all before the point."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
 def p_of_pairs(assessment: Assessment) -> Iterator[tuple[str, object]]:
     """A fact: p of each pair alone, if there are several."""
     if len(assessment.p_of_pairs) > 1:
-        yield "p of each pair", ", ".join(f"{p:.2g}" for p in assessment.p_of_pairs)
+        yield "p of each pair", ", ".join(map(p_in_words, assessment.p_of_pairs))

@@ -14,6 +14,7 @@ import typer
 import camnorm
 from camnorm.cli.helptext import described
 from camnorm.cli.judgements import print_flagged
+from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import (
     AsJson,
     Dataset,
@@ -44,12 +45,14 @@ from camnorm.cli.progress import PoliteInterrupt, ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
+from camnorm.diagnosis.judgement import judge
 from camnorm.io import Protected, Selection
 from camnorm.sensor.framelist import check_frame_list_target, write_frame_list
 from camnorm.sensor.summary import sensor_summary
 
 if TYPE_CHECKING:
     from camnorm import Finding, Sensor
+    from camnorm.diagnosis.judgement import Judgement
 
 __all__ = ["measure"]
 
@@ -194,7 +197,7 @@ def measure(
                 else:
                     settings |= {**asdict(selection), "frames_list": frames_list}
                     sensors = _measured(inputs or None, output, settings)
-                results = list(_results(sensors, frames_csv, bar))
+                results = list(_results(sensors, ["INPUT..."] if split else inputs, frames_csv, bar))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
         if as_json:
@@ -213,6 +216,8 @@ class _Result:
 
     summary: dict[str, Any]
     findings: Sequence[Finding]
+    judgement: Judgement
+    inputs: str
     seconds: float
     bytes: int
     output: Path
@@ -220,6 +225,7 @@ class _Result:
     def to_dict(self) -> dict[str, Any]:
         return {
             **self.summary,
+            **self.judgement.to_dict(),
             "findings": [finding.to_dict() for finding in self.findings],
             "seconds": self.seconds,
             "bytes": self.bytes,
@@ -243,23 +249,32 @@ def _measured_groups(
 
 
 def _results(
-    sensors: Iterable[tuple[Sensor, Path]], frames_csv: Path | None, bar: ProgressBar
+    sensors: Iterable[tuple[Sensor, Path]],
+    inputs: Sequence[str] | None,
+    frames_csv: Path | None,
+    bar: ProgressBar,
 ) -> Iterator[_Result]:
-    """Measure, and summarise each sensor."""
+    """Measure, judge and summarise each sensor."""
     start = time.monotonic()
     for sensor, output in sensors:
         summary = sensor_summary(sensor)
-        findings = camnorm.screening.findings(sensor)
-        yield _Result(summary, findings, time.monotonic() - start, bar.bytes, output)
+        convergence = camnorm.frames_needed(sensor)
+        findings = camnorm.check(sensor, convergence)
+        judgement, images = judge(convergence, findings), inputs_of(sensor, inputs)
+        yield _Result(summary, findings, judgement, images, time.monotonic() - start, bar.bytes, output)
         if frames_csv is not None:
             write_frame_list(sensor.frames, frames_csv)
         start = time.monotonic()
 
 
 def _print_result(result: _Result, rate: str) -> None:
+    rejected = result.summary["rejected"]
+    skip = any(row["index"] is not None for row in rejected)
+    print_facts(verdict_facts(result.judgement, result.output, result.inputs, skip))
+    print()
     print_facts([*sensor_facts(result.summary), time_taken(result.seconds, rate), ("written", result.output)])
     print_flagged(result.findings)
-    print_rejected(result.summary["rejected"])
+    print_rejected(rejected)
 
 
 def _check_use(

@@ -9,10 +9,12 @@ import typer
 
 import camnorm
 from camnorm.cli.helptext import described
+from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import AsJson, Debug, SensorArgument, SensorOutput
 from camnorm.cli.results import print_facts, print_json
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
+from camnorm.diagnosis.judgement import judge
 from camnorm.io import Protected
 from camnorm.sensor.file import save_contents
 from camnorm.sensor.summary import sensor_summary
@@ -72,7 +74,11 @@ def _save(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, protecte
         raise camnorm.Error("no frame is left: nothing was written")
     save_contents(output, sensor.contents, overwrite, protected)
     summary = sensor_summary(sensor)
+    convergence = camnorm.frames_needed(sensor)
+    judgement = judge(convergence, camnorm.check(sensor, convergence))
     if as_json:
-        print_json({**summary, "output": output})
+        print_json({**summary, **judgement.to_dict(), "output": output})
     else:
+        print_facts(verdict_facts(judgement, output, inputs_of(sensor)))
+        print()
         print_facts([*sensor_facts(summary), ("written", output)])

@@ -30,7 +30,7 @@ OPTIONS = {
 # An argument with its value; a name that is no other word; or any name where it is what the message is about.
 _NAMES = "|".join(OPTIONS)
 _ARGUMENT = re.compile(
-    rf"(?<![\w./-])({_NAMES})=('[^']*'|[\w.]+)"
+    rf"(?<![\w./-])({_NAMES})=('[^']*'|[\w.]*\w)"
     rf"|(?<![\w./-])((?=\w*_)(?:{_NAMES}))(?![\w./=:-])"
     rf"|(?:^|(?<=: ))({_NAMES})(?= must | is too )"
 )

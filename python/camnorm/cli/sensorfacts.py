@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from camnorm.cli.paths import command_in_short
+from camnorm.cli.results import reasons_in_words
 from camnorm.io import ReadOptions
 from camnorm.sensor.summary import screening_limits
 
@@ -22,7 +25,7 @@ def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [
         ("frames", f"{' x '.join(map(str, summary['shape']))} {summary['dtype']}"),
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
-        ("rejected", len(summary["rejected"])),
+        ("rejected", reasons_in_words(summary["rejected"])),
         *_copy_facts(summary["copies"]),
         *_settings(summary, "selection", {"every": 1}),
         *_settings(summary, "reading", ReadOptions().to_dict(), summary.get("chosen") or {}),
@@ -53,7 +56,7 @@ def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             frames, files = (
                 f"{part[key]} {key[:-1] if part[key] == 1 else key}" for key in ("frames", "files")
             )
-            command = f": {part['command']}" if "command" in part else ""
+            command = f": {command_in_short(part['command'])}" if "command" in part else ""
             yield f"{word} {number}", f"{frames} of {files}{command}"
         if len(parts) > _PARTS_SHOWN:
             yield name, f"and {len(parts) - _PARTS_SHOWN} more (--json lists all)"
@@ -62,7 +65,7 @@ def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 def _numbers(target: float | Sequence[float]) -> str:
     """A target, or those of all colour planes."""
     numbers = target if isinstance(target, Sequence) else [target]
-    return ", ".join(f"{number:.6g}" for number in numbers)
+    return ", ".join("undetermined" if math.isnan(number) else f"{number:.6g}" for number in numbers)
 
 
 def _settings(

@@ -10,11 +10,14 @@ import typer
 import camnorm
 from camnorm.cli.helptext import described
 from camnorm.cli.judgements import print_convergence, print_findings, print_pattern
+from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import AsJson, Debug, SensorArgument
-from camnorm.cli.results import check_figure, print_facts, print_json, print_rejected
+from camnorm.cli.paths import command_in_short, files_in_words
+from camnorm.cli.results import check_figure, in_bytes, print_facts, print_json, print_rejected
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
 from camnorm.diagnosis.fixedpattern import tells_pattern
+from camnorm.diagnosis.judgement import judge
 from camnorm.sensor.summary import screening_limits, sensor_summary
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ def show(
         pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
         if output is not None:
             _draw(loaded, convergence, pattern, output)
+        judgement = judge(convergence, findings)
         files = loaded.provenance["files"]
         origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
         if as_json:
@@ -64,6 +68,7 @@ def show(
                 {
                     "sensor": sensor,
                     **summary,
+                    **judgement.to_dict(),
                     **origin,
                     "files": len(files),
                     "figure": output,
@@ -74,17 +79,20 @@ def show(
             )
         else:
             size = int(files["size"][files["size"] > 0].sum())
+            skip = any(row["index"] is not None for row in summary["rejected"])
+            print_facts(verdict_facts(judgement, sensor, inputs_of(loaded), skip))
+            print()
             print_facts([("sensor", sensor), *sensor_facts(summary)])
-            print_findings(findings)
+            print_findings(findings, judgement.verdict)
             print_convergence(convergence)
             if pattern is not None:
                 print_pattern(pattern)
             print()
             print_facts(
                 [
-                    ("files", f"{len(files)}, {size / 1e9:.3g} GB"),
+                    ("files", f"{files_in_words(files['path'].tolist())}, {in_bytes(size)}"),
                     ("measured", f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}"),
-                    ("command", origin["command"]),
+                    ("command", command_in_short(origin["command"])),
                     *([] if output is None else [("figure", output)]),
                 ]
             )

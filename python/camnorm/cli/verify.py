@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from camnorm.cli.judgements import (
     print_pattern,
 )
 from camnorm.cli.messages import with_options
+from camnorm.cli.nextsteps import images_in_words, verdict_facts
 from camnorm.cli.options import (
     AsJson,
     CorrectionMode,
@@ -53,7 +55,8 @@ from camnorm.cli.options import (
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected
 from camnorm.cli.session import NEGATIVE, session
-from camnorm.verification.table import verdict, verification_table
+from camnorm.diagnosis.judgement import judge
+from camnorm.verification.table import verification_table
 
 if TYPE_CHECKING:
     from camnorm import Verification
@@ -154,18 +157,43 @@ def verify(
             )
         written = result.save(output)
         if as_json:
-            print_json({**result.to_dict(), "written": written})
+            print_json({**result.to_dict(), **_judged(result), "written": written})
         else:
+            print_facts(_verdicts(result, sensor, inputs, output))
+            print()
             _print_result(result, same_statistics)
-            print_facts(
-                [
-                    ("written to", f"{output}: {', '.join(path.name for path in written)}"),
-                    ("verdict", f"the corrected frames are {verdict(result.independent)}"),
-                ]
-            )
+            print_facts([("written to", f"{output}: {', '.join(path.name for path in written)}")])
             print_rejected(result.to_dict()["rejected"])
     if not result.independent:
         raise typer.Exit(NEGATIVE)
+
+
+def _judged(result: Verification) -> dict[str, object]:
+    """The verdict on the set, for JSON."""
+    if result.convergence is None:
+        return {}
+    return judge(result.convergence, result.findings).to_dict()
+
+
+def _verdicts(
+    result: Verification, sensor: Path | None, inputs: Sequence[str], output: Path
+) -> Iterator[tuple[str, object]]:
+    """Whether the correction worked, what the set is good for, and what to do."""
+    if result.independent:
+        yield "verdict", "Independent: no common pattern is left in the corrected frames."
+    else:
+        yield "verdict", "Correlated: a common pattern is left in the corrected frames."
+        yield "figure", f"{output / 'verify.png'} shows at which frequencies."
+    if result.convergence is None:
+        return
+    names = images_in_words(inputs)
+    judgement = judge(result.convergence, result.findings)
+    facts = dict(verdict_facts(judgement, sensor or Path("sensor.h5"), names, name="data set"))
+    if sensor is None:
+        facts["next"] = f"camnorm measure {names} -o sensor.h5"
+    elif not result.independent and judgement.step == "correct":
+        facts["next"] = f"camnorm show {shlex.quote(str(sensor))}"
+    yield from facts.items()
 
 
 def _print_result(result: Verification, same_statistics: bool) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from camnorm.diagnosis.convergence import Convergence
 from camnorm.diagnosis.finding import Finding, Severity
 from camnorm.sensor.balance import Verdict
 
-__all__ = ["Judgement", "Step", "judge"]
+__all__ = ["OF_BALANCE", "Judgement", "Step", "judge"]
 
-Step: TypeAlias = Literal["correct", "mean", "shrink", "split", "verify", "measure"]
+Step: TypeAlias = Literal["correct", "mean", "shrink", "split", "verify", "measure", "none"]
 
 _WORDS: dict[Verdict, str] = {
     "good": "Good",
@@ -26,7 +26,9 @@ _OF_SEVERITY: dict[Severity, Verdict] = {"note": "good", "warning": "usable", "u
 
 # Findings that say the same of the number of frames as the balance of pattern and noise does, which goes by
 # what the correction adds.
-_OF_BALANCE = ("frames", "specimens")
+OF_BALANCE = ("frames", "specimens")
+# It has several possible causes, which other findings name.
+_VAGUEST = "halves"
 # Findings of groups that are to be measured separately.
 _OF_GROUPS = ("mixed", "modes")
 
@@ -43,9 +45,9 @@ class Judgement:
         Why, in one sentence.
     remedy : str
         What to do first; empty if there is nothing.
-    step : {"correct", "mean", "shrink", "split", "verify", "measure"}
+    step : {"correct", "mean", "shrink", "split", "verify", "measure", "none"}
         What to do next: correct; correct the mean alone, or with images that are shrunk; measure groups
-        separately; verify; measure more frames.
+        separately; verify; measure more frames; nothing with these frames.
     """
 
     verdict: Verdict
@@ -77,7 +79,8 @@ def judge(convergence: Convergence, findings: Sequence[Finding]) -> Judgement:
     -------
     Judgement
         The worst of all. Of equally bad ones a finding comes before the number of frames, since more frames
-        do not cure it.
+        do not cure it. Groups that are to be measured separately come first: the other numbers are of a
+        mixture.
     """
     balance = convergence.balance
     judgements = [
@@ -85,14 +88,20 @@ def judge(convergence: Convergence, findings: Sequence[Finding]) -> Judgement:
             _OF_SEVERITY[finding.severity],
             _capital(finding.headline or finding.sentence),
             finding.remedy,
-            "split" if finding.name in _OF_GROUPS else "correct",
+            "split"
+            if finding.name in _OF_GROUPS
+            else "none"
+            if finding.severity == "unusable"
+            else "correct",
         )
-        for finding in findings
-        if finding.flagged and finding.severity != "note" and finding.name not in _OF_BALANCE
+        for finding in sorted(findings, key=lambda finding: finding.name == _VAGUEST)
+        if finding.flagged and finding.severity != "note" and finding.name not in OF_BALANCE
     ]
     judgements.append(Judgement(convergence.verdict, balance.reason, balance.remedy, _step(convergence)))
     # The first of the worst.
-    return max(judgements, key=lambda judgement: _ORDER.index(judgement.verdict))
+    worst = max(judgements, key=lambda judgement: _ORDER.index(judgement.verdict))
+    groups = [judgement for judgement in judgements if judgement.step == "split"]
+    return replace(groups[0], verdict=worst.verdict) if groups else worst
 
 
 def _step(convergence: Convergence) -> Step:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.diagnosis.finding import Finding, count_of
+from camnorm.measurement.faults import saturation
 from camnorm.measurement.screening import BLANK, COPY, SATURATED, blank_frames, copies, saturated_frames
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def left_out(sensor: Sensor) -> list[Finding]:
     reasons = frames["reason"].tolist()
     rejected = frames.size - accepted.size
     share = f"{100 * rejected / total:.2g} %"
+    most = saturation(sensor)
     kept = {
         "blank": int(blank_frames(accepted).sum()),
         "saturated": int(saturated_frames(accepted, sensor.dtype).sum()),
@@ -51,6 +53,7 @@ def left_out(sensor: Sensor) -> list[Finding]:
         ("saturated", SATURATED, _SATURATED_LIMIT, "pixels at the maximum say nothing of their sensitivity"),
     ):
         found = sum(reason.startswith(prefix) for reason in reasons)
+        in_statistics = count_of(kept[name], f"{name} frame")
         verb = "is" if kept[name] == 1 else "are"
         still = f", {kept[name]} more {verb} in the statistics" if kept[name] else ""
         result.append(
@@ -60,9 +63,13 @@ def left_out(sensor: Sensor) -> list[Finding]:
                 limit,
                 what,
                 kept[name] > 0 or found / total > limit,
-                f"{count_of(found, f'{name} frame')} of {frames.size} left out{still}.",
-                "warning" if kept[name] else "note",
-                f"{count_of(kept[name], f'{name} frame')} of {frames.size} {verb} in the statistics.",
+                f"{count_of(found, f'{name} frame')} of {frames.size} left out{still}."
+                if found or not kept[name]
+                else f"{in_statistics} of {frames.size} {verb} in the statistics.",
+                "unusable" if name == "saturated" and most else "warning" if kept[name] else "note",
+                most
+                if name == "saturated" and most
+                else f"{in_statistics} of {frames.size} {verb} in the statistics.",
                 "Lower the exposure." if name == "saturated" else "Leave them out (screen=auto).",
             )
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from camnorm.diagnosis.finding import Finding, count_of
-from camnorm.sensor.balance import cameras_of, mixture_in_words
+from camnorm.measurement.faults import mixture
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
@@ -24,7 +24,7 @@ def mixed(sensor: Sensor) -> list[Finding]:
     ]
     frames = sum(group["frames"] for group in groups)
     others = frames - max((group["frames"] for group in groups), default=0)
-    cameras = cameras_of(sensor)
+    cameras = mixture(sensor)
     remedy = "Measure each group on its own (measure_groups)."
     found = Finding(
         "mixed",
@@ -37,10 +37,8 @@ def mixed(sensor: Sensor) -> list[Finding]:
         else "all files are of one shape, pixel type and camera."
         if groups
         else "whether all files are of one shape, pixel type and camera is not known.",
-        "unusable" if len(cameras) > 1 else "warning",
-        mixture_in_words(cameras)
-        if len(cameras) > 1
-        else f"the files are of {len(groups)} kinds ({'; '.join(map(describe, groups))}).",
+        "unusable" if cameras else "warning",
+        cameras or f"the files are of {len(groups)} kinds ({'; '.join(map(describe, groups))}).",
         remedy,
     )
     return [found]

@@ -25,6 +25,7 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
     )
     least = found.balance.least if found.verdict == "harmful" else 0.0
     take = math.ceil(max(least, needed)) if math.isfinite(least) else needed
+    purpose = "" if take > needed else f" for averages of {found.group} frames"
     too_few = found.frames < needed
     few = not too_few and found.effective_frames < needed
     if math.isnan(found.ratio) or files < 2:
@@ -38,31 +39,19 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
         effective = found.effective_frames
         told = f"{found.frames} frames of {files} files count as {effective:.0f} independent ones"
         told += f", because they show few specimens: take {take} at least." if few else "."
-    remedy = f"Add frames of other specimens, to {take} independent frames at least."
     low = found.ratio_limits[0]
     differ = f"{100 * found.ratio:.3g} % of what is expected"
     return [
-        Finding(
-            "specimens",
-            effective,
-            needed,
-            because,
-            few,
-            told,
-            headline=f"the frames count as only {found.effective_frames:.0f} independent ones.",
-            remedy=remedy,
-        ),
+        Finding("specimens", effective, needed, because, few, told),
         Finding(
             "frames",
             found.frames,
             needed,
             because,
             too_few,
-            f"Too few frames: take {take} at least."
+            f"Too few frames: take {take} at least{purpose}."
             if too_few
             else f"The noise of the mean image is invisible in averages of {found.group} frames.",
-            headline="too few frames.",
-            remedy=f"Take {take} frames at least.",
         ),
         Finding(
             "halves",

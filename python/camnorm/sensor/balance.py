@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -22,10 +21,8 @@ __all__ = [
     "Balance",
     "Verdict",
     "balance_of",
-    "cameras_of",
     "frames_for_groups",
     "harm_of",
-    "mixture_in_words",
     "survey_of",
     "warn_of_harm",
 ]
@@ -151,7 +148,7 @@ class Balance:
     def reason(self) -> str:
         """The judgement for people, in one sentence."""
         if math.isnan(self.noise):
-            return "Too few frames to say anything: each half needs two."
+            return "Too few frames: each half of the set needs two."
         if self.noise == 0.0:
             return "No pixel ever changes: there is nothing to correct with."
         verdict = self.verdict
@@ -233,14 +230,14 @@ def balance_of(
 
 
 def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> str | None:
-    """Say it if a correction of frames would add more noise than it removes pattern, or is of no one camera.
+    """Say it if a correction of frames would add more noise than it removes pattern.
 
     Parameters
     ----------
     sensor : Sensor
         The measurement that the correction is made of.
     adjustments : Adjustments
-        The noise of corrections that are shrunk, and of those by the response, is not judged.
+        Corrections that are shrunk, and those by the response, are not judged.
     blocks : bool
         Look at some rows at a time, for who does not need the mean and the sigma image anyway.
 
@@ -249,27 +246,10 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     str, optional
         The sentence.
     """
-    cameras = cameras_of(sensor)
-    if len(cameras) > 1:
-        return f"{mixture_in_words(cameras)} Measure each camera separately (measure_groups)."
     if adjustments.shrink or adjustments.mode == "response":
         return None
     balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
     return balance.sentence if balance.verdict == "harmful" else None
-
-
-def cameras_of(sensor: Sensor) -> list[str]:
-    """Names of the cameras that took the frames in the statistics, as far as their files say it."""
-    groups = sensor.provenance.get("groups", [])
-    named = {str(group.get("camera") or "") for group in groups if tuple(group["shape"]) == sensor.shape}
-    return sorted(named - {""})
-
-
-def mixture_in_words(cameras: Sequence[str]) -> str:
-    """Say that a set is of several cameras."""
-    return (
-        f"The set mixes frames of {len(cameras)} cameras ({', '.join(cameras)}), each with its own pattern."
-    )
 
 
 def warn_of_harm(sentence: str | None) -> None:

@@ -6,9 +6,14 @@ from collections.abc import Mapping
 
 from camnorm.verification.verdict import Assessment, Verification
 
-__all__ = ["assessment_table", "verdict", "verification_table"]
+__all__ = ["assessment_table", "p_in_words", "verdict", "verification_table"]
 
 _HEADINGS = ("frames", "outside ±3σ", "outside exact", "mean FRC", "z", "p", "verdict")
+
+
+def p_in_words(p: float) -> str:
+    """A p-value with two digits; below 1e-16 it says no more than that."""
+    return "<1e-16" if p < 1e-16 else f"{p:.2g}"
 
 
 def verdict(independent: bool) -> str:
@@ -61,7 +66,7 @@ def _row(name: str, found: Assessment) -> tuple[str, ...]:
         f"{found.outside_3sigma} of {found.rings}",
         f"{found.outside_exact} of {found.rings}",
         f"{found.mean_correlation:+.4f}",
-        f"{found.z:+.2f}",
-        f"{found.p:.2g}",
+        f"{found.z:+.1f}" if abs(found.z) >= 10 else f"{found.z:+.2f}",
+        p_in_words(found.p),
         verdict(found.independent),
     )

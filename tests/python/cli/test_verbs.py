@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -23,7 +24,7 @@ import tifffile
 
 import camnorm
 from camnorm import cli
-from camnorm.cli.results import print_rejected
+from camnorm.cli.results import print_rejected, reasons_in_words
 from camnorm.io.base.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
@@ -117,7 +118,8 @@ def test_measure_prints_a_summary_and_nothing_else(run: Run, data: Data) -> None
     result = run("measure", data.folder, "-o", "s.h5", "--screen", "off")
     assert result.status == 0
     assert result.err == ""
-    facts = dict(line.split(maxsplit=1) for line in result.out.splitlines() if not line.startswith("target"))
+    lines = [line for line in result.out.splitlines() if line and not line.startswith("target")]
+    facts = dict(line.split(maxsplit=1) for line in lines)
     assert facts["frames"] == "64 x 64 uint16"
     assert facts["accepted"] == "60: 30 in half A, 30 in half B"
     assert facts["rejected"] == "0"
@@ -133,6 +135,9 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
     assert result["target_mean"] == pytest.approx(mean[good].mean(), rel=1e-12)
     assert result["target_sigma"] == pytest.approx(sigma[good].mean(), rel=1e-12)
     assert result["seconds"] > 0
+    found = camnorm.frames_needed(camnorm.Sensor.load("s.h5"))
+    assert result.pop("verdict") == found.verdict == "usable"
+    assert f"{result.pop('reason')} {result.pop('remedy')}" == found.sentence
     del result["target_mean"], result["target_sigma"], result["seconds"]
     findings = {finding["name"]: finding for finding in result.pop("findings")}
     assert findings["rejected"]["value"] == 0
@@ -263,8 +268,9 @@ def test_measure_lists_what_it_left_out(run: Run, data: Data, words: Path, tmp_p
     assert deviant["reason"] == "screened: blank, standard deviation 0"
 
     shown = run("measure", data.folder, words, dark, "-o", "s.h5").out
-    assert f"  {words}: not an MRC file" in shown
-    assert f"  {dark}, frame 0: screened: blank, standard deviation 0" in shown
+    assert "\nrejected        2: 1 not an MRC file, 1 blank\n" in shown
+    assert "\n  words.mrc: not an MRC file" in shown
+    assert "\n  dark.mrc, frame 0: screened: blank, standard deviation 0\n" in shown
 
 
 def test_frames_of_a_file_that_are_rejected_alike_take_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,22 +280,31 @@ def test_frames_of_a_file_that_are_rejected_alike_take_one_line(capsys: pytest.C
         {"file": "a.mrc", "index": 5, "reason": "truncated"},
         {"file": "b.mrc", "index": 3, "reason": "screened: mean 28.014 outside 9e2 to 1233.4"},
         {"file": "c.mrc", "index": None, "reason": "truncated"},
+        *({"file": "d.mrc", "index": i, "reason": "truncated"} for i in (1, 2, 3, 5, 7, 8, 10, 12, 14)),
+        *({"file": f"e{i % 3}.mrc", "index": i, "reason": "copy of d.mrc, frame 0"} for i in range(1200)),
     ]
     print_rejected(rows)
     assert capsys.readouterr().out.splitlines() == [
+        "",
         "rejected:",
-        "  a.mrc, frame 3: screened: mean 28.014 outside 9e2 to 1233.4 (and 1 more of this file)",
+        "  a.mrc, frames 3-4: screened: mean 28.014 outside 9e2 to 1233.4 (the first)",
         "  a.mrc, frame 5: truncated",
         "  b.mrc, frame 3: screened: mean 28.014 outside 9e2 to 1233.4",
         "  c.mrc: truncated",
+        "  d.mrc, frames 1-3, 5, 7-8, 10 and 2 more: truncated",
+        "  ... and 1,200 more in 3 files: --json lists all",
     ]
+    assert reasons_in_words(rows) == "1214: 1200 copies, 11 truncated, 3 mean outside the limits"
+    assert reasons_in_words([]) == "0"
+    assert reasons_in_words(rows[:1]) == "1: mean outside the limits"
 
 
-def test_measure_shows_people_the_first_ten_rejected(run: Run, data: Data, words: Path) -> None:
+def test_measure_shows_people_the_first_rejected(run: Run, data: Data, words: Path) -> None:
     more = [Path(shutil.copy(words, words.with_name(f"words{i}.mrc"))) for i in range(13)]
     result = run("measure", data.folder, *more, "-o", "s.h5")
-    assert result.out.count("/words") == 10
-    assert result.out.endswith("  ... and 3 more (--json lists all)\n")
+    assert result.out.count("\n  words") == 5
+    assert result.out.endswith("  ... and 8 more in 8 files: --json lists all\n")
+    assert "\nrejected        13: not an MRC file\n" in result.out
 
 
 def test_measure_takes_frames_with_nan_out(run: Run, tmp_path: Path) -> None:
@@ -443,7 +458,7 @@ def test_correct_goes_on_after_a_bad_file(run: Run, data: Data, words: Path) -> 
     assert [row["file"] for row in result["rejected"]] == [str(words)]
     shown = run(*command, "again")
     assert "rejected        1 file\n" in shown.out
-    assert f"  {words}: not an MRC file" in shown.out.replace(", frame 0", "")
+    assert "  words.mrc: not an MRC file" in shown.out.replace(", frame 0", "")
     strict = run(*command, "strict", "--strict")
     assert strict.status == 1
     assert strict.err.startswith(f"camnorm: error: {words}")
@@ -508,7 +523,11 @@ def test_verify_measures_first_without_a_sensor(run: Run, data: Data) -> None:
         "groups, raw": "correlated",
         "groups, corrected": "independent",
     }
-    assert result.out.splitlines()[-1] == "verdict         the corrected frames are independent"
+    assert result.out.startswith(
+        "verdict         Independent: no common pattern is left in the corrected frames.\n"
+        "data set        Usable, with a warning: "
+    )
+    assert f"\nnext            camnorm measure {data.folder} -o sensor.h5\n" in result.out
     assert {path.name for path in Path("camnorm-verify").iterdir()} >= {"verify.png", "verify.json"}
 
 
@@ -518,7 +537,10 @@ def test_verify_exits_with_3_if_the_verdict_is_negative(run: Run, data: Data) ->
     result = run(*command)
     assert result.status == 3
     assert re.search(r"mean FRC .*groups \+0\.2\d* ± 0\.\d+, predicted 0\.25", result.out)
-    assert result.out.splitlines()[-1] == "verdict         the corrected frames are correlated"
+    assert result.out.startswith(
+        "verdict         Correlated: a common pattern is left in the corrected frames.\n"
+        "figure          v/verify.png shows at which frequencies.\n"
+    )
     assert result.err == ""
     assert run(*command, "--json").json()["window"] is None
 
@@ -609,7 +631,7 @@ def test_show_tells_what_is_in_the_file(run: Run, data: Data, words: Path) -> No
     assert "k = 6: mean " in result.out
     assert "files           61" in result.out
     assert f"camnorm measure {data.folder} {words} -o s.h5" in result.out
-    assert f"  {words}: not an MRC file" in result.out
+    assert "  words.mrc: not an MRC file" in result.out
     assert Path("s.png").read_bytes().startswith(b"\x89PNG")
 
     found = run("show", "s.h5", "--json").json()
@@ -618,8 +640,10 @@ def test_show_tells_what_is_in_the_file(run: Run, data: Data, words: Path) -> No
     assert found["version"] == camnorm.__version__
     assert [row["file"] for row in found["rejected"]] == [str(words)]
     sensor = camnorm.Sensor.load("s.h5")
+    sensor_verdict = camnorm.frames_needed(sensor).balance
     assert [row["name"] for row in found["findings"]] == [one.name for one in camnorm.check(sensor)]
-    assert found["findings"][0].keys() == {"name", "value", "limit", "because", "flagged", "sentence"}
+    assert found["findings"][0].keys() == {field.name for field in dataclasses.fields(camnorm.Finding)}
+    assert (found["verdict"], found["reason"]) == ("usable", sensor_verdict.reason)
     assert found["convergence"]["frames"] == 60
     assert found["convergence"]["needed_for_residual"] == 400
 
@@ -632,22 +656,24 @@ def test_show_says_what_is_wrong_first(run: Run) -> None:
         mrcfile.write(f"{i:02}.mrc", movie)
     run("measure", ".", "-o", "s.h5")
     out = run("show", "s.h5").out
-    trusted, enough = out.split("can it be trusted?")[1].split("are the frames enough?")
-    assert trusted.startswith("\n  ! illumination: The light is uneven")
+    verdict, _, trusted = out.partition("\nproblems:")
+    assert trusted.startswith("\n  ! illumination: The light, or the sensitivity, is uneven")
     assert re.search(r"by 4\.[6-9] sigma in the mean image along x", " ".join(trusted.split()))
-    assert "+ in order: mixed, modes, duplicates, specimens, halves, frames, motif, " in " ".join(
+    assert "+ passed: mixed, modes, duplicates, specimens, halves, frames, motif, " in " ".join(
         trusted.split()
     )
-    assert enough.startswith(
-        "\n  - The correction helps, but leaves a pattern of more than 5 % of the frame noise."
+    assert verdict.startswith(
+        "verdict         Usable, with a warning: "
+        "the correction helps, but leaves a pattern of more than 5 % of the frame noise.\n"
+        "fix first       At least 400 frames are needed; you have 60.\n"
+        "next            camnorm correct . -m s.h5 -o corrected\n\n"
     )
-    assert "At least 400 frames are needed; you have 60." in " ".join(enough.split())
 
     for path in Path().glob("*.mrc"):
         path.unlink()
     mrcfile.write("one.mrc", np.concatenate(frames))
     run("measure", "one.mrc", "-o", "one.h5")
-    trusted = run("show", "one.h5").out.split("can it be trusted?")[1]
+    trusted = run("show", "one.h5").out.split("\nproblems:")[1]
     assert trusted.index("  ! illumination") < trusted.index("  ? specimens: Whether frames show")
 
 
@@ -657,7 +683,10 @@ def test_show_is_short_where_little_is_told(run: Run, data: Data) -> None:
     assert "  ! frames: Too few frames: take " in out
     assert out.count("\n  ? ") == 3
     assert "  ? also undetermined: halves, motif, hits," in out
-    assert "are the frames enough?\n  - Too few frames to say anything: each half needs two.\n" in out
+    assert out.startswith(
+        "verdict         Not usable: too few frames: each half of the set needs two.\n"
+        f"next            camnorm measure {data.files[0]} MORE... -o s.h5 --overwrite\n"
+    )
 
 
 @pytest.mark.filterwarnings("default")
@@ -668,19 +697,28 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
     gain = rng.normal(1, 0.05, SHAPE)
     for i, frame in enumerate(rng.poisson(gain, (60, *SHAPE)).astype(np.uint8)):
         np.save(folder / f"{i:02}.npy", frame)
-    assert run("measure", folder, "-o", "s.h5").status == 0
+    measured = run("measure", folder, "-o", "s.h5")
     sentence = camnorm.frames_needed(camnorm.Sensor.load("s.h5")).sentence
     sentence = sentence.replace("shrink=True", "--shrink")
     assert sentence.startswith("The correction would add more noise than it removes pattern. At least ")
-    shown = " ".join(run("show", "s.h5").out.split())
-    assert f"are the frames enough? - {sentence} - Uncertainty: mean image " in shown
-    assert f"are the frames enough? - {sentence} - " in " ".join(
-        run("verify", folder, "-m", "s.h5").out.split()
+    reason, remedy = sentence.split(". ", maxsplit=1)
+    lead = (
+        f"Not usable: t{reason[1:]}.\nfix first       {remedy}\n"
+        "next            camnorm correct in -m s.h5 -o corrected --shrink\n"
     )
+    shown = run("show", "s.h5").out
+    assert measured.out.startswith(f"verdict         {lead}")
+    assert shown.startswith(f"verdict         {lead}")
+    assert "enough" not in shown
+    verified = run("verify", folder, "-m", "s.h5").out
+    assert f"\ndata set        {lead}" in verified
     corrected = run("correct", folder, "-m", "s.h5", "-o", "out", "--json")
     assert corrected.err.count(f"camnorm: warning: {sentence}\n") == 1
     assert corrected.json()["convergence"]["verdict"] == "harmful"
-    assert run("show", "s.h5", "--json").json()["convergence"]["verdict"] == "harmful"
+    for arguments in (["show", "s.h5"], ["measure", folder, "-o", "s.h5"], ["verify", folder, "-m", "s.h5"]):
+        found = run(*arguments, "--json").json()
+        assert (found["verdict"], found["reason"]) == ("harmful", f"{reason}.")
+    assert corrected.json()["verdict"] == "harmful"
     assert run("correct", folder, "-m", "s.h5", "-o", "out2", "--shrink").err.count("more noise") == 0
 
 
@@ -1399,15 +1437,20 @@ def mixed_set(folder: Path) -> Path:
 
 def test_measure_says_what_is_suspicious(run: Run, tmp_path: Path) -> None:
     folder = mixed_set(tmp_path / "in")
-    shown = run("measure", folder, "-o", "s.h5").out.partition("worth a look:\n")[2].splitlines()
+    out = run("measure", folder, "-o", "s.h5").out
+    assert out.startswith(
+        "verdict         Not usable: the frames have 2 exposure levels.\n"
+        "fix first       Measure each exposure level separately (--split).\n"
+        "next            camnorm measure in -o s.h5 --split\n\n"
+    )
+    shown = out.partition("problems:\n")[2].splitlines()
     marked = [line for line in shown if line.startswith("  ! ")]
-    assert marked[0] == "  ! blank: 2 blank frames of 60 left out."
+    assert marked[0].startswith("  ! modes: the frames are of 2 kinds: 29 frames of mean ")
     assert marked[1].startswith("  ! duplicates: 1 copy of other frames left out, the first of")
-    assert marked[2].startswith("  ! modes: the frames are of 2 kinds: 29 frames of mean ")
-    assert len(marked) == 3
+    assert "  ! blank: 2 blank frames of 60 left out." in marked
     found = run("measure", folder, "-o", "s.h5", "--json").json()["findings"]
-    assert {finding["name"] for finding in found if finding["flagged"]} == {"blank", "duplicates", "modes"}
-    assert set(found[0]) == {"name", "value", "limit", "because", "flagged", "sentence"}
+    assert {finding["name"] for finding in found if finding["flagged"]} >= {"blank", "duplicates", "modes"}
+    assert set(found[0]) == {field.name for field in dataclasses.fields(camnorm.Finding)}
 
 
 def test_measure_reports_a_movie_that_is_shorter(run: Run, data: Data, tmp_path: Path) -> None:
@@ -1415,7 +1458,7 @@ def test_measure_reports_a_movie_that_is_shorter(run: Run, data: Data, tmp_path:
     for name, frames in (("a", data.frames[:24]), ("b", data.frames[24:48]), ("c", data.frames[48:55])):
         mrcfile.write(tmp_path / "in" / f"{name}.mrc", frames)
     sentence = "1 movie is shorter than usual (c.mrc: 7 of 24 frames)."
-    shown = run("measure", "in", "-o", "s.h5").out.partition("worth a look:\n")[2]
+    shown = run("measure", "in", "-o", "s.h5").out.partition("problems:\n")[2]
     assert " ".join(shown.split()).startswith(f"! short_movies: {sentence}")
     # A truncated file has as many frames as can be read.
     (tmp_path / "in" / "c.mrc").unlink()
@@ -1428,7 +1471,7 @@ def test_measure_reports_a_movie_that_is_shorter(run: Run, data: Data, tmp_path:
 
 
 def test_nothing_is_said_of_a_clean_set(run: Run, data: Data) -> None:
-    assert "worth a look" not in run("measure", data.folder, "-o", "s.h5").out
+    assert "problems:" not in run("measure", data.folder, "-o", "s.h5").out
 
 
 def test_limits_on_the_command_line(run: Run, data: Data) -> None:
@@ -1477,7 +1520,7 @@ def test_split(run: Run, tmp_path: Path) -> None:
     assert [group["count"] for group in groups] == [29, 28]
     assert [round(group["target_mean"], -1) for group in groups] == [200, 300]
     for group in groups:
-        assert not any(finding["flagged"] for finding in group["findings"])
+        assert {finding["name"] for finding in group["findings"] if finding["flagged"]} <= {"frames"}
         assert camnorm.Sensor.load(tmp_path / group["output"]).count == group["count"]
     shown = run("measure", folder, "-o", "s.h5", "--split").out
     assert shown.count("written         s_") == 2

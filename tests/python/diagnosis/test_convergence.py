@@ -247,7 +247,7 @@ def test_planes_have_levels_of_their_own() -> None:
 def test_too_few_frames(count: int) -> None:
     found = camnorm.frames_needed(sensor_of(movies(16, count, 1, 0.0, 1.0)))
     assert math.isnan(found.noise)
-    assert found.advice() == ["Too few frames to say anything: each half needs two."]
+    assert found.advice() == ["Too few frames: each half of the set needs two."]
     assert "null" in jsontext.dumps(found.to_dict())
 
 

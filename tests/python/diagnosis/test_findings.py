@@ -255,7 +255,7 @@ def test_blank_frames(share: float) -> None:
     kept[blank] = frames[blank]
     kept["status"], kept["reason"] = "accepted", ""
     unscreened = flagged(screened(kept, None))
-    assert f"0 blank frames of 200 left out, {blank.sum()} more are in" in unscreened["blank"].sentence
+    assert f"{blank.sum()} blank frames of 200 are in" in unscreened["blank"].sentence
 
 
 def test_dark_frames_with_noise_are_blank_too() -> None:
@@ -284,7 +284,7 @@ def test_a_set_that_is_saturated_as_a_whole_is_told_of() -> None:
     frames["mean"], frames["std"], frames["max"] = 65400 + RNG(1).normal(0, 5, N), 300, 65535
     sensor = screened(frames)
     assert (sensor.frames["status"] == "accepted").all()
-    assert "200 more are in the statistics" in flagged(sensor)["saturated"].sentence
+    assert "200 saturated frames of 200 are in the statistics" in flagged(sensor)["saturated"].sentence
 
 
 def test_bright_frames_that_are_not_at_the_maximum_are_not_saturated() -> None:

@@ -1,0 +1,65 @@
+"""Paths, and commands with many of them, as people read them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+__all__ = ["command_in_short", "files_in_words", "folder_of", "shown"]
+
+# So many arguments of one folder and kind stay in a command that is shown.
+_FEW = 3
+
+
+def shown(path: str) -> str:
+    """A path, relative to the working directory if it lies below it."""
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return path
+    below = path == folder or path.startswith(os.path.join(folder, ""))
+    return os.path.relpath(path, folder) if below else path
+
+
+def folder_of(files: Iterable[str]) -> str | None:
+    """The folder that holds all of these files; None if there are several, or none."""
+    folders = {os.path.dirname(file) for file in files}
+    return (shown(folders.pop()) or ".") if len(folders) == 1 else None
+
+
+def files_in_words(files: list[str]) -> str:
+    """Count files, and name their folder if it is one."""
+    number = "1 file" if len(files) == 1 else f"{len(files):,} files"
+    if len(files) == 1:
+        return f"{number}: {shown(files[0])}"
+    folder = folder_of(files)
+    if folder is None:
+        folders = len({os.path.dirname(file) for file in files})
+        return f"{number} in {folders:,} folders" if files else number
+    return f"{number} in {folder}"
+
+
+def command_in_short(command: str) -> str:
+    """A command without the paths that a shell made of a pattern."""
+    try:
+        program, *arguments = shlex.split(command)
+    except ValueError:
+        return command
+    words = ["camnorm" if Path(program).name == "__main__.py" else shlex.quote(Path(program).name)]
+    # The verb is no path.
+    words += map(shlex.quote, arguments[:1])
+    for (option, folder, _), some in groupby(arguments[1:], _kind):
+        paths = list(some)
+        if option or len(paths) <= _FEW:
+            words += map(shlex.quote, paths)
+        else:
+            words.append(f"[{len(paths):,} files{f' in {shown(folder)}' if folder else ''}]")
+    return " ".join(words)
+
+
+def _kind(argument: str) -> tuple[bool, str, str]:
+    """Whether an argument is an option, its folder, and how its name ends."""
+    return argument.startswith("-"), os.path.dirname(argument), os.path.splitext(argument)[1]
