@@ -44,7 +44,12 @@ _REASONS_SHOWN = 4
 
 _SCREENED = "screened: "
 # What reasons begin with, and the same in short.
-_SHORT = (("copy of ", "copies"), ("frames of shape ", "of another shape"))
+_SHORT = (
+    ("blank", "blank"),
+    ("saturated", "saturated"),
+    ("copy of ", "copies"),
+    ("frames of shape ", "of another shape"),
+)
 
 _PLACE = re.compile(r"^(?:[^:]*/[^:]*|\S+\.\w+|byte \d+): ")
 _KIND = re.compile(r"\S+ pixels \(")

@@ -244,6 +244,7 @@ def test_values_of_options() -> None:
         ("screened: standard deviation 3.4 outside 3 to 4; mean 2", "standard deviation outside the limits"),
         ("uint8 pixels (integer kind), but the set has float32 pixels (float kind)", "of another pixel type"),
         ("frames of shape (3, 4), but the set has (2, 3)", "of another shape"),
+        ("screened: blank, mean 28 outside 936 to 1233", "blank"),
         ("screened: copy of m.mrc, frame 3", "copies"),
         ("No such file or directory", "No such file or directory"),
     ],
