@@ -114,7 +114,7 @@ def correct(
     ] = "float32",
     scale: Annotated[
         bool,
-        typer.Option("--scale", help="Scale int16 pixels such that 40 target sigmas to either side fit."),
+        typer.Option("--scale", help="Scale int16 pixels so that target mean ± 40 target sigmas fits."),
     ] = False,
     format: Annotated[
         Format,
@@ -126,7 +126,7 @@ def correct(
     ] = "same",
     compression: Annotated[
         Compression,
-        typer.Option(metavar="NAME", help="None, deflate, for TIFF also lzw and zstd, for Zarr also zstd."),
+        typer.Option(metavar="NAME", help="none or deflate; also lzw and zstd for TIFF, zstd for Zarr."),
     ] = "none",
     target_mean: Annotated[
         str | None,
@@ -163,7 +163,7 @@ def correct(
     ] = False,
     leave_out: Annotated[
         bool,
-        typer.Option("--leave-out", help="Correct each file by the statistics without its own frames."),
+        typer.Option("--leave-out", help="Correct each file with statistics that exclude its own frames."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable file.")] = False,

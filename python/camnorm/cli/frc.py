@@ -79,16 +79,18 @@ def frc(
     frame_b: Annotated[int, typer.Option(min=0, metavar="N", help="Frame of B, from 0.")] = 0,
     window: Window = "none",
     binning: Annotated[
-        Binning, typer.Option(metavar="NAME", help="Radius to ring: round or floor.")
+        Binning, typer.Option(metavar="NAME", help="How radii are assigned to rings: round or floor.")
     ] = "round",
-    corners: Annotated[bool, typer.Option("--corners", help="Go on beyond Nyquist.")] = False,
+    corners: Annotated[bool, typer.Option("--corners", help="Include rings beyond Nyquist.")] = False,
     csv: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="Write the curve; a file a colour plane."),
+        typer.Option(
+            metavar="FILE", show_default=False, help="Write the curve as CSV; one file for each colour plane."
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="Draw it: .png, .pdf or .svg."),
+        typer.Option(metavar="FILE", show_default=False, help="Draw the curve: .png, .pdf or .svg."),
     ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -161,7 +163,10 @@ def _read_frames(places: Sequence[tuple[Path, int]], options: ReadOptions) -> li
             if index >= source.count:
                 raise camnorm.Error(f"{path}: no frame {index}, the last is {source.count - 1}")
             if is_flipped(source.origin.row_order, options.row_order):
-                first = f"{places[0][0].name} has its {options.row_order} row first, {path.name} its other"
+                other = "top" if options.row_order == "bottom" else "bottom"
+                first = (
+                    f"{places[0][0].name} has its {options.row_order} row first, {path.name} its {other} row"
+                )
                 warnings.warn(f"{first}: the rows of {path.name} are flipped", stacklevel=2)
             frames.append(source.read(index)[0])
             source.check_whole()

@@ -110,7 +110,7 @@ def measure(
         bool,
         typer.Option(
             "--response",
-            help="Keep how pixels follow the exposures of the frames, for `correct --mode response`.",
+            help="Also measure each pixel's response to the exposure, for `correct --mode response`.",
         ),
     ] = False,
     mean: Annotated[
@@ -146,7 +146,7 @@ def measure(
             metavar="FILE",
             show_default=False,
             rich_help_panel="Screening",
-            help="Measure just the frames that such a table says are accepted; then auto screens no more.",
+            help="Measure only the frames that such a table marks as accepted; --screen auto is off then.",
         ),
     ] = None,
     split: Annotated[
@@ -160,7 +160,9 @@ def measure(
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace a sensor file, and a table of frames, of other frames."),
+        typer.Option(
+            "--overwrite", help="Replace a sensor file or frame table that holds another measurement."
+        ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unusable frame.")] = False,
     threads: Threads = None,

@@ -36,7 +36,9 @@ Overwrite = Annotated[
 )
 def merge(
     first: SensorArgument,
-    others: Annotated[list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More of them.")],
+    others: Annotated[
+        list[Path], typer.Argument(metavar="SENSOR", show_default=False, help="More sensor files.")
+    ],
     output: SensorOutput,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -84,7 +84,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes 
 WindowName: TypeAlias = Literal["none", "hann", "tukey"]
 
 Window = Annotated[
-    WindowName, typer.Option(metavar="NAME", help="Window against the frames' edges: none, hann or tukey.")
+    WindowName, typer.Option(metavar="NAME", help="Window that suppresses edge effects: none, hann or tukey.")
 ]
 
 
@@ -157,7 +157,7 @@ Int16Pixels = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel="Reading",
-        help="Integers of 16 bits that files call signed: signed, or unsigned (counts of 0 to 65535).",
+        help="How to read integers that files declare as int16: signed, or unsigned (counts of 0 to 65535).",
     ),
 ]
 Tiff4Bit = Annotated[
@@ -176,7 +176,7 @@ EerGrouping = Annotated[
         metavar="N",
         show_default=False,
         rich_help_panel="Reading",
-        help="Raw frames of EER files in one frame.",
+        help="Raw EER frames summed into one frame.",
     ),
 ]
 EerSampling = Annotated[
@@ -185,7 +185,7 @@ EerSampling = Annotated[
         metavar="1|2|4",
         show_default=False,
         rich_help_panel="Reading",
-        help="Pixels of EER frames along a physical one.",
+        help="Subpixels of EER frames along each side of a physical pixel.",
     ),
 ]
 Dataset = Annotated[
@@ -194,7 +194,7 @@ Dataset = Annotated[
         metavar="PATH",
         show_default=False,
         rich_help_panel="Reading",
-        help="Where the images are within HDF5, NeXus and Zarr files.",
+        help="Path of the images within HDF5, NeXus and Zarr files.",
     ),
 ]
 Raw = Annotated[
@@ -203,7 +203,7 @@ Raw = Annotated[
         metavar="SHAPE:DTYPE:OFFSET",
         show_default=False,
         rich_help_panel="Reading",
-        help="Files are bare pixels: 4096x4096:uint16, or 512x512:>u2:1024 behind 1024 bytes.",
+        help="Files hold bare pixels: 4096x4096:uint16, or 512x512:>u2:1024 after 1024 bytes of header.",
     ),
 ]
 Gain = Annotated[
@@ -212,7 +212,7 @@ Gain = Annotated[
         metavar="FILE",
         show_default=False,
         rich_help_panel="Reading",
-        help="Gain reference by which frames are multiplied.",
+        help="Gain reference to apply to the frames.",
     ),
 ]
 GainRotate = Annotated[
@@ -250,7 +250,7 @@ Defects = Annotated[
         metavar="FILE",
         show_default=False,
         rich_help_panel="Reading",
-        help="Defects that are filled from their neighbours: text or image.",
+        help="Defect map, as text or image; defects are filled from their neighbours.",
     ),
 ]
 FollowLinks = Annotated[
@@ -267,7 +267,7 @@ FramesDir = Annotated[
         metavar="DIR",
         show_default=False,
         rich_help_panel="Reading",
-        help="Where the files are that STAR and mdoc files name.",
+        help="Folder of the files that STAR and mdoc files name.",
     ),
 ]
 
@@ -328,8 +328,8 @@ KeepIllumination = Annotated[
         metavar="auto|PIXELS",
         show_default=False,
         rich_help_panel="Correction",
-        help="Leave illumination as it is, from waves of this length on; without a value, or with auto, "
-        "of half the shorter side of a frame.",
+        help="Keep illumination, which varies over more than this many pixels; without a value, or with "
+        "auto, over half the shorter side of a frame.",
     ),
 ]
 Shrink = Annotated[
@@ -337,7 +337,7 @@ Shrink = Annotated[
     typer.Option(
         "--shrink",
         rich_help_panel="Correction",
-        help="For few frames: take noise out of the mean and the sigma image.",
+        help="For few frames: reduce the noise of the mean and the sigma image.",
     ),
 ]
 

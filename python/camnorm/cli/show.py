@@ -27,7 +27,7 @@ __all__ = ["show"]
 
 
 @described(
-    "Show what is in a sensor file, and whether the set suits the method and is large enough.",
+    "Show whether a measurement can be used, and what its sensor file holds.",
     "camnorm show sensor.h5",
     "camnorm show sensor.h5 -o sensor.png",
     "camnorm show sensor.h5 --json",
@@ -44,7 +44,7 @@ def show(
             "-o",
             metavar="FIGURE",
             show_default=False,
-            help="Draw all of this: .png, .pdf or .svg.",
+            help="Draw figures of all this: .png, .pdf or .svg.",
         ),
     ] = None,
     as_json: AsJson = False,

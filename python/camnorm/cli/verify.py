@@ -116,11 +116,12 @@ def verify(
     ] = Path("camnorm-verify"),
     group: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in a group average.")] = 12,
     pairs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pairs of groups: more of them show weaker patterns.")
+        int, typer.Option(min=1, metavar="N", help="Pairs of groups; more pairs reveal weaker patterns.")
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the choice of test frames.")] = 0,
     same_statistics: Annotated[
-        bool, typer.Option("--same-statistics", help="The same for both groups, as in the paper.")
+        bool,
+        typer.Option("--same-statistics", help="Use the same statistics for both groups, as in the paper."),
     ] = False,
     window: Window = "hann",
     corners: Annotated[

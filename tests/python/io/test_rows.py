@@ -275,7 +275,7 @@ def test_frc_of_both_formats(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.mrc", frames), write(tmp_path / "b.tif", frames)
     command = [sys.executable, "-m", "camnorm", "frc", str(a), str(b), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "a.mrc has its bottom row first, b.tif its other: the rows of b.tif are flipped" in done.stderr
+    assert "a.mrc has its bottom row first, b.tif its top row: the rows of b.tif are flipped" in done.stderr
     correlation = np.array(json.loads(done.stdout)["curves"][0]["correlation"][1:], float)
     np.testing.assert_allclose(correlation, 1, atol=1e-6)
 
