@@ -120,8 +120,8 @@ class CameraReport:
         lines = [
             f"{self.name}: {len(self.raw)} files, {total} frames of {height} x {width} {sensor.dtype}",
             f"  in the statistics   {sensor.count} frames, {total - sensor.count} screened out",
-            f"  mean over sensor    {sensor.target_mean:.1f}",
-            f"  sigma over sensor   {sensor.target_sigma:.1f}",
+            f"  mean over sensor    {sensor.target_mean:.1f} counts",
+            f"  sigma over sensor   {sensor.target_sigma:.1f} counts",
             f"  mean image          {self.deviation:.2f} standard errors (rms) from the camera's true one",
             indent(verification_table(self.verification), "  "),
         ]
@@ -165,7 +165,12 @@ class Demo:
         }
 
     def __str__(self) -> str:
-        parts = [str(report) for report in self.cameras.values()]
+        verdict = (
+            "Independent: no common pattern is left in the corrected frames of either camera."
+            if self.independent
+            else "Correlated: a common pattern is left in the corrected frames."
+        )
+        parts = [f"verdict         {verdict}", *map(str, self.cameras.values())]
         parts.append("\n".join(["figures:", *(f"  {printable(str(path))}" for path in self.figures)]))
         return "\n\n".join(parts)
 
