@@ -19,7 +19,8 @@ from camnorm.measurement.drift import Early
 from camnorm.measurement.output import Output
 from camnorm.measurement.plan import SHARES, Plan
 from camnorm.measurement.state import State
-from camnorm.sensor.file import Contents, read_contents, reserve, write_contents
+from camnorm.sensor.file import Contents, check_room, read_contents, reserve, write_contents
+from camnorm.sensor.narrow import expected_dtype
 from camnorm.sensor.provenance import reading_of
 from camnorm.sensor.sensor import Sensor
 from camnorm.sizes import sizes
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint"]
 
 _FORMAT = "camnorm checkpoint"
+
+# Room on the disk is reserved if this many times as much is to be read.
+_RESERVED = 8
 
 
 class Checkpoint:
@@ -67,9 +71,16 @@ class Checkpoint:
             self.output.check(contents.identity)
         # A checkpoint stays until the next, or the result, is on disk.
         files = 1 if self.path.exists() else 2
+        dtypes = {
+            name: expected_dtype(name.rpartition("/")[2], part, plan.dtype)
+            for name, part in contents.parts.items()
+        }
+        size = files * (contents.nbytes(dtypes) + len(SHARES) * Early.stored_bytes(plan.shape))
+        # To reserve it takes long where files are memory; a short run learns of a quota soon enough.
+        check = check_room if plan.table["size"].sum() < _RESERVED * size else reserve
         try:
             with tempfile.TemporaryFile(dir=self.output.path.parent) as probe:
-                reserve(probe, files * (contents.nbytes + len(SHARES) * Early.stored_bytes(plan.shape)))
+                check(probe, size)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.output.path)) from None
 

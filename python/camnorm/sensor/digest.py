@@ -6,13 +6,15 @@ They protect from accidents. Numbers have CRC-32, since BLAKE2b takes several ti
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from camnorm.limits import usable_threads
 from camnorm.sensor.table import NAME_ERRORS
@@ -26,6 +28,9 @@ ATTRIBUTE = "digest"
 _BLOCK = 4 * 2**20
 
 _WHOLE = "all lines above"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class DamageError(ValueError):
@@ -65,13 +70,51 @@ class Digests:
             self._found[name] = _hash(f"text {len(texts)}\n".encode(), content).hex()
             return
         array = np.asarray(value)
-        array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        array = _little(array)
         data = array.reshape(-1).view(np.uint8)
-        self._heads[name] = f"{array.dtype.str} {np.shape(value)}\n".encode()
+        self._heads[name] = _head(array.dtype, np.shape(value))
         self._found[name] = [
             self._pool.submit(zlib.crc32, data[start : start + _BLOCK].data)
             for start in range(0, data.size, _BLOCK)
         ]
+
+    def add_blocks(
+        self,
+        name: str,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        block: Callable[[int, int], npt.NDArray[Any]],
+    ) -> None:
+        """Take up numbers that are read or written block by block meanwhile, by several threads.
+
+        Parameters
+        ----------
+        name : str
+            Path in the file.
+        dtype : dtype
+            Of the numbers as the file holds them.
+        shape : tuple of int
+            Of the data set.
+        block : callable
+            Called with the place of the first number of each block, in C order, and that after its last.
+            Returns these numbers.
+        """
+        size, step = math.prod(shape), _BLOCK // dtype.itemsize
+
+        def digest(start: int) -> int:
+            numbers = block(start, min(start + step, size))
+            return zlib.crc32(_little(numbers).view(np.uint8).data)
+
+        self._heads[name] = _head(dtype, shape)
+        crcs = [self._pool.submit(digest, start) for start in range(0, size, step)]
+        self._found[name] = crcs
+        wait(crcs)
+        for crc in crcs:
+            crc.result()
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Call a function for each item in the threads of the digests."""
+        return self._pool.map(function, items)
 
     def as_text(self) -> str:
         """Return the digests as a file keeps them: one per line, as by ``b2sum``, and that of all."""
@@ -125,6 +168,15 @@ def _texts(value: Any) -> list[bytes] | None:
     if isinstance(value, list) and all(isinstance(text, (str, bytes)) for text in value):
         return [text if isinstance(text, bytes) else text.encode(errors=NAME_ERRORS) for text in value]
     return None
+
+
+def _little(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What is digested before the numbers."""
+    return f"{dtype.newbyteorder('<').str} {shape}\n".encode()
 
 
 def _hash(*parts: bytes | memoryview) -> bytes:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io.base.atomic import Protected, atomic_target
 from camnorm.sensor.digest import ATTRIBUTE, DamageError, Digests, digests
+from camnorm.sensor.narrow import read_sums, stored_dtype, write_sums
 from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
 from camnorm.sensor.provenance import Identity, as_attributes, from_attributes, reading_of
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
@@ -30,13 +31,15 @@ __all__ = [
     "SCHEMA",
     "Contents",
     "check_replaceable",
+    "check_room",
     "read_contents",
     "reserve",
     "save_contents",
     "write_contents",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of files that are written: integer sums may be narrower than the 64 bits of schema 1."""
 FORMAT = "camnorm sensor"
 
 _ADVICE = "; restore the file from a copy, or measure again"
@@ -58,11 +61,22 @@ class Contents(NamedTuple):
         return {**moments, **{f"responses/{name}": response for name, response in responses}}
 
     @property
-    def nbytes(self) -> int:
-        """About how large the file will be."""
-        parts = [part for sums in self.sums.values() for part in sums.parts().values()]
+    def parts(self) -> dict[str, npt.NDArray[Any]]:
+        """All arrays of sums, by the names of their data sets in the file."""
+        groups = self.sums.items()
+        return {f"{group}/{name}": part for group, sums in groups for name, part in sums.parts().items()}
+
+    def nbytes(self, dtypes: Mapping[str, np.dtype[Any]]) -> int:
+        """About how large the file will be.
+
+        Parameters
+        ----------
+        dtypes : mapping
+            Type of each data set of `parts` in the file.
+        """
         rows = self.frames.size + self.provenance["files"].size
-        return int(sum(part.nbytes for part in parts)) + 200 * int(rows) + (1 << 16)
+        sums = sum(part.size * dtypes[name].itemsize for name, part in self.parts.items())
+        return int(sums) + 200 * int(rows) + (1 << 16)
 
     @property
     def identity(self) -> Identity:
@@ -125,26 +139,45 @@ def write_contents(
     """
     import h5py
 
-    # A full disk is detected here, because the error of HDF5 would not name it.
-    with open(path, "r+b") as file:
-        reserve(file, contents.nbytes + sum(array.nbytes for array in (arrays or {}).values()))
-    # Without HDF5's lock: the temporary file is locked already.
-    with h5py.File(path, "w", locking=False) as f, digests() as found:
-        _put_attributes(f, {"format": FORMAT, "schema": SCHEMA, **(attributes or {})}, found)
-        for name, array in (arrays or {}).items():
-            _put(f, name, array, found)
-        for name, sums in contents.sums.items():
-            group = f.create_group(name)
-            _put_attributes(group, sums.numbers(), found)
-            for part, array in sums.parts().items():
-                _put(group, part, array, found)
-        _write_tables(f, contents.provenance["files"], contents.frames, found)
-        group = f.create_group("provenance")
-        # A data set, since attributes end at 64 kB and a command may name 20,000 files.
-        _put(group, "command", _encoded(contents.provenance["command"]), found)
-        shape, dtype = contents.halves[0].shape, contents.halves[0].dtype.name
-        _put_attributes(group, {"shape": shape, "dtype": dtype, **as_attributes(contents.provenance)}, found)
-        f.attrs[ATTRIBUTE] = found.as_text()
+    with digests() as found:
+        dtypes = {name: stored_dtype(part, found) for name, part in contents.parts.items()}
+        # A full disk is detected here, because the error of HDF5 would not name it.
+        with open(path, "r+b") as file:
+            reserve(file, contents.nbytes(dtypes) + sum(array.nbytes for array in (arrays or {}).values()))
+        # Without HDF5's lock: the temporary file is locked already.
+        with h5py.File(path, "w", locking=False) as f:
+            _write_open(
+                f,
+                contents,
+                dtypes,
+                {"format": FORMAT, "schema": SCHEMA, **(attributes or {})},
+                arrays or {},
+                found,
+            )
+
+
+def _write_open(
+    f: h5py.File,
+    contents: Contents,
+    dtypes: Mapping[str, np.dtype[Any]],
+    attributes: Mapping[str, Any],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    found: Digests,
+) -> None:
+    _put_attributes(f, attributes, found)
+    for name, array in arrays.items():
+        _put(f, name, array, found)
+    for name, sums in contents.sums.items():
+        _put_attributes(f.create_group(name), sums.numbers(), found)
+    for name, part in contents.parts.items():
+        write_sums(f, name, part, dtypes[name], found)
+    _write_tables(f, contents.provenance["files"], contents.frames, found)
+    group = f.create_group("provenance")
+    # A data set, since attributes end at 64 kB and a command may name 20,000 files.
+    _put(group, "command", _encoded(contents.provenance["command"]), found)
+    shape, dtype = contents.halves[0].shape, contents.halves[0].dtype.name
+    _put_attributes(group, {"shape": shape, "dtype": dtype, **as_attributes(contents.provenance)}, found)
+    f.attrs[ATTRIBUTE] = found.as_text()
 
 
 def _put(group: h5py.Group, name: str, data: Any, found: Digests) -> None:
@@ -222,9 +255,9 @@ def read_contents(
 class _Reader:
     """Reads parts of an open file, and collects their digests."""
 
-    def __init__(self, path: Path, found: Digests | None = None) -> None:
+    def __init__(self, path: Path, found: Digests) -> None:
         self.path = path
-        self._found = found
+        self.found = found
 
     def attributes(self, group: h5py.Group) -> dict[str, Any]:
         """All attributes of a group."""
@@ -248,14 +281,8 @@ class _Reader:
 
         return self._seen(dataset.name, texts_of(self.path, dataset, NAME_ERRORS))
 
-    def read_into(self, dataset: h5py.Dataset, array: npt.NDArray[Any]) -> None:
-        """Numbers, to where they belong."""
-        dataset.read_direct(array)
-        self._seen(dataset.name, array)
-
     def _seen(self, name: str, value: Any) -> Any:
-        if self._found is not None:
-            self._found.add(name, value)
+        self.found.add(name, value)
         return value
 
 
@@ -297,9 +324,7 @@ def _group_of(f: h5py.File, kind: str, name: str, shape: tuple[int, ...]) -> h5p
 
 def _read_sums(reader: _Reader, group: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
     for part, array in sums.parts().items():
-        if group[part].dtype != array.dtype:
-            raise ValueError(f"{part} has dtype {group[part].dtype}, not {array.dtype}")
-        reader.read_into(group[part], array)
+        read_sums(group[part], array, reader.found)
     sums.set_numbers({name: reader.attribute(group, name).item() for name in sums.numbers()})
 
 
@@ -356,10 +381,10 @@ def check_replaceable(
     path = Path(path)
     if not path.is_file() or path.stat().st_size == 0:
         return
-    with _opened(path, FORMAT) as f:
+    with _opened(path, FORMAT) as f, digests() as unused:
         if overwrite:
             return
-        provenance = _read_provenance(_Reader(path), f)
+        provenance = _read_provenance(_Reader(path, unused), f)
         counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
         found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
     if not same(found):
@@ -368,6 +393,17 @@ def check_replaceable(
             f"{path}: already holds another measurement ({sum(counts)} frames of {files}); "
             "use overwrite=True to replace it"
         )
+
+
+def check_room(file: IO[bytes], size: int) -> None:
+    """Raise OSError if the file system of a file says that it has less room than this.
+
+    It costs nothing, but knows of no quotas.
+    """
+    if hasattr(os, "fstatvfs"):
+        room = os.fstatvfs(file.fileno())
+        if room.f_blocks and room.f_bfree * room.f_frsize < size:  # some tell nothing
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def reserve(file: IO[bytes], size: int) -> None:

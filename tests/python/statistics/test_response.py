@@ -332,7 +332,7 @@ def test_the_file_is_read_without_camnorm(tmp_path: Path) -> None:
     frames = frames_of(12, SHAPE, "u2")
     sensor = camnorm.measure(write_npy(tmp_path / "a.npy", frames), tmp_path / "sensor.h5", response=True)
     with h5py.File(tmp_path / "sensor.h5") as f:
-        assert f.attrs["schema"] == 1
+        assert f.attrs["schema"] == 2
         n, w, ww, wx, x = 0, 0, 0, 0, 0
         for half in "AB":
             moments, response = f["halves"][half], f["responses"][half]
