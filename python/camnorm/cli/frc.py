@@ -139,8 +139,8 @@ def frc(
             print_facts([("verdict", _verdict(assessment))])
             print()
             print(assessment_table({"A and B": assessment}))
-            print()
             for plane, curve in enumerate(curves):
+                print()
                 _print_curve(f"plane {plane}" if colour else "FRC", curve)
 
 
@@ -228,4 +228,3 @@ def _print_curve(name: str, curve: RingCorrelation) -> None:
     print_rich(table)
     if shown < last:
         print(f"{shown} of {last} rings; --csv writes all")
-    print()

@@ -66,8 +66,8 @@ __all__ = ["measure"]
     "camnorm measure movies/ -o sensor.h5 --mean 900:1200 --frames-csv frames.csv",
     "camnorm measure --frames-list frames.csv -o sensor.h5",
     "camnorm measure mixed/ -o sensor.h5 --split",
-    details="Frames that cannot be used are left out and listed. Prints warnings about the data set. An "
-    "interrupted run continues from its checkpoint when you give the same command again.",
+    details="Prints a verdict on the data set, and what to do next. Frames that cannot be used are left "
+    "out and listed. An interrupted run continues from its checkpoint when you give the same command again.",
 )
 def measure(
     output: SensorOutput,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from collections import Counter
@@ -65,7 +66,11 @@ def print_rich(renderable: RenderableType) -> None:
     """Print a table of rich."""
     from rich.console import Console
 
-    Console(width=_WIDTH).print(renderable)
+    console = Console(width=_WIDTH, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(renderable)
+    # Cells are filled up with blanks.
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
