@@ -11,7 +11,6 @@
 #include "checks.hpp"
 #include "combine.hpp"
 #include "frame_feeds.hpp"
-#include "pages.hpp"
 
 namespace camnorm {
 
@@ -22,13 +21,13 @@ PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
-        fill_with_zeros(state_.sum, shape.pixels());
-        fill_with_zeros(state_.sum_of_squares, shape.pixels());
+        state_.sum.resize(shape.pixels());
+        state_.sum_of_squares.resize(shape.pixels());
     } else {
-        fill_with_zeros(state_.sum_high, shape.pixels());
-        fill_with_zeros(state_.sum_low, shape.pixels());
-        fill_with_zeros(state_.sum_of_squares_high, shape.pixels());
-        fill_with_zeros(state_.sum_of_squares_low, shape.pixels());
+        state_.sum_high.resize(shape.pixels());
+        state_.sum_low.resize(shape.pixels());
+        state_.sum_of_squares_high.resize(shape.pixels());
+        state_.sum_of_squares_low.resize(shape.pixels());
     }
 }
 

@@ -14,7 +14,6 @@
 #include "double_double.hpp"
 #include "kernels/float_sums.hpp"
 #include "kernels/products.hpp"
-#include "pages.hpp"
 #include "pixels.hpp"
 
 namespace camnorm {
@@ -147,10 +146,10 @@ PixelResponse::PixelResponse(FrameShape shape, Kind kind) {
     state_.kind = kind;
     state_.shape = shape;
     if (kind == Kind::integer) {
-        fill_with_zeros(state_.products, shape.pixels());
+        state_.products.resize(shape.pixels());
     } else {
-        fill_with_zeros(state_.products_high, shape.pixels());
-        fill_with_zeros(state_.products_low, shape.pixels());
+        state_.products_high.resize(shape.pixels());
+        state_.products_low.resize(shape.pixels());
     }
 }
 

@@ -25,7 +25,7 @@ using Moments = BoundSums<PixelMoments>;
 
 /// Puts an array into `state` that shows some sums in place, writeable; it keeps `self`, their owner, alive.
 template <class Core, class Value>
-void show(py::dict& state, const char* key, std::vector<Value>& values, const BoundSums<Core>& of,
+void show(py::dict& state, const char* key, SumArray<Value>& values, const BoundSums<Core>& of,
           const py::object& self) {
     state[key] = py::array_t<Value>(of.shape(), values.data(), self);
 }

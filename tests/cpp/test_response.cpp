@@ -111,7 +111,7 @@ TEST_CASE("response: what is refused changes nothing") {
     CHECK_THROWS_AS(more.unmerge(response), InvalidArgument);
     CHECK_THROWS_AS(PixelResponse({0, 3, 1}, Kind::integer), InvalidArgument);
     ResponseState state = response.state();
-    state.products.pop_back();
+    state.products.resize(state.products.size() - 1);
     CHECK_THROWS_AS(PixelResponse{state}, InvalidArgument);
     state = response.state();
     state.count = PixelResponse::max_count + 1;

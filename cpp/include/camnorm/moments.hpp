@@ -7,6 +7,7 @@
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 #include "camnorm/stored.hpp"
+#include "camnorm/sum_array.hpp"
 
 /// @file
 /// Exact, additive sums of every pixel vector, and statistics of single frames.
@@ -33,9 +34,9 @@ struct MomentsState {
     Kind kind = Kind::integer;
     FrameShape shape;
     std::uint64_t count = 0;
-    std::vector<std::int64_t> sum;
-    std::vector<std::uint64_t> sum_of_squares;
-    std::vector<double> sum_high, sum_low, sum_of_squares_high, sum_of_squares_low;
+    SumArray<std::int64_t> sum;
+    SumArray<std::uint64_t> sum_of_squares;
+    SumArray<double> sum_high, sum_low, sum_of_squares_high, sum_of_squares_low;
 };
 
 /// What the statistics of its frames say about a state: no pixel has other sums.

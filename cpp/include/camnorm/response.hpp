@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
@@ -22,11 +21,11 @@ struct ResponseState {
 
     std::int64_t exposure_sum = 0;
     std::uint64_t exposure_sum_of_squares = 0;
-    std::vector<std::int64_t> products;
+    SumArray<std::int64_t> products;
 
     double exposure_sum_high = 0.0, exposure_sum_low = 0.0;
     double exposure_sum_of_squares_high = 0.0, exposure_sum_of_squares_low = 0.0;
-    std::vector<double> products_high, products_low;
+    SumArray<double> products_high, products_low;
 };
 
 /// Mean of the exposures, and their population variance.
