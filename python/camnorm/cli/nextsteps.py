@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camnorm.cli.messages import with_options
-from camnorm.cli.paths import folder_of, shown
+from camnorm.cli.paths import folders_of, shown
 
 if TYPE_CHECKING:
     from camnorm import Sensor
@@ -63,13 +64,20 @@ def verdict_facts(
 
 
 def inputs_of(sensor: Sensor, given: Sequence[str] | None = None) -> str:
-    """The images of a measurement as a command names them: as they were given, or their folder."""
-    return images_in_words(given or sensor.provenance["files"]["path"].tolist())
+    """The images of a measurement as a command names them: as they were given, or their folders."""
+    if given and len(given) <= _FEW:
+        return images_in_words(given)
+    files = sensor.provenance["files"]["path"].tolist()
+    return images_in_words(files) if len(files) <= _FEW else _folders(files)
 
 
 def images_in_words(given: Sequence[str]) -> str:
-    """Images as a command names them: one by one if they are few, or else their folder."""
+    """Inputs as a command names them: one by one if they are few, or else the folders of files."""
     if len(given) <= _FEW:
         return shlex.join(map(shown, given))
-    folder = folder_of(given)
-    return "INPUT..." if folder is None else shlex.quote(folder)
+    return _folders(given) if all(map(os.path.isfile, given)) else "INPUT..."
+
+
+def _folders(files: Sequence[str]) -> str:
+    folders = folders_of(files)
+    return shlex.join(folders) if len(folders) <= _FEW else "INPUT..."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-__all__ = ["command_in_short", "files_in_words", "folder_of", "shown"]
+__all__ = ["command_in_short", "files_in_words", "folders_of", "shown"]
 
 # So many arguments of one folder and kind stay in a command that is shown.
 _FEW = 3
@@ -24,22 +24,20 @@ def shown(path: str) -> str:
     return os.path.relpath(path, folder) if below else path
 
 
-def folder_of(files: Iterable[str]) -> str | None:
-    """The folder that holds all of these files; None if there are several, or none."""
-    folders = {os.path.dirname(file) for file in files}
-    return (shown(folders.pop()) or ".") if len(folders) == 1 else None
+def folders_of(files: Iterable[str]) -> list[str]:
+    """The folders that hold these files."""
+    return [shown(folder) or "." for folder in sorted({os.path.dirname(file) for file in files})]
 
 
-def files_in_words(files: list[str]) -> str:
+def files_in_words(files: Sequence[str]) -> str:
     """Count files, and name their folder if it is one."""
-    number = "1 file" if len(files) == 1 else f"{len(files):,} files"
     if len(files) == 1:
-        return f"{number}: {shown(files[0])}"
-    folder = folder_of(files)
-    if folder is None:
-        folders = len({os.path.dirname(file) for file in files})
-        return f"{number} in {folders:,} folders" if files else number
-    return f"{number} in {folder}"
+        return f"1 file: {shown(files[0])}"
+    number = f"{len(files):,} files"
+    folders = folders_of(files)
+    if len(folders) > 1:
+        return f"{number} in {len(folders):,} folders"
+    return f"{number} in {folders[0]}" if folders else number
 
 
 def command_in_short(command: str) -> str:

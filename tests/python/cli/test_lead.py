@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -183,16 +184,22 @@ def test_the_next_command(step: Any, command: str) -> None:
 
 def test_inputs_are_named_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert images_in_words(["a b", "c.mrc"]) == "'a b' c.mrc"
-    assert images_in_words([f"raw/{i}.mrc" for i in range(60)]) == "raw"
-    assert images_in_words([f"{i}.mrc" for i in range(60)]) == "."
-    assert images_in_words([f"{tmp_path}/{i}.mrc" for i in range(60)]) == "."
-    assert images_in_words([f"{tmp_path}/day {i % 2}/{i}.mrc" for i in range(60)]) == "INPUT..."
+    assert images_in_words(["a b", "c.mrc", f"{tmp_path}/d"]) == "'a b' c.mrc d"
+    # Folders, patterns and lists are no files of one folder.
+    assert images_in_words([f"day{i}" for i in range(60)]) == "INPUT..."
+    for folders, expected in ((["raw"], "raw"), (["."], "."), (["day 0", "day 1"], "'day 0' 'day 1'")):
+        for folder in folders:
+            (tmp_path / folder).mkdir(exist_ok=True)
+        files = [f"{folders[i % len(folders)]}/{i}.mrc" for i in range(8)]
+        for file in files:
+            Path(file).touch()
+        assert images_in_words(files) == expected
+        sensor = sensor_of(files_of(exposed(8)))
+        sensor.provenance["files"]["path"] = [f"{tmp_path}/{os.path.normpath(file)}" for file in files]
+        assert inputs_of(sensor) == inputs_of(sensor, ["day*", "@a.txt", "b", "c"]) == expected
+        assert inputs_of(sensor, ["day*", "@a.txt"]) == "'day*' @a.txt"
     assert shown(f"{tmp_path}/raw/a.mrc") == "raw/a.mrc"
     assert shown(f"{tmp_path}s/a.mrc") == f"{tmp_path}s/a.mrc"
-    sensor = sensor_of(files_of(exposed(4)))
-    assert inputs_of(sensor, ["raw"]) == "raw"
-    assert inputs_of(sensor) == "."
 
 
 def test_a_command_without_the_paths_of_a_pattern() -> None:
