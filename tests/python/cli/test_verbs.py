@@ -710,6 +710,9 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
     assert measured.out.startswith(f"verdict         {lead}")
     assert shown.startswith(f"verdict         {lead}")
     assert "enough" not in shown
+    passed = shown.partition("\n  + passed: ")[2].partition("\n\n")[0]
+    assert not {"frames", "specimens"} & set(passed.replace("\n", " ").replace(",", " ").split())
+    assert "modes" in passed
     verified = run("verify", folder, "-m", "s.h5").out
     assert f"\ndata set        {lead}" in verified
     corrected = run("correct", folder, "-m", "s.h5", "-o", "out", "--json")
