@@ -215,4 +215,14 @@ RingCorrelation RingAccumulator::correlation() const {
     return correlation_of(total(sums_, index_->rings()), *index_, edges_ != nullptr);
 }
 
+RingPowers RingAccumulator::powers() const {
+    RingPowers result;
+    for (const RingSums& sum : total(sums_, index_->rings())) {
+        result.cross.push_back(sum.cross);
+        result.power_a.push_back(sum.power_a);
+        result.power_b.push_back(sum.power_b);
+    }
+    return result;
+}
+
 }  // namespace camnorm

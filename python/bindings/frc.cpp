@@ -103,6 +103,11 @@ public:
 
     py::tuple correlation() const { return as_tuple(sums_.correlation()); }
 
+    py::tuple powers() const {
+        const RingPowers result = sums_.powers();
+        return py::make_tuple(as_numpy(result.cross), as_numpy(result.power_a), as_numpy(result.power_b));
+    }
+
 private:
     std::shared_ptr<RingIndex> index_;
     RingAccumulator sums_;
@@ -140,7 +145,8 @@ void register_frc(py::module_& m) {
         .def_property_readonly_static(
             "band_columns", [](const py::object&) { return std::size_t{RingAccumulator::band_columns}; })
         .def("add", &Accumulator::add, py::arg("band"), py::arg("fa"), py::arg("fb"))
-        .def("correlation", &Accumulator::correlation);
+        .def("correlation", &Accumulator::correlation)
+        .def("powers", &Accumulator::powers);
 }
 
 }  // namespace camnorm::python

@@ -37,10 +37,8 @@ class Sizes:
     """Read and written in one go by a thread that corrects: they stay in its cache."""
     block_frames: int = 8
     """Frames corrected together, so that the mean and the sigma image are read once for all of them."""
-    block_values: int = 2**19
-    """Values of an image that a check looks at in one go."""
-    cached_values: int = 2**15
-    """Of these, the values that are worked on in one go: they stay in the cache."""
+    block_values: int = 2**16
+    """Values of an image that a check looks at in one go: they stay in the cache."""
     drift_pixels: int = 2**19
     """Most pixels whose drift is measured: of larger frames, rows evenly spread."""
     hit_pixels: int = 2**20

@@ -72,6 +72,13 @@ struct RingCorrelation {
     std::vector<double> evenness;
 };
 
+/// Sums over the frequencies of each ring in the full plane.
+struct RingPowers {
+    std::vector<double> cross;    ///< Re(A conj B)
+    std::vector<double> power_a;  ///< |A|^2
+    std::vector<double> power_b;  ///< |B|^2
+};
+
 /// Discrete Fourier transforms of the steps by which an image jumps where it goes on periodically over its
 /// edges. They put a cross into its spectrum, in which the phases of all frequencies go together.
 ///
@@ -121,6 +128,9 @@ public:
     /// Of all that was added.
     /// @throws InvalidArgument if a sum is not finite.
     RingCorrelation correlation() const;
+
+    /// Of all that was added, what the edges put into the spectra included.
+    RingPowers powers() const;
 
 private:
     detail::RingSums* band_sums(std::size_t band);

@@ -8,22 +8,30 @@ is its spectrum.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from camnorm.correction.targets import Target
 from camnorm.errors import Error
-from camnorm.fourier.correlation import central_square, frc_of_planes
+from camnorm.fourier.correlation import frc_with_powers
 from camnorm.fourier.curve import RingCorrelation
-from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
-from camnorm.fourier.windows import window_values
+from camnorm.sensor.bands import Band, over_bands
+from camnorm.sizes import sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from camnorm.sensor.sensor import Sensor
 
-__all__ = ["FixedPattern", "fixed_pattern"]
+__all__ = ["FixedPattern", "fixed_pattern", "tells_pattern"]
+
+Values: TypeAlias = "NDArray[np.float64]"
+
+# Images whose pixels may be larger are transformed in float64: products of two still are float32 numbers.
+_LARGEST = 1e15
 
 # Fraction of Nyquist below which illumination and the scene's mean weigh more than what pixels do.
 _ABOVE = 0.05
@@ -195,60 +203,97 @@ def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int |
     if min(sensor.shape[:2]) < 2:
         raise Error(f"frames of shape {sensor.shape} have no rings of frequencies")
     total = a.count + b.count
-    means, sigmas = (a.mean(), b.mean()), (a.std(), b.std())
     share = a.count * b.count / total
-    planes = [_powers(_plane(means[0], i), _plane(means[1], i), window) for i in range(_planes(sensor.shape))]
-    pattern, difference = (np.mean(powers, axis=0) for powers in zip(*planes, strict=True))
-    curves = _curves(means, window, threads)
+    # Where nothing varies there are no targets.
+    first = a.rows(0, 1).mean()[0, 0]
+    level = np.where(np.isnan(sensor.target_mean), first, sensor.target_mean)
+    means = _compared(sensor, Band.means, level, window, threads)
+    sigmas = _compared(sensor, _sigmas, np.nan_to_num(sensor.target_sigma), window, threads)
+    # The variance of the whole set is that within both halves and that between them.
+    within = (a.count * sigmas.squares[0] + b.count * sigmas.squares[1]) / total
+    noise_variance = within + share / total * means.difference_square
     return FixedPattern(
-        mean_correlation=curves,
-        sigma_correlation=_curves(sigmas, window, threads),
-        pattern_power=pattern,
-        noise_power=share * difference,
-        n=curves[0].n,
-        variance=_covariance(*means),
-        sigma_variance=_covariance(*sigmas),
-        noise_variance=float(np.mean(np.square(sensor.sigma))),
-        residual_variance=share / total * _covariance(means[0] - means[1], means[0] - means[1]),
+        mean_correlation=means.curves,
+        sigma_correlation=sigmas.curves,
+        pattern_power=means.common,
+        noise_power=share * means.difference,
+        n=means.curves[0].n,
+        variance=means.covariance,
+        sigma_variance=sigmas.covariance,
+        noise_variance=noise_variance,
+        residual_variance=share / total * means.difference_variance,
         frames=total,
     )
 
 
-def _planes(shape: tuple[int, ...]) -> int:
-    return shape[2] if len(shape) == 3 else 1
+class _Compared(NamedTuple):
+    """An image of half A compared with that of half B."""
+
+    curves: tuple[RingCorrelation, ...]
+    common: Values
+    """Power in each ring that they have in common, mean over colour planes."""
+    difference: Values
+    """Power in each ring of their difference."""
+    squares: tuple[float, float]
+    """Mean square of each."""
+    covariance: float
+    """Over the pixels, mean over colour planes."""
+    difference_variance: float
+    difference_square: float
 
 
-def _plane(image: NDArray[np.float64], plane: int) -> NDArray[np.float64]:
-    return image if image.ndim == 2 else image[..., plane]
+def _compared(
+    sensor: Sensor,
+    images_of: Callable[[Band], tuple[Values, Values]],
+    level: Target,
+    window: str | None,
+    threads: int | None,
+) -> _Compared:
+    """Compare images of the halves, which are kept in float32 without their level."""
+    height, width = sensor.shape[:2]
+    planes = math.prod(sensor.shape[2:])
+    unit = 2.0 ** math.frexp(float(np.mean(np.nan_to_num(sensor.target_sigma))))[1]
+    kept = [np.empty((planes, height, width), _precision(sensor, unit)) for _ in range(2)]
+
+    def take(band: Band) -> Values:
+        images = [
+            np.moveaxis(((image - level) / unit).reshape(-1, width, planes), 2, 0)
+            for image in images_of(band)
+        ]
+        for whole, image in zip(kept, images, strict=True):
+            whole[:, band.where] = image
+        a, b = images
+        return np.array([values.sum((1, 2)) for values in (a, b, a * a, b * b, a * b, np.square(a - b))])
+
+    rows = max(1, sizes().block_values // (width * planes))
+    a, b, aa, bb, ab, difference = np.sum(over_bands(sensor, rows, take, threads), axis=0) / (height * width)
+    found = [frc_with_powers(x, y, window, threads=threads) for x, y in zip(*kept, strict=True)]
+    square = unit * unit
+    shift = level / unit
+    return _Compared(
+        tuple(curve for curve, _ in found),
+        np.mean([powers.common for _, powers in found], axis=0) * square,
+        np.mean([powers.difference for _, powers in found], axis=0) * square,
+        (
+            float(np.mean(aa + shift * (2 * a + shift))) * square,
+            float(np.mean(bb + shift * (2 * b + shift))) * square,
+        ),
+        float(np.mean(ab - a * b)) * square,
+        float(np.mean(difference - np.square(a - b))) * square,
+        float(np.mean(difference)) * square,
+    )
 
 
-def _curves(
-    images: tuple[NDArray[np.float64], NDArray[np.float64]], window: str | None, threads: int | None
-) -> tuple[RingCorrelation, ...]:
-    return frc_of_planes(*images, window=window, threads=threads)
+def _precision(sensor: Sensor, unit: float) -> type[np.floating[Any]]:
+    """Type in which images without their level, in a unit, are kept."""
+    frames = sensor.frames[sensor.frames["status"] == "accepted"]
+    largest = max(float(np.abs(frames[name]).max(initial=0.0)) for name in ("min", "max"))
+    return np.float32 if largest < _LARGEST * unit else np.float64
 
 
-def _powers(
-    a: NDArray[np.float64], b: NDArray[np.float64], window: str | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Power that two images have in common, and that of their difference, in each ring."""
-    a, b = central_square(a), central_square(b)
-    weights = np.multiply.outer(*(window_values(n, window) for n in a.shape))
-
-    def power(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        mean = float((weights * image).sum() / weights.sum())
-        spectrum = amplitude_spectrum(weights * (image - mean))
-        return ring_average(np.square(spectrum, out=spectrum)) / float(np.square(weights).sum())
-
-    difference = power(a - b)
-    # |A + B|² - |A - B|² = 4 Re(A B*)
-    return (power(a + b) - difference) / 4.0, difference
-
-
-def _covariance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Mean over colour planes of the covariance over the pixels."""
-    axes = (0, 1)
-    return float(np.mean((a - a.mean(axes)) * (b - b.mean(axes))))
+def _sigmas(band: Band) -> tuple[Values, Values]:
+    a, b = (half.std(threads=1) for half in band.halves)
+    return a, b
 
 
 def _derating(pattern: float, noise: float, exposure: float) -> float:

@@ -190,7 +190,7 @@ def _bands(sensor: Sensor) -> Iterator[tuple[_Half, _Half]]:
     height = sensor.shape[0]
     step = math.ceil(math.prod(sensor.shape) / sizes().hit_pixels)
     for first in range(0, height, _BAND * step):
-        parts = [half.rows(first, min(first + _BAND, height)) for half in sensor.halves]
+        parts = (half.rows(first, min(first + _BAND, height)) for half in sensor.halves)
         images = [(part.count, part.mean(), part.var(1)) for part in parts]
         for plane in range(math.prod(sensor.shape[2:])):
             a, b = (

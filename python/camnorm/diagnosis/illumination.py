@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.diagnosis.finding import Finding, Severity
+from camnorm.sensor.bands import Band, over_bands
 from camnorm.sensor.sensor import Sensor
-from camnorm.sensor.survey import in_parts
 from camnorm.sizes import sizes
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
@@ -168,21 +168,27 @@ def _profiles(sensor: Sensor) -> tuple[list[_Profile], dict[str, tuple[float, fl
     by_rows = np.zeros((2, 2, _BANDS, width, planes))
     by_columns = np.empty((2, 2, _BANDS, height, planes))
     surfaces = _Surfaces((height, width, planes))
-    many, few = (max(1, n // (width * planes)) for n in (sizes().block_values, sizes().cached_values))
-    for block, means, variances in sensor.blocks(many):
-        for start, parts in in_parts(block.start, [*means, *variances], few):
-            scaled = np.array(parts).reshape(2, 2, -1, width, planes)
-            np.sqrt(scaled[1], out=scaled[1])
-            scaled[0] -= sensor.target_mean
-            scaled /= sensor.target_sigma
-            where = slice(start, start + scaled.shape[2])
-            for band in range(start // rows, min((where.stop - 1) // rows + 1, _BANDS)):
-                inside = slice(max(band * rows - start, 0), (band + 1) * rows - start)
-                by_rows[:, :, band] += scaled[:, :, inside].sum(2)
-            within = scaled[:, :, :, : _BANDS * columns]
-            within = within.reshape(2, 2, -1, _BANDS, columns, planes).sum(4)
-            by_columns[:, :, :, where] = within.swapaxes(2, 3)
-            surfaces.add(where, scaled)
+
+    def sums(part: Band) -> tuple[list[tuple[int, Array]], tuple[Array, Array]]:
+        where = part.where
+        scaled = np.empty((2, 2, where.stop - where.start, width, planes))
+        for number, half in enumerate(part.halves):
+            scaled[0, number] = half.mean(threads=1).reshape(-1, width, planes)
+            scaled[1, number] = half.std(1, threads=1).reshape(-1, width, planes)
+        scaled[0] -= sensor.target_mean
+        scaled /= sensor.target_sigma
+        of_rows = []
+        for band in range(where.start // rows, min((where.stop - 1) // rows + 1, _BANDS)):
+            inside = slice(max(band * rows - where.start, 0), (band + 1) * rows - where.start)
+            of_rows.append((band, scaled[:, :, inside].sum(2)))
+        of_columns = np.add.reduceat(scaled[:, :, :, : _BANDS * columns], columns * np.arange(_BANDS), axis=3)
+        by_columns[:, :, :, where] = of_columns.swapaxes(2, 3)
+        return of_rows, surfaces.sums(where, scaled)
+
+    for of_rows, of_surfaces in over_bands(sensor, max(1, sizes().block_values // (width * planes)), sums):
+        for band, values in of_rows:
+            by_rows[:, :, band] += values
+        surfaces.add(of_surfaces)
     by_rows /= rows
     by_columns /= columns
     profiles = [
@@ -265,12 +271,16 @@ class _Surfaces:
         self._coefficients = np.zeros((2, 2, 3, 3, planes))
         self._products = np.zeros(2)
 
-    def add(self, where: slice, scaled: Array) -> None:
-        """Add some rows, (image, half, y, x, plane)."""
-        # Not by BLAS, whose threads and those of the core would wait for each other.
-        along_y = np.einsum("ky,ihyxp->ihkxp", self._y[:, where], scaled)
-        self._coefficients += np.einsum("jx,ihkxp->ihkjp", self._x, along_y)
-        self._products += np.einsum("iyxp,iyxp->i", scaled[:, 0], scaled[:, 1])
+    def sums(self, where: slice, scaled: Array) -> tuple[Array, Array]:
+        """Sums over some rows, (image, half, y, x, plane), for `add`; several threads may ask at once."""
+        along_x = np.moveaxis(scaled, 4, 2) @ self._x.T  # (image, half, plane, y, j)
+        coefficients = np.moveaxis(self._y[:, where] @ along_x, 2, 4)
+        return coefficients, np.einsum("iyxp,iyxp->i", scaled[:, 0], scaled[:, 1])
+
+    def add(self, sums: tuple[Array, Array]) -> None:
+        """Add what `sums` gave of some rows."""
+        self._coefficients += sums[0]
+        self._products += sums[1]
 
     def fitted(self, image: int) -> tuple[float, float]:
         """R² of a plane and of a quadratic surface; 0 to 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from camnorm import _core
 from camnorm.fourier.curve import RingCorrelation
 from camnorm.fourier.rings import check_rings, ring_index
 from camnorm.fourier.transforms import real_transform, share, take_means, threads_for
-from camnorm.fourier.windows import Window, ring_overlap, tapered_fraction, tukey
+from camnorm.fourier.windows import Window, ring_overlap, tapered_fraction, tukey, window_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["central_square", "frc", "frc_of_planes", "ring_correlation"]
+__all__ = ["RingPowers", "central_square", "frc", "frc_of_planes", "frc_with_powers", "ring_correlation"]
 
 # Planes of a colour frame, with alpha or another channel; more are the columns of a stack (n, y, x).
 _MOST_PLANES = 8
@@ -140,10 +140,62 @@ def frc_of_planes(
     )
 
 
+class RingPowers(NamedTuple):
+    """What the spectra of two frames hold in each ring, per frequency: in squared units of the pixels."""
+
+    common: NDArray[np.float64]
+    """Mean of Re(A B*)."""
+    difference: NDArray[np.float64]
+    """Mean of abs(A - B)²."""
+
+
+def frc_with_powers(
+    a: NDArray[Any], b: NDArray[Any], window: Window = None, *, threads: int | None = None
+) -> tuple[RingCorrelation, RingPowers]:
+    """Fourier ring correlation of the central squares of two planes, and their powers.
+
+    Parameters
+    ----------
+    a, b, window, threads
+        As for `frc`; shape (y, x).
+
+    Returns
+    -------
+    RingCorrelation
+    RingPowers
+        White noise has its variance at every frequency, whatever the window.
+    """
+    a, b = central_square(a), central_square(b)
+    sums, index = _ring_sums(a, b, "round", window, False, threads_for(threads, a.shape))
+    cross, power_a, power_b = sums.powers()
+    weights = np.prod([np.square(window_values(n, window)).sum() for n in a.shape])
+    frequencies = index.counts * weights
+    powers = RingPowers(cross / frequencies, (power_a + power_b - 2.0 * cross) / frequencies)
+    return _finished(sums, index, a.shape, "round", window), powers
+
+
 def _correlate(
     a: NDArray[Any], b: NDArray[Any], binning: str, window: Window, corners: bool, threads: int
 ) -> RingCorrelation:
     """Ring correlation of two planes."""
+    sums, index = _ring_sums(a, b, binning, window, corners, threads)
+    return _finished(sums, index, a.shape, binning, window)
+
+
+def _finished(
+    sums: _core.RingAccumulator,
+    index: _core.RingIndex,
+    shape: tuple[int, ...],
+    binning: str,
+    window: Window,
+) -> RingCorrelation:
+    return _ring_correlation(*sums.correlation(), index.counts, (shape[0], shape[1]), binning, window)
+
+
+def _ring_sums(
+    a: NDArray[Any], b: NDArray[Any], binning: str, window: Window, corners: bool, threads: int
+) -> tuple[_core.RingAccumulator, _core.RingIndex]:
+    """Sums over the rings of the spectra of two planes."""
     alpha = tapered_fraction(window)
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
     shape = (a.shape[0], a.shape[1])
@@ -163,7 +215,7 @@ def _correlate(
             sums.add(band, first.columns(thread, band), second.columns(thread, band))
 
         share(first.bands, threads, add)
-    return _ring_correlation(*sums.correlation(), index.counts, shape, binning, window)
+    return sums, index
 
 
 def ring_correlation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from operator import add, sub
@@ -192,26 +192,6 @@ class Sensor:
         Of colour frames an array of one a plane.
         """
         return self._targets[1]
-
-    def blocks(self, rows: int) -> Iterator[tuple[slice, tuple[Image, Image], tuple[Image, Image]]]:
-        """Give some rows at a time, with both halves' mean images and variances (ddof 1) of these.
-
-        Whole images in float64 take more memory than the exact sums of 8 and 16 bit frames.
-
-        Parameters
-        ----------
-        rows : int
-            How many rows at a time.
-
-        Yields
-        ------
-        tuple
-            The rows, the two mean images, the two variances.
-        """
-        for start in range(0, self.shape[0], rows):
-            stop = min(start + rows, self.shape[0])
-            a, b = (half.rows(start, stop) for half in self.halves)
-            yield slice(start, stop), (a.mean(), b.mean()), (a.var(1), b.var(1))
 
     def correction(
         self,

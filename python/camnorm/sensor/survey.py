@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.sensor.bands import Band, over_bands
 from camnorm.sizes import sizes
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
 
-__all__ = ["HOT", "Survey", "in_parts"]
+__all__ = ["HOT", "Survey"]
 
 Image = npt.NDArray[np.float64]
 
@@ -26,6 +28,19 @@ _QUANTILE = 3.09
 
 # A share of the variance that may be rounding.
 _ROUNDED = 1e-12
+
+
+class _Sums(NamedTuple):
+    """Sums over a band."""
+
+    total: Image
+    """Of quantities, (quantity, plane)."""
+    spread: float
+    """Of the squared difference of the mean images."""
+    level: float
+    """Of the difference."""
+    grid: Image
+    """Means of the difference over square blocks of pixels."""
 
 
 class Survey:
@@ -52,20 +67,18 @@ class Survey:
         self._frames = sensor.frames
         self._share = sum(1 / n for n in self._halves)
         self._factor = factor
-        self._grid = np.zeros((height // factor, width // factor))
-        self._shape = (height, width)
+        self._shape = (height, width, planes)
         self.unit = 2.0 ** math.frexp(float(np.mean(sensor.target_sigma)))[1]
-        total = np.zeros((8, planes))
-        spread = level = 0.0
-        few = factor * max(1, sizes().cached_values // (factor * width * planes))
-        for where, images in _bands(sensor, rows, kurtosis):
-            for start, parts in in_parts(where.start, images, few):
-                sums, squares, difference = self._sums(sensor, start, parts)
-                total += sums
-                spread += squares
-                level += difference
+        self._level = sensor.target_mean
+        self._hottest = HOT * (sensor.target_sigma / self.unit) ** 2
+        images = _of_both if kurtosis else partial(_within_both, sensor)
+        parts = over_bands(sensor, rows, lambda band: self._sums(images(band)))
+        self._grid = np.concatenate([part.grid for part in parts])
+        total = np.sum([part.total for part in parts], axis=0)
+        spread = math.fsum(part.spread for part in parts)
+        level = math.fsum(part.level for part in parts)
         count = np.maximum(total[0], 1.0)
-        _, variance, squared, a, b, difference, product, logarithm = total / count
+        _, variance, a, b, squared, difference, product, logarithm = total / count
         self._count = float(count.sum())
         self._used = self._count / (height * width * planes)
         self._power = spread * height * width - level * level
@@ -78,41 +91,50 @@ class Survey:
             self.variance * self.variance, 5e-324
         )
 
-    def _sums(
-        self, sensor: Sensor, start: int, images: Sequence[Image]
-    ) -> tuple[npt.NDArray[np.float64], float, float]:
-        """Sums over some rows, by planes; those of the planes' mean difference squared, and as it is."""
-        width, planes = self._shape[1], math.prod(sensor.shape[2:])
+    def _sums(self, images: Sequence[Image]) -> _Sums:
+        """Sums over a band, of the halves' mean images and their variances or the one within both."""
+        _, width, planes = self._shape
         a, b, *variances = (image.reshape(-1, width, planes) for image in images)
         variance, logarithm = self._variances(variances)
-        used = (variance > 0) & (variance <= HOT * (sensor.target_sigma / self.unit) ** 2)
-        a, b = (np.where(used, (image - sensor.target_mean) / self.unit, 0.0) for image in (a, b))
-        variance[~used] = 0.0
-        logarithm = np.where(used, logarithm, 0.0)
-        quantities = [used, variance, variance**2, a, b, (a - b) ** 2, a * b, logarithm**2]
-        sums = np.array([quantity.sum((0, 1), dtype=np.float64) for quantity in quantities])
+        used = (variance > 0) & (variance <= self._hottest)
+        for image in (a, b):
+            image -= self._level
+            image /= self.unit
+        if not used.all():
+            for image in (a, b, variance, logarithm):
+                image[~used] = 0.0
+        difference = a - b
+        factors = (variance, variance), (difference, difference), (a, b), (logarithm, logarithm)
+        products = [(x * y).sum((0, 1)) for x, y in factors]
+        means = [image.sum((0, 1)) for image in (used, variance, a, b)]
+        total = np.array(means + products)
         # Pixels that are left out get the level of the others, or they would make a pattern.
-        others = (a - b).sum((0, 1)) / np.maximum(used.sum((0, 1)), 1)
-        difference = np.where(used, a - b, others).mean(2)
-        self._reduce(difference, start // self._factor)
-        return sums, float((difference**2).sum()), float(difference.sum())
+        others = difference.sum((0, 1)) / np.maximum(total[0], 1)
+        difference = np.where(used, difference, others).mean(2)
+        return _Sums(total, float((difference**2).sum()), float(difference.sum()), self._reduced(difference))
 
     def _variances(self, variances: Sequence[Image]) -> tuple[Image, Image]:
         """Variance (ddof 1) within the halves, and the logarithm of the ratio of the halves' variances."""
-        scaled = [image / self.unit / self.unit for image in variances]
-        if len(scaled) == 1:
-            return scaled[0], np.zeros_like(scaled[0])
-        variance = np.average(scaled, axis=0, weights=[n - 1 for n in self._halves])
-        varied = (scaled[0] > 0) & (scaled[1] > 0)
-        return variance, np.log(np.where(varied, scaled[0], 1.0) / np.where(varied, scaled[1], 1.0))
+        for image in variances:
+            image /= self.unit
+            image /= self.unit
+        first, *others = variances
+        if not others:
+            return first, np.zeros_like(first)
+        freedom = [n - 1 for n in self._halves]
+        variance = (freedom[0] * first + freedom[1] * others[0]) / sum(freedom)
+        varied = (first > 0) & (others[0] > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logarithm = np.log(np.divide(first, others[0], out=first), out=first)
+        logarithm[~varied] = 0.0
+        return variance, logarithm
 
-    def _reduce(self, difference: npt.NDArray[np.float64], first: int) -> None:
-        """Put means over square blocks of pixels into the grid."""
+    def _reduced(self, difference: Image) -> Image:
+        """Means over square blocks of pixels."""
         factor = self._factor
-        rows = min(len(difference) // factor, len(self._grid) - first)
-        columns = self._grid.shape[1]
+        rows, columns = (n // factor for n in difference.shape)
         blocks = difference[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
-        self._grid[first : first + rows] = blocks.mean((1, 3))
+        return np.asarray(blocks.mean((1, 3)))
 
     def _freedom(self) -> float:
         """Independent numbers that the difference of the halves is made of."""
@@ -165,26 +187,20 @@ class Survey:
         return self._covariance * self.unit * self.unit, error * self.unit * self.unit
 
 
-def in_parts(first: int, images: Sequence[Image], rows: int) -> Iterator[tuple[int, list[Image]]]:
-    """Give some rows of images at a time, and the number of the first, counted from `first` on."""
-    for start in range(0, len(images[0]), rows):
-        yield first + start, [image[start : start + rows] for image in images]
+def _of_both(band: Band) -> list[Image]:
+    """The halves' mean images and variances."""
+    return [*band.means(), *band.variances()]
 
 
-def _bands(sensor: Sensor, rows: int, both: bool) -> Iterator[tuple[slice, list[Image]]]:
-    """Some rows at a time: the halves' mean images, and their variances or the one within both."""
-    if both:
-        yield from ((where, [*means, *variances]) for where, means, variances in sensor.blocks(rows))
-        return
-    a, b = (half.count for half in sensor.halves)
-    for start in range(0, sensor.shape[0], rows):
-        where = slice(start, min(start + rows, sensor.shape[0]))
-        first = sensor.halves[0].rows(where.start, where.stop).mean()
-        # The whole set's sums are those of the halves.
-        difference = (first - sensor.mean[where]) * ((a + b) / b)
-        whole = np.square(sensor.sigma[where]) * (a + b)
-        variance = whole - np.square(difference) * (a * b / (a + b))
-        # Pixels that vary only from half to half leave what rounding does.
-        variance[variance <= _ROUNDED * whole] = 0.0
-        variance /= a + b - 2
-        yield where, [first, first - difference, variance]
+def _within_both(sensor: Sensor, band: Band) -> list[Image]:
+    """The halves' mean images, and the variance within both."""
+    a, b = (half.count for half in band.halves)
+    first = band.halves[0].mean(threads=1)
+    # The whole set's sums are those of the halves.
+    difference = (first - sensor.mean[band.where]) * ((a + b) / b)
+    whole = np.square(sensor.sigma[band.where]) * (a + b)
+    variance = whole - np.square(difference) * (a * b / (a + b))
+    # Pixels that vary only from half to half leave what rounding does.
+    variance[variance <= _ROUNDED * whole] = 0.0
+    variance /= a + b - 2
+    return [first, first - difference, variance]

@@ -266,8 +266,13 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         with self.held_with(other) as (mine, its):
             return mine.targets(_core.resolve_threads(None), its)
 
-    def mean(self) -> Image:
+    def mean(self, *, threads: int | None = None) -> Image:
         """Mean image, Σx / n.
+
+        Parameters
+        ----------
+        threads : int, optional
+            As for `add`.
 
         Returns
         -------
@@ -275,15 +280,17 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             In the units of the pixels; NaN if there are no frames. Correctly rounded for integer frames.
         """
         with self._lock:
-            return self._core.mean(_core.resolve_threads(None))
+            return self._core.mean(_core.resolve_threads(threads))
 
-    def var(self, ddof: int = 0) -> Image:
+    def var(self, ddof: int = 0, *, threads: int | None = None) -> Image:
         """Variance of every pixel vector, (n·Σx² - (Σx)²) / (n·(n - ddof)).
 
         Parameters
         ----------
         ddof : int
             Delta degrees of freedom: 0 for the population variance.
+        threads : int, optional
+            As for `add`.
 
         Returns
         -------
@@ -292,15 +299,17 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             frames.
         """
         with self._lock:
-            return self._core.var(ddof, _core.resolve_threads(None))
+            return self._core.var(ddof, _core.resolve_threads(threads))
 
-    def std(self, ddof: int = 0) -> Image:
+    def std(self, ddof: int = 0, *, threads: int | None = None) -> Image:
         """Sigma image: the standard deviation of every pixel vector, the root of `var`.
 
         Parameters
         ----------
         ddof : int
             Delta degrees of freedom: 0 for the population standard deviation.
+        threads : int, optional
+            As for `add`.
 
         Returns
         -------
@@ -308,7 +317,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             In the units of the pixels; NaN where count <= ddof. Within 1 ulp of exact for integer frames.
         """
         with self._lock:
-            return self._core.std(ddof, _core.resolve_threads(None))
+            return self._core.std(ddof, _core.resolve_threads(threads))
 
     def sum(self) -> Image:
         """Σx, rounded from the exact state to float64; shape of a frame."""

@@ -7,7 +7,9 @@ import pytest
 
 import camnorm
 from camnorm import Error, PixelMoments, Sensor, fixed_pattern
+from camnorm.fourier.windows import window_values
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
+from camnorm.sizes import divided
 
 SHAPE = (128, 128)
 NOISE = 10.0
@@ -144,3 +146,51 @@ def test_errors() -> None:
         found.derating(0)
     still = np.full((4, 8, 8), 7, np.uint8)
     assert np.isnan(camnorm.fixed_pattern(sensor_of(still, still)).derating())
+
+
+@pytest.mark.parametrize("window", ["hann", "tukey", None])
+@pytest.mark.parametrize("shape", [(96, 70), (64, 64, 3)])
+def test_blocks_and_float32_give_the_numbers_of_whole_images_in_float64(
+    shape: tuple[int, ...], window: str | None
+) -> None:
+    rng = np.random.default_rng(10)
+    slope = np.linspace(0, 400, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    pattern = rng.normal(0, 3, shape) + slope
+    sensor = sensor_of(*(np.float32(5e4 + pattern + rng.normal(0, 5, (n, *shape))) for n in (7, 12)))
+    means = [half.mean() for half in sensor.halves]
+    with divided(block_values=1000):
+        found = fixed_pattern(sensor, window=window)
+    pairs = [
+        [image.reshape(*shape[:2], -1)[..., plane] for image in means]
+        for plane in range(int(np.prod(shape[2:])))
+    ]
+    powers = np.mean([ring_powers(*pair, window) for pair in pairs], axis=0)
+    np.testing.assert_allclose(found.pattern_power[1:], powers[0, 1:], rtol=1e-5, atol=1e-6 * powers[0].max())
+    np.testing.assert_allclose(found.noise_power[1:], powers[1, 1:] * 7 * 12 / 19, rtol=1e-4)
+    a, b = means
+    axes = (0, 1)
+    covariance = np.mean((a - a.mean(axes)) * (b - b.mean(axes)))
+    assert found.variance == pytest.approx(covariance, rel=1e-10)
+    difference = a - b - (a - b).mean(axes)
+    assert found.residual_variance == pytest.approx(7 * 12 / 19**2 * np.mean(difference**2), rel=1e-10)
+    assert found.noise_variance == pytest.approx(np.mean(sensor.sigma**2), rel=1e-12)
+    for curve, (x, y) in zip(found.mean_correlation, pairs, strict=True):
+        whole = camnorm.frc(x, y, window=window)
+        np.testing.assert_allclose(curve.correlation[1:], whole.correlation[1:], atol=2e-6)
+
+
+def ring_powers(a: np.ndarray, b: np.ndarray, window: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Power that both have in common, and that of their difference, by whole planes of numpy's fft2."""
+    side = min(a.shape)
+    a, b = (x[tuple(slice((n - side) // 2, (n - side) // 2 + side) for n in x.shape)] for x in (a, b))
+    along = window_values(side, window)
+    weights = np.outer(along, along)
+    fa, fb = (np.fft.fft2(weights * (x - np.average(x, weights=weights))) for x in (a, b))
+    radius = np.hypot(*np.meshgrid(*[np.fft.fftfreq(side) * side] * 2, indexing="ij"))
+    ring = np.floor(radius + 0.5).astype(int)
+    n = np.bincount(ring.ravel())
+    common, difference = (
+        (np.bincount(ring.ravel(), values.ravel()) / n)[: side // 2 + 1] / (weights**2).sum()
+        for values in ((fa * fb.conj()).real, np.abs(fa - fb) ** 2)
+    )
+    return common, difference
