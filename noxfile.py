@@ -176,14 +176,18 @@ def tsan(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Saved moments and calls of the C API that are wrong; needs clang, arguments go to libFuzzer."""
+    """Saved moments, calls of the C API and compressed strips that are wrong.
+
+    Needs clang; arguments go to libFuzzer.
+    """
     session.install(*CMAKE)
     directory = build(session, "fuzz", test=False)
-    corpus = Path(session.create_tmp(), "corpus").resolve()
-    corpus.mkdir(exist_ok=True)
-    program = Path(directory, "tests", "fuzz", "camnorm_fuzz_c_api")
     arguments = session.posargs or ["-max_total_time=60"]
-    session.run(str(program), "-rss_limit_mb=1500", *arguments, str(corpus), "tests/data", external=True)
+    for name, more in (("c_api", ["tests/data"]), ("decoders", [])):
+        corpus = Path(session.create_tmp(), f"corpus_{name}").resolve()
+        corpus.mkdir(exist_ok=True)
+        program = Path(directory, "tests", "fuzz", f"camnorm_fuzz_{name}")
+        session.run(str(program), "-rss_limit_mb=1500", *arguments, str(corpus), *more, external=True)
 
 
 @nox.session

@@ -27,10 +27,11 @@ public:
           statistics_(statistics),
           state_(state),
           origins_(statistics ? adder.origins(frames) : std::vector<double>(frames.count())),
-          strips_((frames.pixels() + strip - 1) / strip),
+          strips_per_block_(block_count(frames.block(), strip)),
+          strips_(strip_at(frames.pixels() - 1) + 1),
           // Where frames come by parts, the sums of all strips of a block are open at a time.
-          open_sums_(Frames::by_parts ? pixels_per_block / strip : 1,
-                     blocks_at_once(frames.pixels(), threads)) {}
+          open_sums_(Frames::by_parts ? strips_per_block_ : 1,
+                     blocks_at_once(frames.pixels(), frames.block(), threads)) {}
 
     std::vector<FrameStatistics> run(bool subtract) {
         // To look for frames that cannot be added beforehand would read all of them twice: what has been
@@ -63,20 +64,19 @@ private:
     /// Adds the first frames, up to its limit, to each strip; `done` becomes how many the state then has.
     std::vector<FrameStatistics> pass(bool subtract, bool statistics, const Counts& limits, Counts& done) {
         const auto most = [&](std::size_t begin, std::size_t end) {
-            const auto limit = limits.begin();
-            return *std::max_element(limit + begin / strip, limit + (end - 1) / strip + 1);
+            return *std::max_element(&limits[strip_at(begin)], &limits[strip_at(end - 1)] + 1);
         };
         const auto work = [&](std::size_t from, std::size_t to, FrameSums* sums) {
             auto open = open_sums_.take();
             const auto use = [&](Strips& strips, std::size_t first, std::size_t begin, std::size_t end) {
                 for (std::size_t i = begin; i < end; i += strip) {
-                    const std::size_t limit = limits[i / strip];
+                    const std::size_t limit = limits[strip_at(i)];
                     const std::size_t count = std::min(strips.count(), limit - std::min(limit, first));
                     const Share share{
                         i,        std::min(strip, end - i), first, count, first + count == limit,
                         subtract, origins_.data() + first};
                     if (!adder_.add(strips, share, state_, sums == nullptr ? nullptr : sums + first,
-                                    open[Frames::by_parts ? (i - from) / strip : 0], done[i / strip]))
+                                    open[Frames::by_parts ? (i - from) / strip : 0], done[strip_at(i)]))
                         return false;
                 }
                 return true;
@@ -85,6 +85,12 @@ private:
             open_sums_.give_back(std::move(open));
         };
         return over_blocks<FrameSums>(frames_, origins_, statistics, threads_, work);
+    }
+
+    /// Number of the strip that a pixel is in. The last one of a block may be shorter.
+    std::size_t strip_at(std::size_t pixel) const {
+        const std::size_t block = frames_.block();
+        return pixel / block * strips_per_block_ + pixel % block / strip;
     }
 
     void take_back(bool subtract, const Counts& added) {
@@ -98,6 +104,7 @@ private:
     bool statistics_;
     MomentsState& state_;
     std::vector<double> origins_;
+    std::size_t strips_per_block_;
     std::size_t strips_;
     Buffers<typename Adder::OpenSums> open_sums_;
 };
@@ -121,6 +128,13 @@ std::vector<FrameStatistics> accumulate(InMemory& frames, int threads, bool subt
 std::vector<FrameStatistics> accumulate(InFiles& frames, int threads, bool subtract, bool statistics,
                                         MomentsState& state) {
     return accumulate_any(frames, threads, subtract, statistics, state);
+}
+
+std::vector<FrameStatistics> accumulate(Decoded& frames, int threads, bool subtract, bool statistics,
+                                        MomentsState& state) {
+    if (frames.count() == 0) return {};
+    const IntegerAdder adder(frames.dtype());
+    return Accumulation(frames, adder, threads, statistics, state).run(subtract);
 }
 
 }  // namespace camnorm::detail

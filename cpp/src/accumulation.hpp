@@ -16,5 +16,7 @@ std::vector<FrameStatistics> accumulate(InMemory& frames, int threads, bool subt
                                         MomentsState& state);
 std::vector<FrameStatistics> accumulate(InFiles& frames, int threads, bool subtract, bool statistics,
                                         MomentsState& state);
+std::vector<FrameStatistics> accumulate(Decoded& frames, int threads, bool subtract, bool statistics,
+                                        MomentsState& state);
 
 }  // namespace camnorm::detail

@@ -1,17 +1,22 @@
 #pragma once
 
-// How the pixels of frames come to the kernels: strip by strip, from memory or from files.
+// How the pixels of frames come to the kernels: strip by strip, from memory, from files, or decoded.
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "blocks.hpp"
+#include "camnorm/encoded.hpp"
 #include "camnorm/frames.hpp"
 #include "camnorm/stored.hpp"
 #include "kernels/strips.hpp"
+#include "segments.hpp"
 #include "stored.hpp"
 
 namespace camnorm::detail {
@@ -20,10 +25,12 @@ namespace camnorm::detail {
 inline constexpr std::size_t pixels_per_block = 16 * strip_pixels;
 static_assert(pixels_per_block % float_strip_pixels == 0);
 
+/// Number of blocks of this many pixels.
+inline std::size_t block_count(std::size_t pixels, std::size_t block) { return (pixels + block - 1) / block; }
+
 /// Number of blocks in work at the same time: at most one per thread.
-inline std::size_t blocks_at_once(std::size_t pixels, int threads) {
-    const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
-    return std::min(blocks, static_cast<std::size_t>(threads));
+inline std::size_t blocks_at_once(std::size_t pixels, std::size_t block, int threads) {
+    return std::min(block_count(pixels, block), static_cast<std::size_t>(threads));
 }
 
 /// For visit(): all frames are wanted.
@@ -80,6 +87,8 @@ public:
     DType dtype() const { return frames_.dtype; }
     std::size_t count() const { return frames_.count; }
     std::size_t pixels() const { return frames_.shape.pixels(); }
+    /// Pixels that a thread works on at a time.
+    std::size_t block() const { return pixels_per_block; }
 
     /// Calls use(strips, first, begin, end) with strips of the pixels from `begin` to before `end` of the
     /// frames from `first` on, until all frames, or most(begin, end) of them, have come or it returns false.
@@ -105,6 +114,7 @@ public:
     DType dtype() const { return frames_.dtype; }
     std::size_t count() const { return frames_.count; }
     std::size_t pixels() const { return frames_.shape.pixels(); }
+    std::size_t block() const { return pixels_per_block; }
 
     /// As above. Does nothing more once a frame could not be read.
     template <class Most, class Use>
@@ -137,6 +147,63 @@ private:
     Buffers<std::byte> buffers_;
     std::atomic<int> error_{0};
     std::size_t unreadable_ = 0;
+};
+
+/// Frames in files that are decoded, a few at a time, where they are used. Integers only: the sums of floats
+/// would be put together in another order than of frames in memory.
+class Decoded {
+public:
+    static constexpr bool by_parts = true;
+
+    /// @throws InvalidArgument for frames of floats or an encoding that cannot be.
+    Decoded(const EncodedFrames& frames, int threads);
+
+    DType dtype() const { return frames_.dtype; }
+    std::size_t count() const { return frames_.count; }
+    std::size_t pixels() const { return frames_.shape.pixels(); }
+    /// Whole rows of segments.
+    std::size_t block() const { return rows_ * row_pixels_; }
+
+    /// As above. Does nothing more once a frame could not be decoded.
+    template <class Most, class Use>
+    void visit(std::size_t begin, std::size_t end, const Most& most, const Use& use) {
+        auto work = take();
+        const std::size_t n = end - begin;
+        const std::size_t limit = std::min(most(begin, end), frames_.count);
+        for (std::size_t first = 0; first < limit; first += step_) {
+            const std::size_t count = std::min(step_, limit - first);
+            if (!decode(first, count, begin, n, work)) break;
+            const auto view = FramesView::contiguous(work.pixels.get(), frames_.dtype, count, {1, n, 1});
+            Strips strips(view, begin);
+            if (!use(strips, first, begin, end)) break;
+        }
+        give_back(std::move(work));
+    }
+
+    /// @throws Unreadable if a frame could not be decoded.
+    void check();
+
+private:
+    /// What one thread works with.
+    struct Work {
+        SegmentDecoder decoder;
+        std::unique_ptr<std::byte[]> pixels;
+    };
+
+    Work take() noexcept;
+    void give_back(Work work) noexcept;
+    /// Decodes n pixels from `begin` on of `count` frames. False once any frame could not be decoded.
+    bool decode(std::size_t first, std::size_t count, std::size_t begin, std::size_t n, Work& work);
+
+    const EncodedFrames& frames_;
+    std::size_t row_pixels_;  // of a row of segments
+    std::size_t rows_;        // of segments, in a block
+    std::size_t step_;
+    std::mutex mutex_;
+    std::vector<Work> free_;
+    std::atomic<bool> failed_{false};
+    std::size_t unreadable_ = 0;
+    SegmentError error_;
 };
 
 }  // namespace camnorm::detail

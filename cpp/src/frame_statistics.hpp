@@ -19,12 +19,12 @@ template <class FrameSums, class Frames, class Work>
 std::vector<FrameStatistics> over_blocks(Frames& frames, const std::vector<double>& origins, bool statistics,
                                          int threads, const Work& work) {
     const std::size_t pixels = frames.pixels();
-    const std::size_t blocks = (pixels + pixels_per_block - 1) / pixels_per_block;
+    const std::size_t block = frames.block();
+    const std::size_t blocks = block_count(pixels, block);
     std::vector<FrameSums> sums(statistics ? blocks * frames.count() : 0);
     parallel_for(blocks, threads, [&](std::size_t b) {
-        const std::size_t begin = b * pixels_per_block;
-        work(begin, std::min(pixels, begin + pixels_per_block),
-             statistics ? sums.data() + b * frames.count() : nullptr);
+        const std::size_t begin = b * block;
+        work(begin, std::min(pixels, begin + block), statistics ? sums.data() + b * frames.count() : nullptr);
     });
     frames.check();
     std::vector<FrameStatistics> result(statistics ? frames.count() : 0);

@@ -94,6 +94,13 @@ std::vector<FrameStatistics> PixelMoments::add(const StoredFrames& frames, int t
     return add_any(in_files, threads, statistics);
 }
 
+std::vector<FrameStatistics> PixelMoments::add(const EncodedFrames& frames, int threads, bool statistics) {
+    check_frames(frames.dtype, frames.shape);
+    threads = resolve_threads(threads);
+    detail::Decoded decoded(frames, threads);
+    return add_any(decoded, threads, statistics);
+}
+
 template <class Frames>
 std::vector<FrameStatistics> PixelMoments::subtract_any(Frames& frames, int threads, bool statistics) {
     check_subtractable(frames.count(), state_.count);
@@ -114,6 +121,13 @@ std::vector<FrameStatistics> PixelMoments::subtract(const StoredFrames& frames, 
     threads = resolve_threads(threads);
     InFiles in_files(frames, threads);
     return subtract_any(in_files, threads, true);
+}
+
+std::vector<FrameStatistics> PixelMoments::subtract(const EncodedFrames& frames, int threads) {
+    check_frames(frames.dtype, frames.shape);
+    threads = resolve_threads(threads);
+    detail::Decoded decoded(frames, threads);
+    return subtract_any(decoded, threads, true);
 }
 
 void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads) {

@@ -10,9 +10,8 @@
 #include <system_error>
 
 namespace camnorm {
-namespace {
 
-int read_bytes(int file, std::int64_t offset, std::size_t bytes, std::byte* out) noexcept {
+int detail::read_bytes(int file, std::int64_t offset, std::size_t bytes, std::byte* out) noexcept {
     while (bytes > 0) {
         const ssize_t got = pread(file, out, bytes, static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR) continue;
@@ -24,6 +23,8 @@ int read_bytes(int file, std::int64_t offset, std::size_t bytes, std::byte* out)
     }
     return 0;
 }
+
+namespace {
 
 /// Whether a byte can be read without waiting; false also where the system cannot tell.
 bool is_cached([[maybe_unused]] int file, [[maybe_unused]] std::int64_t offset) noexcept {
@@ -47,8 +48,8 @@ int fetch(int file, std::int64_t offset, std::size_t bytes) noexcept {
         const std::int64_t begin = offset + static_cast<std::int64_t>(i);
         if (is_cached(file, begin) && is_cached(file, begin + static_cast<std::int64_t>(n - 1))) continue;
         for (std::size_t j = 0; j < n; j += sizeof scratch) {
-            const int error = read_bytes(file, begin + static_cast<std::int64_t>(j),
-                                         std::min(sizeof scratch, n - j), scratch);
+            const int error = detail::read_bytes(file, begin + static_cast<std::int64_t>(j),
+                                                 std::min(sizeof scratch, n - j), scratch);
             if (error != 0) return error;
         }
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "camnorm/encoded.hpp"
 #include "camnorm/export.h"
 #include "camnorm/frames.hpp"
 #include "camnorm/stored.hpp"
@@ -103,6 +104,10 @@ public:
     /// until then cannot be read once more to be taken away: the moments are of no use then.
     std::vector<FrameStatistics> add(const StoredFrames& frames, int threads = 0, bool statistics = true);
 
+    /// Adds frames of integers as they are decoded.
+    /// @throws as for stored frames; InvalidArgument for frames of floats.
+    std::vector<FrameStatistics> add(const EncodedFrames& frames, int threads = 0, bool statistics = true);
+
     /// Takes frames back that were added before.
     /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.
     void subtract(const FramesView& frames, int threads = 0);
@@ -110,6 +115,9 @@ public:
     /// Takes frames back as they are read, and tells their statistics: whether they are what was added.
     /// @throws as subtract() of frames in memory and as add() of stored ones.
     std::vector<FrameStatistics> subtract(const StoredFrames& frames, int threads = 0);
+
+    /// The same of encoded frames, as they are decoded.
+    std::vector<FrameStatistics> subtract(const EncodedFrames& frames, int threads = 0);
 
     /// @throws InvalidArgument for another shape or too many frames, WrongKind for the other kind.
     void merge(const PixelMoments& other, int threads = 0);
