@@ -22,7 +22,7 @@ void register_eer(py::module_& m);
 void register_frc(py::module_& m);
 void register_moments(py::module_& m);
 void register_response(py::module_& m);
-void register_stored(py::module_& m);
+void register_located(py::module_& m);
 void register_taper(py::module_& m);
 
 namespace {
@@ -104,7 +104,7 @@ PYBIND11_MODULE(_core, m) {
     register_frc(m);
     register_taper(m);
     register_average(m);
-    register_stored(m);
+    register_located(m);
 }
 
 }  // namespace camnorm::python

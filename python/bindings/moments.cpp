@@ -14,7 +14,7 @@
 #include "arrays.hpp"
 #include "camnorm/error.hpp"
 #include "camnorm/state.hpp"
-#include "camnorm/stored.hpp"
+#include "located.hpp"
 #include "sums.hpp"
 
 namespace camnorm::python {
@@ -109,22 +109,31 @@ Moments from_bytes(const py::object& object) {
     return {std::move(saved.moments), saved.dtype, saved.plane_axis ? std::size_t{3} : std::size_t{2}};
 }
 
-/// Of each frame the file descriptor and the offset in bytes.
-using Places = std::vector<std::pair<int, std::int64_t>>;
-
-/// Calls work(frames) with the frames that lie at these places, and returns their statistics.
-template <class Work>
-py::array with_stored(const Moments& self, const Places& places, const py::object& dtype, const Work& work) {
-    std::vector<StoredFrames::Place> frames;
-    for (const auto& [file, offset] : places) frames.push_back({file, offset});
-    const StoredFrames stored{frames.data(), as_dtype(py::dtype::from_args(dtype), "frames"), frames.size(),
-                              self.core.shape()};
-    std::vector<FrameStatistics> told;
-    {
-        py::gil_scoped_release nogil;
-        told = work(stored);
-    }
-    return rows(told);
+/// Adds or takes back frames that lie in files, and returns their statistics.
+template <class Frames>
+void register_located(py::class_<Moments>& c) {
+    c.def(
+         "add_located",
+         [](Moments& self, const Frames& frames, int threads) {
+             std::vector<FrameStatistics> told;
+             {
+                 py::gil_scoped_release nogil;
+                 told = self.core.add(frames.view(), threads);
+             }
+             return rows(told);
+         },
+         py::arg("frames"), py::arg("threads"))
+        .def(
+            "subtract_located",
+            [](Moments& self, const Frames& frames, int threads) {
+                std::vector<FrameStatistics> told;
+                {
+                    py::gil_scoped_release nogil;
+                    told = self.core.subtract(frames.view(), threads);
+                }
+                return rows(told);
+            },
+            py::arg("frames"), py::arg("threads"));
 }
 
 /// Frames and other moments that are added or taken away.
@@ -155,22 +164,6 @@ void register_sums(py::class_<Moments>& c) {
                 return rows(told);
             },
             py::arg("stacks"), py::arg("threads"))
-        .def(
-            "add_stored",
-            [](Moments& self, const Places& places, const py::object& dtype, int threads) {
-                return with_stored(self, places, dtype, [&](const StoredFrames& stored) {
-                    return self.core.add(stored, threads);
-                });
-            },
-            py::arg("places"), py::arg("dtype"), py::arg("threads"))
-        .def(
-            "subtract_stored",
-            [](Moments& self, const Places& places, const py::object& dtype, int threads) {
-                return with_stored(self, places, dtype, [&](const StoredFrames& stored) {
-                    return self.core.subtract(stored, threads);
-                });
-            },
-            py::arg("places"), py::arg("dtype"), py::arg("threads"))
         .def(
             "subtract",
             [](Moments& self, const py::object& frames, int threads) {
@@ -267,6 +260,8 @@ void register_moments(py::module_& m) {
           }),
           py::arg("shape"), py::arg("dtype"));
     register_sums(c);
+    register_located<Stored>(c);
+    register_located<Encoded>(c);
     register_images(c);
     register_state(c);
 

@@ -341,11 +341,11 @@ def test_little_address_space(tmp_path: Path, megabytes: int, threads: int) -> N
 SHORT_OF_MEMORY = """
 import os, resource, sys
 import numpy as np
-from camnorm import PixelMoments
+from camnorm import PixelMoments, _core
 
 frames = np.fromfile(sys.argv[1], np.float32).reshape(4, 512, 512)
 file = os.open(sys.argv[1], os.O_RDONLY)
-places = [(file, i * frames[0].nbytes) for i in range(4)]
+stored = _core.StoredFrames([(file, i * frames[0].nbytes) for i in range(4)], frames.dtype, (512, 512))
 moments = PixelMoments((512, 512), np.float32)
 moments.add(frames)
 before = moments.sum()
@@ -355,7 +355,7 @@ failed = 0
 for more in range(0, 12 * 2**20, 2**18):
     resource.setrlimit(resource.RLIMIT_AS, (used + more, -1))
     try:
-        moments.add_stored(places, frames.dtype, threads=64)
+        moments.add_located(stored, threads=64)
     except MemoryError:
         failed += 1
     else:

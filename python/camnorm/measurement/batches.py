@@ -1,11 +1,11 @@
 """Batches of frames: what waits to be added, and is added or taken back in one go.
 
-Frames are in memory, or lie in files as they do in memory. Only the two classes of `Stack` differ in this.
+Frames are in memory, or are read or decoded from their files where they are used. Only the two classes of
+`Stack` differ in this.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from camnorm import _core
 from camnorm.errors import Error
-from camnorm.io import Chunk, FrameSource, StoredChunk, StoredFrames
+from camnorm.io import Chunk, FrameSource, LocatedFrames, StoredChunk
 from camnorm.sizes import sizes
 from camnorm.statistics.moments import PixelMoments, frame_statistics
 
@@ -82,7 +83,7 @@ class Stack(ABC):
     def subtract_all(
         cls, stacks: Sequence[Self], moments: PixelMoments, threads: int
     ) -> npt.NDArray[np.void] | None:
-        """Take back stacks of one dtype; return the statistics of their frames if `statistics` does not."""
+        """Take back stacks of one layout; return the statistics of their frames if `statistics` does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ class _InMemory(Stack):
 
 @dataclass(frozen=True, eq=False)
 class _InFiles(Stack):
-    frames: StoredFrames
+    frames: LocatedFrames
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -139,7 +140,7 @@ class _InFiles(Stack):
 
     @property
     def layout(self) -> Hashable:
-        return "files", self.frames.dtype, self.frames.frame_shape
+        return "files", self.frames.layout
 
     @property
     def nbytes(self) -> int:
@@ -159,11 +160,7 @@ class _InFiles(Stack):
         return _InFiles(self.frames[frames])
 
     def pixels(self) -> npt.NDArray[Any]:
-        size = self.frames.nbytes // max(len(self), 1)
-        data = b"".join(os.pread(file, size, offset) for file, offset in self.frames.places)
-        if len(data) < self.frames.nbytes:
-            raise Error("a file has shrunk while it was read; nothing was written")
-        return np.frombuffer(data, self.frames.dtype).reshape(self.frames.shape)
+        return self.frames.read()
 
     def statistics(self, threads: int) -> None:
         return None
@@ -171,7 +168,7 @@ class _InFiles(Stack):
     @classmethod
     def add_all(cls, stacks: Sequence[Self], moments: PixelMoments, threads: int) -> npt.NDArray[np.void]:
         try:
-            return moments.add_stored(_places(stacks), stacks[0].dtype, threads=threads)
+            return moments.add_located(_together(stacks), threads=threads)
         except RuntimeError as error:  # what had been added cannot be read again to be taken away
             raise Error(f"{error}; nothing was written") from None
 
@@ -179,11 +176,11 @@ class _InFiles(Stack):
     def subtract_all(
         cls, stacks: Sequence[Self], moments: PixelMoments, threads: int
     ) -> npt.NDArray[np.void]:
-        return moments.subtract_stored(_places(stacks), stacks[0].dtype, threads=threads)
+        return moments.subtract_located(_together(stacks), threads=threads)
 
 
-def _places(stacks: Sequence[_InFiles]) -> list[tuple[int, int]]:
-    return [place for stack in stacks for place in stack.frames.places]
+def _together(stacks: Sequence[_InFiles]) -> _core.StoredFrames | _core.EncodedFrames:
+    return type(stacks[0].frames).together([stack.frames for stack in stacks])
 
 
 def _joined(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -275,9 +272,9 @@ def split(stacks: Sequence[_S], count: int) -> tuple[list[_S], list[_S]]:
 
 def alike(stacks: Iterable[tuple[int, Stack]]) -> list[tuple[list[int], list[Stack]]]:
     """Sort stacks, each with its row of the table, into groups that can be taken back in one go."""
-    found: dict[tuple[bool, np.dtype[Any]], tuple[list[int], list[Stack]]] = {}
+    found: dict[tuple[bool, Hashable], tuple[list[int], list[Stack]]] = {}
     for row, stack in stacks:
-        rows, group = found.setdefault((stack.bytes_in_memory > 0, stack.dtype), ([], []))
+        rows, group = found.setdefault((stack.bytes_in_memory > 0, stack.layout), ([], []))
         rows.append(row)
         group.append(stack)
     return [found[key] for key in sorted(found, key=lambda key: key[0])]  # those in files first

@@ -137,17 +137,15 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         with self._lock:
             return self._core.add_stacks(stacks, threads)
 
-    def add_stored(
-        self, places: list[tuple[int, int]], dtype: np.dtype[Any], *, threads: int
+    def add_located(
+        self, frames: _core.StoredFrames | _core.EncodedFrames, *, threads: int
     ) -> npt.NDArray[np.void]:
-        """Add frames that lie in open files, which are read block by block.
+        """Add frames that are read, or decoded, from open files block by block.
 
         Parameters
         ----------
-        places : list of tuple of two ints
-            Of each frame the file descriptor, and the offset in bytes.
-        dtype : numpy.dtype
-            Type of the pixels.
+        frames : _core.StoredFrames or _core.EncodedFrames
+            Encoded ones must be integers.
         threads : int
             Number of threads.
 
@@ -157,17 +155,17 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             Statistics of all frames, as of `add`.
         """
         with self._lock:
-            return self._core.add_stored(places, dtype, threads)
+            return self._core.add_located(frames, threads)
 
-    def subtract_stored(
-        self, places: list[tuple[int, int]], dtype: np.dtype[Any], *, threads: int
+    def subtract_located(
+        self, frames: _core.StoredFrames | _core.EncodedFrames, *, threads: int
     ) -> npt.NDArray[np.void]:
-        """Take back frames that lie in open files: the exact inverse of `add_stored`.
+        """Take back frames that are read from open files: the exact inverse of `add_located`.
 
         Parameters
         ----------
-        places, dtype, threads
-            As for `add_stored`.
+        frames, threads
+            As for `add_located`.
 
         Returns
         -------
@@ -175,7 +173,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             Statistics of all frames, as of `add`.
         """
         with self._lock:
-            return self._core.subtract_stored(places, dtype, threads)
+            return self._core.subtract_located(frames, threads)
 
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.

@@ -971,8 +971,8 @@ def test_where_frames_lie_in_the_file(tmp_path: Path) -> None:
                 continue
             stored = source.stored(1, 3)
         assert (stored.shape, stored.dtype, stored.nbytes) == ((2, 16, 24), frames.dtype, frames[1:].nbytes)
-        for frame, (file, offset) in zip(frames[1:], stored.places, strict=True):
-            assert os.pread(file, frame.nbytes, offset) == frame.tobytes(), path
+        for frame, offset in zip(frames[1:], stored.offsets, strict=True):
+            assert os.pread(stored.file.number, frame.nbytes, offset) == frame.tobytes(), path
 
 
 def test_files_that_cannot_be_read_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

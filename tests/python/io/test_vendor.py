@@ -190,8 +190,8 @@ def test_frames_are_read_as_they_were_written(tmp_path: Path, kind: str, dtype: 
             assert (source.offsets is None) == swapped
             if not swapped:
                 stored = source.stored(1, 4)
-                for frame, (file, offset) in zip(frames[1:], stored.places, strict=True):
-                    assert os.pread(file, frame.nbytes, offset) == frame.tobytes()
+                for frame, offset in zip(frames[1:], stored.offsets, strict=True):
+                    assert os.pread(stored.file.number, frame.nbytes, offset) == frame.tobytes()
         path = place
 
 

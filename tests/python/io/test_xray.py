@@ -125,8 +125,8 @@ def test_edf_of_every_dtype(tmp_path: Path, dtype: str) -> None:
         assert source.metadata["pixel_size"] == pytest.approx(750_000)
         np.testing.assert_array_equal(source.read(0, 3), frames)
         stored = source.stored(0, 3)
-        for frame, (file, offset) in zip(frames, stored.places, strict=True):
-            assert os.pread(file, frame.nbytes, offset) == frame.tobytes()
+        for frame, offset in zip(frames, stored.offsets, strict=True):
+            assert os.pread(stored.file.number, frame.nbytes, offset) == frame.tobytes()
 
 
 def edf_header(shape: tuple[int, int], order: str = "LowByteFirst", **more: object) -> bytes:

@@ -630,7 +630,7 @@ def test_moments_that_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def lost(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the moments are lost: frame 1 cannot be read: Input/output error")
 
-    monkeypatch.setattr(camnorm.PixelMoments, "add_stored", lost)
+    monkeypatch.setattr(camnorm.PixelMoments, "add_located", lost)
     with pytest.raises(Error, match=r"^the moments are lost: .*; nothing was written$"):
         camnorm.measure(files, tmp_path / "sensor.h5")
     assert not (tmp_path / "sensor.h5").exists()
@@ -724,7 +724,7 @@ class Interruption:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         self.calls = 0
-        add = camnorm.PixelMoments.add_stored
+        add = camnorm.PixelMoments.add_located
 
         def interrupted(moments: Any, *arguments: Any, **options: Any) -> Any:
             self.calls += 1
@@ -733,7 +733,7 @@ class Interruption:
                 signal.raise_signal(signal.SIGINT)
             return statistics
 
-        monkeypatch.setattr(camnorm.PixelMoments, "add_stored", interrupted)
+        monkeypatch.setattr(camnorm.PixelMoments, "add_located", interrupted)
 
 
 def interrupted_run(

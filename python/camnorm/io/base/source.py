@@ -10,7 +10,6 @@ import stat
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -20,6 +19,7 @@ import numpy as np
 
 from camnorm import _core
 from camnorm.errors import FormatError, raise_shortage
+from camnorm.io.base.located import Descriptor, LocatedFrames, StoredFrames
 from camnorm.io.base.remarks import Remark
 from camnorm.io.base.sequence import FrameSequence
 
@@ -128,51 +128,6 @@ class MappedDirectory(MappedFile):
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-class Descriptor:
-    """Number of an open file, which is closed with the last reference."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        os.close(self.number)
-
-
-@dataclass(frozen=True, eq=False)
-class StoredFrames:
-    r"""Frames that lie in a file as they do in memory, in native byte order.
-
-    Like an array of shape (n, \*shape), but its pixels are read where they are used.
-    """
-
-    file: Descriptor
-    offsets: NDArray[np.int64]
-    """Of each frame in the file, in bytes."""
-    frame_shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of frames, and shape of each."""
-        return (len(self), *self.frame_shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all pixels."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def places(self) -> list[tuple[int, int]]:
-        """Descriptor and offset of each frame."""
-        return [(self.file.number, offset) for offset in self.offsets.tolist()]
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def __getitem__(self, frames: slice) -> StoredFrames:
-        return replace(self, offsets=self.offsets[frames])
 
 
 class FrameSource(FrameSequence):
@@ -352,8 +307,13 @@ class FrameSource(FrameSequence):
         """Close the file; arrays that were read from it stay valid."""
         self._file.close()
 
-    def stored(self, start: int, stop: int) -> StoredFrames:
-        """Tell where frames lie in the file, if they lie there as in memory: unless `offsets` is None.
+    @property
+    def is_located(self) -> bool:
+        """Whether `stored` can tell where frames lie."""
+        return self.offsets is not None
+
+    def stored(self, start: int, stop: int) -> LocatedFrames | None:
+        """Tell where frames lie in the file, if `is_located`.
 
         Parameters
         ----------
@@ -362,8 +322,9 @@ class FrameSource(FrameSequence):
 
         Returns
         -------
-        StoredFrames
-            They have been read from the disk, and can be used after the source was closed.
+        LocatedFrames or None
+            They have been read from the disk, and can be used after the source was closed. None if just
+            these must be read into memory.
 
         Raises
         ------
@@ -373,7 +334,7 @@ class FrameSource(FrameSequence):
         stop = self._stop(start, stop)
         self.fetch(start, stop)
         assert self.offsets is not None
-        return StoredFrames(self._file.stay_open(), self.offsets[start:stop], self.shape, self.dtype)
+        return StoredFrames(self._file.stay_open(), self.shape, self.dtype, self.offsets[start:stop])
 
     def fetch(self, start: int, stop: int) -> None:
         """Read frames from the disk in one go that will then be read by parts, where `offsets` locate all.

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.io.base.located import LocatedFrames
 from camnorm.io.base.options import DEFAULTS, ReadOptions
 from camnorm.io.base.registry import open_frames
 from camnorm.io.base.selection import ALL, Chosen, runs
-from camnorm.io.base.source import FrameSource, StoredFrames
+from camnorm.io.base.source import FrameSource
 from camnorm.limits import PER_FILE, at_once
 from camnorm.sizes import sizes
 
@@ -46,12 +47,12 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class StoredChunk:
-    """Consecutive frames of one file that lie there as in memory, and are read where they are used."""
+    """Consecutive frames of one file that are read, or decoded, where they are used."""
 
     file_index: int
     start: int
     """As of a `Chunk`."""
-    frames: StoredFrames
+    frames: LocatedFrames
     """Also after the file was closed."""
     source: FrameSource
     """As of a `Chunk`."""
@@ -161,7 +162,7 @@ def stream_stored(
     held: int = 0,
     misfit: Misfit | None = None,
 ) -> Generator[Chunk | StoredChunk | Failure, None, None]:
-    """Tell where frames lie in their files, if they lie there as in memory; read the others.
+    """Tell where frames lie in their files, if they can be read or decoded there; read the others.
 
     Parameters, order, errors and threads are those of `stream_frames`. Frames that are only located have been
     read from the disk. Each such chunk holds a file descriptor.
@@ -214,7 +215,7 @@ class _File:
     ) -> list[_Task]:
         """What is to be done in turn to read the file."""
         if self.selected is not None:
-            read = self._find if stored and source.offsets is not None else self._read
+            read = self._find if stored and source.is_located else self._read
             return [partial(self._read_selected, read, source, frame) for frame in self.selected]
         frames = self.chosen(self.index, source.count)
         frames = frames[bisect_left(frames, self.start) :]
@@ -224,7 +225,7 @@ class _File:
             return [lambda: [failure]]
         frame_bytes = math.prod(source.shape) * source.dtype.itemsize
         read, step = self._read, max(1, chunk_bytes // frame_bytes)
-        if stored and source.offsets is not None:
+        if stored and source.is_located:
             read, step = self._find, min(max(1, sizes().stored_chunk_bytes // frame_bytes), _STORED_FRAMES)
         tasks: list[_Task] = []
         for run in runs(frames[:there]):
@@ -252,12 +253,13 @@ class _File:
         )
 
     def _find(self, source: FrameSource, start: int, stop: int) -> list[_Item]:
-        return self._by_frames(
-            source,
-            start,
-            stop,
-            lambda first, last: StoredChunk(self.index, first, source.stored(first, last), source),
-        )
+        def make(first: int, last: int) -> _Item:
+            frames = source.stored(first, last)
+            if frames is None:
+                return Chunk(self.index, first, source.view(first, last), source)
+            return StoredChunk(self.index, first, frames, source)
+
+        return self._by_frames(source, start, stop, make)
 
     def _by_frames(
         self, source: FrameSource, start: int, stop: int, make: Callable[[int, int], _Item]

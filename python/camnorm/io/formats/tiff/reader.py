@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from camnorm.errors import FormatError
+from camnorm.errors import FormatError, UnreadableError
 from camnorm.io.base.containers import EXPANSION
+from camnorm.io.base.located import EncodedFrames, LocatedFrames
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.remarks import Remark
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.formats import nibbles
 from camnorm.io.formats.bysize import more_frames
 from camnorm.io.formats.tiff.directories import find_directories, read_page_kind
+from camnorm.io.formats.tiff.segments import encoding_of, is_in_bands, segments_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +103,7 @@ class TiffSource(FrameSource):
                         self._packed = first.dataoffsets[0]
                         available = (file.size - self._packed) // first.nbytes
                 self.remarks += (*left_out, *_missing_companions(file, first))
+                self._encoding = encoding_of(first, nibbles=self._four_bit)
                 metadata = _metadata(first) | scaling_in(first.description)
             y, x, *planes = first.shape if first.axes != "SYX" else (*first.shape[1:], first.shape[0])
             if self._four_bit:
@@ -139,6 +142,36 @@ class TiffSource(FrameSource):
                 offsets.append(page.dataoffsets[0])
         return np.array(offsets, np.int64) if len(offsets) == self.available else None
 
+    @property
+    def is_located(self) -> bool:
+        """Whether the core can read or decode frames where they are used."""
+        if self.offsets is not None:
+            return True
+        added = self.dtype.kind in "iu" and self.dtype.itemsize <= 2 and self._layout[0] != "SYX"
+        return added and self._encoding is not None and is_in_bands(self._encoding, self.shape)
+
+    def stored(self, start: int, stop: int) -> LocatedFrames | None:
+        """Tell where frames lie in the file, if `is_located`.
+
+        Parameters
+        ----------
+        start, stop : int
+            As for `read`.
+
+        Returns
+        -------
+        LocatedFrames or None
+            None if one of these is written in another way than the first frame of the file.
+        """
+        if self.offsets is not None:
+            return super().stored(start, stop)
+        frames = self._encoded([self._page(index) for index in range(start, self._stop(start, stop))])
+        if frames is not None:
+            for segments in frames.segments:
+                begin, end = segments[:, 0].min(), segments.sum(axis=1).max()
+                self._file.fetch(int(begin), int(end - begin))
+        return frames
+
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         count = stop - start
         if self._packed is not None:
@@ -147,12 +180,36 @@ class TiffSource(FrameSource):
         place = self._place(pages)
         if place is not None:
             return self._map(place[0], count, place[1])
+        encoded = self._encoded(pages)
+        if encoded is not None:
+            planes = len(encoded) // count
+            try:
+                frames = encoded.read()
+            except UnreadableError as error:
+                reason = str(error).removeprefix(f"frame {error.frame} ")
+                raise FormatError(self.path, reason, frame=start + error.frame // planes) from None
+            return (
+                np.moveaxis(frames.reshape(count, planes, *self.shape[:2]), 1, -1) if planes > 1 else frames
+            )
         if count == 1:
             return self._decode(pages[0], start)[np.newaxis]
         frames = np.empty((count, *self.shape), self.dtype)
         for index, (frame, page) in enumerate(zip(frames, pages, strict=True), start):
             frame[...] = self._decode(page, index)
         return frames
+
+    def _encoded(self, pages: list[tifffile.TiffPage]) -> EncodedFrames | None:
+        """Frames that the core decodes, or their planes if these are stored apart.
+
+        None if one of the pages is not written as the first of the file.
+        """
+        encoding = self._encoding
+        if encoding is None or any(encoding_of(page, nibbles=self._four_bit) != encoding for page in pages):
+            return None
+        apart = self._layout[0] == "SYX"
+        segments = segments_of(pages, self.shape[2] if apart else 1)
+        shape = self.shape[:2] if apart else self.shape
+        return EncodedFrames(self._file.stay_open(), shape, self.dtype, segments, encoding)
 
     @property
     def _page_bytes(self) -> int:
