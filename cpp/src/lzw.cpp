@@ -101,7 +101,7 @@ private:
     std::uint16_t length_[table_size + 1];
 };
 
-/// Programs of before 1988 wrote the lowest bit of each code first. Their first code, to clear the table,
+/// Until 1988, programs wrote the lowest bit of each code first. Their first code, which clears the table,
 /// tells them apart.
 bool lowest_bit_first(const std::byte* data, std::size_t bytes) noexcept {
     return bytes >= 2 && data[0] == std::byte{0} && (data[1] & std::byte{1}) != std::byte{0};
