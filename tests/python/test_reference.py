@@ -344,6 +344,8 @@ def test_the_page_of_the_sensor_file(tmp_path: Path) -> None:
     other = camnorm.measure(movies(tmp_path / "other", first=10), screen="off")
     whole.subtract(part).merge(other).save(tmp_path / "merged.h5")
     real |= places_in(tmp_path / "merged.h5")
+    camnorm.Sensor.from_moments(*whole.halves).save(tmp_path / "moments.h5")
+    real |= places_in(tmp_path / "moments.h5")
     page = (REFERENCE / "sensor-file.md").read_text()
     listed = [name for row in rows(page) for name in code(row[0]) if row[0] != "place"]
     assert len(listed) == len(set(listed))

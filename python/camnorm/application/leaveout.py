@@ -56,6 +56,11 @@ class LeaveOneOut:
         make: Callable[[Sequence[Job], Correction, str], Corrector],
         threads: int,
     ) -> None:
+        if sensor.count and not sensor.listed:
+            raise Error(
+                "leave_out=True needs a sensor that was measured from files; this one was made from moments, "
+                "which do not say which frames they hold"
+            )
         self.pixels = self.clipped = 0
         self._sensor = sensor
         self._jobs = jobs

@@ -22,14 +22,18 @@ _PARTS_SHOWN = 10
 def sensor_facts(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
     """Put a summary, as of `sensor_summary`, into words."""
     a, b = summary["halves"]
+    frames = summary["from_moments"]
+    some = "all" if frames == summary["count"] else f"{frames} frames"
+    listed = summary["frames"] or not frames
     return [
         ("frames", f"{' x '.join(map(str, summary['shape']))} {summary['dtype']}"),
         ("accepted", f"{summary['count']}: {a} in half A, {b} in half B"),
-        ("rejected", reasons_in_words(summary["rejected"])),
+        *([("from moments", f"{some}: without file names and screening")] if frames else []),
+        *([("rejected", reasons_in_words(summary["rejected"]))] if listed else []),
         *_copy_facts(summary["copies"]),
         *_settings(summary, "selection", {"every": 1}),
         *_settings(summary, "reading", ReadOptions().to_dict(), summary.get("chosen") or {}),
-        ("screening", _screening_words(summary["screening"])),
+        *([("screening", _screening_words(summary["screening"]))] if listed else []),
         ("target mean", _numbers(summary["target_mean"])),
         ("target sigma", _numbers(summary["target_sigma"])),
         *_response_facts(summary["response"]),
@@ -57,7 +61,8 @@ def _part_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
                 f"{part[key]} {key[:-1] if part[key] == 1 else key}" for key in ("frames", "files")
             )
             command = f": {command_in_short(part['command'])}" if "command" in part else ""
-            yield f"{word} {number}", f"{frames} of {files}{command}"
+            origin = f"of {files}" if part["files"] or "from_moments" not in part else "from moments"
+            yield f"{word} {number}", f"{frames} {origin}{command}"
         if len(parts) > _PARTS_SHOWN:
             yield name, f"and {len(parts) - _PARTS_SHOWN} more (--json lists all)"
 

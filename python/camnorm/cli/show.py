@@ -90,8 +90,15 @@ def show(
             print()
             print_facts(
                 [
-                    ("files", f"{files_in_words(files['path'].tolist())}, {in_bytes(size)}"),
-                    ("measured", f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}"),
+                    *(
+                        [("files", f"{files_in_words(files['path'].tolist())}, {in_bytes(size)}")]
+                        if loaded.frames.size
+                        else []
+                    ),
+                    (
+                        "measured" if loaded.frames.size else "made",
+                        f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}",
+                    ),
                     ("command", command_in_short(origin["command"])),
                     *([] if output is None else [("figure", output)]),
                 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from camnorm.diagnosis.mixed import mixed
 from camnorm.diagnosis.short_movies import short_movies
 from camnorm.diagnosis.specimens import specimens
 from camnorm.measurement.modes import modes
+from camnorm.sensor.provenance import from_moments
 from camnorm.sensor.sensor import Sensor
 
 __all__ = ["check", "findings", "modes"]
@@ -31,6 +33,9 @@ OF_FRAMES: tuple[Callable[[Sensor], list[Finding]], ...] = (
     drift,
     hits,
 )
+
+# Those that look at the sums; all others need rows of the table.
+_OF_SUMS = ("hits",)
 
 # What makes the mean image that of something else comes before what makes it less precise or less even; all
 # others come after, in their order.
@@ -62,10 +67,20 @@ def findings(sensor: Sensor) -> list[Finding]:
     list of Finding
         ``rejected``, ``blank``, ``saturated``, ``duplicates``, ``mixed``, ``short_movies``, ``modes``,
         ``mean_trend``, ``mean_steps``, ``std_trend``, ``std_steps``, ``hits``, and, of measurements that
-        compared the first frames with the last, ``drift`` and ``drift_pixels``. Each raises a false alarm
+        compared the first frames with the last, ``drift`` and ``drift_pixels``. Of a sensor that was made of
+        moments, only ``hits`` can be determined. Each raises a false alarm
         in at most about 1 % of clean sets; docs/explanation/findings.md has the rates.
     """
-    return [finding for check_of_frames in OF_FRAMES for finding in check_of_frames(sensor)]
+    found = [finding for check_of_frames in OF_FRAMES for finding in check_of_frames(sensor)]
+    if sensor.frames.size or not any(from_moments(sensor.provenance)):
+        return found
+    unknown = "unknown of frames that came as moments: there is no frame table."
+    return [
+        finding
+        if finding.name in _OF_SUMS
+        else dataclasses.replace(finding, value=math.nan, flagged=False, sentence=unknown)
+        for finding in found
+    ]
 
 
 def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Finding]:

@@ -31,10 +31,10 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
     if math.isnan(found.ratio) or files < 2:
         effective = math.nan
         told = "Whether frames show different specimens cannot be told"
-        told += " of a single file; if it is a movie of one area, that is part of the mean image." * (
-            files == 1
-        )
-        told += ": there are too few, or nothing but their brightness differs." * (files != 1)
+        told += {
+            0: " of moments, which do not say from which files the frames come.",
+            1: " of a single file; if it is a movie of one area, that is part of the mean image.",
+        }.get(files, ": there are too few, or nothing but their brightness differs.")
     else:
         effective = found.effective_frames
         told = f"{found.frames} frames of {files} files count as {effective:.0f} independent ones"

@@ -240,12 +240,10 @@ class RingCorrelation:
         -------
         matplotlib.axes.Axes
         """
-        from camnorm.report.plot import frc_panel
+        from camnorm.report.plot import frc_panel, pyplot_figure
 
         if ax is None:
-            import matplotlib.pyplot as plt
-
-            ax = plt.figure().subplots()
+            ax = pyplot_figure().subplots()
         frc_panel(ax, self)
         ax.set_xlabel("spatial frequency / Nyquist (1 = 0.5 cycles/pixel)")
         ax.set_xlim(0.0, max(1.0, float(self.nyquist[-1])))

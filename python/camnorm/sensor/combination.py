@@ -14,28 +14,31 @@ import numpy.typing as npt
 
 from camnorm import _core
 from camnorm.errors import Error
-from camnorm.sensor.provenance import add_groups, given_reading
+from camnorm.sensor.digest import DamageError
+from camnorm.sensor.plausibility import check_halves
+from camnorm.sensor.provenance import add_groups, from_moments, given_reading, reading_of
 from camnorm.sensor.reading import for_sensor
 from camnorm.sensor.table import STATISTICS
-from camnorm.statistics.moments import kind_of
+from camnorm.statistics.moments import PixelMoments, kind_of
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
 
-__all__ = ["check_disjoint", "check_options", "merged_provenance", "rows_left", "subtracted_provenance"]
+__all__ = [
+    "check_disjoint",
+    "check_options",
+    "checked_rest",
+    "merged_provenance",
+    "rows_left",
+    "subtracted_provenance",
+    "unlisted_left",
+]
+
+# How files were chosen, read and screened.
+_OF_FILES = ("screening", "selection", "reading", "chosen", "frames_list")
 
 # What is kept of each part of a merged measurement.
-_OF_PART = (
-    "version",
-    "command",
-    "started",
-    "ended",
-    "screening",
-    "selection",
-    "reading",
-    "chosen",
-    "frames_list",
-)
+_OF_PART = ("version", "command", "started", "ended", *_OF_FILES, "from_moments")
 
 # Where the images lie tells nothing of them; rows are flipped as needed.
 _PLACES = {"dataset", "follow_links", "row_order", "frames_dir"}
@@ -50,7 +53,7 @@ def check_options(one: Sensor, other: Sensor, *, screening: bool) -> None:
     Parameters
     ----------
     one, other : Sensor
-        The measurements; one without frames goes with any.
+        The measurements; one without frames of files goes with any.
     screening : bool
         Whether the rules of screening matter.
     """
@@ -61,7 +64,7 @@ def check_options(one: Sensor, other: Sensor, *, screening: bool) -> None:
             f"these measurements do not go together: {one.dtype} frames are of {kind_of(one.dtype)} kind, "
             f"{other.dtype} frames of {kind_of(other.dtype)} kind"
         )
-    if not one.count or not other.count:
+    if not one.listed or not other.listed:
         return
     for name in ("gain", "defects"):
         if (getattr(one.options, name) is None) != (getattr(other.options, name) is None):
@@ -116,7 +119,14 @@ def _rules(provenance: Mapping[str, Any]) -> str:
 
 
 def check_disjoint(one: Sensor, other: Sensor) -> None:
-    """Raise Error if frames are in both measurements, even if their files were copied or moved."""
+    """Raise Error if frames are in both measurements, even if their files were copied or moved.
+
+    Frames that came as moments cannot be told apart; but moments that were added twice have the same sums.
+    """
+    if any(from_moments(one.provenance)) and _same_sums(one, other):
+        raise Error(
+            "both measurements hold the same moments, and their frames would count twice: merge each once"
+        )
     shared = list(_shared(one, other))
     if shared:
         mine, its = shared[0]
@@ -127,6 +137,15 @@ def check_disjoint(one: Sensor, other: Sensor) -> None:
             f"frames of {name}{more} are in both measurements and would count twice: "
             "subtract those frames from one of the measurements first, or measure all files in one run"
         )
+
+
+def _same_sums(one: Sensor, other: Sensor) -> bool:
+    """Whether the halves of two measurements are the same to the bit."""
+    return all(
+        mine.count == its.count
+        and all(np.array_equal(part, its.parts()[name]) for name, part in mine.parts().items())
+        for mine, its in zip(one.halves, other.halves, strict=True)
+    )
 
 
 def _shared(one: Sensor, other: Sensor) -> Iterator[tuple[str, str]]:
@@ -209,16 +228,75 @@ def rows_left(one: Sensor, other: Sensor) -> npt.NDArray[np.bool_]:
     return keep
 
 
+def unlisted_left(one: Sensor, other: Sensor) -> tuple[int, int]:
+    """Frames of both halves that came as moments, and are left if another measurement is taken away.
+
+    Raises
+    ------
+    Error
+        If the first has fewer of them than the second.
+    """
+    left = tuple(
+        mine - its
+        for mine, its in zip(from_moments(one.provenance), from_moments(other.provenance), strict=True)
+    )
+    for name, count, its in zip("AB", left, from_moments(other.provenance), strict=True):
+        if count < 0:
+            frames = "1 frame" if its == 1 else f"{its} frames"
+            raise Error(
+                f"half {name} of the measurement to be taken away holds {frames} from moments, the other one "
+                f"only {count + its}; only moments that were merged can be subtracted"
+            )
+    return left[0], left[1]
+
+
+def checked_rest(
+    halves: tuple[PixelMoments, PixelMoments], frames: npt.NDArray[np.void], unlisted: tuple[int, int]
+) -> tuple[PixelMoments, PixelMoments]:
+    """Moments that are left, of which those without frames have no rounding errors either.
+
+    Raises
+    ------
+    Error
+        If no frames have such sums: moments were taken away that were not part of them.
+    """
+    a, b = (half if half.count else PixelMoments(half.shape, half.dtype) for half in halves)
+    if any(unlisted):
+        try:
+            check_halves((a, b), frames, unlisted)
+        except DamageError as error:
+            raise Error(
+                f"the moments to be taken away are not part of this measurement: {error}; subtract only "
+                "moments that were merged"
+            ) from None
+    return a, b
+
+
+def _provenances(one: Sensor, other: Sensor) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Provenances of both; moments, which say nothing of files, take the settings of the other."""
+    mine, its = one.provenance, other.provenance
+    if any(from_moments(mine)) and not one.listed:
+        return {**mine, **{name: its[name] for name in _OF_FILES if name in its}}, its
+    if any(from_moments(its)) and not other.listed:
+        return mine, {**its, **{name: mine[name] for name in _OF_FILES if name in mine}}
+    return mine, its
+
+
 def merged_provenance(one: Sensor, other: Sensor) -> dict[str, Any]:
     """Provenance of two measurements put together; that of each of their parts is kept as ``parts``."""
-    mine, its = one.provenance, other.provenance
+    mine, its = _provenances(one, other)
     parts = [*_parts(one), *_parts(other)]
     rows = dict.fromkeys([*mine["files"].tolist(), *its["files"].tolist()])
     merged = {**mine, **_made_of(parts), "files": np.array(list(rows), mine["files"].dtype)}
+    unlisted = zip(from_moments(mine), from_moments(its), strict=True)
+    counts = dict(zip("AB", map(sum, unlisted), strict=True))
+    if any(counts.values()):
+        merged["from_moments"] = counts
     merged["row_order"] = one.row_order or other.row_order or ""
     merged["screening"] = _merged_screening(mine.get("screening") or {}, its.get("screening") or {})
-    if one.options != other.options:  # what did not matter for the files of one
-        merged["reading"] = for_sensor(other.options, one.options).to_dict()
+    options, others = reading_of(mine), reading_of(its)
+    if options != others:  # what did not matter for the files of one
+        merged["reading"] = for_sensor(others, options).to_dict()
         merged["chosen"] = {**its.get("chosen", {}), **mine.get("chosen", {})}
     for name in ("selection", "frames_list"):
         if name in mine and mine[name] != its.get(name):
@@ -240,10 +318,17 @@ def subtracted_provenance(one: Sensor, other: Sensor, frames: npt.NDArray[np.voi
         "files": files[[path in still for path in files["path"]]],
         **_changed(one, other, -1),
     }
+    unlisted = unlisted_left(one, other)
+    if any(unlisted):
+        rest["from_moments"] = dict(zip("AB", unlisted, strict=True))
+    else:
+        rest.pop("from_moments", None)
     if len(left) != len(mine) - len(its):  # it was not merged of these parts
         return {**rest, "subtracted": [*rest.get("subtracted", []), *its]}
     rest.pop("parts", None)
     if len(left) == 1:
+        for name in ("selection", "reading", "chosen", "frames_list"):
+            rest.pop(name, None)  # moments have none
         return {**rest, **{name: left[0][name] for name in _OF_PART if name in left[0]}}
     return {**rest, **_made_of(left)} if left else rest
 

@@ -18,7 +18,7 @@ from camnorm.io.base.atomic import Protected, atomic_target
 from camnorm.sensor.digest import ATTRIBUTE, DamageError, Digests, digests
 from camnorm.sensor.narrow import read_sums, stored_dtype, write_sums
 from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
-from camnorm.sensor.provenance import Identity, as_attributes, from_attributes, reading_of
+from camnorm.sensor.provenance import Identity, as_attributes, from_attributes, from_moments, reading_of
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
 from camnorm.statistics.moments import PixelMoments
 from camnorm.statistics.response import PixelResponse
@@ -307,7 +307,7 @@ def _read_open(reader: _Reader, f: h5py.File) -> Contents:
     frames = _read_frames(reader, f["frames"], provenance["files"]["path"])
     halves = half("A"), half("B")
     responses = (response("A"), response("B")) if "responses" in f else None
-    check_halves(halves, frames)
+    check_halves(halves, frames, from_moments(provenance))
     if responses is not None:
         check_responses(responses, halves, frames)
     return Contents(halves, frames, provenance, responses)

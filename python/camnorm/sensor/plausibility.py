@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.sensor.digest import DamageError
-from camnorm.sensor.table import STATISTICS
+from camnorm.sensor.table import FRAME_DTYPE, STATISTICS
 from camnorm.statistics.moments import PixelMoments
 from camnorm.statistics.response import PixelResponse
 
-__all__ = ["check_files", "check_frames", "check_halves", "check_responses"]
+__all__ = ["check_files", "check_frames", "check_halves", "check_moments", "check_responses"]
 
 # Relative errors of statistics in the frame table, of sums over all pixels that are formed of them, and of
 # products.
@@ -72,7 +72,9 @@ def check_frames(numbers: npt.NDArray[Any], frames: npt.NDArray[np.void], files:
             raise DamageError(f"frame table: row {row} {reason}")
 
 
-def check_halves(halves: Sequence[PixelMoments], frames: npt.NDArray[np.void]) -> None:
+def check_halves(
+    halves: Sequence[PixelMoments], frames: npt.NDArray[np.void], unlisted: tuple[int, int] = (0, 0)
+) -> None:
     """Raise DamageError if the halves cannot be made of the accepted frames of the table.
 
     Parameters
@@ -81,18 +83,86 @@ def check_halves(halves: Sequence[PixelMoments], frames: npt.NDArray[np.void]) -
         The moments.
     frames : structured ndarray
         The table, of which `check_frames` has approved.
+    unlisted : tuple of two ints
+        Further frames of each half, which came as moments and have no rows. All that is known of their pixels
+        is their kind.
     """
     # Float sums keep rounding errors of frames that were taken out again.
     seen = frames[np.isfinite(frames["min"]) & np.isfinite(frames["max"])]
     rounding = _largest(seen)
-    for name, half in zip("AB", halves, strict=True):
+    for name, half, more in zip("AB", halves, unlisted, strict=True):
         rows = frames[(frames["status"] == "accepted") & (frames["half"] == name)]
-        if half.count != rows.size:
+        if half.count != rows.size + more:
             raise DamageError(
                 f"half {name} holds sums of {_frames(half.count)}, but the frame table lists "
-                f"{_frames(rows.size)} accepted for it"
+                f"{_frames(rows.size)} accepted for it" + (f", and {more} came as moments" if more else "")
             )
-        _check_sums(name, half, rows, rounding)
+        if more:
+            _check_unlisted(name, half, rows, more)
+        else:
+            _check_sums(name, half, rows, rounding)
+
+
+def check_moments(name: str, half: PixelMoments) -> None:
+    """Raise DamageError if there are no frames with the sums of a half, of which nothing else is known.
+
+    Parameters
+    ----------
+    name : str
+        Of the half.
+    half : PixelMoments
+        Its moments.
+    """
+    _check_unlisted(name, half, np.empty(0, FRAME_DTYPE), half.count)
+
+
+def _check_unlisted(name: str, half: PixelMoments, rows: npt.NDArray[np.void], more: int) -> None:
+    """Compare the sums of a half, of whose frames only some have rows, with what any frames can have."""
+    low, high = _range_of(half)
+    smallest, largest = (
+        float(choose(rows[column], initial=end))
+        for choose, column, end in ((np.min, "min", low), (np.max, "max", high))
+    )
+    least = math.fsum(rows["min"]) + more * low
+    greatest = math.fsum(rows["max"]) + more * high
+    rounding = max(abs(smallest), abs(largest))
+    total, squares = _checked(name, half, (least, greatest, smallest, largest, rounding), "")
+    if not rows.size:
+        return
+    # What is left over all pixels must be possible for the frames without rows.
+    pixels = math.prod(half.shape)
+    expected, slack = _over_pixels(rows, pixels)
+    rest, rest_squares = total - expected[0], squares - expected[1]
+    n = float(more * pixels)
+    residue = pixels * (half.count + 1) * 2.0**-90
+    slack = slack[0] + residue * rounding, slack[1] + residue * rounding**2
+    if not n * low - slack[0] <= rest <= n * high + slack[0] or max(abs(rest) - slack[0], 0.0) ** 2 > n * (
+        rest_squares + slack[1]
+    ) * (1 + _STATISTICS_ERROR):
+        raise DamageError(
+            f"the sums of half {name} are not those of the frames in the table and of {more} others"
+        )
+
+
+def _range_of(half: PixelMoments) -> tuple[float, float]:
+    """Smallest and largest value that pixels of these moments can have had."""
+    squares = half.parts().get("sum_of_squares_high")
+    if squares is None:
+        return -32768.0, 65535.0  # of 8 or 16 bit, with a sign or without
+    # No square is larger than their sum.
+    magnitude = math.sqrt(max(float(np.max(squares)), 0.0)) * (1 + _STATISTICS_ERROR)
+    return -magnitude, magnitude
+
+
+def _checked(
+    name: str, half: PixelMoments, bounds: tuple[float, float, float, float, float], like: str
+) -> tuple[float, float]:
+    """Sum and sum of squares over all pixels of a half, none of which is beyond these bounds."""
+    pixel, total, squares = half.check(bounds)
+    if pixel < math.prod(half.shape):
+        place = ", ".join(str(int(i)) for i in np.unravel_index(pixel, half.shape))
+        raise DamageError(f"no {_frames(half.count)}{like} have the sums of pixel ({place}) in half {name}")
+    return total, squares
 
 
 def _check_sums(name: str, half: PixelMoments, rows: npt.NDArray[np.void], rounding: float) -> None:
@@ -100,27 +170,26 @@ def _check_sums(name: str, half: PixelMoments, rows: npt.NDArray[np.void], round
     least, greatest = (math.fsum(rows[column]) for column in ("min", "max"))
     smallest = float(rows["min"].min(initial=math.inf)) if rows.size else 0.0
     largest = float(rows["max"].max(initial=-math.inf)) if rows.size else 0.0
-    pixel, total, squares = half.check((least, greatest, smallest, largest, rounding))
+    bounds = (least, greatest, smallest, largest, rounding)
+    total, squares = _checked(name, half, bounds, " like those of the table")
     pixels = math.prod(half.shape)
-    if pixel < pixels:
-        place = ", ".join(str(int(i)) for i in np.unravel_index(pixel, half.shape))
-        raise DamageError(
-            f"no {_frames(half.count)} like those of the table have the sums of pixel ({place}) "
-            f"in half {name}"
-        )
-    # Over all pixels they are those of the frames.
-    with np.errstate(over="ignore"):
-        magnitudes = np.maximum(np.abs(rows["min"]), np.abs(rows["max"]))
-        expected = pixels * math.fsum(rows["mean"])
-        expected_squares = pixels * math.fsum(rows["std"] ** 2 + rows["mean"] ** 2)
-        slack = _STATISTICS_ERROR * pixels * math.fsum(magnitudes)
-        slack_squares = _STATISTICS_ERROR * pixels * math.fsum(magnitudes**2)
+    (expected, expected_squares), (slack, slack_squares) = _over_pixels(rows, pixels)
     residue = pixels * (rows.size + 1) * 2.0**-90
     if (
         abs(total - expected) > slack + residue * rounding
         or abs(squares - expected_squares) > slack_squares + residue * rounding**2
     ):
         raise DamageError(f"the sums of half {name} are not those of the frames in the table")
+
+
+def _over_pixels(rows: npt.NDArray[np.void], pixels: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Sum and sum of squares over all pixels of frames, by their statistics, and the errors of both."""
+    with np.errstate(over="ignore"):
+        magnitudes = np.maximum(np.abs(rows["min"]), np.abs(rows["max"]))
+        sums = math.fsum(rows["mean"]), math.fsum(rows["std"] ** 2 + rows["mean"] ** 2)
+        errors = math.fsum(magnitudes), math.fsum(magnitudes**2)
+    slack = _STATISTICS_ERROR * pixels
+    return (pixels * sums[0], pixels * sums[1]), (slack * errors[0], slack * errors[1])
 
 
 def check_responses(

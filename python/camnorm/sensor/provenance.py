@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from camnorm.io.base.options import ReadOptions
 
-__all__ = ["Identity", "add_groups", "as_attributes", "from_attributes", "given_reading", "reading_of"]
+__all__ = [
+    "Identity",
+    "add_groups",
+    "as_attributes",
+    "from_attributes",
+    "from_moments",
+    "given_reading",
+    "reading_of",
+]
 
 # What of the provenance is kept as JSON.
 _JSON = {
@@ -23,6 +31,7 @@ _JSON = {
     "ratios": list,
     "parts": list,
     "subtracted": list,
+    "from_moments": dict,
 }
 
 _TEXTS = {"version", "started", "ended", "dtype"}
@@ -44,6 +53,7 @@ _NUMBERS = {
     "ratios": {"first": 1, "others": 1, "ratio": 0},
     "parts": {"files": 0, "frames": 0},
     "subtracted": {"files": 0, "frames": 0},
+    "from_moments": {"A": 0, "B": 0},
 }
 
 
@@ -80,6 +90,12 @@ def _from_json(key: str, text: str) -> Any:
             if not isinstance(number, (int, float)) or number < least:
                 raise ValueError(f"{key} has no {name}, or one that cannot be")
     return value
+
+
+def from_moments(provenance: Mapping[str, Any]) -> tuple[int, int]:
+    """Frames of half A and half B that came as moments: they have no rows in the frame table."""
+    counts = provenance.get("from_moments") or {}
+    return int(counts.get("A", 0)), int(counts.get("B", 0))
 
 
 def reading_of(provenance: Mapping[str, Any]) -> ReadOptions:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from operator import add, sub
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,22 @@ from camnorm.io.base.rows import RowOrder, is_flipped
 from camnorm.sensor.combination import (
     check_disjoint,
     check_options,
+    checked_rest,
     merged_provenance,
     rows_left,
     subtracted_provenance,
+    unlisted_left,
 )
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.file import Contents, read_contents, save_contents
-from camnorm.sensor.provenance import reading_of
+from camnorm.sensor.ofmoments import contents_of_moments
+from camnorm.sensor.provenance import from_moments, reading_of
 from camnorm.sensor.reading import for_sensor
 from camnorm.statistics.moments import PixelMoments
 from camnorm.statistics.response import PixelResponse
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["Sensor"]
 
@@ -61,8 +67,9 @@ class Sensor:
         of the files that were read, and number of files and of frames), ``parts`` (list of dicts: most of
         this for each measurement that was merged, with its numbers of files and of frames), ``subtracted``
         (the same of measurements that were taken away), ``drift`` and ``ratios`` (dict of ``measure_drift``
-        and list of ``measure_ratios`` in ``camnorm.measurement.drift``, or empty), ``files`` (structured
-        array: ``path``, ``size`` in bytes, ``mtime`` in seconds).
+        and list of ``measure_ratios`` in ``camnorm.measurement.drift``, or empty), ``from_moments`` (dict:
+        numbers of frames of half A and B that came as moments, and are not in the frame table), ``files``
+        (structured array: ``path``, ``size`` in bytes, ``mtime`` in seconds).
         Files of earlier versions lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.
@@ -85,6 +92,48 @@ class Sensor:
         self.provenance = dict(provenance)
         self.responses = responses
 
+    @classmethod
+    def from_moments(cls, a: PixelMoments, b: PixelMoments | None = None) -> Sensor:
+        """Make a sensor of moments that you filled yourself, from frames that are not in files.
+
+        Parameters
+        ----------
+        a : PixelMoments
+            Moments of half A.
+        b : PixelMoments, optional
+            Moments of half B, of other frames of the same shape and kind. Add the frames of one movie or
+            specimen to the same half. Without `b`, all frames are in half A: the sensor corrects frames, but
+            what compares the halves (`fixed_pattern`, `verify`, most of `check`) has no result.
+
+        Returns
+        -------
+        Sensor
+            The moments are copied: frames that are added to them later do not change it. It has no
+            frame table, and its provenance says how many frames came as moments. Images are corrected as
+            their files store them, whichever row comes first.
+
+        Raises
+        ------
+        TypeError
+            If `a` or `b` is no PixelMoments, or they are of different kinds.
+        ValueError
+            If `a` and `b` hold frames of different shapes, are the same object, or hold no frames, or if no
+            frames have such sums.
+
+        Examples
+        --------
+        >>> import numpy as np, camnorm
+        >>> frames = np.random.default_rng(1).poisson(50, (100, 32, 32)).astype(np.uint16)
+        >>> a, b = (camnorm.PixelMoments((32, 32), np.uint16) for _ in "AB")
+        >>> statistics = a.add(frames[0::2])
+        >>> statistics = b.add(frames[1::2])
+        >>> sensor = camnorm.Sensor.from_moments(a, b)
+        >>> sensor
+        <Sensor made from moments of 100 uint16 frames of shape (32, 32)>
+        >>> sensor.save("sensor.h5")
+        """
+        return cls(*contents_of_moments(a, b))
+
     @property
     def contents(self) -> Contents:
         """What the sensor file holds."""
@@ -104,6 +153,11 @@ class Sensor:
     def dtype(self) -> np.dtype[Any]:
         """Pixel type of the frames (of the first of them, if they differ within their kind)."""
         return self.halves[0].dtype
+
+    @property
+    def listed(self) -> int:
+        """Number of the frames in the statistics that are in the frame table: all but those of moments."""
+        return self.count - sum(from_moments(self.provenance))
 
     @property
     def options(self) -> ReadOptions:
@@ -176,6 +230,11 @@ class Sensor:
             return plane_targets(self.mean, self.sigma)
         a, b = self.halves
         return a.targets_with(b)
+
+    @property
+    def knows_targets(self) -> bool:
+        """Whether the targets were asked for before: they take a pass over the sums."""
+        return "_targets" in vars(self)
 
     @property
     def target_mean(self) -> Target:
@@ -269,7 +328,7 @@ class Sensor:
         ------
         Error
             If shape or kind differ, or options by which files were read or screened; if frames are in both
-            measurements, and would count twice.
+            measurements, and would count twice. Of frames that came as moments, only the same sums are found.
         """
         check_options(self, other, screening=True)
         check_disjoint(self, other)
@@ -304,12 +363,14 @@ class Sensor:
         ------
         Error
             If shape or kind differ, or options by which files were read; if a frame of `other` is not among
-            the accepted ones of this measurement in the same half, or has other statistics there.
+            the accepted ones of this measurement in the same half, or has other statistics there; if frames
+            that came as moments cannot all be part of this measurement.
         """
         check_options(self, other, screening=False)
-        keep = rows_left(self, other)
+        keep, unlisted = rows_left(self, other), unlisted_left(self, other)
         halves, responses = self._pairwise(other, sub)
         frames = self.frames[keep]
+        halves = checked_rest(halves, frames, unlisted)
         return Sensor(halves, frames, subtracted_provenance(self, other, frames), responses)
 
     def _pairwise(
@@ -327,6 +388,30 @@ class Sensor:
         except (TypeError, ValueError) as error:
             raise Error(f"these measurements do not go together: {error}") from None
         return (a, b), (c, d)
+
+    def plot(self, figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
+        """Draw the mean and the sigma image, their spectra, and the FRC of the halves' images.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure or SubFigure, optional
+            Where to draw; by default a new pyplot figure, which Jupyter shows.
+
+        Returns
+        -------
+        matplotlib.figure.Figure or SubFigure
+            `figure` if given. Sensors with less than two frames in a half have no FRC.
+
+        Raises
+        ------
+        Error
+            If the sensor holds no frames.
+        """
+        from camnorm.report.plot import pyplot_figure, sensor_panels
+
+        figure = figure or pyplot_figure((15.0, 6.3))
+        sensor_panels(figure, self)
+        return figure
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a sensor file: HDF5, atomically, in place of one that may be there.
@@ -371,7 +456,14 @@ class Sensor:
         return cls(*contents)
 
     def __repr__(self) -> str:
-        return f"<Sensor measured from {self.count} {self.dtype} frames of shape {self.shape}>"
+        made = "measured from" if self.listed or not self.count else "made from moments of"
+        return f"<Sensor {made} {self.count} {self.dtype} frames of shape {self.shape}>"
+
+    def _repr_html_(self) -> str:
+        """A table and small pictures, which Jupyter shows."""
+        from camnorm.report.html import sensor_html
+
+        return sensor_html(self)
 
 
 def _read_only(image: Image) -> Image:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from camnorm.correction.targets import as_number_or_list
+from camnorm.sensor.provenance import from_moments
 from camnorm.sensor.sensor import Sensor
 
 __all__ = ["screening_limits", "sensor_summary"]
@@ -30,6 +31,7 @@ def sensor_summary(sensor: Sensor) -> dict[str, Any]:
     return {
         "count": sensor.count,
         "halves": [half.count for half in sensor.halves],
+        "from_moments": sum(from_moments(sensor.provenance)),
         "frames": len(sensor.frames),
         "accepted": len(sensor.frames) - len(rejected),
         "rejected": [

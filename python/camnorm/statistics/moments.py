@@ -216,6 +216,27 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             rows._core.count = self.count
         return rows
 
+    def sampled(self, step: int) -> PixelMoments:
+        """Copy the moments of every `step`-th pixel of every `step`-th row, for small pictures.
+
+        Parameters
+        ----------
+        step : int
+            The distance of the pixels.
+
+        Returns
+        -------
+        PixelMoments
+        """
+        height, width = (-(-n // step) for n in self.shape[:2])
+        samples = PixelMoments((height, width, *self.shape[2:]), self.dtype)
+        with self._lock:
+            mine = self.parts()
+            for name, part in samples.parts().items():
+                part[...] = mine[name][::step, ::step]
+            samples._core.count = self.count
+        return samples
+
     def mean_with(self, other: PixelMoments) -> Image:
         """Mean image of the frames of both, as if they were merged.
 
@@ -327,15 +348,15 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         with self._lock:
             return self._core.sum_of_squares(_core.resolve_threads(None))
 
-    def check(self, bounds: tuple[float, float, float, float, float]) -> tuple[int, float, float]:
+    def check(self, bounds: tuple[float, float, float, float, float] | None) -> tuple[int, float, float]:
         """Tell whether there are frames with these sums.
 
         Parameters
         ----------
-        bounds : tuple of five floats
+        bounds : tuple of five floats, or None
             What is known of the frames: the sum of their smallest pixels, the sum of their largest pixels,
             the smallest and the largest pixel of all, and the largest magnitude of any pixel that was ever
-            added.
+            added. None: no more than their kind.
 
         Returns
         -------

@@ -13,6 +13,7 @@ from camnorm.application.fit import Fit
 from camnorm.errors import Error
 from camnorm.io import Chosen
 from camnorm.io.base.catalogue import Catalogue
+from camnorm.sensor.provenance import from_moments
 from camnorm.sensor.sensor import Sensor
 
 # Least number of frames to choose from, in multiples of a group: both groups together are then at most
@@ -89,7 +90,7 @@ def find_candidates(
     for number, file, known in files.values():
         unknown = known is None and chosen.everything
         pool += [Candidate(file, 0, "")] if unknown else frames_of(number, file, known)[:1]
-    notes = _left_out(sensor, files)
+    notes = [*_left_out(sensor, files), *_unlisted(sensor)]
     if len(pool) >= _SMALLEST_SHARE * group * pairs:
         return Candidates(pool, group, pairs, notes, rejected)
     every = [frame for file in files.values() for frame in frames_of(*file)]
@@ -118,6 +119,14 @@ def _left_out(sensor: Sensor, files: Collection[str]) -> list[str]:
     count = sum(file in files for file in rejected)
     words = "1 frame was" if count == 1 else f"{count} frames were"
     return [f"{words} left out: rejected when the sensor was measured"] if count else []
+
+
+def _unlisted(sensor: Sensor) -> list[str]:
+    """A note on frames of the sensor that may be among the test frames."""
+    count = sum(from_moments(sensor.provenance))
+    frames = "1 frame" if count == 1 else f"{count} frames"
+    note = f"{frames} of the sensor came as moments: test frames among them stay in its statistics"
+    return [note] if count else []
 
 
 def _unfit(catalogue: Catalogue, numbers: Sequence[int], fit: Fit) -> list[tuple[str, str]]:

@@ -363,8 +363,15 @@ class TestSensorFigure:
         assert [line.get_xdata()[0] for line in by_mean.lines] == [44.0, 56.0]
         assert not by_std.lines
 
-    @pytest.mark.parametrize("values", [[3.0], [np.nan, np.nan], []])
-    def test_few_or_no_frames(self, values):
+    def test_no_histograms_and_courses_of_no_frames(self):
+        figure = plot.sensor_figure(*self.sensor(), np.empty(0), np.empty(0), rejected=np.empty(0, bool))
+        figure.canvas.draw()
+        titles = [ax.get_title(loc="left") for ax in figure.axes]
+        assert len(titles) == 6
+        assert not any("histogram" in title or "order" in title for title in titles)
+
+    @pytest.mark.parametrize("values", [[3.0], [np.nan, np.nan]])
+    def test_few_frames(self, values):
         values = np.asarray(values, float)
         figure = plot.sensor_figure(*self.sensor(), values, values)
         figure.canvas.draw()
@@ -394,8 +401,8 @@ class TestSensorFigure:
         assert [text.get_text() for text in course.get_legend().get_texts()] == ["1 rejected"]
         assert all("histogram" in ax.get_title(loc="left") for ax in figure.axes[-2:])
 
-    @pytest.mark.parametrize("values", [[3.0], [np.nan, np.nan], []])
-    def test_the_course_of_few_or_no_frames(self, values):
+    @pytest.mark.parametrize("values", [[3.0], [np.nan, np.nan]])
+    def test_the_course_of_few_frames(self, values):
         values = np.asarray(values, float)
         rejected = np.isnan(values)
         figure = plot.sensor_figure(*self.sensor(), values, values, rejected=rejected)

@@ -8,7 +8,8 @@ from camnorm.report.plot.curves import Curve, frc_figure, frc_panel
 from camnorm.report.plot.images import correction_figure, image_panel
 from camnorm.report.plot.saving import MARK as MARK
 from camnorm.report.plot.saving import save
-from camnorm.report.plot.sensor import sensor_figure
+from camnorm.report.plot.sensor import sensor_figure, sensor_panels
+from camnorm.report.plot.style import pyplot_figure as pyplot_figure
 
 __all__ = [
     "Curve",
@@ -18,4 +19,5 @@ __all__ = [
     "image_panel",
     "save",
     "sensor_figure",
+    "sensor_panels",
 ]

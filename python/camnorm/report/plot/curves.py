@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from camnorm.report.plot.images import image_panel
-from camnorm.report.plot.style import DPI, FIRST_SHOWN, ORANGE, legend, plane_colours, set_title
+from camnorm.report.plot.style import FIRST_SHOWN, ORANGE, blank_figure, legend, plane_colours, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,15 +124,13 @@ def frc_figure(
     ValueError
         No panel.
     """
-    from matplotlib.figure import Figure
-
     if not panels:
         raise ValueError("no curve to draw")
     images = images or {}
     count = len(images) + len(panels)
     columns = count if count <= 3 else 2
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(min(8.0 * columns, 16.0), 4.6 * rows), dpi=DPI, layout="constrained")
+    figure = blank_figure(min(8.0 * columns, 16.0), 4.6 * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     for (title, image), ax in zip(images.items(), axes, strict=False):

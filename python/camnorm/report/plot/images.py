@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from camnorm.report.plot.style import DPI, YELLOW, set_title
+from camnorm.report.plot.style import DPI, YELLOW, blank_figure, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def image_panel(
     shown = pixel_blocks(image, factor).mean((1, 3), dtype=np.float64)
     height, width = (n * factor for n in shown.shape[:2])
     if shown.ndim == 3:
-        planes = [_scaled(shown[..., plane], limits) for plane in range(3)]
+        planes = [scaled(shown[..., plane], limits) for plane in range(3)]
         shown, low, high = np.stack(planes, axis=-1), 0.0, 1.0
     else:
         low, high = _range(shown, limits)
@@ -136,7 +136,8 @@ def _range(image: NDArray[Any], limits: Limits) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _scaled(plane: NDArray[Any], limits: Limits) -> NDArray[np.float64]:
+def scaled(plane: NDArray[Any], limits: Limits = "robust") -> NDArray[np.float64]:
+    """Levels of a plane, 0 to 1 between the limits."""
     low, high = _range(plane, limits)
     return np.clip((plane.astype(np.float64) - low) / (high - low), 0.0, 1.0)
 
@@ -176,9 +177,6 @@ def correction_figure(
     ValueError
         Images of different shapes, or a patch outside of them.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
     for name, image in (("mean", mean), ("sigma", sigma), ("corrected", corrected)):
         if image.shape != raw.shape:
             raise ValueError(f"{name} has shape {image.shape}, the raw frame {raw.shape}")
@@ -194,7 +192,9 @@ def correction_figure(
     left_margin, bottom_margin, gap, head = 32, 24, 78, 26
     foot = bottom_margin + (22 if caption else 0)
     total = (left_margin + 3 * (cell + gap) - gap // 3, foot + bottom_margin + sum(rows) + 2 * head)
-    figure = Figure(figsize=(total[0] / DPI, total[1] / DPI), dpi=DPI)
+    figure = blank_figure(total[0] / DPI, total[1] / DPI, None)
+
+    from matplotlib.patches import Rectangle
 
     def add(column: int, row: int, tall: int) -> Axes:
         x = left_margin + column * (cell + gap)

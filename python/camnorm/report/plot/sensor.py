@@ -8,18 +8,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from camnorm.diagnosis.fixedpattern import fixed_pattern, tells_pattern
+from camnorm.errors import Error
 from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
+from camnorm.report.plot.curves import frc_panel
 from camnorm.report.plot.images import image_panel, pixel_blocks
-from camnorm.report.plot.style import BLUE, DPI, FIRST_SHOWN, ORANGE, legend, plane_colours, set_title
+from camnorm.report.plot.style import (
+    BLUE,
+    FIRST_SHOWN,
+    ORANGE,
+    blank_figure,
+    legend,
+    plane_colours,
+    set_title,
+)
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.gridspec import SubplotSpec
     from numpy.typing import NDArray
 
     from camnorm.diagnosis.convergence import Convergence
     from camnorm.diagnosis.fixedpattern import FixedPattern
+    from camnorm.sensor.sensor import Sensor
+
+_NAMES = "mean image", "sigma image"
 
 # Width of a peak's label, as a fraction of Nyquist.
 _LABEL = 0.045
@@ -44,6 +59,7 @@ def sensor_figure(
         float64 (y, x) or (y, x, c), finite.
     frame_means, frame_stds : ndarray
         Mean and standard deviation of each frame, (n,); those of frames that could not be read are NaN.
+        Without frames, nothing is drawn of them.
     limits : mapping, optional
         Lowest and highest value accepted of "mean" and of "std", as the screening of the sensor's
         provenance has them.
@@ -73,17 +89,17 @@ def sensor_figure(
     median of their surroundings by eight times the scatter of the curve; they bear their frequency as a
     fraction of Nyquist.
     """
-    from matplotlib.figure import Figure
-
     if mean.shape != sigma.shape:
         raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
+    if not frame_means.size:
+        rejected = None
     last = pattern is not None or convergence is not None
     heights = [1.0, 1.0, *([] if rejected is None else [0.5]), *([0.9] if last else [])]
-    figure = Figure(figsize=(15.0, 3.05 * sum(heights) + 0.2), dpi=DPI, layout="constrained")
+    figure = blank_figure(15.0, 3.05 * sum(heights) + 0.2)
     grid = figure.add_gridspec(len(heights), 4, height_ratios=heights)
-    for row, (name, image) in enumerate((("mean image", mean), ("sigma image", sigma))):
-        panels = [figure.add_subplot(grid[row, column]) for column in range(3)]
-        _spectrum_panels(panels, image, name)
+    for row, name, image in zip((0, 1), _NAMES, (mean, sigma), strict=True):
+        places = [grid[row, column] for column in range(3)] if frame_means.size else _thirds(grid[row, :])
+        _spectrum_panels([figure.add_subplot(place) for place in places], image, name)
     statistics = [
         (name, values, (limits or {}).get(key, (-np.inf, np.inf)))
         for key, name, values in (("mean", "mean", frame_means), ("std", "standard deviation", frame_stds))
@@ -94,11 +110,46 @@ def sensor_figure(
         courses = grid[2, :].subgridspec(1, 2)
         for column, (name, values, accepted) in enumerate(statistics):
             _course_panel(figure.add_subplot(courses[0, column]), values, name, accepted, rejected)
-    for column, (name, values, accepted) in enumerate(statistics):
+    for column, (name, values, accepted) in enumerate(statistics if frame_means.size else []):
         _histogram_panel(figure.add_subplot(grid[column, 3]), values, name, accepted)
     if pattern is not None:
         _pattern_panels([figure.add_subplot(grid[-1, column]) for column in range(1, 4)], pattern)
     return figure
+
+
+def sensor_panels(figure: Figure | SubFigure, sensor: Sensor) -> None:
+    """Draw the mean and sigma image of a sensor, their spectra, and the FRC of its halves.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure or SubFigure
+        Where to draw.
+    sensor : Sensor
+        With two frames or more in each half for the FRC.
+
+    Raises
+    ------
+    Error
+        The sensor holds no frames.
+    """
+    if not sensor.count:
+        raise Error("the sensor holds no frames: there is nothing to draw")
+    pattern = fixed_pattern(sensor) if tells_pattern(sensor) else None
+    grid = figure.add_gridspec(2, 3 if pattern is None else 4)
+    for row, name, image in zip((0, 1), _NAMES, (sensor.mean, sensor.sigma), strict=True):
+        _spectrum_panels([figure.add_subplot(grid[row, column]) for column in range(3)], image, name)
+    if pattern is not None:
+        curves = pattern.mean_correlation, pattern.sigma_correlation
+        for row, name, planes in zip((0, 1), _NAMES, curves, strict=True):
+            ax = figure.add_subplot(grid[row, 3])
+            frc_panel(ax, planes, f"{name}: half A against half B")
+            legend(ax)  # beside the curve, which may be near 1
+
+
+def _thirds(place: SubplotSpec) -> list[SubplotSpec]:
+    """Divide a place in a figure into three columns."""
+    grid = place.subgridspec(1, 3)
+    return [grid[0, column] for column in range(3)]
 
 
 def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: str) -> None:

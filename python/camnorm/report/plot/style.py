@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from camnorm.errors import Error
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Resolution at which sizes in pixels are meant.
 DPI = 100
@@ -14,6 +17,29 @@ BLUE, ORANGE, YELLOW = "#1f4e8c", "#d35400", "#ffd000"
 
 # Below this fraction of Nyquist a ring holds few pixels and fluctuates up to ±1: left out of limits.
 FIRST_SHOWN = 0.1
+
+
+_MISSING = "figures need the package matplotlib, which is not installed: pip install matplotlib"
+
+
+def blank_figure(
+    width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Figure:
+    """Make a figure of this size in inches that belongs to no window and no notebook."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise Error(_MISSING) from None
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
+
+
+def pyplot_figure(size: tuple[float, float] | None = None) -> Figure:
+    """Make a figure of pyplot, which a notebook shows; width and height are in inches."""
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError:
+        raise Error(_MISSING) from None
+    return plt.figure(figsize=size, layout=None if size is None else "constrained")
 
 
 def set_title(ax: Axes, title: str) -> None:
