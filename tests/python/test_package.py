@@ -7,36 +7,13 @@ import importlib.resources
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 import camnorm
-
-
-def members(name: str, thing: object) -> Iterator[tuple[str, object]]:
-    """A public thing and whatever public lies in it."""
-    yield name, thing
-    if isinstance(thing, ModuleType):
-        for inner in thing.__all__:
-            yield from members(f"{name}.{inner}", getattr(thing, inner))
-    elif isinstance(thing, type):
-        for inner, attribute in vars(thing).items():
-            if inner.startswith("_"):
-                continue
-            if isinstance(attribute, classmethod | staticmethod):
-                attribute = attribute.__func__
-            if callable(attribute) or isinstance(attribute, property):
-                yield f"{name}.{inner}", attribute
-
-
-PUBLIC = {
-    full: thing
-    for name in camnorm.__all__
-    if name != "__version__"
-    for full, thing in members(name, getattr(camnorm, name))
-}
+from public_names import PUBLIC
 
 
 def sections(thing: object) -> dict[str, str]:

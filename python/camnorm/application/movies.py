@@ -159,6 +159,17 @@ def correct(
         correction.
     OSError
         If a file cannot be written.
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> sensor = camnorm.Sensor.load("sensor.h5")
+    >>> written = camnorm.correct("movies", sensor, "corrected")
+    >>> len(written), written[0].name
+    (16, 'movie_00.mrc')
+    >>> with camnorm.open_frames(written[0]) as source:
+    ...     source.shape, source.dtype.name, source.count
+    ((64, 64), 'float32', 4)
     """
     output = Output(np.dtype(dtype), scale, bad_policy, format, compression, sum_frames, virtual, overwrite)
     if leave_out and virtual:

@@ -68,6 +68,8 @@ def inputs_of(sensor: Sensor, given: Sequence[str] | None = None) -> str:
     if given and len(given) <= _FEW:
         return images_in_words(given)
     files = sensor.provenance["files"]["path"].tolist()
+    if not files:  # of moments
+        return "INPUT..."
     return images_in_words(files) if len(files) <= _FEW else _folders(files)
 
 

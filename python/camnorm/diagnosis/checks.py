@@ -117,6 +117,16 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
     and dust differ.
 
     Memory: that of some rows of the frame.
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> sensor = camnorm.Sensor.load("sensor.h5")
+    >>> findings = {finding.name: finding for finding in camnorm.check(sensor)}
+    >>> [name for name, finding in findings.items() if finding.flagged]
+    []
+    >>> print(findings["halves"].sentence)
+    The halves' mean images differ by ... of what is expected.
     """
     found = [
         *specimens(sensor, convergence or frames_needed(sensor)),

@@ -237,6 +237,13 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
     .. [1] R. B. Blackman, J. W. Tukey, "The Measurement of Power Spectra", Dover (1958): equivalent degrees
        of freedom.
     .. [2] P. Afanasyev et al., Sci. Rep. 5, 10317 (2015).
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> found = camnorm.frames_needed(camnorm.Sensor.load("sensor.h5"))
+    >>> found.frames, found.verdict
+    (64, 'usable')
     """
     if not residual > 0:
         raise ValueError(f"residual must be positive, got {residual}")

@@ -194,6 +194,13 @@ def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int |
     ------
     Error
         If a half has fewer than two frames, or the frames are a single row or column.
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> pattern = camnorm.fixed_pattern(camnorm.Sensor.load("sensor.h5"))
+    >>> pattern.variance > 10 * pattern.residual_variance
+    True
     """
     a, b = sensor.halves
     if min(a.count, b.count) < 2:

@@ -249,6 +249,14 @@ def ring_correlation(
         If a spectrum is no array or of another dtype.
     ValueError
         If a spectrum has another shape, is not C-contiguous, or has NaN or infinite values.
+
+    Examples
+    --------
+    >>> import numpy as np, camnorm
+    >>> x, y = np.random.default_rng(1).normal(size=(2, 64, 64))
+    >>> curve = camnorm.ring_correlation(np.fft.rfft2(x), np.fft.rfft2(y), (64, 64))
+    >>> curve
+    <RingCorrelation of frames of shape (64, 64), 33 rings>
     """
     height, width = shape
     shape = (height, width)

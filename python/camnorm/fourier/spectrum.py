@@ -36,6 +36,13 @@ def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
         If `image` is no array, or of a dtype that is not supported.
     ValueError
         If it is not two-dimensional or is empty; and, as NonFiniteError, if it has NaN or infinite pixels.
+
+    Examples
+    --------
+    >>> import numpy as np, camnorm
+    >>> stripes = np.tile([0.0, 1.0, 0.0, 1.0], (4, 1))
+    >>> camnorm.amplitude_spectrum(stripes).round(6).tolist()[2]
+    [8.0, 0.0, 8.0, 0.0]
     """
     shape = np.shape(image)
     if len(shape) != 2 or 0 in shape:
@@ -85,6 +92,14 @@ def ring_average(
         If `spectrum` is no array or not of a float dtype.
     ValueError
         If it is not two-dimensional, smaller than 2 x 2, or an option is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np, camnorm
+    >>> stripes = np.tile([0.0, 1.0], (64, 32))
+    >>> average = camnorm.ring_average(camnorm.amplitude_spectrum(stripes))
+    >>> average.shape, int(average[1:].argmax()) + 1
+    ((33,), 32)
     """
     shape = np.shape(spectrum)
     check_rings(shape)

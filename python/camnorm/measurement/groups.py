@@ -72,6 +72,14 @@ def measure_groups(
 
     After an interruption the same call measures finished groups again, and continues within the one
     that was not.
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> for sensor in camnorm.measure_groups(["movies", "other"], "sensor.h5"):
+    ...     print(sensor)
+    <Sensor measured from 64 uint16 frames of shape (64, 64)>
+    <Sensor measured from 8 uint8 frames of shape (48, 64)>
     """
     settings = Settings(
         Rules.of(screen, mean_limits, std_limits, listed=False),

@@ -116,6 +116,19 @@ def measure(
     much again for the response), up to two frames a thread or 128 MB, whichever is more (some MB a thread
     for files that hold plain pixels); it does not grow with the number of frames, but for about 100 bytes a
     frame in the table. The result does not depend on `threads`, nor on where a run was interrupted.
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> sensor = camnorm.measure("movies", "sensor.h5")
+    >>> sensor
+    <Sensor measured from 64 uint16 frames of shape (64, 64)>
+    >>> [half.count for half in sensor.halves]
+    [32, 32]
+    >>> sensor.mean.shape, sensor.sigma.dtype.name
+    ((64, 64), 'float64')
+    >>> int((sensor.frames["status"] == "rejected").sum())
+    0
     """
     settings = Settings(
         Rules.of(screen, mean_limits, std_limits, listed=frames_list is not None),

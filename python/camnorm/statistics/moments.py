@@ -207,14 +207,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         -------
         PixelMoments
         """
-        last = min(last, self.shape[0])
-        rows = PixelMoments((last - first, *self.shape[1:]), self.dtype)
-        with self._lock:
-            mine = self.parts()
-            for name, part in rows.parts().items():
-                part[...] = mine[name][first:last]
-            rows._core.count = self.count
-        return rows
+        return self._part((slice(first, last), slice(None)))
 
     def sampled(self, step: int) -> PixelMoments:
         """Copy the moments of every `step`-th pixel of every `step`-th row, for small pictures.
@@ -222,20 +215,23 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         Parameters
         ----------
         step : int
-            The distance of the pixels.
+            Distance of the pixels.
 
         Returns
         -------
         PixelMoments
         """
-        height, width = (-(-n // step) for n in self.shape[:2])
-        samples = PixelMoments((height, width, *self.shape[2:]), self.dtype)
+        return self._part((slice(None, None, step), slice(None, None, step)))
+
+    def _part(self, which: tuple[slice, slice]) -> PixelMoments:
+        """Copy the moments of some rows and columns."""
+        sizes = (len(range(*some.indices(n))) for some, n in zip(which, self.shape, strict=False))
+        part = PixelMoments((*sizes, *self.shape[2:]), self.dtype)
         with self._lock:
-            mine = self.parts()
-            for name, part in samples.parts().items():
-                part[...] = mine[name][::step, ::step]
-            samples._core.count = self.count
-        return samples
+            for name, sums in part.parts().items():
+                sums[...] = self.parts()[name][which]
+            part._core.count = self.count
+        return part
 
     def mean_with(self, other: PixelMoments) -> Image:
         """Mean image of the frames of both, as if they were merged.
@@ -486,6 +482,12 @@ def frame_statistics(frames: npt.NDArray[Any], *, threads: int | None = None) ->
     ------
     TypeError, ValueError
         If `frames` is no array, or of a dtype or number of dimensions that is not supported.
+
+    Examples
+    --------
+    >>> import numpy as np, camnorm
+    >>> camnorm.frame_statistics(np.array([[1, 2], [3, 4]], np.uint8)).tolist()
+    [(2.5, 1.118033988749895, 1.0, 4.0)]
     """
     ndim = 3 if isinstance(frames, np.ndarray) and frames.ndim == 4 else 2
     return _core.frame_statistics(frames, ndim, _core.resolve_threads(threads))

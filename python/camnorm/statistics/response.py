@@ -65,7 +65,7 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
     >>> response = camnorm.PixelResponse((1, 2), np.uint8)
     >>> response.add(frames, moments.add(frames)["mean"])
     >>> response.gain(moments).round(3).tolist()
-    [[0.678, 1.322]]
+    [[0.677, 1.323]]
     """
 
     __slots__ = ()

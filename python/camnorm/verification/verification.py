@@ -130,6 +130,15 @@ def verify(
     -----
     The scheme and its thresholds are those of P. Afanasyev et al., Sci. Rep. 5, 10317 (2015), Fig. 2, but
     for the disjoint halves, which make the expected correlation 0.
+
+    Examples
+    --------
+    >>> import camnorm
+    >>> result = camnorm.verify("movies", "sensor.h5", group=4)
+    >>> result.independent
+    True
+    >>> result.groups.raw.independent, result.groups.corrected.independent
+    (False, True)
     """
     for name, number in (("group", group), ("pairs", pairs)):
         if number < 1:

@@ -172,6 +172,7 @@ def test_it_is_shown(tmp_path: Path) -> None:
     assert lines["from moments"] == "all: without file names and screening"
     assert not {"files", "measured", "screening", "rejected"} & lines.keys()
     assert "made" in lines
+    assert "INPUT..." in lines["next"] or "next" not in lines
     assert (tmp_path / "figure.png").stat().st_size > 10_000
     told = json.loads(show(path, "--json"))
     assert (told["count"], told["from_moments"], told["frames"], told["files"]) == (60, 60, 0, 0)
@@ -201,7 +202,7 @@ def test_one_half_alone_corrects_but_compares_nothing(tmp_path: Path) -> None:
     corrected = sensor.correction().apply(frames, dtype=np.float64)
     np.testing.assert_allclose(corrected.mean(0), sensor.target_mean, rtol=1e-12)
     np.testing.assert_allclose(corrected.std(0), sensor.target_sigma, rtol=1e-12)
-    assert camnorm.frames_needed(sensor).advice() == ["Too few frames to say anything: each half needs two."]
+    assert camnorm.frames_needed(sensor).advice() == ["Too few frames: each half of the set needs two."]
     with pytest.raises(Error, match="halves of 40 and 0 frames have no pattern to compare"):
         camnorm.fixed_pattern(sensor)
     files = write_movies(tmp_path, 8, 2, SHAPE, "u2")

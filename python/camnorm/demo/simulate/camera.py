@@ -70,7 +70,8 @@ class Camera:
 
     Examples
     --------
-    >>> camera = Camera.white((64, 64), mean=1000, std=20)
+    >>> import camnorm
+    >>> camera = camnorm.simulate.Camera.white((64, 64), mean=1000, std=20)
     >>> camera.frames(10).shape
     (10, 64, 64)
     """

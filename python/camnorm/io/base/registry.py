@@ -219,8 +219,13 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
 
     Examples
     --------
-    >>> with camnorm.open_frames("movie.mrc") as source:  # doctest: +SKIP
-    ...     first = source.read(0)[0]
+    >>> import camnorm
+    >>> with camnorm.open_frames("movies/movie_00.mrc") as source:
+    ...     print(source.count, source.shape, source.dtype)
+    ...     frames = source.read(0, source.count)
+    4 (64, 64) uint16
+    >>> frames.shape
+    (4, 64, 64)
     """
     source = as_unsigned(_open(Path(path), options), options)
     try:
