@@ -12,11 +12,11 @@ class Progress:
     """How far a run has come."""
 
     stage: str
-    """What is being done: "counting", "measuring", "screening", "correcting"."""
+    """What is being done: "counting", "measuring", "screening", "correcting", "checking", "verifying"."""
     done: float
-    """Files (with the part of one that is done) or frames (screening) done."""
+    """Files (with the part of one that is done), frames (screening, verifying) or checks done."""
     total: int
-    """Files or frames in all."""
+    """Files, frames or checks in all."""
     frames: int
     """Frames read so far."""
     bytes: int

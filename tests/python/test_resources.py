@@ -442,3 +442,40 @@ def test_a_process_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("subprocess.Popen", start)
     with pytest.raises(ResourceError, match="the system starts no process that tries virtual datasets"):
         open_frames(write_virtual(tmp_path, 3))
+
+
+# --- memory of the verbs that look at whole images
+
+PEAK = """
+import sys
+from camnorm import cli
+sys.argv = ["camnorm", *sys.argv[1:]]
+try:
+    cli.main()
+except SystemExit:
+    with open("/proc/self/status") as status:
+        (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
+    print(peak, file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize(("verb", "bytes_per_pixel"), [("show", 56), ("verify", 90)])
+def test_memory_of_large_frames(tmp_path: Path, verb: str, bytes_per_pixel: int) -> None:
+    """The sums of both halves have 32 bytes a pixel; a 4096 x 4096 frame may take 1.0 and 1.5 GB in all."""
+    peaks = []
+    for side in (64, 2048):
+        folder = tmp_path / str(side)
+        folder.mkdir()
+        rng = np.random.default_rng(side)
+        for number in range(12):
+            frame = rng.integers(100, 164, (side, side), np.uint16)
+            write_mrc(folder / f"{number:02}.mrc", frame[None])
+        sensor = folder / "s.h5"
+        camnorm.measure(folder, sensor)
+        inputs = [sensor] if verb == "show" else [folder, "-m", sensor, "-o", folder / "v", "--group", 3]
+        run = run_script(PEAK, verb, *inputs, "--json", env={**os.environ, "CAMNORM_THREADS": "2"})
+        assert json.loads(run.stdout)
+        peaks.append(int(run.stderr.split()[-1]) * 1024)
+    assert (peaks[1] - peaks[0]) / 2048**2 < bytes_per_pixel

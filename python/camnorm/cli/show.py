@@ -13,11 +13,13 @@ from camnorm.cli.judgements import print_convergence, print_findings, print_patt
 from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import AsJson, Debug, SensorArgument
 from camnorm.cli.paths import command_in_short, files_in_words
+from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import check_figure, in_bytes, print_facts, print_json, print_rejected
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
 from camnorm.diagnosis.fixedpattern import tells_pattern
 from camnorm.diagnosis.judgement import judge
+from camnorm.progress import Progress
 from camnorm.sensor.summary import screening_limits, sensor_summary
 
 if TYPE_CHECKING:
@@ -50,14 +52,19 @@ def show(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    with session(debug):
-        loaded = camnorm.Sensor.load(sensor)
-        summary = sensor_summary(loaded)
-        if output is not None:
-            check_figure(output)
-        convergence = camnorm.frames_needed(loaded)
-        findings = camnorm.check(loaded, convergence)
-        pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
+    with session(debug) as signals:
+        with ProgressBar(False, signals) as bar:
+            bar(_checks_done(0))
+            loaded = camnorm.Sensor.load(sensor)
+            summary = sensor_summary(loaded)
+            if output is not None:
+                check_figure(output)
+            bar(_checks_done(1))
+            convergence = camnorm.frames_needed(loaded)
+            bar(_checks_done(2))
+            findings = camnorm.check(loaded, convergence)
+            bar(_checks_done(3))
+            pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
         if output is not None:
             _draw(loaded, convergence, pattern, output)
         judgement = judge(convergence, findings)
@@ -104,6 +111,10 @@ def show(
                 ]
             )
             print_rejected(summary["rejected"])
+
+
+def _checks_done(number: int) -> Progress:
+    return Progress("checking", number, 4, frames=0, bytes=0, rejected=0)
 
 
 def _draw(sensor: Sensor, convergence: Convergence, pattern: FixedPattern | None, output: Path) -> None:

@@ -21,7 +21,15 @@ import numpy.typing as npt
 
 from camnorm import _core
 
-__all__ = ["BAND_COLUMNS", "RealTransform", "real_transform", "share", "take_means", "threads_for"]
+__all__ = [
+    "BAND_COLUMNS",
+    "RealTransform",
+    "real_transform",
+    "release_transforms",
+    "share",
+    "take_means",
+    "threads_for",
+]
 
 BAND_COLUMNS = _core.RingAccumulator.band_columns
 """Columns of the half spectrum that are transformed together; the last band may have fewer."""
@@ -203,8 +211,18 @@ class TransformPool:
                 while sum(t.nbytes for ts in self.waiting.values() for t in ts) > self.idle_bytes:
                     self.waiting.popitem(last=False)
 
+    def release(self) -> None:
+        """Free those that wait."""
+        with _planner:
+            self.waiting.clear()
+
 
 _pool = TransformPool(_IDLE_BYTES)
+
+
+def release_transforms() -> None:
+    """Free the buffers of transforms that wait for their next use, before something else needs the memory."""
+    _pool.release()
 
 
 def real_transform(

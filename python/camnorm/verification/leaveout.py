@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,25 @@ def take_out(
     options: ReadOptions,
     threads: int,
     outside: list[UnfitFile],
+    spare: bool,
+    report: Callable[[], None],
 ) -> tuple[list[list[tuple[str, int]]], Sensor]:
     """Choose pairs of groups of test frames, and make the sensor without them.
 
     The first group of a pair is taken from half A, the second from half B, as far as they go: the rest of a
     test frame's movie, which shows the same specimen, is then in the statistics of its own group only. Test
     frames that are not in the statistics, and lie outside the limits of the sensor, are added to `outside`.
+    The sums of a `spare` sensor, which nobody needs any more, become those without the test frames. `report`
+    is called for each test frame.
     """
     table = sensor.frames[sensor.frames["status"] == "accepted"]
     measured_as: dict[tuple[float, ...], list[Candidate]] = {}
     for *statistics, file, index, half in table[[*_STATISTICS, "file", "index", "half"]].tolist():
         measured_as.setdefault(tuple(statistics), []).append(Candidate(file, index, half))
-    halves = (sensor.halves[0].copy(), sensor.halves[1].copy())
-    responses = sensor.responses and (sensor.responses[0].copy(), sensor.responses[1].copy())
+    halves, responses = sensor.halves, sensor.responses
+    if not spare:
+        halves = (halves[0].copy(), halves[1].copy())
+        responses = responses and (responses[0].copy(), responses[1].copy())
     seen: set[tuple[float, ...]] = set()
     remarks = Remarks()
 
@@ -71,6 +77,7 @@ def take_out(
         for test in sorted(pool, key=lambda test: preference.get(test.half, 2)):
             if len(chosen) < pairs * size and take(test.file, test.index):
                 chosen.append((test.file, test.index))
+                report()
     remarks.warn(stacklevel=3)
     usable = sum(map(len, taken.values()))
     if usable < 2 * pairs * size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from camnorm.diagnosis.fixedpattern import fixed_pattern, tells_pattern
 from camnorm.errors import Error
 from camnorm.fourier.correlation import frc_of_planes
 from camnorm.fourier.curve import RingCorrelation
+from camnorm.fourier.transforms import release_transforms
 from camnorm.io import ReadOptions, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.copies import without_copies
@@ -114,7 +116,7 @@ def verify(
     threads : int, optional
         Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
     progress : callable, optional
-        Called as in `measure`, while `inputs` are measured.
+        Called as in `measure`, while `inputs` are measured, and while test frames are read.
 
     Returns
     -------
@@ -140,12 +142,11 @@ def verify(
     >>> result.groups.raw.independent, result.groups.corrected.independent
     (False, True)
     """
-    for name, number in (("group", group), ("pairs", pairs)):
-        if number < 1:
-            raise ValueError(f"{name} must be positive, got {number}")
+    _check_positive(group=group, pairs=pairs)
     adjustments = Adjustments(mode, keep_illumination, shrink)
     workers = usable_threads(threads)
     selection = Selection(frames, every, max_frames)
+    spare = not isinstance(sensor, Sensor)  # nobody else has its sums
     if sensor is not None and not isinstance(sensor, Sensor):
         sensor = Sensor.load(sensor)
     options = (options or ReadOptions()) if sensor is None else sensor.read_options(options)
@@ -163,25 +164,26 @@ def verify(
     found = find_candidates(catalogue, sensor, fit, group, pairs, chosen)
     order = np.random.default_rng(seed).permutation(len(found.frames))
     pool = [found.frames[i] for i in order]
+    # The sums of a spare sensor are not those of the whole set any more when the test frames are out.
+    count, convergence = sensor.count, frames_needed(sensor)
+    findings = check(sensor, convergence)
+    pattern = fixed_pattern(sensor, threads=workers) if tells_pattern(sensor) else None
+    release_transforms()
     outside: list[UnfitFile] = []
-    groups, left = take_out(pool, found.size, found.pairs, sensor, fit, options, workers, outside)
+    steps = _Steps(progress, sensor, 4 * found.pairs * found.size + min(len(pool), MOST_FRAMES))
+    groups, left = take_out(
+        pool, found.size, found.pairs, sensor, fit, options, workers, outside, spare, steps
+    )
     if (message := warning_of(outside, fit.words)) is not None:
         warnings.warn(message, stacklevel=2)
-    corrections = [correction_of(left, adjustments, None if same_statistics else half) for half in (0, 1)]
     counts = [left.count if same_statistics else half.count for half in left.halves]
+    corrections = _Corrections(left, adjustments, same_statistics, keep=found.pairs > 1)
     correlate = partial(frc_of_planes, window=window, corners=corners, threads=workers)
-    images = _images_of(groups, sensor, options, workers)
+    alternation = _alternation(pool, groups, catalogue, left, corrections.of(0), options, workers, steps)
+    images = _images_of(groups, sensor, options, workers, steps)
     singles, averages = _correlate(images, corrections, correlate, workers)
 
-    def compare(curves: _Curves, averaged: int) -> Comparison:
-        shares = [averaged / (count + averaged) for count in counts]
-        # The error of a mean image is in all the images that it corrects.
-        raw, corrected = curves.assessments(corners, common=shares[0] * shares[1])
-        bias = shares[0] if same_statistics else 0.0
-        return Comparison(raw, corrected, bias, _floor(averaged, sensor.count))
-
-    convergence = frames_needed(sensor)
-    alternation = _alternation(pool, groups, catalogue, sensor, corrections[0], options, workers)
+    compare = partial(_compare, counts=counts, total=count, shared=same_statistics, corners=corners)
     return Verification(
         pairs=compare(singles, 1),
         groups=compare(averages, found.size),
@@ -194,11 +196,62 @@ def verify(
         notes=found.notes,
         rejected=found.rejected,
         outside_limits=len(outside),
-        findings=[*([alternation.finding()] if alternation.found else []), *check(sensor, convergence)],
+        findings=[*([alternation.finding()] if alternation.found else []), *findings],
         alternation=alternation,
         convergence=convergence,
-        fixed_pattern=fixed_pattern(sensor, threads=workers) if tells_pattern(sensor) else None,
+        fixed_pattern=pattern,
     )
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be positive, got {number}")
+
+
+class _Steps:
+    """Reports the frames that were read, as the progress of a verification."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None, sensor: Sensor, total: int) -> None:
+        self._progress = progress
+        self._bytes = math.prod(sensor.shape) * sensor.dtype.itemsize
+        self._total = total
+        self._done = 0
+        self._report()
+
+    def __call__(self) -> None:
+        """Count one more."""
+        self._done += 1
+        self._report()
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            done = min(self._done, self._total)
+            self._progress(Progress("verifying", done, self._total, done, done * self._bytes, 0))
+
+
+class _Corrections:
+    """Corrections of the first and the second group of each pair; one at a time is in memory, or both."""
+
+    def __init__(self, left: Sensor, adjustments: Adjustments, same_statistics: bool, keep: bool) -> None:
+        self._form = partial(correction_of, left, adjustments)
+        self._halves = (None, None) if same_statistics else (0, 1)
+        self._most = 2 if keep else 1
+        self._kept: dict[int | None, Correction] = {}
+
+    def of(self, group: int) -> Correction:
+        """The correction of one group of a pair, 0 or 1."""
+        half = self._halves[group]
+        if half not in self._kept:
+            if len(self._kept) >= self._most:
+                self._kept.clear()
+            self._kept[half] = self._form(half)
+        return self._kept[half]
+
+    def clear(self) -> None:
+        """Make room, if there is only one pair."""
+        if self._most == 1:
+            self._kept.clear()
 
 
 def _measure(
@@ -228,6 +281,7 @@ def _alternation(
     correction: Correction,
     options: ReadOptions,
     threads: int,
+    report: Callable[[], None],
 ) -> Alternation:
     """Whether kinds of files alternate: by frames that are not in the statistics of the correction."""
     tests = {name for group in groups for name in group}
@@ -238,11 +292,13 @@ def _alternation(
     places = {order[test.file] if of_files else test.index: test for test in reversed(left_out)}
     used: list[int] = []
     images = []
+    corrected = np.empty(sensor.shape, np.float32)
     for place, test in list(places.items())[:MOST_FRAMES]:
         frame = read_frame(test.file, test.index, sensor, options)
         if frame is not None:
             used.append(place)
-            images.append(reduced(correction.apply(frame, threads=threads)))
+            images.append(reduced(correction.apply(frame, corrected, threads=threads)))
+        report()
     return find_alternation(images, used, of_files)
 
 
@@ -261,37 +317,63 @@ class _Curves:
         )
 
 
+def _compare(
+    curves: _Curves, averaged: int, *, counts: Sequence[int], total: int, shared: bool, corners: bool
+) -> Comparison:
+    """Compare averages of some frames, corrected by statistics of `counts` frames, of `total` in all."""
+    shares = [averaged / (count + averaged) for count in counts]
+    # The error of a mean image is in all the images that it corrects.
+    raw, corrected = curves.assessments(corners, common=shares[0] * shares[1])
+    return Comparison(raw, corrected, shares[0] if shared else 0.0, _floor(averaged, total))
+
+
 def _correlate(
-    pairs: Iterable[Sequence[tuple[_Image, _Image]]],
-    corrections: Sequence[Correction],
+    pairs: Iterable[list[list[_Image]]],
+    corrections: _Corrections,
     correlate: Callable[[_Image, _Image], _Planes],
     threads: int,
 ) -> tuple[_Curves, _Curves]:
     """Ring correlations of single frames and of averages: raw, and each group with its own correction."""
-    singles, averages = _Curves(), _Curves()
-    for pair in pairs:
-        for curves, images in zip((singles, averages), zip(*pair, strict=True), strict=True):
-            curves.raw.append(correlate(*images))
-            # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
-            corrected = [
-                correction.apply(image, dtype=np.float64, threads=threads)
-                for correction, image in zip(corrections, images, strict=True)
-            ]
-            curves.corrected.append(correlate(*corrected))
-    return singles, averages
+    both = _Curves(), _Curves()
+    for groups in pairs:
+        for curves, a, b in zip(both, *groups, strict=True):
+            curves.raw.append(correlate(a, b))
+        release_transforms()
+        # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
+        for number, images in enumerate(groups):
+            for i, image in enumerate(images):
+                dtype = _precision(image.dtype)
+                images[i] = corrections.of(number).apply(image, dtype=dtype, threads=threads)
+        corrections.clear()
+        for curves, a, b in zip(both, *groups, strict=True):
+            curves.corrected.append(correlate(a, b))
+    return both
+
+
+def _precision(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of images of these pixels: float32 if it holds all of their digits."""
+    return np.result_type(dtype, np.float32)
 
 
 def _images_of(
-    groups: Sequence[Sequence[tuple[str, int]]], sensor: Sensor, options: ReadOptions, threads: int
-) -> Iterator[list[tuple[_Image, _Image]]]:
+    groups: Sequence[Sequence[tuple[str, int]]],
+    sensor: Sensor,
+    options: ReadOptions,
+    threads: int,
+    report: Callable[[], None],
+) -> Iterator[list[list[_Image]]]:
     """Load the images of both groups of each pair: one pair at a time is in memory."""
     for number in range(0, len(groups), 2):
-        yield [_load(group, sensor, options, threads) for group in groups[number : number + 2]]
+        yield [_load(group, sensor, options, threads, report) for group in groups[number : number + 2]]
 
 
 def _load(
-    group: Sequence[tuple[str, int]], sensor: Sensor, options: ReadOptions, threads: int
-) -> tuple[_Image, _Image]:
+    group: Sequence[tuple[str, int]],
+    sensor: Sensor,
+    options: ReadOptions,
+    threads: int,
+    report: Callable[[], None],
+) -> list[_Image]:
     """The first frame of a group, and the average of all."""
     total = np.zeros(sensor.shape)
     first = None
@@ -301,8 +383,10 @@ def _load(
             raise Error(f"{file}, frame {index}: can no longer be read")
         first = frame if first is None else first
         _core.add_frames(frame, total, threads)
+        report()
     assert first is not None
-    return first, total / len(group)
+    total /= len(group)
+    return [first, total.astype(_precision(first.dtype), copy=False)]
 
 
 def _floor(averaged: int, count: int) -> float:

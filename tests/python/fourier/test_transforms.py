@@ -107,6 +107,11 @@ def test_transforms_are_lent_to_one_and_kept_within_limits():
     with pool.lend((64, 64), np.float64, 1) as other:
         pass
     assert list(pool.waiting.values()) == [[other]]
+    pool.release()
+    assert not pool.waiting
+    with pool.lend((64, 64), np.float64, 1):
+        pass
+    assert list(map(len, pool.waiting.values())) == [1]
     pool.idle_bytes = 0
     with pool.lend((64, 64), np.float64, 1):
         pass

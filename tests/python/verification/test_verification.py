@@ -264,7 +264,7 @@ def test_from_a_sensor_file(tmp_path: Path) -> None:
     assert verify(files, tmp_path / "sensor.h5").to_dict() == verify(files, sensor).to_dict()
     reports: list[Progress] = []
     assert verify(tmp_path / "in", progress=reports.append).to_dict() == verify(files, sensor).to_dict()
-    assert reports[-1].frames == 60
+    assert [report.frames for report in reports if report.stage == "measuring"][-1] == 60
 
 
 def test_frames_that_are_not_part_of_the_statistics(
@@ -665,7 +665,8 @@ def test_pairs_combined_longhand(tmp_path: Path) -> None:
     result = verify(Sets().files(tmp_path, 100), group=3, pairs=4, window=None)
     curves = []
     for a, b in zip(result.files[::2], result.files[1::2], strict=True):
-        images = [np.mean([stored(*name) for name in group], 0) for group in (a, b)]
+        # Averages of 8-bit frames are transformed in float32.
+        images = [np.float32(np.mean([stored(*name) for name in group], 0)) for group in (a, b)]
         curves.append(camnorm.frc(*images))
     (combined,) = result.groups.raw.curves
     np.testing.assert_allclose(combined.correlation, np.mean([c.correlation for c in curves], 0), atol=1e-12)
@@ -747,6 +748,31 @@ def test_what_the_set_tells_is_part_of_the_result(tmp_path: Path) -> None:
     assert result.findings == camnorm.check(sensor)
     assert numbers["convergence"] == camnorm.frames_needed(sensor).to_dict()
     assert numbers["fixed_pattern"] == camnorm.fixed_pattern(sensor).to_dict()
+
+
+@pytest.mark.parametrize("options", [{}, {"pairs": 2}, {"same_statistics": True}, {"shrink": True}])
+def test_a_sensor_of_the_users_stays_as_it_is(tmp_path: Path, options: dict[str, Any]) -> None:
+    files = Sets().files(tmp_path / "in", 40)
+    sensor = camnorm.measure(files, tmp_path / "s.h5")
+    before = [half.copy() for half in sensor.halves]
+    of_users = verify(files, sensor, group=4, **options)
+    for half, old in zip(sensor.halves, before, strict=True):
+        assert_same_moments(half, old)
+    # One that nobody else has gives up its sums, which changes nothing.
+    assert verify(files, tmp_path / "s.h5", group=4, **options).to_dict() == of_users.to_dict()
+
+
+def test_frames_that_are_read_are_progress(tmp_path: Path) -> None:
+    files = Sets().files(tmp_path / "in", 40)
+    sensor = camnorm.measure(files)
+    reports: list[Progress] = []
+    verify(files, sensor, group=4, progress=reports.append)
+    verifying = [report for report in reports if report.stage == "verifying"]
+    frames = [report.frames for report in verifying]
+    assert frames[0] == 0
+    assert frames == sorted(frames)
+    assert 16 < frames[-1] <= verifying[-1].total == 16 + 40
+    assert verifying[-1].bytes == frames[-1] * stored(files[0], 0).nbytes
 
 
 # --- frames that the sensor does not fit
