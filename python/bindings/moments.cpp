@@ -1,5 +1,6 @@
 #include "camnorm/moments.hpp"
 
+#include <pybind11/gil_safe_call_once.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -21,6 +22,12 @@ namespace camnorm::python {
 namespace {
 
 py::array_t<FrameStatistics> rows(const std::vector<FrameStatistics>& statistics) {
+    // Not when the module is imported, which would import numpy: `camnorm --version` needs none.
+    PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<bool> registered;
+    registered.call_once_and_store_result([] {
+        PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
+        return true;
+    });
     return py::array_t<FrameStatistics>(static_cast<py::ssize_t>(statistics.size()), statistics.data());
 }
 
@@ -248,8 +255,6 @@ void register_state(py::class_<Moments>& c) {
 }  // namespace
 
 void register_moments(py::module_& m) {
-    PYBIND11_NUMPY_DTYPE(FrameStatistics, mean, std, min, max);
-
     py::class_<Moments> c(m, "PixelMoments");
     c.def(py::init([](const py::tuple& shape, const py::object& dtype) {
               const FrameShape frame = as_shape(as_sizes(shape));

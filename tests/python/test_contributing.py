@@ -128,9 +128,10 @@ def test_a_kernel(tmp_path: Path) -> None:
 
 
 _RUN_VERB = """
-from camnorm.cli import app
-app.VERBS = (*app.VERBS, count)
-app.app.command()(count)
+from camnorm.cli import app, verbs
+import sys
+sys.modules["camnorm.cli.count"] = sys.modules["__main__"]
+verbs.VERBS["count"] = "Count the frames of image files."
 app.main()
 """
 

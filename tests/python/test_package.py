@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.metadata
 import importlib.resources
 import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import camnorm
+from image_sets import run_script
 from public_names import PUBLIC
 
 
@@ -83,7 +87,8 @@ def test_build_info() -> None:
 
 def test_importing_is_light() -> None:
     """What is heavy is imported by the functions that need it."""
-    code = "import sys, camnorm; print(*{name.partition('.')[0] for name in sys.modules})"
+    use = "[getattr(camnorm, name) for name in camnorm.__all__]"
+    code = f"import sys, camnorm; {use}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {"camnorm", "numpy"} <= loaded
@@ -98,3 +103,72 @@ def test_importing_is_light() -> None:
         "tifffile",
         "typer",
     }
+
+
+@pytest.mark.parametrize("code", ["import camnorm", "import camnorm as c; c.__version__, c.Error, dir(c)"])
+def test_what_is_not_used_is_not_imported(code: str) -> None:
+    done = run_script(f"import sys; {code}; print(*sys.modules)")
+    loaded = set(done.stdout.split())
+    assert {name for name in loaded if name.startswith("camnorm")} == {
+        "camnorm",
+        "camnorm._core",
+        "camnorm.errors",
+    }
+    assert not loaded & {"numpy", "h5py", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("from camnorm.simulate import Camera as x", "camnorm.demo.simulate.camera"),
+        ("from camnorm.screening import check as x", "camnorm.diagnosis.checks"),
+        ("import camnorm.plot; x = camnorm.plot.sensor_figure", "camnorm.report.plot.sensor"),
+        ("import camnorm; x = camnorm.simulate.Camera", "camnorm.demo.simulate.camera"),
+        ("import camnorm.simulate; x = camnorm.measure", "camnorm.measurement.measurement"),
+        ("from camnorm import *; x = measure", "camnorm.measurement.measurement"),
+        ("import camnorm; x = camnorm.sizes.Sizes", "camnorm.sizes"),
+        ("from camnorm import jsontext; x = jsontext.dumps", "camnorm.jsontext"),
+    ],
+)
+def test_names_are_found_however_they_are_imported(code: str, expected: str) -> None:
+    done = run_script(f"{code}; print(x.__module__)")
+    assert (done.stdout, done.stderr) == (f"{expected}\n", "")
+
+
+def test_the_public_modules_are_the_modules_themselves() -> None:
+    code = """
+import sys, camnorm.plot, camnorm.screening, camnorm.simulate
+import camnorm.demo.simulate, camnorm.diagnosis.checks, camnorm.report.plot
+print(camnorm.plot is camnorm.report.plot is sys.modules["camnorm.plot"])
+print(camnorm.screening is camnorm.diagnosis.checks is sys.modules["camnorm.screening"])
+print(camnorm.simulate is camnorm.demo.simulate is sys.modules["camnorm.simulate"])
+"""
+    assert run_script(code).stdout.split() == ["True"] * 3
+
+
+def test_names_that_there_are_not() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'camnorm' has no attribute 'nothing'$"):
+        camnorm.nothing  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'nothing' from 'camnorm'"):
+        from camnorm import nothing  # noqa: F401
+
+
+def test_the_names_for_type_checkers_are_those_at_run_time() -> None:
+    """The stub of the imports in `camnorm/__init__.py` and its table of modules say the same."""
+    tree = ast.parse(Path(camnorm.__file__).read_text())
+    found = {}
+    for block in (node for node in tree.body if isinstance(node, ast.If)):
+        for node in block.body:
+            assert isinstance(node, ast.ImportFrom)
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    for name, place in found.items():
+        module, _, original = place.rpartition(".")
+        importlib.import_module(module)
+        try:
+            expected = importlib.import_module(place)
+        except ModuleNotFoundError:
+            expected = getattr(sys.modules[module], original)
+        assert getattr(camnorm, name) is expected, name
+    eager = {"__version__", "build_info", "Error", "FormatError", "NonFiniteError", "ResourceError"}
+    assert found.keys() | eager == set(camnorm.__all__)

@@ -15,12 +15,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import typer
 
 import camnorm
 from camnorm import cli, jsontext
-from camnorm.cli.app import VERBS
 from camnorm.cli.correct import Format
 from camnorm.cli.session import FAILED, NEGATIVE, WRONG_USE
+from camnorm.cli.verbs import VERBS
 from camnorm.demo.demonstration import Scale, run_demo
 from camnorm.io.base import registry
 from image_sets import write_mrc
@@ -55,13 +56,13 @@ def commands() -> dict[str, str]:
 
 
 def test_every_verb_has_a_page(commands: dict[str, str]) -> None:
-    assert set(commands) == {verb.__name__ for verb in VERBS} | {"index"}
+    assert set(commands) == {*VERBS, "index"}
     assert [row[0] for row in rows(commands["index"])][1:] == [
-        f"[`camnorm {verb.__name__}`]({verb.__name__}.md)" for verb in VERBS
+        f"[`camnorm {verb}`]({verb}.md)" for verb in VERBS
     ]
 
 
-@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_page_has_the_options_of_the_help(commands: dict[str, str], verb: str) -> None:
     command = [sys.executable, "-m", "camnorm", verb, "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -190,7 +191,9 @@ def test_environment_variables() -> None:
 def test_exit_status() -> None:
     page = {row[0]: row[1] for row in rows((REFERENCE / "exit-status.md").read_text())[1:]}
     assert set(page) == {"0", str(FAILED), str(WRONG_USE), str(NEGATIVE), "128 + N"}
-    negative = {verb.__name__ for verb in VERBS if f", {NEGATIVE} " in vars(verb)["exit_status"]}
+    program: Any = typer.main.get_command(cli.app.app)
+    verbs = {name: program.get_command(None, name).callback for name in VERBS}
+    negative = {name for name, verb in verbs.items() if f", {NEGATIVE} " in verb.exit_status}
     assert set(code(page[str(NEGATIVE)])) == negative
 
 
@@ -293,7 +296,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
     scale = Scale(electron_shape=(256, 256), movies=57, bayer_shape=(200, 224), images=100)
     results["demo"] = json.loads(jsontext.dumps(run_demo(tmp_path / "demo", scale=scale).to_dict()))
     sections = json_sections()
-    assert {name.partition("---")[0] for name in results} == {verb.__name__ for verb in VERBS}
+    assert {name.partition("---")[0] for name in results} == set(VERBS)
     for verb, result in results.items():
         check_keys(sections, verb, result)
     unused = {name: section.kinds.keys() - section.used for name, section in sections.items()}

@@ -19,8 +19,8 @@ import tifffile
 import camnorm
 from camnorm import ReadOptions, cli, jsontext
 from camnorm.cli.correct import BadPolicy, Compression, Format
-from camnorm.cli.messages import OPTIONS, with_options
-from camnorm.cli.options import complete_words
+from camnorm.cli.messages import option_names, with_options
+from camnorm.cli.words import complete_words
 from camnorm.terminal import printable
 
 SHAPE = (24, 32)
@@ -212,8 +212,8 @@ def test_options_that_are_named_exist() -> None:
         for verb in verbs
     }
     of_the_library_only = {"inputs", "options", "progress", "on_error", "on_unfit"}
-    for name in OPTIONS.keys() - of_the_library_only:
-        assert any(re.search(rf"{OPTIONS[name]}\b", text) for text in helps.values()), name
+    for name in option_names().keys() - of_the_library_only:
+        assert any(re.search(rf"{option_names()[name]}\b", text) for text in helps.values()), name
 
 
 @pytest.mark.parametrize(

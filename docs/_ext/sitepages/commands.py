@@ -21,7 +21,7 @@ _PLAIN = "Options"  # of no panel
 def command_pages() -> dict[str, str]:
     """Pages of all verbs, and of the program."""
     program: Any = typer.main.get_command(app)
-    verbs: dict[str, Any] = program.commands
+    verbs: dict[str, Any] = {name: program.get_command(None, name) for name in program.list_commands(None)}
     pages = {f"{_FOLDER}/{name}.md": _page(f"camnorm {name}", verb) for name, verb in verbs.items()}
     return {f"{_FOLDER}/index.md": _index(program, verbs), **pages}
 

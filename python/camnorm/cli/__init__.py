@@ -7,7 +7,8 @@ A new verb is one file and one row:
 
 1. ``cli/NAME.py`` holds a function NAME. Its parameters are the arguments and options. `described` gives it
    its help. It works within ``with session(debug)``, calls the library, and prints what the library returns.
-2. ``cli/app.py`` imports it and names it in ``VERBS``, whose order is that of ``camnorm --help``.
+2. ``cli/verbs.py`` says in ``VERBS`` what it does, in the order of ``camnorm --help``. A verb is imported
+   when it runs, so that the program's own help and version take little time.
 
 What verbs share: `options` (options of several verbs, and the objects made of them), `session` (errors,
 signals, streams, exit status), `messages` (lines on stderr), `progress`, `results` (JSON, facts, tables),

@@ -1,4 +1,4 @@
-"""The program: its verbs, and `main`, which runs one of them."""
+"""The program, and `main`, which runs one of its verbs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,14 @@ from typing import Annotated
 import typer
 
 import camnorm
-from camnorm.cli.correct import correct
-from camnorm.cli.demo import demo
-from camnorm.cli.frc import frc
-from camnorm.cli.helptext import Program, Verb, described
-from camnorm.cli.measure import measure
-from camnorm.cli.merge import merge, subtract
+from camnorm.cli.helptext import Program, described
 from camnorm.cli.messages import complain, print_trace
-from camnorm.cli.options import complete_words
 from camnorm.cli.session import FAILED, WRONG_USE, prepare_logging, prepare_streams
-from camnorm.cli.show import show
-from camnorm.cli.verify import verify
+from camnorm.cli.words import complete_words
 from camnorm.errors import message_of
 from camnorm.limits import raise_descriptor_limit
 
-__all__ = ["VERBS", "app", "main"]
-
-# In the order of the help.
-VERBS = (demo, measure, correct, verify, frc, show, merge, subtract)
+__all__ = ["app", "main"]
 
 app = typer.Typer(
     name="camnorm",
@@ -81,7 +71,3 @@ def _camnorm(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(WRONG_USE)
-
-
-for verb in VERBS:
-    app.command(cls=Verb)(verb)

@@ -47,6 +47,7 @@ from camnorm.cli.options import (
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
 from camnorm.cli.session import session
+from camnorm.cli.verbs import VERBS
 from camnorm.diagnosis.judgement import judge
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ Format: TypeAlias = Literal["same", "mrc", "tiff", "hdf5", "zarr"]
 
 
 @described(
-    "Write corrected copies of image files.",
+    VERBS["correct"],
     "camnorm correct movies/ -m sensor.h5 -o corrected",
     "camnorm correct movies/ -m sensor.h5 -o out --format tiff --compression zstd",
     "camnorm correct '*.mrc' -m sensor.h5 -o out --target-mean 0 --target-sigma 1",

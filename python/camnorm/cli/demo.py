@@ -12,13 +12,14 @@ from camnorm.cli.options import AsJson, Debug, Quiet, Threads
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_json
 from camnorm.cli.session import NEGATIVE, session
+from camnorm.cli.verbs import VERBS
 from camnorm.demo import demonstration
 
 __all__ = ["demo"]
 
 
 @described(
-    "Simulate two cameras with known defects, run everything on their frames, and draw figures.",
+    VERBS["demo"],
     "camnorm demo",
     "camnorm demo -o /tmp/demo --json",
     negative="done, but the corrected frames are not independent",

@@ -35,6 +35,7 @@ from camnorm.cli.options import (
 )
 from camnorm.cli.results import check_figure, print_facts, print_json, print_rich
 from camnorm.cli.session import session
+from camnorm.cli.verbs import VERBS
 from camnorm.fourier.curve import CURVE_MARK
 from camnorm.io import Protected, check_content, is_flipped
 from camnorm.io.base.remarks import Remarks
@@ -54,7 +55,7 @@ _RINGS_SHOWN = 24
 
 
 @described(
-    "Compute the Fourier ring correlation of two frames, and test whether they are independent.",
+    VERBS["frc"],
     "camnorm frc a.mrc b.mrc",
     "camnorm frc movie.mrc movie.mrc --frame-b 7 --window hann",
     "camnorm frc a.tif b.tif --csv curve.csv --plot curve.png",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any, TypeVar
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from camnorm.cli.session import FAILED, NEGATIVE, WRONG_USE
+from camnorm.cli.verbs import VERBS
 
 __all__ = ["Program", "Verb", "described"]
 
@@ -98,12 +101,31 @@ class Program(_Page, TyperGroup):
 
     _more = ("VERB",)
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all verbs."""
+        return [*VERBS, *(name for name in self.commands if name not in VERBS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Give a verb; its module is imported now."""
+        # For a name that is none, the verbs that it may be meant for are looked for among all.
+        for name in (cmd_name,) if cmd_name in self.list_commands(ctx) else VERBS:
+            if name not in self.commands:
+                self.commands[name] = _load(name)
+        return super().get_command(ctx, cmd_name)
+
     def _commands(self, ctx: Any, width: int) -> Iterator[str]:
         yield from ("", "Verbs:")
-        verbs = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        helps = {name: (verb.help if verb else None) or "" for name, verb in verbs.items()}
-        yield from _columns(((name, text.split("\n\n")[0]) for name, text in helps.items()), width)
+        more = {name: verb.help or "" for name, verb in self.commands.items()}
+        helps = {**VERBS, **more}
+        yield from _columns(((name, helps[name].split("\n\n")[0]) for name in self.list_commands(ctx)), width)
         yield from ("", "`camnorm VERB --help` explains a verb.")
+
+
+def _load(name: str) -> Any:
+    """Make the command of a verb."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, cls=Verb)(getattr(import_module(f"camnorm.cli.{name}"), name))
+    return typer.main.get_command(alone)
 
 
 def _columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[str]:

@@ -45,6 +45,7 @@ from camnorm.cli.progress import PoliteInterrupt, ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
+from camnorm.cli.verbs import VERBS
 from camnorm.diagnosis.judgement import judge
 from camnorm.io import Protected, Selection
 from camnorm.sensor.framelist import check_frame_list_target, write_frame_list
@@ -58,7 +59,7 @@ __all__ = ["measure"]
 
 
 @described(
-    "Measure a sensor from its images, in one pass.",
+    VERBS["measure"],
     "camnorm measure movies/ -o sensor.h5",
     "camnorm measure 'run1/*.tif' @more.txt -o sensor.h5 --screen 4",
     "camnorm measure movies.star -o sensor.h5 --json > summary.json",

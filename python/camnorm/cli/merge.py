@@ -1,4 +1,4 @@
-"""``camnorm merge`` and ``camnorm subtract``: sums and differences of sensor files."""
+"""``camnorm merge``: the sum of sensor files, and what `subtract` shares with it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from camnorm.cli.options import AsJson, Debug, SensorArgument, SensorOutput
 from camnorm.cli.results import print_facts, print_json
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
+from camnorm.cli.verbs import VERBS
 from camnorm.diagnosis.judgement import judge
 from camnorm.io import Protected
 from camnorm.sensor.file import save_contents
@@ -22,7 +23,7 @@ from camnorm.sensor.summary import sensor_summary
 if TYPE_CHECKING:
     from camnorm import Sensor
 
-__all__ = ["merge", "subtract"]
+__all__ = ["Overwrite", "merge", "save_sensor"]
 
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace a sensor file that holds another measurement.")
@@ -30,7 +31,7 @@ Overwrite = Annotated[
 
 
 @described(
-    "Merge measurements of one sensor. The result is exact, as if they had been one run.",
+    VERBS["merge"],
     "camnorm merge monday.h5 tuesday.h5 -o both.h5",
     "camnorm merge shards/*.h5 -o sensor.h5",
 )
@@ -48,29 +49,10 @@ def merge(
         sensor = camnorm.Sensor.load(first)
         for other in others:
             sensor = sensor.merge(camnorm.Sensor.load(other))
-        _save(sensor, output, overwrite, as_json, Protected([first, *others]))
+        save_sensor(sensor, output, overwrite, as_json, Protected([first, *others]))
 
 
-@described(
-    "Subtract a measurement from one that contains it. The result is exact.",
-    "camnorm subtract both.h5 monday.h5 -o tuesday.h5",
-)
-def subtract(
-    first: SensorArgument,
-    second: Annotated[
-        Path, typer.Argument(metavar="PART", show_default=False, help="Sensor file of frames in SENSOR.")
-    ],
-    output: SensorOutput,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    with session(debug):
-        sensor = camnorm.Sensor.load(first).subtract(camnorm.Sensor.load(second))
-        _save(sensor, output, overwrite, as_json, Protected([first, second]))
-
-
-def _save(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, protected: Protected) -> None:
+def save_sensor(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, protected: Protected) -> None:
     """Write a sensor file and print what is in it."""
     if not sensor.count:
         raise camnorm.Error("no frame is left: nothing was written")

@@ -6,34 +6,41 @@ import inspect
 import re
 import sys
 import traceback
+from functools import cache
 from typing import TextIO
 
 import camnorm
 from camnorm.terminal import printable
 
-__all__ = ["OPTIONS", "complain", "print_trace", "show_warning", "with_options"]
+__all__ = ["complain", "option_names", "print_trace", "show_warning", "with_options"]
 
-# Options by the arguments that the library's messages name.
-OPTIONS = {
-    name: "--" + name.replace("_", "-")
-    for function in (camnorm.measure, camnorm.correct, camnorm.verify, camnorm.ReadOptions)
-    for name in inspect.signature(function).parameters
-    if name != "row_order"  # the verbs choose it
-} | {
-    "mean_limits": "--mean",
-    "measure_groups": "--split",
-    "out_dir": "--output",
-    "std_limits": "--std",
-    "sum_frames": "--sum",
-}
 
-# An argument with its value; a name that is no other word; or any name where it is what the message is about.
-_NAMES = "|".join(OPTIONS)
-_ARGUMENT = re.compile(
-    rf"(?<![\w./-])({_NAMES})=('[^']*'|[\w.]*\w)"
-    rf"|(?<![\w./-])((?=\w*_)(?:{_NAMES}))(?![\w./=:-])"
-    rf"|(?:^|(?<=: ))({_NAMES})(?= must | is too )"
-)
+@cache
+def option_names() -> dict[str, str]:
+    """Options by the arguments that the library's messages name."""
+    return {
+        name: "--" + name.replace("_", "-")
+        for function in (camnorm.measure, camnorm.correct, camnorm.verify, camnorm.ReadOptions)
+        for name in inspect.signature(function).parameters
+        if name != "row_order"  # the verbs choose it
+    } | {
+        "mean_limits": "--mean",
+        "measure_groups": "--split",
+        "out_dir": "--output",
+        "std_limits": "--std",
+        "sum_frames": "--sum",
+    }
+
+
+@cache
+def _argument() -> re.Pattern[str]:
+    """An argument with its value; a name that is no other word; or any name that the message is about."""
+    names = "|".join(option_names())
+    return re.compile(
+        rf"(?<![\w./-])({names})=('[^']*'|[\w.]*\w)"
+        rf"|(?<![\w./-])((?=\w*_)(?:{names}))(?![\w./=:-])"
+        rf"|(?:^|(?<=: ))({names})(?= must | is too )"
+    )
 
 
 def with_options(message: str) -> str:
@@ -42,10 +49,10 @@ def with_options(message: str) -> str:
     def option(found: re.Match[str]) -> str:
         name, value, alone, subject = found.groups()
         if name is None:
-            return OPTIONS[alone or subject]
-        return OPTIONS[name] if value == "True" else " ".join([OPTIONS[name], value.strip("'")])
+            return option_names()[alone or subject]
+        return option_names()[name] if value == "True" else " ".join([option_names()[name], value.strip("'")])
 
-    return _ARGUMENT.sub(option, message)
+    return _argument().sub(option, message)
 
 
 def complain(*parts: str) -> None:

@@ -6,10 +6,8 @@ A verb names the options as parameters, annotated with the types below, and pass
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -49,7 +47,6 @@ __all__ = [
     "Tiff4Bit",
     "Window",
     "adjustments_of",
-    "complete_words",
     "read_options_of",
     "selection_of",
     "targets_of",
@@ -375,24 +372,6 @@ def _target(text: str | None, option: str) -> float | list[float] | None:
             f"{text!r} is not a number, or one for each colour plane, as in 200,140,170.", param_hint=option
         ) from None
     return numbers[0] if len(numbers) == 1 else numbers
-
-
-def complete_words(words: Sequence[str]) -> list[str]:
-    """Give --keep-illumination its value, auto, where it has none: an option, an input or nothing follows."""
-    end = words.index("--") if "--" in words else len(words)
-    done = list(words)
-    for place, word in enumerate(words[:end]):
-        if word == "--keep-illumination" and not _is_value(*words[place + 1 : end][:1]):
-            done[place] += "=auto"
-    return done
-
-
-def _is_value(word: str = "-") -> bool:
-    """Whether the word after --keep-illumination, if there is one, belongs to it."""
-    with suppress(ValueError):
-        float(word)
-        return True
-    return not (word.startswith(("-", "@")) or re.search(r"[*?\[]", word) or os.path.lexists(word))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import check_figure, in_bytes, print_facts, print_json, print_rejected
 from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
+from camnorm.cli.verbs import VERBS
 from camnorm.diagnosis.fixedpattern import tells_pattern
 from camnorm.diagnosis.judgement import judge
 from camnorm.progress import Progress
@@ -29,7 +30,7 @@ __all__ = ["show"]
 
 
 @described(
-    "Show whether a measurement can be used, and what its sensor file holds.",
+    VERBS["show"],
     "camnorm show sensor.h5",
     "camnorm show sensor.h5 -o sensor.png",
     "camnorm show sensor.h5 --json",

@@ -55,6 +55,7 @@ from camnorm.cli.options import (
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected
 from camnorm.cli.session import NEGATIVE, session
+from camnorm.cli.verbs import VERBS
 from camnorm.diagnosis.judgement import judge
 from camnorm.verification.table import verification_table
 
@@ -68,7 +69,7 @@ _FRAMES_SHOWN = 3
 
 
 @described(
-    "Test whether corrected frames are independent of each other, by Fourier ring correlation.",
+    VERBS["verify"],
     "camnorm verify movies/ -m sensor.h5",
     "camnorm verify movies/ -m sensor.h5 --same-statistics -o paper-scheme",
     "camnorm verify images/ --json",

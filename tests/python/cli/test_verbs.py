@@ -25,6 +25,7 @@ import tifffile
 import camnorm
 from camnorm import cli
 from camnorm.cli.results import print_rejected, reasons_in_words
+from camnorm.cli.verbs import VERBS as PURPOSES
 from camnorm.io.base.registry import format_names
 
 FRAMES, SHAPE = 60, (64, 64)
@@ -1140,6 +1141,52 @@ def test_the_module_runs(data: Data) -> None:
     result = spawn("show", data.sensor, "--json")
     assert (result.returncode, result.stderr) == (0, "")
     assert json.loads(result.stdout)["count"] == FRAMES
+
+
+@pytest.mark.parametrize("option", ["--version", "--help", "-h"])
+def test_version_and_help_import_only_what_they_need(option: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['camnorm', {option!r}]\n"
+        "from camnorm.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, *sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    status, *loaded = result.stdout.splitlines()[-1].split()
+    assert status == "0"
+    heavy = {
+        "numpy",
+        "h5py",
+        "tifffile",
+        "mrcfile",
+        "imagecodecs",
+        "scipy",
+        "pyfftw",
+        "matplotlib",
+        "camnorm.io",
+    }
+    assert not heavy & set(loaded)
+    assert not {f"camnorm.cli.{verb}" for verb in VERBS} & set(loaded)
+
+
+def test_a_verb_imports_no_other() -> None:
+    code = (
+        "import sys; sys.argv = ['camnorm', 'measure', '--help']\n"
+        "from camnorm.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(*sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert {verb for verb in VERBS if f"camnorm.cli.{verb}" in loaded} == {"measure"}
+    assert not {"camnorm.demo", "camnorm.verification.verification"} & loaded
+
+
+def test_the_list_of_verbs_says_what_their_help_says() -> None:
+    assert list(PURPOSES) == VERBS
+    for verb, purpose in PURPOSES.items():
+        result = spawn(verb, "--help")
+        assert " ".join(result.stdout.split("\n\n")[1].split()) == purpose
 
 
 def test_start_is_light() -> None:

@@ -1,0 +1,17 @@
+"""The table of verbs."""
+
+from __future__ import annotations
+
+__all__ = ["VERBS"]
+
+VERBS = {
+    "demo": "Simulate two cameras with known defects, run everything on their frames, and draw figures.",
+    "measure": "Measure a sensor from its images, in one pass.",
+    "correct": "Write corrected copies of image files.",
+    "verify": "Test whether corrected frames are independent of each other, by Fourier ring correlation.",
+    "frc": "Compute the Fourier ring correlation of two frames, and test whether they are independent.",
+    "show": "Show whether a measurement can be used, and what its sensor file holds.",
+    "merge": "Merge measurements of one sensor. The result is exact, as if they had been one run.",
+    "subtract": "Subtract a measurement from one that contains it. The result is exact.",
+}
+"""What each verb does, in the order of the help. The verb is a function in the module of its name."""
