@@ -1,7 +1,9 @@
 #include "camnorm/eer.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "camnorm/error.hpp"
 
@@ -42,21 +44,31 @@ std::uint32_t within(std::uint32_t code, int bits, int level) noexcept {
     return ((code & (2 * half - 1)) ^ half) >> (bits - level);
 }
 
-/// @returns the pixel at which the electrons end; beyond the last, or before it where the data end early.
+/// How far the electrons of a raw frame have been added.
+struct Progress {
+    Stream stream;
+    std::size_t pixel = 0;  // that the next skip counts from
+};
+
+/// Adds electrons up to the pixel `limit`. After the last pixel, or where the data end, `pixel` is where the
+/// electrons end: beyond the last pixel if they do not end with it.
 template <int level, class Count>
-std::size_t add(Stream stream, const EerCoding& coding, std::size_t height, std::size_t width,
-                Count* counts) noexcept {
-    const std::size_t pixels = height * width;
+void add(Progress& progress, const EerCoding& coding, std::size_t limit, bool last, std::size_t width,
+         Count* counts) noexcept {
+    Stream stream = progress.stream;
+    std::size_t pixel = progress.pixel;
     const std::uint32_t most = (1U << coding.skip_bits) - 1;
-    std::size_t pixel = 0;
-    std::size_t row = 0;
-    std::size_t row_begin = 0;
+    std::size_t row = pixel / width;
+    std::size_t row_begin = row * width;
     while (stream.has(coding.skip_bits)) {
         std::uint32_t code = stream.next();
         const std::uint32_t skip = code & most;
+        if (pixel + skip >= limit) {
+            if (last) pixel += skip;
+            break;  // if there is more, the same skip leads there
+        }
         stream.advance(coding.skip_bits);
         pixel += skip;
-        if (pixel >= pixels) break;
         if (skip == most) continue;
         if (!stream.has(coding.x_bits + coding.y_bits)) break;
         stream.advance(coding.x_bits + coding.y_bits);
@@ -71,18 +83,30 @@ std::size_t add(Stream stream, const EerCoding& coding, std::size_t height, std:
         }
         ++pixel;
     }
-    return pixel;
+    progress = {stream, pixel};
+}
+
+/// Adds all electrons, band by band of rows: the counts of a band stay in the cache while all raw frames are
+/// added to it.
+template <int level, class Count>
+void add_all(std::vector<Progress>& frames, const EerCoding& coding, std::size_t height, std::size_t width,
+             Count* counts) noexcept {
+    constexpr std::size_t band_bytes = std::size_t{1} << 18;
+    const std::size_t rows = std::max<std::size_t>(band_bytes / ((width * sizeof(Count)) << 2 * level), 1);
+    for (std::size_t row = 0; row < height; row += rows) {
+        const std::size_t end = std::min(row + rows, height);
+        for (Progress& frame : frames) add<level>(frame, coding, end * width, end == height, width, counts);
+    }
 }
 
 template <class Count>
-std::size_t add(Stream stream, const EerCoding& coding, int sampling, const MutableFramesView& frame) {
-    const std::size_t height = frame.shape.height / static_cast<std::size_t>(sampling);
-    const std::size_t width = frame.shape.width / static_cast<std::size_t>(sampling);
-    auto* counts = reinterpret_cast<Count*>(frame.data);
+void add_all(std::vector<Progress>& frames, const EerCoding& coding, int sampling, std::size_t height,
+             std::size_t width, std::byte* data) noexcept {
+    auto* counts = reinterpret_cast<Count*>(data);
     switch (sampling) {
-        case 1: return add<0>(stream, coding, height, width, counts);
-        case 2: return add<1>(stream, coding, height, width, counts);
-        default: return add<2>(stream, coding, height, width, counts);
+        case 1: return add_all<0>(frames, coding, height, width, counts);
+        case 2: return add_all<1>(frames, coding, height, width, counts);
+        default: return add_all<2>(frames, coding, height, width, counts);
     }
 }
 
@@ -107,17 +131,31 @@ void check(const EerCoding& coding, int sampling, const MutableFramesView& count
 
 }  // namespace
 
-void add_electrons(const std::byte* data, std::size_t bytes, EerCoding coding, int sampling,
+void add_electrons(const std::vector<EerFrame>& frames, EerCoding coding, int sampling,
                    const MutableFramesView& counts) {
     check(coding, sampling, counts);
-    const Stream stream(data, bytes);
-    const std::size_t end = counts.dtype == DType::uint8
-                                ? add<std::uint8_t>(stream, coding, sampling, counts)
-                                : add<std::uint16_t>(stream, coding, sampling, counts);
-    const std::size_t pixels = counts.shape.pixels() / static_cast<std::size_t>(sampling * sampling);
-    if (end != pixels)
-        throw InvalidArgument("the electrons end at pixel " + std::to_string(end) + " of " +
-                              std::to_string(pixels));
+    std::vector<Progress> progress;
+    progress.reserve(frames.size());
+    for (const EerFrame& frame : frames) progress.push_back({Stream(frame.data, frame.bytes)});
+    const std::size_t height = counts.shape.height / static_cast<std::size_t>(sampling);
+    const std::size_t width = counts.shape.width / static_cast<std::size_t>(sampling);
+    if (counts.dtype == DType::uint8)
+        add_all<std::uint8_t>(progress, coding, sampling, height, width, counts.data);
+    else
+        add_all<std::uint16_t>(progress, coding, sampling, height, width, counts.data);
+    for (std::size_t i = 0; i < frames.size(); ++i)
+        if (progress[i].pixel != height * width)
+            throw Unreadable(i, "the electrons end at pixel " + std::to_string(progress[i].pixel) + " of " +
+                                    std::to_string(height * width));
+}
+
+void add_electrons(const std::byte* data, std::size_t bytes, EerCoding coding, int sampling,
+                   const MutableFramesView& counts) {
+    try {
+        add_electrons({{data, bytes}}, coding, sampling, counts);
+    } catch (const Unreadable& error) {
+        throw InvalidArgument(error.what());
+    }
 }
 
 }  // namespace camnorm

@@ -103,6 +103,40 @@ TEST_CASE("electrons are counted where they were written") {
         }
 }
 
+TEST_CASE("raw frames are added together as one after another") {
+    const EerCoding coding{7, 2, 2};
+    constexpr std::size_t height = 300, width = 1000;  // several bands
+    std::mt19937 random(3);
+    std::vector<std::vector<std::byte>> data;
+    for (const double rate : {0.0, 0.001, 0.02, 0.3, 1.0}) {
+        std::vector<Electron> electrons;
+        for (std::size_t pixel = 0; pixel < height * width; ++pixel)
+            if (std::generate_canonical<double, 32>(random) < rate)
+                electrons.push_back(
+                    {pixel, static_cast<unsigned>(random() % 4), static_cast<unsigned>(random() % 4)});
+        data.push_back(Writer(coding).write(electrons, height * width));
+    }
+    std::vector<EerFrame> frames;
+    for (const auto& frame : data) frames.push_back({frame.data(), frame.size()});
+    for (const std::size_t sampling : {1u, 2u, 4u}) {
+        const FrameShape shape{height * sampling, width * sampling};
+        std::vector<std::uint16_t> together(shape.pixels()), expected(shape.pixels());
+        add_electrons(frames, coding, static_cast<int>(sampling), view(together, shape));
+        for (const auto& frame : data)
+            add_electrons(frame.data(), frame.size(), coding, static_cast<int>(sampling),
+                          view(expected, shape));
+        CHECK(together == expected);
+        frames[3].bytes /= 2;
+        try {
+            add_electrons(frames, coding, static_cast<int>(sampling), view(together, shape));
+            FAIL("nothing was thrown");
+        } catch (const Unreadable& error) {
+            CHECK(error.frame() == 3);
+        }
+        frames[3].bytes = data[3].size();
+    }
+}
+
 TEST_CASE("electrons must end with the last pixel") {
     const EerCoding coding{7, 2, 2};
     const FrameShape shape{4, 50};

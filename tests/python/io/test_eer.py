@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from camnorm import _core
-from camnorm.errors import FormatError
+from camnorm.errors import FormatError, UnreadableError
 from camnorm.io import ReadOptions, open_frames, stream_frames
 from camnorm.io.base.registry import is_image_name
 
@@ -187,7 +187,7 @@ def test_electrons(rate: float | None, bits: tuple[int, int, int], sampling: int
     np.testing.assert_array_equal(expected, written)
     for dtype in (np.uint8, np.uint16):
         counts = np.ones(expected.shape, dtype)
-        _core.add_electrons(data, *bits, sampling, counts)
+        _core.add_electrons([data], *bits, sampling, counts)
         np.testing.assert_array_equal(counts, expected + 1)
     if sampling == 1 and hasattr(imagecodecs, "eer_decode"):
         np.testing.assert_array_equal(imagecodecs.eer_decode(data, SHAPE, *bits), expected)
@@ -201,15 +201,15 @@ def test_electrons_that_do_not_end_with_the_last_pixel() -> None:
     data = encode(electrons_of(0.05, 1), (7, 2, 2))
     counts = np.zeros(SHAPE, np.uint8)
     for size in range(len(data) - 8):
-        with pytest.raises(ValueError, match=r"the electrons end at pixel \d+ of 960"):
-            _core.add_electrons(data[:size], 7, 2, 2, 1, counts)
-    with pytest.raises(ValueError, match=r"the electrons end at pixel 9\d\d of 958"):
-        _core.add_electrons(data, 7, 2, 2, 1, np.zeros((1, 958), np.uint8))
+        with pytest.raises(UnreadableError, match=r"the electrons end at pixel \d+ of 960"):
+            _core.add_electrons([data[:size]], 7, 2, 2, 1, counts)
+    with pytest.raises(UnreadableError, match=r"the electrons end at pixel 9\d\d of 958"):
+        _core.add_electrons([data], 7, 2, 2, 1, np.zeros((1, 958), np.uint8))
     # What stands behind them is of no matter.
     expected = decode(data, (7, 2, 2), 1)
     for behind in (b"\xff" * 9, b"ThermoFisherECComprOK000"):
         counts[:] = 0
-        _core.add_electrons(data + behind, 7, 2, 2, 1, counts)
+        _core.add_electrons([data + behind], 7, 2, 2, 1, counts)
         np.testing.assert_array_equal(counts, expected)
 
 
@@ -217,10 +217,10 @@ def test_the_end_of_the_bits_may_be_the_end_of_the_pixels() -> None:
     full = [(pixel, 0, 0) for pixel in range(16)]  # 11 bits each, 176 in all
     data = encode(full, (7, 2, 2), 16)[:22]
     counts = np.zeros((4, 4), np.uint8)
-    _core.add_electrons(data, 7, 2, 2, 1, counts)
+    _core.add_electrons([data], 7, 2, 2, 1, counts)
     assert counts.tolist() == [[1] * 4] * 4
-    with pytest.raises(ValueError, match="the electrons end at pixel 15 of 16"):
-        _core.add_electrons(data[:-1], 7, 2, 2, 1, counts)
+    with pytest.raises(UnreadableError, match="the electrons end at pixel 15 of 16"):
+        _core.add_electrons([data[:-1]], 7, 2, 2, 1, counts)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_electrons_that_cannot_be_added(
     bits: tuple[int, int, int], sampling: int, counts: np.ndarray, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        _core.add_electrons(bytes(100), *bits, sampling, counts)
+        _core.add_electrons([bytes(100)], *bits, sampling, counts)
 
 
 # --- files

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from camnorm import _core
-from camnorm.errors import FormatError
+from camnorm.errors import FormatError, UnreadableError
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import ImageFormat
 from camnorm.io.base.remarks import Remark
@@ -30,6 +33,7 @@ _BITS = {65000: (8, 2, 2), 65001: (7, 2, 2), 65002: (7, 2, 2)}  # by compression
 _ENTRY = np.dtype([("code", "<u2"), ("type", "<u2"), ("count", "<u8"), ("value", "V8")])
 _TYPES = {1: "<u1", 3: "<u2", 4: "<u4", 7: "<u1", 16: "<u8"}
 _MAX_TAGS = 4096
+_AT_ONCE = 64  # raw frames whose electrons are in memory
 _MAX_VALUE = 2**20  # bytes of one tag
 _ITEM = re.compile(rb'<item name="([\w.]+)"(?: unit="([^"]*)")?>([^<]*)</item>')
 _LARGEST_PIXEL = 100  # Angstrom; larger is the size on the sensor
@@ -120,21 +124,40 @@ class EerSource(FrameSource):
     def _frames(self, start: int, stop: int) -> NDArray[Any]:
         frames: NDArray[Any] = np.zeros((stop - start, *self.shape), self.dtype)
         for index, frame in enumerate(frames, start):
-            for raw in range(index * self._grouping, (index + 1) * self._grouping):
-                self._add(raw, frame, index)
+            end = (index + 1) * self._grouping
+            for first in range(index * self._grouping, end, _AT_ONCE):
+                self._add(range(first, min(first + _AT_ONCE, end)), frame, index)
         return frames
 
-    def _add(self, raw: int, frame: NDArray[Any], index: int) -> None:
-        try:
+    def _add(self, numbers: range, frame: NDArray[Any], index: int) -> None:
+        """Add raw frames to one frame."""
+        pages = [(raw, self._directory(raw, index)) for raw in numbers]
+        for (skip, x, y), alike in groupby(pages, lambda page: page[1].bits):
+            data = {raw: self._electrons(raw, directory, index) for raw, directory in alike}
+            try:
+                _core.add_electrons(list(data.values()), skip, x, y, self._sampling, frame)
+            except UnreadableError as error:
+                raw = list(data)[error.frame]
+                raise FormatError(self.path, f"raw frame {raw}: {error}", frame=index) from None
+
+    def _directory(self, raw: int, index: int) -> _Directory:
+        with self._naming(raw, index):
             directory = _Directory(self._file, self._directories[raw])
             self._check(self._file, directory, index)
-            _core.add_electrons(directory.electrons(), *directory.bits, self._sampling, frame)
+            return directory
+
+    def _electrons(self, raw: int, directory: _Directory, index: int) -> bytes:
+        with self._naming(raw, index):
+            return directory.electrons()
+
+    @contextmanager
+    def _naming(self, raw: int, index: int) -> Iterator[None]:
+        """Have errors name a raw frame, and the frame that it belongs to."""
+        try:
+            yield
         except FormatError as error:
-            raise FormatError(
-                self.path, f"raw frame {raw}: {error.reason}", frame=index, offset=error.offset
-            ) from None
-        except ValueError as error:
-            raise FormatError(self.path, f"raw frame {raw}: {error}", frame=index) from None
+            reason = f"raw frame {raw}: {error.reason}"
+            raise FormatError(self.path, reason, frame=index, offset=error.offset) from None
 
     def _check(self, file: MappedFile, directory: _Directory, frame: int) -> None:
         """Raise FormatError unless a directory is that of electrons on a sensor of the right size."""
