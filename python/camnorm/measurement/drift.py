@@ -355,14 +355,25 @@ def _tiles(
     for change, its_variance in zip(changes, (variance, control_variance), strict=True):
         z2 = np.minimum(change**2 / np.where(varies, its_variance, np.inf), _LARGEST_Z**2)
         squares.append(z2)
-        known = np.where(number[:, None] > 0, np.where(varies, its_variance, np.nan), 0.0)
-        usual = np.nanmedian(known, axis=-1, keepdims=True)
+        usual = _medians(its_variance, varies)[:, None]
         moderated = (_TYPICAL_FREEDOM * usual + freedom * its_variance) / (_TYPICAL_FREEDOM + freedom)
         large.append(int(np.count_nonzero(change**2 > limit * np.where(varies, moderated, np.inf))))
     squares += [np.where(varies, image, 0.0) ** 2 for image in (*changes, mean)]
     enough = number >= _SMALLEST_TILE
     sums = np.stack([square[enough].sum(-1) for square in squares], axis=-1)
     return sums / number[enough, None], np.array(large, np.int64)
+
+
+def _medians(tiles: Image, where: npt.NDArray[np.bool_]) -> Image:
+    """Median of each tile over some of its pixels; 0 without any. Faster than `numpy.nanmedian`."""
+    if where.all():
+        return np.asarray(np.median(tiles, axis=-1))
+    ordered = np.sort(np.where(where, tiles, np.inf), axis=-1)
+    number = where.sum(-1)
+    middle = np.stack([np.maximum(number - 1, 0) // 2, number // 2], axis=-1)
+    middle = np.minimum(middle, tiles.shape[-1] - 1)
+    medians = np.take_along_axis(ordered, middle, axis=-1).mean(-1)
+    return np.where(number > 0, medians, 0.0)
 
 
 def _limit(freedom: int) -> float:
