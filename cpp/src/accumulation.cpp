@@ -12,6 +12,7 @@
 #include "frame_statistics.hpp"
 #include "share.hpp"
 #include "stored.hpp"
+#include "traces.hpp"
 
 namespace camnorm::detail {
 namespace {
@@ -20,12 +21,14 @@ namespace {
 template <class Adder, class Frames>
 class Accumulation {
 public:
-    Accumulation(Frames& frames, const Adder& adder, int threads, bool statistics, MomentsState& state)
+    Accumulation(Frames& frames, const Adder& adder, int threads, bool statistics, MomentsState& state,
+                 std::size_t& traces)
         : frames_(frames),
           adder_(adder),
           threads_(threads),
           statistics_(statistics),
           state_(state),
+          traces_(traces),
           origins_(statistics ? adder.origins(frames) : std::vector<double>(frames.count())),
           strips_per_block_(block_count(frames.block(), strip)),
           strips_(strip_at(frames.pixels() - 1) + 1),
@@ -94,8 +97,10 @@ private:
     }
 
     void take_back(bool subtract, const Counts& added) {
+        const Traces before(state_, threads_);
         Counts taken(strips_);
         pass(!subtract, false, added, taken);
+        traces_ += before.left_in(state_, state_.count, threads_);
     }
 
     Frames& frames_;
@@ -103,6 +108,7 @@ private:
     int threads_;
     bool statistics_;
     MomentsState& state_;
+    std::size_t& traces_;
     std::vector<double> origins_;
     std::size_t strips_per_block_;
     std::size_t strips_;
@@ -111,30 +117,30 @@ private:
 
 template <class Frames>
 std::vector<FrameStatistics> accumulate_any(Frames& frames, int threads, bool subtract, bool statistics,
-                                            MomentsState& state) {
+                                            MomentsState& state, std::size_t& traces) {
     if (frames.count() == 0) return {};
     return with_adder(frames.dtype(), [&](const auto& adder) {
-        return Accumulation(frames, adder, threads, statistics, state).run(subtract);
+        return Accumulation(frames, adder, threads, statistics, state, traces).run(subtract);
     });
 }
 
 }  // namespace
 
 std::vector<FrameStatistics> accumulate(InMemory& frames, int threads, bool subtract, bool statistics,
-                                        MomentsState& state) {
-    return accumulate_any(frames, threads, subtract, statistics, state);
+                                        MomentsState& state, std::size_t& traces) {
+    return accumulate_any(frames, threads, subtract, statistics, state, traces);
 }
 
 std::vector<FrameStatistics> accumulate(InFiles& frames, int threads, bool subtract, bool statistics,
-                                        MomentsState& state) {
-    return accumulate_any(frames, threads, subtract, statistics, state);
+                                        MomentsState& state, std::size_t& traces) {
+    return accumulate_any(frames, threads, subtract, statistics, state, traces);
 }
 
 std::vector<FrameStatistics> accumulate(Decoded& frames, int threads, bool subtract, bool statistics,
-                                        MomentsState& state) {
+                                        MomentsState& state, std::size_t& traces) {
     if (frames.count() == 0) return {};
     const IntegerAdder adder(frames.dtype());
-    return Accumulation(frames, adder, threads, statistics, state).run(subtract);
+    return Accumulation(frames, adder, threads, statistics, state, traces).run(subtract);
 }
 
 }  // namespace camnorm::detail

@@ -10,13 +10,14 @@
 namespace camnorm::detail {
 
 /// Adds frames to the sums of the state, or subtracts them; the count stays as it is. Gives the statistics of
-/// each frame if they are asked for.
+/// each frame if they are asked for. `traces` grows by the pixels in which frames that were taken back, after
+/// an error, left a trace.
 /// @throws NonFinite, Unreadable; the state is as before then. std::runtime_error if it cannot be restored.
 std::vector<FrameStatistics> accumulate(InMemory& frames, int threads, bool subtract, bool statistics,
-                                        MomentsState& state);
+                                        MomentsState& state, std::size_t& traces);
 std::vector<FrameStatistics> accumulate(InFiles& frames, int threads, bool subtract, bool statistics,
-                                        MomentsState& state);
+                                        MomentsState& state, std::size_t& traces);
 std::vector<FrameStatistics> accumulate(Decoded& frames, int threads, bool subtract, bool statistics,
-                                        MomentsState& state);
+                                        MomentsState& state, std::size_t& traces);
 
 }  // namespace camnorm::detail

@@ -221,6 +221,10 @@ uint64_t camnorm_moments_count(const camnorm_moments* moments) {
     return moments == nullptr ? 0 : moments->saved.moments.count();
 }
 
+int camnorm_moments_exact(const camnorm_moments* moments) {
+    return moments == nullptr || moments->saved.moments.exact() ? 1 : 0;
+}
+
 camnorm_shape camnorm_moments_shape(const camnorm_moments* moments) {
     if (moments == nullptr) return {0, 0, 0};
     const FrameShape shape = moments->saved.moments.shape();

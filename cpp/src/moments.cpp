@@ -11,6 +11,7 @@
 #include "checks.hpp"
 #include "combine.hpp"
 #include "frame_feeds.hpp"
+#include "traces.hpp"
 
 namespace camnorm {
 
@@ -65,6 +66,7 @@ void PixelMoments::check_addable(const PixelMoments& other) const {
 void PixelMoments::reset_if_empty() {
     // Double-double sums keep a last rounding error; in place, since somebody may hold a view of them.
     if (state_.count != 0) return;
+    traces_ = 0;
     std::fill(state_.sum.begin(), state_.sum.end(), 0);
     std::fill(state_.sum_of_squares.begin(), state_.sum_of_squares.end(), 0);
     for (auto* part :
@@ -76,9 +78,14 @@ template <class Frames>
 std::vector<FrameStatistics> PixelMoments::add_any(Frames& frames, int threads, bool statistics) {
     if (frames.count() > max_count - state_.count)
         throw InvalidArgument("more than " + std::to_string(max_count) + " frames");
-    auto result = accumulate(frames, threads, false, statistics, state_);
-    state_.count += frames.count();
-    return result;
+    try {
+        auto result = accumulate(frames, threads, false, statistics, state_, traces_);
+        state_.count += frames.count();
+        return result;
+    } catch (...) {
+        reset_if_empty();
+        throw;
+    }
 }
 
 std::vector<FrameStatistics> PixelMoments::add(const FramesView& frames, int threads, bool statistics) {
@@ -104,8 +111,10 @@ std::vector<FrameStatistics> PixelMoments::add(const EncodedFrames& frames, int 
 template <class Frames>
 std::vector<FrameStatistics> PixelMoments::subtract_any(Frames& frames, int threads, bool statistics) {
     check_subtractable(frames.count(), state_.count);
-    auto result = accumulate(frames, threads, true, statistics, state_);
+    const Traces before(state_, threads);
+    auto result = accumulate(frames, threads, true, statistics, state_, traces_);
     state_.count -= frames.count();
+    traces_ += before.left_in(state_, state_.count, threads);
     reset_if_empty();
     return result;
 }
@@ -149,16 +158,21 @@ void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads
 void PixelMoments::merge(const PixelMoments& other, int threads) {
     check_addable(other);
     const std::uint64_t count = other.count();
+    const std::size_t traces = other.traces_;
     combine(other, false, threads);
     state_.count += count;
+    traces_ += traces;
 }
 
 void PixelMoments::unmerge(const PixelMoments& other, int threads) {
     check_same(other);
     check_subtractable(other.count(), state_.count);
     const std::uint64_t count = other.count();
+    const Traces before(state_, threads);
+    traces_ += other.traces_;
     combine(other, true, threads);
     state_.count -= count;
+    traces_ += before.left_in(state_, state_.count, threads);
     reset_if_empty();
 }
 

@@ -248,6 +248,7 @@ void register_state(py::class_<Moments>& c) {
         .def_static("from_bytes", &from_bytes, py::arg("data"))
         .def_property(
             "count", [](const Moments& self) { return self.core.count(); }, &set_count)
+        .def_property_readonly("traces", [](const Moments& self) { return self.core.traces(); })
         .def_property_readonly("shape", [](const Moments& self) { return py::tuple(py::cast(self.shape())); })
         .def_property_readonly("dtype", [](const Moments& self) { return numpy_dtype(self.dtype); });
 }

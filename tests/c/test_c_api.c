@@ -151,6 +151,7 @@ static void test_state(void) {
     REFUSED(camnorm_moments_save(moments, bytes, size - 1), CAMNORM_INVALID_ARGUMENT, "bytes");
     CHECK(camnorm_moments_save(moments, bytes, size) == CAMNORM_OK);
     CHECK(camnorm_moments_load(bytes, size, &loaded) == CAMNORM_OK);
+    CHECK(camnorm_moments_exact(loaded) == 1 && camnorm_moments_exact(NULL) == 1);
     CHECK(camnorm_moments_count(loaded) == COUNT && camnorm_moments_dtype(loaded) == CAMNORM_UINT16);
     CHECK(camnorm_moments_std(moments, 0, image, PIXELS, 1) == CAMNORM_OK);
     CHECK(camnorm_moments_std(loaded, 0, again, PIXELS, 1) == CAMNORM_OK);

@@ -109,6 +109,9 @@ CAMNORM_EXPORT camnorm_status camnorm_moments_merge(camnorm_moments* moments, co
 
 /** Of NULL: zeros, and dtype -1. */
 CAMNORM_EXPORT uint64_t camnorm_moments_count(const camnorm_moments* moments);
+/** 0 if float frames that were taken away have left a trace, as PixelMoments::exact() in moments.hpp tells;
+ * else 1. */
+CAMNORM_EXPORT int camnorm_moments_exact(const camnorm_moments* moments);
 CAMNORM_EXPORT camnorm_shape camnorm_moments_shape(const camnorm_moments* moments);
 CAMNORM_EXPORT camnorm_dtype camnorm_moments_dtype(const camnorm_moments* moments);
 

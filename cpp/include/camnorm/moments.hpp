@@ -96,7 +96,7 @@ public:
     /// Adds frames and returns their statistics from the same pass; none if they are not asked for.
     /// @throws InvalidArgument for another shape, WrongKind for frames of the other kind, NonFinite
     /// for a frame with NaN or infinite pixels; nothing is added then (float frames that had been added
-    /// when the pixel was found are taken away again).
+    /// when the pixel was found are taken away again, as by subtract()).
     std::vector<FrameStatistics> add(const FramesView& frames, int threads = 0, bool statistics = true);
 
     /// Adds frames as they are read.
@@ -108,7 +108,10 @@ public:
     /// @throws as for stored frames; InvalidArgument for frames of floats.
     std::vector<FrameStatistics> add(const EncodedFrames& frames, int threads = 0, bool statistics = true);
 
-    /// Takes frames back that were added before.
+    /// Takes frames back that were added before. Integer sums are then as if they had never been there. Float
+    /// sums are so to the last bit of mean and standard deviation, unless pixels taken back are so much
+    /// larger than the rest (from 1e5 times the standard deviation on) that the sums have forgotten the
+    /// rest's last digits beside them: exact() tells.
     /// @throws as add(), and InvalidArgument if there are fewer frames in the state than given.
     void subtract(const FramesView& frames, int threads = 0);
 
@@ -118,6 +121,12 @@ public:
 
     /// The same of encoded frames, as they are decoded.
     std::vector<FrameStatistics> subtract(const EncodedFrames& frames, int threads = 0);
+
+    /// Whether no frame that was taken away, by subtract(), unmerge() or after an error of add(), has left a
+    /// trace since the moments were made or empty. A saved state does not hold it.
+    bool exact() const noexcept { return traces_ == 0; }
+    /// Pixels with such traces, counted once for each call that left them.
+    std::size_t traces() const noexcept { return traces_; }
 
     /// @throws InvalidArgument for another shape or too many frames, WrongKind for the other kind.
     void merge(const PixelMoments& other, int threads = 0);
@@ -152,6 +161,7 @@ private:
     void reset_if_empty();
 
     MomentsState state_;
+    std::size_t traces_ = 0;
 };
 
 }  // namespace camnorm

@@ -127,7 +127,7 @@ class _InMemory(Stack):
 
     @classmethod
     def subtract_all(cls, stacks: Sequence[Self], moments: PixelMoments, threads: int) -> None:
-        moments.subtract(_joined([stack.frames for stack in stacks]), threads=threads)
+        moments.take_back(_joined([stack.frames for stack in stacks]), threads=threads)
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,6 +147,7 @@ def _write(path: Path, state: State) -> None:
         "frame": state.position[1],
         "frames_read": state.frames_read,
         "bytes_read": state.bytes_read,
+        "exact": int(state.exact),
         "early": np.array([(early.count, early.rows) for early in state.early]).reshape(-1, 2),
     }
     arrays = {f"early_{i}": early.mean for i, early in enumerate(state.early)}
@@ -165,6 +166,7 @@ class _Saved(NamedTuple):
     early: list[Early]
     frames_read: int
     bytes_read: int
+    exact: bool
 
     @classmethod
     def read(cls, path: Path) -> _Saved:
@@ -185,7 +187,8 @@ class _Saved(NamedTuple):
                 raise ValueError("mean images of more frames than there are")
         except (KeyError, TypeError, ValueError) as error:
             raise _Damaged(error) from None
-        return cls(contents, (file, frame), early, frames_read, bytes_read)
+        exact = bool(attributes.get("exact", True))
+        return cls(contents, (file, frame), early, frames_read, bytes_read, exact)
 
     def misfit(self, path: Path, plan: Plan) -> str | None:
         """Why a measurement cannot go on from here; None if it can."""

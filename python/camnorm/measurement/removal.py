@@ -18,7 +18,7 @@ from camnorm.sensor.table import STATISTICS
 from camnorm.sizes import sizes
 from camnorm.statistics.moments import kind_of
 
-__all__ = ["remove_file", "remove_screened"]
+__all__ = ["changed", "remove_file", "remove_screened"]
 
 
 def remove_screened(state: State) -> dict[str, Any]:
@@ -164,11 +164,15 @@ class _Removal:
             raise self._changed(row)
 
     def _changed(self, row: int) -> Error:
-        frame = self.frames[row]
-        return Error(
-            f"{frame['file']}, frame {frame['index']}: no longer what it was when it was measured; "
-            "nothing was written"
-        )
+        return changed(self.frames[row])
+
+
+def changed(row: np.void) -> Error:
+    """Error of a frame, by its row, that is not what it was when it was read first."""
+    return Error(
+        f"{row['file']}, frame {row['index']}: no longer what it was when it was measured; "
+        "nothing was written"
+    )
 
 
 def _digest(frames: npt.NDArray[Any]) -> bytes:

@@ -6,19 +6,21 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from camnorm.errors import NAN_HINT, NAN_REASON, Error, FrameError, raise_shortage
-from camnorm.io import Chunk, Failure, StoredChunk
+from camnorm.io import Chosen, Chunk, Failure, Selection, StoredChunk
 from camnorm.measurement.batches import Batch, Piece, Stack, split
 from camnorm.measurement.checkpoint import Checkpoint
 from camnorm.measurement.drift import Early, measure_drift, measure_ratios
+from camnorm.measurement.halves import Halves
 from camnorm.measurement.plan import Plan
-from camnorm.measurement.removal import remove_file, remove_screened
+from camnorm.measurement.removal import changed, remove_file, remove_screened
 from camnorm.measurement.settings import Settings
 from camnorm.measurement.source import Source
 from camnorm.measurement.state import State, exposures
@@ -63,7 +65,8 @@ def measure_source(source: Source, settings: Settings, checkpoint: Checkpoint | 
     state.remarks.warn()
     warn_of_wrapped(state.frames(), state.halves, state.plan.dtype)
     screened = remove_screened(state)
-    sensor = Sensor(*state.contents(screened, _changes(state)))
+    changes = _changes(state if state.exact else _measure_again(state))
+    sensor = Sensor(*state.contents(screened, changes))
     if sensor.count == 0:
         raise Error(_nothing_left(sensor.frames))
     return sensor
@@ -76,6 +79,37 @@ def _changes(state: State) -> dict[str, Any]:
         "drift": (measure_drift(state.halves, state.early[-1]) if whole else None) or {},
         "ratios": measure_ratios(state.halves, state.early, state.frames()),
     }
+
+
+def _measure_again(state: State) -> State:
+    """Measure just the accepted frames, since others have left a trace in the sums of float frames.
+
+    The sums of the state become those of the new measurement, which is returned.
+    """
+    plan, frames = state.plan, state.frames()
+    rows = frames[frames["status"] == "accepted"]
+    again = State(replace(plan, **_only(plan, rows)))
+    again.rejected = state.rejected
+    del state.halves, state.responses  # before there are others: they are large
+    _Run(again, None).accumulate()
+    read = again.frames()
+    for wanted, found in zip_longest(rows, read):
+        if wanted is None or found is None or wanted != found:
+            raise changed(found if wanted is None else wanted)
+    state.halves, state.responses = again.halves, again.responses
+    return again
+
+
+def _only(plan: Plan, rows: npt.NDArray[np.void]) -> dict[str, Any]:
+    """What a plan holds if just the frames of some rows of its table are measured, in the same halves."""
+    of_file: dict[str, list[np.void]] = {}
+    for row in rows:
+        of_file.setdefault(row["file"], []).append(row)
+    found = [of_file.get(path, []) for path in plan.table["path"]]
+    chosen = Chosen(Selection(), [[int(row["index"]) for row in its] for its in found])
+    halves = [np.array([row["half"] for row in its], dtype=str) for its in found]
+    source = replace(plan.source, chosen=chosen, halves=halves)
+    return {"source": source, "halves": Halves(source, None)}
 
 
 def _nothing_left(frames: npt.NDArray[np.void]) -> str:

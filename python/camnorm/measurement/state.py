@@ -56,6 +56,8 @@ class State:
         When the measurement began, ISO 8601.
     remarks : Remarks
         What the user should know of files that were read.
+    was_exact : bool
+        `exact` before the run was interrupted.
     frames_read, bytes_read, rejected : int
         Numbers for the progress.
     """
@@ -67,6 +69,7 @@ class State:
         self.early: list[Early] = []
         self.groups: dict[str, dict[str, Any]] = {}
         self.remarks = Remarks()
+        self.was_exact = True
         self.frames_read = self.bytes_read = self.rejected = 0
         self._rows: list[npt.NDArray[np.void]] = []
         self._last_counted: int | None = None
@@ -84,6 +87,11 @@ class State:
         if not plan.settings.response:
             return None
         return PixelResponse(plan.shape, plan.dtype), PixelResponse(plan.shape, plan.dtype)
+
+    @property
+    def exact(self) -> bool:
+        """Whether no frame that was taken out of the sums has left a trace in them."""
+        return self.was_exact and all(half.exact for half in self.halves)
 
     def report(self, stage: str, done: float | None = None, total: int | None = None) -> None:
         """Call the user's function with the progress; by default it is that of the files."""
@@ -152,6 +160,7 @@ class State:
         early: list[Early],
         frames_read: int,
         bytes_read: int,
+        exact: bool,
     ) -> None:
         """Go on where a checkpoint was written.
 
@@ -159,7 +168,7 @@ class State:
         ----------
         contents : Contents
             What `contents` gave then.
-        position, early, frames_read, bytes_read
+        position, early, frames_read, bytes_read, exact
             The attributes then.
         """
         self.halves, self.responses = contents.halves, contents.responses
@@ -171,7 +180,7 @@ class State:
         self._rows, self.position = [contents.frames], position
         file, frame = position
         self._last_counted = file if frame else None
-        self.early = early
+        self.early, self.was_exact = early, exact
         self.frames_read, self.bytes_read = frames_read, bytes_read
         self.rejected = int(np.count_nonzero(contents.frames["status"] == "rejected"))
 

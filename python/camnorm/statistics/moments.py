@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
-from camnorm.statistics.sums import ExactSums
+from camnorm.statistics.traces import TracedSums
 
 __all__ = ["PixelMoments", "frame_statistics"]
 
@@ -19,14 +19,15 @@ Image = npt.NDArray[np.float64]
 """Mean, sigma or another value of every pixel, (y, x) or (y, x, c)."""
 
 
-class PixelMoments(ExactSums[_core.PixelMoments]):
+class PixelMoments(TracedSums):
     """Count, sum and sum of squares of every pixel vector, kept exactly.
 
     Integer frames (uint8, int8, uint16, int16) are summed in 64-bit integers; uint32, int32, float16,
     float32 and float64 frames in double-double arithmetic. The sums form a group: frames may be added
     in any order, batch and number of threads, moments be merged, and frames or moments be taken away
     again. For integer frames the state is then the same to the bit, for float frames mean and standard
-    deviation are the same to 1 ulp.
+    deviation are the same to 1 ulp; a warning is given, and `exact` is False, where frames that were taken
+    away had pixels too large for that.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
             Nothing is added in any of these cases.
         """
         n = _core.resolve_threads(threads)
-        with self._lock:
+        with self._lock, self._warns_of_traces():
             return self._core.add(frames, n, bool(statistics))
 
     def add_stacks(self, stacks: list[npt.NDArray[Any]], *, threads: int) -> npt.NDArray[np.void]:
@@ -189,10 +190,10 @@ class PixelMoments(ExactSums[_core.PixelMoments]):
         ------
         ValueError
             If there are more frames than the moments hold; nothing is subtracted then, nor after any of
-            the errors of `add`.
+            the errors of `add`. A warning says if they leave a trace; see `exact`.
         """
         n = _core.resolve_threads(threads)
-        with self._lock:
+        with self._lock, self._warns_of_traces():
             self._core.subtract(frames, n)
 
     def rows(self, first: int, last: int) -> PixelMoments:

@@ -277,6 +277,7 @@ def test_integer_sums_are_judged_exactly(pixel: list[int], sums: tuple[int, int]
     assert (found == 1) == possible
 
 
+@pytest.mark.filterwarnings("ignore:frames that were subtracted leave a trace")
 @given(
     values=st.lists(
         st.floats(-(2.0**100), 2.0**100, width=32) | st.floats(-10, 10, width=32), min_size=1, max_size=8
