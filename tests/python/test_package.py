@@ -7,16 +7,18 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import inspect
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import camnorm
-from image_sets import run_script
+from image_sets import frames_of, run_script, write_mrc
 from public_names import PUBLIC
 
 
@@ -172,3 +174,34 @@ def test_the_names_for_type_checkers_are_those_at_run_time() -> None:
         assert getattr(camnorm, name) is expected, name
     eager = {"__version__", "build_info", "Error", "FormatError", "NonFiniteError", "ResourceError"}
     assert found.keys() | eager == set(camnorm.__all__)
+
+
+@pytest.mark.parametrize("way", ["from camnorm.io import open_frames", "from camnorm import open_frames"])
+def test_formats_and_steps_are_there_whatever_was_imported(tmp_path: Path, way: str) -> None:
+    """Manifests and gain references belong to packages that reading alone does not import."""
+    frames = frames_of(4, (13, 11), "u2")
+    path, gain = (
+        write_mrc(tmp_path / "a.mrc", frames),
+        write_mrc(tmp_path / "gain.mrc", np.full((13, 11), 2, "f4")),
+    )
+    sensor = camnorm.measure(path, screen="off")
+    (manifest,) = camnorm.correct(path, sensor, tmp_path / "out", virtual=True)
+    code = (
+        f"import sys; {way}\n"
+        "from camnorm.io import ReadOptions\n"
+        "with open_frames(sys.argv[1]) as source: print(source.read(0, 4).sum(dtype=float))\n"
+        "with open_frames(sys.argv[2], ReadOptions(gain=sys.argv[3])) as source:\n"
+        "    print(source.read(0, 4).sum(dtype=float))"
+    )
+    with camnorm.open_frames(manifest) as source:
+        expected = source.read(0, 4).sum(dtype=float)
+    done = run_script(code, manifest, path, gain)
+    assert (done.stdout.split(), done.stderr) == ([str(expected), str(2.0 * frames.sum(dtype=float))], "")
+
+
+def test_a_manifest_is_measured_by_the_command_line(tmp_path: Path) -> None:
+    path = write_mrc(tmp_path / "a.mrc", frames_of(4, (13, 11), "u2"))
+    (manifest,) = camnorm.correct(path, camnorm.measure(path, screen="off"), tmp_path / "out", virtual=True)
+    code = "import sys; from camnorm.cli import main; main()"
+    done = run_script(code, "measure", manifest, "-o", tmp_path / "s.h5", "--screen", "off", "--json")
+    assert json.loads(done.stdout)["accepted"] == 4

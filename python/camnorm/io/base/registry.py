@@ -161,6 +161,9 @@ class ImageFormat:
 
 _Step = Callable[[FrameSource, ReadOptions], FrameSource]
 
+# Packages of higher layers that add a format, or a step, when they are imported.
+_ADDING = ("camnorm.apriori", "camnorm.application")
+
 _registered: list[ImageFormat] = []
 _steps: list[_Step] = []
 
@@ -176,12 +179,20 @@ def add_step(step: _Step) -> None:
 
 
 @cache
+def _import_what_adds() -> None:
+    """Have all formats and steps, whichever part of the package a program has imported."""
+    for name in _ADDING:
+        import_module(name)
+
+
+@cache
 def formats_of_other_packages() -> tuple[ImageFormat, ...]:
     return tuple(entry.load() for entry in entry_points(group=_GROUP))
 
 
 def formats() -> tuple[ImageFormat, ...]:
     """All formats, in the order in which they are tried: those of other packages first."""
+    _import_what_adds()
     return (*formats_of_other_packages(), *_registered)
 
 
