@@ -22,6 +22,12 @@ std::string type_name(const py::handle& object) {
     return py::str(py::type::handle_of(object).attr("__name__")).cast<std::string>();
 }
 
+/// Whether numpy.asarray makes an array of numbers of it: a list, a dataset of HDF5, a tensor.
+bool is_array_like(const py::handle& object) {
+    return py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object) ||
+           (py::hasattr(object, "__array__") && !py::isinstance<py::type>(object));
+}
+
 /// Checks that the array is one frame or a stack of them, and gives the view of it.
 FramesView checked_view(const py::array& array, FrameShape shape, std::size_t ndim, const char* what) {
     FramesView view;
@@ -79,7 +85,11 @@ double as_number(const py::handle& object, const char* what) {
 void check_unmasked(const py::handle& object, const char* what) {
     // Nearly always an array proper, for which nothing need be imported.
     if (Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_) return;
-    if (py::module_::import("numpy.ma").attr("is_masked")(object).cast<bool>())
+    const py::module_ ma = py::module_::import("numpy.ma");
+    py::object mask = ma.attr("getmask")(object);
+    if (py::isinstance<py::array>(mask) && !mask.attr("dtype").attr("names").is_none())
+        mask = ma.attr("flatten_mask")(mask);  // a table has one for each field
+    if (mask.attr("any")().cast<bool>())
         throw py::type_error(std::string(what) +
                              " must not have masked pixels: fill them with numpy.ma.filled, or leave such "
                              "frames out");
@@ -87,7 +97,8 @@ void check_unmasked(const py::handle& object, const char* what) {
 
 py::array as_array(const py::handle& object, const char* what) {
     if (!py::isinstance<py::array>(object))
-        throw py::type_error(std::string(what) + " must be a numpy array, not " + type_name(object));
+        throw py::type_error(std::string(what) + " must be a numpy array, not " + type_name(object) +
+                             (is_array_like(object) ? ": convert it with numpy.asarray" : ""));
     check_unmasked(object, what);
     return py::reinterpret_borrow<py::array>(object);
 }

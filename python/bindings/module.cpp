@@ -94,6 +94,7 @@ dict
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled core of camnorm. Use it through the package camnorm.";
     m.attr("version") = CAMNORM_VERSION;
+    m.def("check_array", &as_array, py::arg("object"), py::arg("what"));
     m.def("check_unmasked", &check_unmasked, py::arg("object"), py::arg("what"));
     register_errors();
     register_runtime(m);

@@ -1,4 +1,4 @@
-"""Arguments that no function takes: masked arrays, numbers and shapes beyond all limits."""
+"""Arguments that no function takes: numbers and shapes beyond all limits."""
 
 from __future__ import annotations
 
@@ -19,77 +19,13 @@ HALF = np.fft.rfft2(IMAGE)
 HUGE = 2**70
 
 
-def masked(array: np.ndarray) -> np.ma.MaskedArray[Any, Any]:
-    mask = np.zeros(array.shape, bool)
-    mask.flat[1] = True
-    return np.ma.masked_array(array, mask)
-
-
 def moments() -> PixelMoments:
     m = PixelMoments(SHAPE, np.uint8)
     m.add(np.stack([FRAME, FRAME[::-1]]))
     return m
 
 
-def response() -> PixelResponse:
-    r = PixelResponse(SHAPE, np.uint8)
-    r.add(np.stack([FRAME, FRAME[::-1]]), np.ones(2))
-    return r
-
-
 CORRECTION = Correction(IMAGE, IMAGE)
-
-# What takes an array: the argument's name, the array, and a call with it.
-TAKERS: dict[str, tuple[str, np.ndarray, Callable[[Any], object]]] = {
-    "add": ("frames", FRAME, lambda a: moments().add(a)),
-    "add_stack": ("frames", FRAME[None], lambda a: moments().add(a)),
-    "subtract": ("frames", FRAME, lambda a: moments().subtract(a)),
-    "state": ("sum", moments().state()["sum"], lambda a: type(moments()).from_state(_state(a))),
-    "statistics": ("frames", FRAME, camnorm.frame_statistics),
-    "mean": ("mean", IMAGE, lambda a: Correction(a, IMAGE)),
-    "sigma": ("sigma", IMAGE, lambda a: Correction(IMAGE, a)),
-    "bad": ("bad", FRAME > 40, lambda a: Correction(IMAGE, IMAGE, bad=a)),
-    "apply": ("frames", FRAME, CORRECTION.apply),
-    "apply_rows": ("frames", FRAME[:2], lambda a: CORRECTION.apply(a, first_row=1)),
-    "apply_out": ("out", np.empty(SHAPE), lambda a: CORRECTION.apply(FRAME, out=a)),
-    "inverse": ("frames", FRAME, CORRECTION.inverse),
-    "frc_a": ("a", IMAGE, lambda a: camnorm.frc(a, np.eye(6, 8))),
-    "frc_b": ("b", FRAME, lambda a: camnorm.frc(np.eye(6, 8), a, crop=None)),
-    "ring_correlation": ("fa", HALF, lambda a: camnorm.ring_correlation(a, HALF, SHAPE)),
-    "ring_correlation_b": ("fb", HALF, lambda a: camnorm.ring_correlation(HALF, a, SHAPE)),
-    "amplitude_spectrum": ("image", IMAGE, camnorm.amplitude_spectrum),
-    "ring_average": ("spectrum", IMAGE, camnorm.ring_average),
-    "response": ("frames", FRAME, lambda a: response().add(a, np.ones(1))),
-    "response_back": ("frames", FRAME, lambda a: response().subtract(a, np.ones(1))),
-    "exposures": ("exposures", np.ones(2), lambda a: response().add(np.stack([FRAME, FRAME]), a)),
-    "camera": ("gain", IMAGE, lambda a: camnorm.simulate.Camera(SHAPE, np.uint8, gain=a)),
-}
-
-
-def _state(sums: Any) -> dict[str, Any]:
-    return {**moments().state(), "sum": sums}
-
-
-@pytest.mark.parametrize("name", TAKERS)
-def test_masked_arrays_are_refused(name: str) -> None:
-    what, array, call = TAKERS[name]
-    with pytest.raises(TypeError, match=rf"^{what} must not have masked pixels: fill them with numpy\.ma"):
-        call(masked(array))
-
-
-@pytest.mark.parametrize("name", TAKERS)
-def test_masks_of_nothing_do_no_harm(name: str) -> None:
-    _, array, call = TAKERS[name]
-    call(np.ma.masked_array(array))
-    call(np.ma.masked_array(array, np.zeros(array.shape, bool)))
-
-
-def test_masked_frames_leave_no_trace() -> None:
-    m = moments()
-    with pytest.raises(TypeError):
-        m.add(masked(FRAME))
-    assert m.count == 2
-    assert np.array_equal(m.mean(), (FRAME + FRAME[::-1].astype(float)) / 2)
 
 
 @pytest.mark.parametrize(

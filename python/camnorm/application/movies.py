@@ -32,7 +32,7 @@ from camnorm.progress import Progress
 from camnorm.sensor.balance import warn_of_harm
 from camnorm.sensor.corrections import CorrectionImages, correction_images
 from camnorm.sensor.reading import warn_of_gain
-from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.sensor import Sensor, as_sensor
 
 __all__ = ["correct"]
 
@@ -177,7 +177,7 @@ def correct(
     adjustments = Adjustments(mode, keep_illumination, shrink)
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
-    measured = sensor if isinstance(sensor, Sensor) else Sensor.load(sensor)
+    measured = as_sensor(sensor, load=True)
     of_sensor, options = measured.options, measured.read_options(options)
     check_references(options, measured.shape)
     files = expand_inputs(inputs, options)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core
-from camnorm.correction.targets import GivenTarget, as_number_or_list
+from camnorm.correction.targets import GivenTarget, as_number_or_list, check_targets
 
 __all__ = ["Correction"]
 
@@ -86,6 +86,7 @@ class Correction:
         bad: npt.NDArray[np.bool_] | None = None,
         bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
     ) -> None:
+        check_targets(target_mean, target_sigma)
         targets = as_number_or_list(target_mean), as_number_or_list(target_sigma)
         self._core = _core.Correction(mean, sigma, *targets, bad, bad_policy)
 

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GivenTarget", "Target", "as_number_or_list", "plane_targets"]
+from camnorm import _core
+
+__all__ = ["GivenTarget", "Target", "as_number_or_list", "check_targets", "plane_targets"]
 
 Target: TypeAlias = float | npt.NDArray[np.float64]
 """Of grey frames a number, of colour frames an array of shape (c,)."""
@@ -46,6 +48,12 @@ def plane_targets(
         ]
     )
     return means, sigmas
+
+
+def check_targets(target_mean: GivenTarget | None, target_sigma: GivenTarget | None) -> None:
+    """Raise TypeError if a target that a user gave is masked."""
+    for name, target in (("target_mean", target_mean), ("target_sigma", target_sigma)):
+        _core.check_unmasked(target, name)
 
 
 def as_number_or_list(target: GivenTarget | None) -> Any:

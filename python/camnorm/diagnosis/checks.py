@@ -19,7 +19,7 @@ from camnorm.diagnosis.short_movies import short_movies
 from camnorm.diagnosis.specimens import specimens
 from camnorm.measurement.modes import modes
 from camnorm.sensor.provenance import from_moments
-from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.sensor import Sensor, as_sensor
 
 __all__ = ["check", "findings", "modes"]
 
@@ -71,6 +71,7 @@ def findings(sensor: Sensor) -> list[Finding]:
         moments, only ``hits`` can be determined. Each raises a false alarm
         in at most about 1 % of clean sets; docs/explanation/findings.md has the rates.
     """
+    sensor = as_sensor(sensor)
     found = [finding for check_of_frames in OF_FRAMES for finding in check_of_frames(sensor)]
     if sensor.frames.size or not any(from_moments(sensor.provenance)):
         return found
@@ -128,6 +129,7 @@ def check(sensor: Sensor, convergence: Convergence | None = None) -> list[Findin
     >>> print(findings["halves"].sentence)
     The halves' mean images differ by ... of what is expected.
     """
+    sensor = as_sensor(sensor)
     found = [
         *specimens(sensor, convergence or frames_needed(sensor)),
         *motif_and_illumination(sensor),

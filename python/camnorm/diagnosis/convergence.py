@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camnorm import _core
 from camnorm.sensor.balance import Balance, Verdict, balance_of, survey_of
-from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.sensor import Sensor, as_sensor
 
 __all__ = ["Convergence", "frames_needed"]
 
@@ -126,6 +127,7 @@ class Convergence:
         float64 ndarray
             Of the same shape.
         """
+        _core.check_unmasked(frames, "frames")
         return self.residual * np.sqrt(self.frames / np.asarray(frames, np.float64))
 
     @property
@@ -245,6 +247,7 @@ def frames_needed(sensor: Sensor, *, residual: float = 0.05, group: int = 12) ->
     >>> found.frames, found.verdict
     (64, 'usable')
     """
+    sensor = as_sensor(sensor)
     if not residual > 0:
         raise ValueError(f"residual must be positive, got {residual}")
     if group < 1:

@@ -19,12 +19,12 @@ from camnorm.errors import Error
 from camnorm.fourier.correlation import frc_with_powers
 from camnorm.fourier.curve import RingCorrelation
 from camnorm.sensor.bands import Band, over_bands
+from camnorm.sensor.sensor import Sensor, as_sensor
 from camnorm.sizes import sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from camnorm.sensor.sensor import Sensor
 
 __all__ = ["FixedPattern", "fixed_pattern", "tells_pattern"]
 
@@ -202,6 +202,7 @@ def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int |
     >>> pattern.variance > 10 * pattern.residual_variance
     True
     """
+    sensor = as_sensor(sensor)
     a, b = sensor.halves
     if min(a.count, b.count) < 2:
         raise Error(

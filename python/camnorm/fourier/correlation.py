@@ -113,8 +113,7 @@ def frc_of_planes(
 ) -> tuple[RingCorrelation, ...]:
     """Fourier ring correlation of every plane of two frames, as `frc`: of grey frames, one."""
     for name, frame in (("a", a), ("b", b)):
-        if not isinstance(frame, np.ndarray):
-            raise TypeError(f"{name} must be a numpy array, not {type(frame).__name__}")
+        _core.check_array(frame, name)
         if frame.ndim not in (2, 3):
             raise ValueError(f"{name} has shape {frame.shape} where a frame (y, x) or (y, x, c) is wanted")
     if a.shape != b.shape:

@@ -44,7 +44,7 @@ def amplitude_spectrum(image: NDArray[Any]) -> NDArray[np.float64]:
     >>> camnorm.amplitude_spectrum(stripes).round(6).tolist()[2]
     [8.0, 0.0, 8.0, 0.0]
     """
-    shape = np.shape(image)
+    shape = _core.check_array(image, "image").shape
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"image has shape {shape} where (y, x) is wanted")
     height, width = shape
@@ -101,7 +101,7 @@ def ring_average(
     >>> average.shape, int(average[1:].argmax()) + 1
     ((33,), 32)
     """
-    shape = np.shape(spectrum)
+    shape = _core.check_array(spectrum, "spectrum").shape
     check_rings(shape)
     index = ring_index(*shape, binning, corners)
     return _core.ring_sums(index, spectrum, threads_for(None, shape)) / index.counts

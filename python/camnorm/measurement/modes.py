@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camnorm import _core
 from camnorm.measurement.screening import COPY, SATURATED, WORDS, blank_frames, file_numbers, saturated_frames
 from camnorm.statistics.modality import DIP_LIMIT, two_modes
 
@@ -76,7 +77,8 @@ def modes(
     list of ndarray
         Row numbers of each group, in the order of their first frames; one group as a rule.
     """
-    groups, _ = split_into_modes(frames, dtype, pixels)
+    table = np.asarray(_core.check_array(frames, "frames"))
+    groups, _ = split_into_modes(table, dtype, pixels)
     return groups
 
 

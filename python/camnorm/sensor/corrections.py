@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from camnorm.correction.adjustments import Adjustments, Name
 from camnorm.correction.correction import Correction
-from camnorm.correction.targets import GivenTarget, Target
+from camnorm.correction.targets import GivenTarget, Target, check_targets
 from camnorm.errors import Error
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def correction_images(
     Error, ValueError
         As of `Sensor.correction`.
     """
+    check_targets(target_mean, target_sigma)
     measured, *halves = (partial(_image, sensor, part) for part in (half, 0, 1))
     if np.isnan(sensor.target_mean).any() or not measured("sigma").any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")

@@ -41,7 +41,7 @@ from camnorm.statistics.response import PixelResponse
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["Sensor"]
+__all__ = ["Sensor", "as_sensor"]
 
 Image = npt.NDArray[np.float64]
 
@@ -330,6 +330,7 @@ class Sensor:
             If shape or kind differ, or options by which files were read or screened; if frames are in both
             measurements, and would count twice. Of frames that came as moments, only the same sums are found.
         """
+        other = as_sensor(other)
         check_options(self, other, screening=True)
         check_disjoint(self, other)
         halves, responses = self._pairwise(other, add)
@@ -366,6 +367,7 @@ class Sensor:
             the accepted ones of this measurement in the same half, or has other statistics there; if frames
             that came as moments cannot all be part of this measurement.
         """
+        other = as_sensor(other)
         check_options(self, other, screening=False)
         keep, unlisted = rows_left(self, other), unlisted_left(self, other)
         halves, responses = self._pairwise(other, sub)
@@ -464,6 +466,20 @@ class Sensor:
         from camnorm.report.html import sensor_html
 
         return sensor_html(self)
+
+
+def as_sensor(given: object, *, load: bool = False) -> Sensor:
+    """Return a sensor as it is, or loaded; TypeError, with what to do, if it is something else."""
+    if isinstance(given, Sensor):
+        return given
+    if load and isinstance(given, (str, os.PathLike)):
+        return Sensor.load(given)
+    advice = ""
+    if isinstance(given, (str, os.PathLike)):
+        advice = ": load it with Sensor.load"
+    elif isinstance(given, (PixelMoments, np.ndarray)):
+        advice = ": make one of PixelMoments with Sensor.from_moments"
+    raise TypeError(f"sensor must be a Sensor, not {type(given).__name__}{advice}")
 
 
 def _read_only(image: Image) -> Image:

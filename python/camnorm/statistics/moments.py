@@ -135,6 +135,7 @@ class PixelMoments(TracedSums):
         structured ndarray
             Statistics of all frames, as of `add`.
         """
+        stacks = [_core.check_array(stack, "frames") for stack in stacks]
         with self._lock:
             return self._core.add_stacks(stacks, threads)
 

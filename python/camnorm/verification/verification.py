@@ -37,7 +37,7 @@ from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import correction_images
 from camnorm.sensor.reading import warn_of_gain
-from camnorm.sensor.sensor import Sensor
+from camnorm.sensor.sensor import Sensor, as_sensor
 from camnorm.verification.alternation import MOST_FRAMES, Alternation, find_alternation, reduced
 from camnorm.verification.candidates import Candidate, find_candidates
 from camnorm.verification.leaveout import read_frame, take_out
@@ -147,8 +147,8 @@ def verify(
     workers = usable_threads(threads)
     selection = Selection(frames, every, max_frames)
     spare = not isinstance(sensor, Sensor)  # nobody else has its sums
-    if sensor is not None and not isinstance(sensor, Sensor):
-        sensor = Sensor.load(sensor)
+    if sensor is not None:
+        sensor = as_sensor(sensor, load=True)
     options = (options or ReadOptions()) if sensor is None else sensor.read_options(options)
     check_references(options, None if sensor is None else sensor.shape)
     paths = [file.path.absolute() for file in expand_inputs(inputs, options)]

@@ -775,8 +775,8 @@ ONE = np.ones((4, 5))
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([[1.0]], ONE), TypeError, "mean must be a numpy array, not list"),
-        ((ONE, [[1.0]]), TypeError, "sigma must be a numpy array, not list"),
+        (([[1.0]], ONE), TypeError, "mean must be a numpy array, not list: convert it with numpy.asarray"),
+        ((ONE, [[1.0]]), TypeError, "sigma must be a numpy array, not list: convert it with numpy.asarray"),
         ((ONE.astype(int), ONE), TypeError, "mean must be of dtype float32 or float64, not int64"),
         ((ONE, ONE.astype("f2")), TypeError, "sigma must be of dtype float32 or float64, not float16"),
         ((ONE, ONE[:3]), ValueError, "sigma has shape (3, 5), not (4, 5)"),
@@ -789,7 +789,11 @@ ONE = np.ones((4, 5))
         ((ONE, ONE, 1, -2.5), ValueError, "target_sigma must be positive and finite, got -2.5"),
         ((ONE, ONE, 1, np.inf), ValueError, "target_sigma must be positive and finite, got inf"),
         ((ONE, ONE, 1, np.nan), ValueError, "target_sigma must be positive and finite, got nan"),
-        ((ONE, ONE, 1, 1, [True]), TypeError, "bad must be a numpy array, not list"),
+        (
+            (ONE, ONE, 1, 1, [True]),
+            TypeError,
+            "bad must be a numpy array, not list: convert it with numpy.asarray",
+        ),
         ((ONE, ONE, 1, 1, ONE), TypeError, "bad must be of dtype bool, not float64"),
         ((ONE, ONE, 1, 1, ONE[:2] > 0), ValueError, "bad has shape (2, 5), not (4, 5)"),
         ((ONE, ONE, 1, 1, ONE > 0), ValueError, "all pixels are bad"),
@@ -833,13 +837,13 @@ SUPPORTED = (
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([[1]],), TypeError, "frames must be a numpy array, not list"),
+        (([[1]],), TypeError, "frames must be a numpy array, not list: convert it with numpy.asarray"),
         ((FRAME.astype("i8"),), TypeError, "frames of dtype int64" + SUPPORTED),
         ((FRAME.astype(bool),), TypeError, "frames of dtype bool" + SUPPORTED),
         ((FRAME.astype(">u2"),), TypeError, "frames of dtype >u2" + SUPPORTED),
         ((FRAME, None, "i8"), TypeError, "corrected frames of dtype int64" + SUPPORTED),
         ((FRAME, FRAME.astype("i8")), TypeError, "out of dtype int64" + SUPPORTED),
-        ((FRAME, [[1]]), TypeError, "out must be a numpy array, not list"),
+        ((FRAME, [[1]]), TypeError, "out must be a numpy array, not list: convert it with numpy.asarray"),
         ((FRAME, 1 * FRAME, "f4"), TypeError, "out is of dtype uint8, but dtype float32 was asked for"),
         (
             (FRAME[:3],),

@@ -161,6 +161,8 @@ class Camera:
         -------
         Camera
         """
+        for name, value in (("mean", mean), ("std", std)):
+            _core.check_unmasked(value, name)
         return cls(shape, dtype, offset=mean, read_noise=std, seed=seed)
 
     @classmethod

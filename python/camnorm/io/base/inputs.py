@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from camnorm.errors import Error
 from camnorm.io.base.lists import (
@@ -92,12 +93,23 @@ def expand_inputs(
     Error
         There is no such file, or nothing in what was named; not a single file that STAR and mdoc files name.
     """
-    named = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    files = [file for name in named for file in _expand(os.fspath(name), options)]
+    single = isinstance(inputs, (str, os.PathLike)) or not isinstance(inputs, Iterable)
+    named: list[Any] = [inputs] if single else list(inputs)  # type: ignore[arg-type]
+    files = [file for name in named for file in _expand(_path_of(name), options)]
     if not files:
         raise Error("no input files were given")
     check_found(files)
     return files
+
+
+def _path_of(name: object) -> str:
+    """An input as a string; TypeError if it is no path, as arrays are not."""
+    if isinstance(name, (str, os.PathLike)) and isinstance(path := os.fspath(name), str):
+        return path
+    arrays = (
+        ": measure arrays with PixelMoments and Sensor.from_moments" if hasattr(name, "__array__") else ""
+    )
+    raise TypeError(f"inputs must be paths, not {type(name).__name__}{arrays}")
 
 
 def _expand(name: str, options: ReadOptions, folder: Path | None = None) -> Iterator[InputFile]:

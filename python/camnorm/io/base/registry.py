@@ -225,6 +225,8 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
         even the first frame is whole.
     Error
         A library that is needed for the format is not installed.
+    TypeError
+        `path` is no path.
     OSError
         The file cannot be opened.
 
@@ -238,6 +240,8 @@ def open_frames(path: str | os.PathLike[str], options: ReadOptions = DEFAULTS) -
     >>> frames.shape
     (4, 64, 64)
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a path, not {type(path).__name__}")
     source = as_unsigned(_open(Path(path), options), options)
     try:
         for step in _steps:

@@ -237,6 +237,7 @@ class FrameSource(FrameSequence):
         if out is None:
             frames = self._contiguous(start, stop)
             return frames if frames.flags.writeable else frames.copy()
+        _core.check_array(out, "out")
         shape = (stop - start, *self.shape)
         if out.dtype != self.dtype:
             raise TypeError(f"out has dtype {out.dtype}, expected {self.dtype}")
@@ -289,6 +290,7 @@ class FrameSource(FrameSequence):
         FormatError, OSError
             The rows are not in the file any more; they cannot be read.
         """
+        out = np.asarray(_core.check_array(out, "out"))
         assert self.offsets is not None
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self._file.read_into(int(self.offsets[frame]) + row * row_bytes, out)

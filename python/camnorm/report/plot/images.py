@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from camnorm import _core
 from camnorm.report.plot.style import DPI, YELLOW, blank_figure, set_title
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def image_panel(
     ValueError
         An array that is no image.
     """
+    image = np.asarray(_core.check_array(image, "image"))
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(f"an image has shape (y, x) or (y, x, c), not {image.shape}")
     if image.ndim == 3 and image.shape[2] != 3:
@@ -177,7 +179,9 @@ def correction_figure(
     ValueError
         Images of different shapes, or a patch outside of them.
     """
+    _core.check_array(raw, "raw")
     for name, image in (("mean", mean), ("sigma", sigma), ("corrected", corrected)):
+        _core.check_array(image, name)
         if image.shape != raw.shape:
             raise ValueError(f"{name} has shape {image.shape}, the raw frame {raw.shape}")
     top, bottom, left, right = _bounds(patch, raw.shape)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from camnorm import _core
 from camnorm.diagnosis.fixedpattern import fixed_pattern, tells_pattern
 from camnorm.errors import Error
 from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
 
 _NAMES = "mean image", "sigma image"
+_ARGUMENTS = "mean", "sigma", "frame_means", "frame_stds"
 
 # Width of a peak's label, as a fraction of Nyquist.
 _LABEL = 0.045
@@ -89,6 +91,12 @@ def sensor_figure(
     median of their surroundings by eight times the scatter of the curve; they bear their frequency as a
     fraction of Nyquist.
     """
+    mean, sigma, frame_means, frame_stds = (
+        np.asarray(_core.check_array(array, argument))
+        for argument, array in zip(_ARGUMENTS, (mean, sigma, frame_means, frame_stds), strict=True)
+    )
+    if rejected is not None:
+        rejected = np.asarray(_core.check_array(rejected, "rejected"))
     if mean.shape != sigma.shape:
         raise ValueError(f"sigma has shape {sigma.shape}, the mean image {mean.shape}")
     if not frame_means.size:
