@@ -148,6 +148,7 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
     assert screening["mean"][0] < data.frames.mean((1, 2)).min()
     assert screening["std"][1] > data.frames.std((1, 2)).max()
     assert result == {
+        "from_moments": 0,
         "frames": FRAMES,
         "accepted": FRAMES,
         "count": FRAMES,
