@@ -182,15 +182,15 @@ def test_formats_and_steps_are_there_whatever_was_imported(tmp_path: Path, way: 
     frames = frames_of(4, (13, 11), "u2")
     path, gain = (
         write_mrc(tmp_path / "a.mrc", frames),
-        write_mrc(tmp_path / "gain.mrc", np.full((13, 11), 2, "f4")),
+        write_mrc(tmp_path / "gain.mrc", np.full((1, 13, 11), 2, "f4")),
     )
     sensor = camnorm.measure(path, screen="off")
     (manifest,) = camnorm.correct(path, sensor, tmp_path / "out", virtual=True)
     code = (
-        f"import sys; {way}\n"
+        f"import pathlib, sys; {way}\n"
         "from camnorm.io import ReadOptions\n"
         "with open_frames(sys.argv[1]) as source: print(source.read(0, 4).sum(dtype=float))\n"
-        "with open_frames(sys.argv[2], ReadOptions(gain=sys.argv[3])) as source:\n"
+        "with open_frames(sys.argv[2], ReadOptions(gain=pathlib.Path(sys.argv[3]))) as source:\n"
         "    print(source.read(0, 4).sum(dtype=float))"
     )
     with camnorm.open_frames(manifest) as source:
