@@ -136,9 +136,9 @@ def _check_unlisted(name: str, half: PixelMoments, rows: npt.NDArray[np.void], m
     n = float(more * pixels)
     residue = pixels * (half.count + 1) * 2.0**-90
     slack = slack[0] + residue * rounding, slack[1] + residue * rounding**2
-    if not n * low - slack[0] <= rest <= n * high + slack[0] or max(abs(rest) - slack[0], 0.0) ** 2 > n * (
-        rest_squares + slack[1]
-    ) * (1 + _STATISTICS_ERROR):
+    # (Σx)² ≤ n·Σx² over the pixels of these frames.
+    least_square = max(abs(rest) - slack[0], 0.0) ** 2
+    if least_square > n * (rest_squares + slack[1]) * (1 + _STATISTICS_ERROR):
         raise DamageError(
             f"the sums of half {name} are not those of the frames in the table and of {more} others"
         )
