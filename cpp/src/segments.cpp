@@ -95,6 +95,8 @@ void check_encoded(const EncodedFrames& frames) {
         __builtin_mul_overflow(bytes, frames.shape.planes * size, &bytes) || bytes >= std::size_t{1} << 31)
         throw InvalidArgument("segments of (" + std::to_string(e.segment_height) + ", " +
                               std::to_string(e.segment_width) + ") are not supported");
+    if (e.compression == Compression::zstd && !has_zstd())
+        throw InvalidArgument("segments of zstd need use_zstd()");
     if (e.differences && !integer)
         throw InvalidArgument("differences of " + std::string(name(frames.dtype)) + " are not supported");
     if (e.nibbles && (size != 1 || frames.shape.planes != 1 || frames.shape.width % 2 != 0))
@@ -111,7 +113,9 @@ SegmentDecoder::SegmentDecoder(const EncodedFrames& frames)
       most_bytes_(2 * segment_bytes_ + 4096),
       read_bytes_(std::max(most_bytes_, read_together)),
       data_(new std::byte[read_bytes_]),
-      values_(new std::byte[segment_bytes_]) {}
+      values_(new std::byte[segment_bytes_]) {
+    if (frames.encoding.compression == Compression::zstd) zstd_ = Zstd::make();
+}
 
 SegmentError SegmentDecoder::decode(std::size_t frame, std::size_t first, std::size_t rows,
                                     std::byte* out) noexcept {
@@ -195,6 +199,7 @@ std::ptrdiff_t SegmentDecoder::decompress(const std::byte* data, std::size_t byt
     switch (frames_.encoding.compression) {
         case Compression::lzw: return decode_lzw(data, bytes, out, capacity);
         case Compression::deflate: return inflate(data, bytes, out, capacity, kernels_);
+        case Compression::zstd: return zstd_.decode(data, bytes, out, capacity);
         default: break;
     }
     bytes = std::min(bytes, capacity);

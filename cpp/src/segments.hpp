@@ -9,6 +9,7 @@
 
 #include "camnorm/encoded.hpp"
 #include "kernels/bytes.hpp"
+#include "zstd.hpp"
 
 namespace camnorm::detail {
 
@@ -57,6 +58,7 @@ private:
     std::size_t most_bytes_;     // that a segment needs in the file
     std::size_t read_bytes_;     // that are read at a time
     std::unique_ptr<std::byte[]> data_, values_;
+    Zstd zstd_;
     const Segment* read_from_ = nullptr;
     const Segment* read_to_ = nullptr;
     int file_ = -1;

@@ -11,6 +11,7 @@ Compression compression_named(const std::string& name) {
     if (name == "none") return Compression::none;
     if (name == "lzw") return Compression::lzw;
     if (name == "deflate") return Compression::deflate;
+    if (name == "zstd") return Compression::zstd;
     throw py::value_error("unknown compression: " + name);
 }
 
@@ -64,6 +65,16 @@ void register_located(py::module_& m) {
         .def(py::init<std::vector<int>, Encoded::Segments, const py::tuple&, const py::object&,
                       const py::tuple&>(),
              py::arg("files"), py::arg("segments"), py::arg("encoding"), py::arg("dtype"), py::arg("shape"));
+    m.def(
+        "use_zstd",
+        [](std::uintptr_t create, std::uintptr_t release, std::uintptr_t is_error,
+           std::uintptr_t decompress) {
+            use_zstd({reinterpret_cast<decltype(ZstdFunctions::create)>(create),
+                      reinterpret_cast<decltype(ZstdFunctions::release)>(release),
+                      reinterpret_cast<decltype(ZstdFunctions::is_error)>(is_error),
+                      reinterpret_cast<decltype(ZstdFunctions::decompress)>(decompress)});
+        },
+        py::arg("create"), py::arg("release"), py::arg("is_error"), py::arg("decompress"));
     m.def(
         "decode",
         [](const Encoded& encoded, py::array& out) {

@@ -12,7 +12,21 @@
 namespace camnorm {
 
 /// What turns the bytes of a segment into pixels.
-enum class Compression : std::uint8_t { none, lzw, deflate };
+enum class Compression : std::uint8_t { none, lzw, deflate, zstd };
+
+/// Functions of the zstd library, to which camnorm is not linked.
+struct ZstdFunctions {
+    void* (*create)();                  ///< ZSTD_createDCtx
+    std::size_t (*release)(void*);      ///< ZSTD_freeDCtx
+    unsigned (*is_error)(std::size_t);  ///< ZSTD_isError
+    /// ZSTD_decompressDCtx
+    std::size_t (*decompress)(void* context, void* out, std::size_t capacity, const void* data,
+                              std::size_t bytes);
+};
+
+/// Has segments of Compression::zstd decoded by a library that the program has loaded, and keeps so. Until
+/// then they are refused.
+CAMNORM_EXPORT void use_zstd(const ZstdFunctions& functions) noexcept;
 
 /// How frames are written in the segments of a TIFF file: strips of rows, or tiles, row by row of segments.
 /// The last ones may reach beyond the frame.

@@ -112,7 +112,7 @@ class Encoding:
     """How frames are written in segments, strips of rows or tiles: the fields of `camnorm::Encoding`."""
 
     compression: str
-    """none, lzw or deflate."""
+    """none, lzw, deflate, or zstd if `camnorm.io.base.zstd` finds its library."""
     differences: bool
     """Whether each value is less the one to its left, of the same plane (predictor 2 of TIFF)."""
     reversed_bits: bool

@@ -10,12 +10,14 @@ import numpy as np
 import tifffile
 
 from camnorm.io.base.located import Encoding
+from camnorm.io.base.zstd import has_zstd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _COMPRESSIONS = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate"}
+_ZSTD = (34926, 50000)
 # Of a row of segments. Larger ones are decoded into memory: their sums would not stay in the cache.
 _MOST_PIXELS = 2**18
 
@@ -23,6 +25,8 @@ _MOST_PIXELS = 2**18
 def encoding_of(page: tifffile.TiffPage, *, nibbles: bool) -> Encoding | None:
     """How the pixels of a page are written; None if the core cannot decode them."""
     compression = _COMPRESSIONS.get(page.compression)
+    if page.compression in _ZSTD and has_zstd():
+        compression = "zstd"
     dtype = np.dtype(page.dtype)
     integer = dtype.kind in "iu" and dtype.itemsize <= 4
     if (
