@@ -465,17 +465,20 @@ def test_tiff_strip_that_is_missing(tmp_path: Path) -> None:
         open_frames(path)
 
 
-def test_tiff_damaged_strip(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compression", "reason"), [("zstd", ": strip 0 is damaged"), ("lzma", r" \(.*Lzma")]
+)
+def test_tiff_damaged_strip(tmp_path: Path, compression: str, reason: str) -> None:
     path = tmp_path / "a.tif"
     frames = pixels((3, 40, 50), "u2")
-    tifffile.imwrite(path, frames, photometric="minisblack", compression="zstd", rowsperstrip=40)
+    tifffile.imwrite(path, frames, photometric="minisblack", compression=compression, rowsperstrip=40)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages[1].dataoffsets[0]
     data = bytearray(path.read_bytes())
     data[offset : offset + 8] = b"\xff" * 8
     path.write_bytes(data)
     with open_frames(path) as source:
-        with pytest.raises(FormatError, match=r"a.tif, frame 1: cannot be read \(.*Zstd") as info:
+        with pytest.raises(FormatError, match="a.tif, frame 1: cannot be read" + reason) as info:
             source.read(0, 3)
         assert (info.value.frame, info.value.path) == (1, str(path))
         np.testing.assert_array_equal(source.read(2), frames[2:])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ from camnorm import PixelMoments, ReadOptions, _core
 from camnorm.errors import FormatError, UnreadableError
 from camnorm.io import open_frames
 from camnorm.io.base.located import EncodedFrames
+from camnorm.io.base.zstd import has_zstd
 from image_sets import write_movies
 
 
@@ -56,7 +59,7 @@ layouts = st.one_of(
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     layout=layouts,
-    compression=st.sampled_from((None, "lzw", "deflate", "adobe_deflate")),
+    compression=st.sampled_from((None, "lzw", "deflate", "adobe_deflate", "zstd")),
     predictor=st.booleans(),
     order=st.sampled_from("<>"),
     dtype=st.sampled_from(("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8")),
@@ -322,6 +325,55 @@ def test_damaged_deflate_is_refused(tmp_path: Path, kind: str) -> None:
                 source.read(0)
 
 
+@pytest.mark.parametrize("kind", ["cut", "longer", "shorter", "head"])
+def test_damaged_zstd_is_refused(tmp_path: Path, kind: str) -> None:
+    frame = np.random.default_rng(3).poisson(1, (4, 900)).astype("u1")
+    data = {"longer": frame.tobytes() + b"\0", "shorter": frame.tobytes()[:-1]}.get(kind, frame.tobytes())
+    strip = bytearray(imagecodecs.zstd_encode(data))
+    if kind == "cut":
+        del strip[-9:]
+    elif kind == "head":
+        strip[0] ^= 1
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff_of([bytes(strip)], frame.shape, 4, compression=50000))
+    with open_frames(path) as source, pytest.raises(FormatError, match="cannot be read"):
+        source.read(0)
+    assert has_zstd()
+
+
+def test_zstd_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.random.default_rng(3).poisson(1, (3, 40, 90)).astype("u1")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, frames, photometric="minisblack", compression="zstd", rowsperstrip=7)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    has_zstd.cache_clear()
+    try:
+        assert not has_zstd()
+        with open_frames(path) as source:
+            assert not source.is_located
+            np.testing.assert_array_equal(source.read(0, 3), frames)
+    finally:
+        has_zstd.cache_clear()
+
+
+NO_ZSTD = """
+import numpy as np
+from camnorm import _core
+
+encoding = ("zstd", False, False, False, False, 2, 10)
+frames = _core.EncodedFrames([0], np.ones((1, 1, 2), np.int64), encoding, "u1", (2, 10))
+try:
+    _core.decode(frames, np.empty((1, 2, 10), "u1"))
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_the_core_says_that_it_has_no_zstd() -> None:
+    run = subprocess.run([sys.executable, "-c", NO_ZSTD], capture_output=True, text=True, check=True)
+    assert run.stdout == "segments of zstd need use_zstd()\n"
+
+
 def damage(path: Path, frame: int, strip: int) -> None:
     """Overwrite a strip with what no codes are."""
     with tifffile.TiffFile(path) as tiff:
@@ -332,7 +384,7 @@ def damage(path: Path, frame: int, strip: int) -> None:
         file.write(b"\xff" * size)
 
 
-@pytest.mark.parametrize("compression", ["lzw", "deflate"])
+@pytest.mark.parametrize("compression", ["lzw", "deflate", "zstd"])
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_damaged_frames_are_listed_and_the_others_measured(
     tmp_path: Path, compression: str, rows: int
