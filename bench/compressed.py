@@ -20,10 +20,10 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
-from harness import HERE, put_into, table
 
 import camnorm
 from camnorm.io import open_frames
+from harness import HERE, put_into, table
 
 SIDE = 4096
 ROUNDS = 5
