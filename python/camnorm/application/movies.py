@@ -24,8 +24,11 @@ from camnorm.correction.correction import Correction
 from camnorm.correction.targets import GivenTarget
 from camnorm.errors import Error, FormatError
 from camnorm.io import Protected, ReadOptions, Selection, expand_inputs, sync_directory
+from camnorm.io.base.catalogue import Catalogue
+from camnorm.io.base.lists import InputFile
 from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
+from camnorm.io.base.unused import check_use
 from camnorm.limits import usable_threads
 from camnorm.measurement.faults import fault_of
 from camnorm.progress import Progress
@@ -38,6 +41,10 @@ __all__ = ["correct"]
 
 # Target sigmas below and above the target mean that fit scaled integers.
 _SIGMAS = 40
+_NOT_VIRTUAL = (
+    "leave_out=True does not go with virtual=True: virtual files share one correction, and leave_out=True "
+    "makes another for each file"
+)
 
 
 def correct(
@@ -173,15 +180,13 @@ def correct(
     """
     output = Output(np.dtype(dtype), scale, bad_policy, format, compression, sum_frames, virtual, overwrite)
     if leave_out and virtual:
-        raise ValueError("leave_out=True needs pixels to be written: manifests have one correction in common")
+        raise ValueError(_NOT_VIRTUAL)
     adjustments = Adjustments(mode, keep_illumination, shrink)
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
     measured = as_sensor(sensor, load=True)
-    of_sensor, options = measured.options, measured.read_options(options)
-    check_references(options, measured.shape)
-    files = expand_inputs(inputs, options)
-    catalogue, options = settled_catalogue([file.path for file in files], options, workers)
+    of_sensor = measured.options
+    files, catalogue, options = _find(inputs, options, measured, workers)
     fit = Fit(measured)
     chosen = choose_frames(catalogue, selection, progress)
     skipped: dict[Path, UnfitFile] = {}
@@ -231,6 +236,21 @@ def correct(
     _report(unfit, skipped, on_unfit, fit)
     _warn_of_clipped(clipped, corrector.pixels, output)
     return written
+
+
+def _find(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    given: ReadOptions | None,
+    sensor: Sensor,
+    threads: int,
+) -> tuple[list[InputFile], Catalogue, ReadOptions]:
+    """The files, and how they are read."""
+    options = sensor.read_options(given)
+    check_references(options, sensor.shape)
+    files = expand_inputs(inputs, options)
+    catalogue, options = settled_catalogue([file.path for file in files], options, threads)
+    check_use(given, files, catalogue)
+    return files, catalogue, options
 
 
 def _warn_of_clipped(clipped: int, pixels: int, output: Output) -> None:

@@ -118,7 +118,7 @@ def read_gain(
     Parameters
     ----------
     path : pathlib.Path
-        An image file of one frame (MRC, TIFF, ``.gain``, DM4...), of several the first.
+        An image file of one frame (MRC, TIFF, ``.gain``, DM4...).
     frames_format : str
         Format of the frames that it is for. Between MRC and TIFF the rows are turned upside down, as
         RELION and MotionCor do.

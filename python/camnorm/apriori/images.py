@@ -18,7 +18,7 @@ __all__ = ["read_image"]
 
 
 def read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], bool]:
-    """Read the first frame of a file, with its rows in the order of the frames that it is for.
+    """Read the image of a file, with its rows in the order of the frames that it is for.
 
     Parameters
     ----------
@@ -36,11 +36,13 @@ def read_image(path: Path, frames_format: str) -> tuple[NDArray[np.float64], boo
     Raises
     ------
     FormatError, OSError
-        It cannot be read, or is of colour.
+        It cannot be read, is of colour, or a movie: an image that belongs to a camera is one.
     """
     with open_frames(path) as source:
         if len(source.shape) != 2:
             raise FormatError(path, f"an image of shape {source.shape} where (y, x) is wanted")
+        if source.count > 1:
+            raise FormatError(path, f"{source.count} frames, as of a movie, where one image is wanted")
         values = source.read(0)[0].astype(np.float64)
         source.check_whole()
         turn = is_flipped(source.row_order, row_order_of(frames_format))

@@ -18,6 +18,7 @@ from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.copies import Copy, describe_copies, without_copies
 from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settle
+from camnorm.io.base.unused import check_use
 from camnorm.measurement.settings import Settings
 from camnorm.sensor.framelist import FrameList
 from camnorm.sensor.table import NAME_ERRORS
@@ -117,6 +118,7 @@ def find_source(
         whole, copies = without_copies(Catalogue(files, settings.options, settings.threads))
         if copies:
             warnings.warn(describe_copies(copies), stacklevel=3)
+        check_use(settings.options, found or (), whole)
         catalogue, settings = _settle(whole, settings)
         source = Source.of_files(catalogue, selection, settings)
         return replace(source, protected=protected, copies=copies), settings
@@ -125,7 +127,9 @@ def find_source(
             "frames_list tells which frames are taken; frames, every, max_frames do not go with it"
         )
     listed = FrameList(frames_list)
-    catalogue, settings = _settle(Catalogue(listed.files, settings.options, settings.threads), settings)
+    whole = Catalogue(listed.files, settings.options, settings.threads)
+    check_use(settings.options, (), whole)
+    catalogue, settings = _settle(whole, settings)
     listed.check(catalogue, files)
     for file in listed.files:
         protected.add(file)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from camnorm.errors import Error, FormatError, raise_shortage
 from camnorm.io.base.atomic import Protected, atomic_target
+from camnorm.io.base.registry import format_of
 from camnorm.sensor.digest import ATTRIBUTE, DamageError, Digests, digests
 from camnorm.sensor.narrow import read_sums, stored_dtype, write_sums
 from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
@@ -42,6 +43,7 @@ SCHEMA = 2
 """Of files that are written: integer sums may be narrower than the 64 bits of schema 1."""
 FORMAT = "camnorm sensor"
 
+_GIVE = "; give the file that `camnorm measure` wrote"
 _ADVICE = "; restore the file from a copy, or measure again"
 
 
@@ -240,7 +242,7 @@ def read_contents(
     from camnorm.io.base.hdf5guard import check_whole
 
     path = Path(path)
-    with _opened(path, kind) as f, digests() as found:
+    with _opened(path, kind, _GIVE if kind == FORMAT else "") as f, digests() as found:
         check_whole(path, f)
         reader = _Reader(path, found)
         attributes = reader.attributes(f)
@@ -419,19 +421,23 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
-    """Open an HDF5 file of ours; what goes wrong with it becomes a FormatError."""
+def _opened(path: str | os.PathLike[str], kind: str, give: str = "") -> Iterator[h5py.File]:
+    """Open an HDF5 file of ours; what goes wrong becomes a FormatError, which ends with `give`."""
     import h5py
 
     from camnorm.io.base.hdf5guard import text_of, value_of
 
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for ever
+    if stat.S_ISDIR(mode):
+        raise FormatError(path, f"a directory, not a {kind} file{give}")
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
         raise FormatError(path, f"not a {kind} file: no regular file")
     with open(path, "rb") as raw:
         signature = raw.read(8)
     if signature != b"\x89HDF\r\n\x1a\n":
-        raise FormatError(path, f"not a {kind} file: it is no HDF5")
+        image = format_of(Path(path))
+        what = f"an image file ({image}), not a {kind} file" if image else f"not a {kind} file: it is no HDF5"
+        raise FormatError(path, what + give)
     try:
         f = h5py.File(path, "r")
     except OSError as error:
@@ -445,7 +451,7 @@ def _opened(path: str | os.PathLike[str], kind: str) -> Iterator[h5py.File]:
             found = text_of(Path(path), f, "format")
             ours = found.startswith("camnorm ")  # others may keep anything there
             if not ours or found != kind:
-                raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if ours else ""))
+                raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if ours else give))
             schema = value_of(Path(path), f, "schema") if "schema" in f.attrs else 0
             if schema > SCHEMA:
                 raise FormatError(

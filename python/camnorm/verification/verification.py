@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,6 +32,7 @@ from camnorm.io.base.copies import without_copies
 from camnorm.io.base.halves import natural_order
 from camnorm.io.base.selection import choose_frames
 from camnorm.io.base.settling import settled_catalogue
+from camnorm.io.base.unused import check_use
 from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
@@ -149,11 +150,9 @@ def verify(
     spare = not isinstance(sensor, Sensor)  # nobody else has its sums
     if sensor is not None:
         sensor = as_sensor(sensor, load=True)
-    options = (options or ReadOptions()) if sensor is None else sensor.read_options(options)
-    check_references(options, None if sensor is None else sensor.shape)
-    paths = [file.path.absolute() for file in expand_inputs(inputs, options)]
+    paths, options = _find(inputs, options, sensor)
     if sensor is None:
-        sensor = _measure(paths, mode, selection, options, threads, progress)
+        sensor = _measure(paths, mode, selection, replace(options, frames_dir=None), threads, progress)
         selection = Selection()  # it has no other frames
         options = sensor.read_options(options)
     counted, _ = without_copies(Catalogue(paths, options, workers))
@@ -252,6 +251,22 @@ class _Corrections:
         """Make room, if there is only one pair."""
         if self._most == 1:
             self._kept.clear()
+
+
+def _find(
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    given: ReadOptions | None,
+    sensor: Sensor | None,
+) -> tuple[list[Path], ReadOptions]:
+    """The files, and how they are read."""
+    options = (given or ReadOptions()) if sensor is None else sensor.read_options(given)
+    check_references(options, None if sensor is None else sensor.shape)
+    files = expand_inputs(inputs, options)
+    paths = [file.path.absolute() for file in files]
+    if sensor is None:
+        given = ReadOptions(frames_dir=options.frames_dir)  # measuring checks the others
+    check_use(given, files, Catalogue(paths, options))
+    return paths, options
 
 
 def _measure(

@@ -141,7 +141,7 @@ def test_the_only_file_has_nothing_to_be_corrected_by(tmp_path: Path) -> None:
 
 def test_manifests_are_refused(tmp_path: Path) -> None:
     files = write_set(tmp_path / "in", "u2")
-    with pytest.raises(ValueError, match="leave_out=True needs pixels to be written"):
+    with pytest.raises(ValueError, match="leave_out=True does not go with virtual=True"):
         correct(files, camnorm.measure(files), tmp_path / "out", leave_out=True, virtual=True)
 
 

@@ -928,11 +928,12 @@ def test_a_device_is_not_replaced(data: Data, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_sensor(run: Run, words: Path, data: Data) -> None:
     message = f"{words}: not a camnorm sensor file: it is no HDF5"
-    fails(run("show", words), message)
-    fails(run("merge", words, data.sensor, "-o", "c.h5"), message)
-    fails(run("subtract", data.sensor, words, "-o", "c.h5"), message)
-    fails(run("correct", data.folder, "-m", words, "-o", "out"), message)
-    fails(run("verify", data.folder, "-m", words), message)
+    give = "; give the file that `camnorm measure` wrote"
+    fails(run("show", words), message + give)
+    fails(run("merge", words, data.sensor, "-o", "c.h5"), message + give)
+    fails(run("subtract", data.sensor, words, "-o", "c.h5"), message + give)
+    fails(run("correct", data.folder, "-m", words, "-o", "out"), message + give)
+    fails(run("verify", data.folder, "-m", words), message + give)
     fails(run("measure", data.folder, "-o", words), message)
     assert words.read_text().startswith("These are words")
 

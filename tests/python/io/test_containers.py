@@ -558,7 +558,9 @@ def test_sensor_files_are_no_images(tmp_path: Path) -> None:
     again = camnorm.measure(tmp_path / "set", sensor, strict=True)
     assert again.count == 6
     named = camnorm.measure([tmp_path / "set" / "a.h5", sensor], screen="off")
-    assert rejected(named) == [("sensor.h5", -1, "a camnorm sensor file, which holds no images")]
+    assert rejected(named) == [
+        ("sensor.h5", -1, "a camnorm sensor file, which holds no images; name image files as inputs")
+    ]
     # A damaged file is not passed over.
     cut(tmp_path / "set" / "a.h5", 1000)
     assert [file.path.name for file in expand_inputs(tmp_path / "set")] == ["a.h5"]

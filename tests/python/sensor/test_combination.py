@@ -194,6 +194,7 @@ def test_merging_is_associative_and_commutative(seed: int, sizes: list[int]) -> 
     assert_same_sensor(left.subtract(c), a.merge(b))
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect")  # the options are what matters
 def test_dataset_paths_do_not_matter(tmp_path: Path) -> None:
     files = write_movies(tmp_path, 2, 3, SHAPE, "u2")
     one = camnorm.measure(files[0], screen="off", options=ReadOptions(dataset="a"))

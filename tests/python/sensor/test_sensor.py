@@ -245,6 +245,7 @@ def test_measurements_of_which_one_was_prepared(tmp_path: Path, name: str) -> No
         prepared.merge(other)
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect")  # the options are what matters
 def test_measurements_that_were_read_differently(tmp_path: Path) -> None:
     files = [write_npy(tmp_path / f"{i}.npy", frames_of(4, SHAPE, "u2", seed=i)) for i in range(2)]
     options = ReadOptions(mrc_mode0="signed"), ReadOptions(dataset="data", eer_grouping=7)
@@ -311,7 +312,7 @@ def test_other_files(tmp_path: Path, saved: Path) -> None:
     for path, reason in (
         (tmp_path / "text", "not a camnorm sensor file: it is no HDF5"),
         (tmp_path / "empty", "not a camnorm sensor file: it is no HDF5"),
-        (image, "not a camnorm sensor file: it is no HDF5"),
+        (image, "an image file (MRC), not a camnorm sensor file"),
         (tmp_path / "other.h5", "not a camnorm sensor file"),
         (tmp_path / "titled.h5", "not a camnorm sensor file"),
         (tmp_path / "numbers.h5", "not a camnorm sensor file"),
@@ -320,11 +321,11 @@ def test_other_files(tmp_path: Path, saved: Path) -> None:
     ):
         with pytest.raises(FormatError) as info:
             Sensor.load(path)
-        assert info.value.reason == reason
+        assert info.value.reason == f"{reason}; give the file that `camnorm measure` wrote"
         assert info.value.path == str(path)
     with pytest.raises(FileNotFoundError):
         Sensor.load(tmp_path / "absent.h5")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(FormatError, match="a directory, not a camnorm sensor file; give the file that"):
         Sensor.load(tmp_path)
 
 
@@ -652,7 +653,7 @@ def test_a_file_of_another_kind_is_not_replaced(saved: Path, tmp_path: Path) -> 
     sensor = Sensor.load(saved)
     image = write_mrc(tmp_path / "image.mrc", frames_of(1, SHAPE, "u2"))
     before = image.read_bytes()
-    with pytest.raises(FormatError, match=r"image\.mrc: not a camnorm sensor file: it is no HDF5"):
+    with pytest.raises(FormatError, match=r"image\.mrc: an image file \(MRC\), not a camnorm sensor file$"):
         sensor.save(image)
     assert image.read_bytes() == before
 

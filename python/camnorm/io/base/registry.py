@@ -309,6 +309,13 @@ def _by_name(path: Path) -> ImageFormat | None:
     return next((row for row in formats() if row.suffixes and name.endswith(row.suffixes)), None)
 
 
+def format_of(path: Path) -> str | None:
+    """Name of the format of an image file, by its first bytes; None if it is none."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    return next((row.name for row in formats() if row.is_of(path, head)), None)
+
+
 def row_order_of(name: str) -> RowOrder | None:
     """Row order of the images of a format; None if there is no such convention, or format."""
     return next((row.row_order for row in formats() if row.name == name), None)

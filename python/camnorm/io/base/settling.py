@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypeAlias
 from camnorm.io.base.catalogue import Catalogue, Entry
 from camnorm.io.base.options import ReadOptions, usual_operation
 
-__all__ = ["EerHint", "Settled", "eer_grouping", "settle", "settled_catalogue"]
+__all__ = ["EerHint", "Settled", "eer_grouping", "entries_asked", "settle", "settled_catalogue"]
 
 _FILES_ASKED = 33
 _GROUPING = 40  # RELION's example
@@ -118,7 +118,7 @@ def settle(catalogue: Catalogue) -> Settled:
         Options that matter for none of the files stay as they are.
     """
     options = catalogue.options
-    entries = _entries(catalogue)
+    entries = entries_asked(catalogue)
     changes: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for name in options.open_names & _RULES.keys():
@@ -144,7 +144,7 @@ def settled_catalogue(
     return catalogue.settled(settled.options), settled.options
 
 
-def _entries(catalogue: Catalogue) -> list[Entry]:
+def entries_asked(catalogue: Catalogue) -> list[Entry]:
     """What some of the files say, the same ones whatever their order."""
     by_suffix: dict[str, list[int]] = {}
     for number in sorted(range(len(catalogue)), key=lambda number: os.fspath(catalogue.paths[number])):

@@ -55,7 +55,7 @@ def find_dataset(path: Path, h5: h5py.File, options: ReadOptions) -> Series | tu
     """
     name, follow = options.dataset, options.follow_links
     if kind := own_kind(path, h5):
-        raise FormatError(path, f"a {kind} file, which holds no images")
+        raise FormatError(path, f"a {kind} file, which holds no images; name image files as inputs")
     found = _default(path, h5, follow) if name is None else _named(path, h5, name, follow)
     if isinstance(found, h5py.Dataset):
         return found, axes_of(path, found)
