@@ -114,7 +114,7 @@ def correct(
     mode, keep_illumination, shrink
         Other corrections, for sets that do not meet the assumptions of this one: see `Sensor.correction`.
         What is set is noted in the files, behind ``camnorm_correction``. Without `shrink`, a warning says if
-        the set is so small that the correction would add more noise than it removes pattern.
+        the set is so small that the correction would add more noise than it removes.
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.

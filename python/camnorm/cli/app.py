@@ -56,7 +56,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(invoke_without_command=True)
 @described(
-    "Measure an image sensor from the images it took, correct them, and prove that it worked.",
+    "Measure an image sensor from the images it took, correct them, and test the result.",
     "camnorm demo",
     "camnorm measure movies/ -o sensor.h5",
     "camnorm correct movies/ -m sensor.h5 -o corrected",

@@ -27,11 +27,11 @@ __all__ = [
 _UNKNOWN_SHOWN = 2
 
 
-def print_flagged(findings: Sequence[Finding]) -> None:
+def print_flagged(findings: Sequence[Finding], title: str = "problems") -> None:
     """Print the problems of a data set."""
     flagged = [finding for finding in findings if finding.flagged]
     if flagged:
-        print("\nproblems:")
+        print(f"\n{title}:")
     for finding in flagged:
         print_item("!", f"{finding.name}: {finding.sentence}")
 

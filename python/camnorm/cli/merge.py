@@ -9,6 +9,7 @@ import typer
 
 import camnorm
 from camnorm.cli.helptext import described
+from camnorm.cli.judgements import print_flagged
 from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import AsJson, Debug, SensorArgument, SensorOutput
 from camnorm.cli.results import print_facts, print_json
@@ -59,10 +60,12 @@ def save_sensor(sensor: Sensor, output: Path, overwrite: bool, as_json: bool, pr
     save_contents(output, sensor.contents, overwrite, protected)
     summary = sensor_summary(sensor)
     convergence = camnorm.frames_needed(sensor)
-    judgement = judge(convergence, camnorm.check(sensor, convergence))
+    findings = camnorm.check(sensor, convergence)
+    judgement = judge(convergence, findings)
     if as_json:
         print_json({**summary, **judgement.to_dict(), "output": output})
     else:
-        print_facts(verdict_facts(judgement, output, inputs_of(sensor)))
+        print_facts(verdict_facts(judgement, output, inputs_of(sensor), bool(summary["rejected"])))
         print()
         print_facts([*sensor_facts(summary), ("written", output)])
+        print_flagged(findings)

@@ -122,4 +122,4 @@ class PoliteInterrupt:
 
 
 def _rate(frames: int, pixels: int, seconds: float) -> str:
-    return f"{frames / seconds:.4g} frames/s, {pixels / seconds / 1e6:.4g} MB/s"
+    return f"{frames / seconds:.3g} frames/s, {pixels / seconds / 1e6:.3g} MB/s"

@@ -97,7 +97,7 @@ def print_rejected(rejected: Sequence[Mapping[str, Any]]) -> None:
     for row in rejected:
         alike.setdefault((row["file"], _NUMBER.sub("#", row["reason"])), []).append(row)
     groups = list(alike.values())
-    print("\nrejected:")
+    print("\nrejected (frames are counted from 0):")
     for rows in groups[:_REJECTED_SHOWN]:
         first = rows[0]
         frames = [row["index"] for row in rows if row["index"] is not None]
@@ -156,7 +156,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def time_taken(seconds: float, rate: str) -> tuple[str, str]:
     """A fact: how long a verb took, and its rate if that is known."""
-    return "time", f"{seconds:.3g} s, {rate}" if rate else f"{seconds:.3g} s"
+    return "time", f"{seconds:.3g} s in all, frames read at {rate}" if rate else f"{seconds:.3g} s"
 
 
 def in_bytes(size: int) -> str:

@@ -182,7 +182,7 @@ def _verdicts(
 ) -> Iterator[tuple[str, object]]:
     """Whether the correction worked, what the set is good for, and what to do."""
     if result.independent:
-        yield "verdict", "Independent: no common pattern is left in the corrected frames."
+        yield "verdict", "Independent: no common pattern is found in the corrected frames."
     else:
         yield "verdict", "Correlated: a common pattern is left in the corrected frames."
         yield "figure", f"{output / 'verify.png'} shows at which frequencies."
@@ -190,7 +190,7 @@ def _verdicts(
         return
     names = images_in_words(inputs)
     judgement = judge(result.convergence, result.findings)
-    facts = dict(verdict_facts(judgement, sensor or Path("sensor.h5"), names, name="data set"))
+    facts = dict(verdict_facts(judgement, sensor or Path("sensor.h5"), names, name="measurement"))
     if sensor is None:
         facts["next"] = f"camnorm measure {names} -o sensor.h5"
     elif not result.independent and judgement.step == "correct":
@@ -200,7 +200,7 @@ def _verdicts(
 
 def _print_result(result: Verification, same_statistics: bool) -> None:
     print(verification_table(result))
-    print_flagged(result.findings)
+    print_flagged(result.findings, "problems of the measurement")
     if result.convergence is not None:
         print_convergence(result.convergence)
     if result.fixed_pattern is not None:

@@ -166,7 +166,7 @@ class Demo:
 
     def __str__(self) -> str:
         verdict = (
-            "Independent: no common pattern is left in the corrected frames of either camera."
+            "Independent: no common pattern is found in the corrected frames of either camera."
             if self.independent
             else "Correlated: a common pattern is left in the corrected frames."
         )

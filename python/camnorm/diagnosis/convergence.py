@@ -134,7 +134,7 @@ class Convergence:
     def verdict(self) -> Verdict:
         """Whether a correction removes more than it adds: the one judgement, which all verbs print.
 
-        - "harmful": it would add more noise than it removes pattern, since there are fewer independent frames
+        - "harmful": it would add more noise than it removes, since there are fewer independent frames
           than `break_even`. If no pattern is seen, fewer than the strongest pattern that may be there needs.
           Also sets of fewer than two frames in a half, or in which no pixel ever changes.
         - "usable": subtracting the mean image helps, but the sigma image is still too noisy for single

@@ -38,7 +38,7 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
     else:
         effective = found.effective_frames
         told = f"{found.frames} frames of {files} files count as {effective:.0f} independent ones"
-        told += f", because they show few specimens: take {take} at least." if few else "."
+        told += f", because they show few specimens: record at least {take}." if few else "."
     low = found.ratio_limits[0]
     differ = f"{100 * found.ratio:.3g} % of what is expected"
     return [
@@ -49,7 +49,7 @@ def specimens(sensor: Sensor, found: Convergence) -> list[Finding]:
             needed,
             because,
             too_few,
-            f"Too few frames: take {take} at least{purpose}."
+            f"Too few frames: record at least {take}{purpose}."
             if too_few
             else f"The noise of the mean image is invisible in averages of {found.group} frames.",
         ),

@@ -154,11 +154,11 @@ class Balance:
         verdict = self.verdict
         if verdict == "harmful":
             unseen = "" if self.pattern_seen else ", since no fixed pattern is visible"
-            return f"The correction would add more noise than it removes pattern{unseen}."
+            return f"The correction would add more noise than it removes{unseen}."
         if verdict == "unknown":
             return "No fixed pattern is visible: whether the correction helps cannot be determined."
         if verdict == "good":
-            return "The correction removes more pattern than it adds noise."
+            return "The correction removes more pattern than the noise it adds."
         return max(self._wanted())[1]
 
     @property
@@ -169,7 +169,8 @@ class Balance:
         if self.verdict == "harmful":
             return f"{self.least_needed()} Use shrink=True or no correction."
         if self.verdict == "usable":
-            return f"At least {max(self._wanted())[0]:,} frames are needed; you have {self.frames:,}."
+            needed = max(self._wanted())[0]
+            return f"At least {needed:,} frames are needed for a good correction; you have {self.frames:,}."
         return ""
 
     @property
@@ -183,10 +184,10 @@ class Balance:
         if have != f"{self.frames:,}":
             have += f" in {self.frames:,} frames"
         if math.isinf(self.least):
-            return f"More independent frames are needed; you have {have}."
+            return f"More independent frames are needed for the correction to help; you have {have}."
         least = math.ceil(self.least)
         are = "frame is" if least == 1 else "frames are"
-        return f"At least {least:,} independent {are} needed; you have {have}."
+        return f"At least {least:,} independent {are} needed for the correction to help; you have {have}."
 
 
 def survey_of(sensor: Sensor, kurtosis: bool = True) -> Survey | None:
@@ -230,7 +231,7 @@ def balance_of(
 
 
 def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> str | None:
-    """Say it if a correction of frames would add more noise than it removes pattern.
+    """Say it if a correction of frames would add more noise than it removes.
 
     Parameters
     ----------

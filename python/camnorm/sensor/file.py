@@ -436,7 +436,11 @@ def _opened(path: str | os.PathLike[str], kind: str, give: str = "") -> Iterator
         signature = raw.read(8)
     if signature != b"\x89HDF\r\n\x1a\n":
         image = format_of(Path(path))
-        what = f"an image file ({image}), not a {kind} file" if image else f"not a {kind} file: it is no HDF5"
+        what = (
+            f"an image file ({image}), not a {kind} file"
+            if image
+            else f"not a {kind} file: it is not an HDF5 file"
+        )
         raise FormatError(path, what + give)
     try:
         f = h5py.File(path, "r")

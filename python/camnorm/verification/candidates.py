@@ -101,7 +101,7 @@ def find_candidates(
     wanted, pairs = pairs, min(pairs, len(every) // (_SMALLEST_SHARE * size))
     if len(pool) < 2 * size * pairs:
         pool = every
-        notes.append(f"several frames a file are used, since there are only {len(files)} files")
+        notes.append(f"several frames per file are used, since there are only {len(files)} files")
     if size < group:
         notes.append(
             f"groups of {size} frames instead of {group}: there are only {len(every)} to choose from"

@@ -48,7 +48,7 @@ def files_of(frames: np.ndarray) -> list[np.ndarray]:
 
 def test_good() -> None:
     _, found = measured(files_of(exposed(450)))
-    assert found.sentence == "Good: the correction removes more pattern than it adds noise."
+    assert found.sentence == "Good: the correction removes more pattern than the noise it adds."
     assert (found.verdict, found.remedy, found.step) == ("good", "", "correct")
 
 
@@ -59,7 +59,7 @@ def test_few_frames_are_usable_with_a_warning() -> None:
         "but leaves a pattern of more than 5 % of the frame noise."
     )
     assert (found.verdict, found.step) == ("usable", "correct")
-    assert found.remedy == "At least 400 frames are needed; you have 100."
+    assert found.remedy == "At least 400 frames are needed for a good correction; you have 100."
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -155,7 +155,7 @@ def test_drift_leads() -> None:
     # What the correction adds is worse.
     _, found = measured(files_of(exposed(60, 1.0)), drift=DRIFT)
     assert found.verdict == "harmful"
-    assert found.reason == "The correction would add more noise than it removes pattern."
+    assert found.reason == "The correction would add more noise than it removes."
 
 
 def test_notes_do_not_change_the_verdict() -> None:
@@ -163,7 +163,7 @@ def test_notes_do_not_change_the_verdict() -> None:
     ramp = np.linspace(1, 1.5, SHAPE[0])[:, None]
     sensor, found = measured(files_of((frames * ramp).astype(np.uint16)))
     assert "illumination" in [one.name for one in camnorm.check(sensor) if one.flagged]
-    assert found.sentence == "Good: the correction removes more pattern than it adds noise."
+    assert found.sentence == "Good: the correction removes more pattern than the noise it adds."
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_frames_of_a_file_that_are_rejected_alike_take_one_line(capsys: pytest.C
     print_rejected(rows)
     assert capsys.readouterr().out.splitlines() == [
         "",
-        "rejected:",
+        "rejected (frames are counted from 0):",
         "  a.mrc, frames 3-4: screened: mean 28.014 outside 9e2 to 1233.4 (the first)",
         "  a.mrc, frame 5: truncated",
         "  b.mrc, frame 3: screened: mean 28.014 outside 9e2 to 1233.4",
@@ -526,8 +526,8 @@ def test_verify_measures_first_without_a_sensor(run: Run, data: Data) -> None:
         "groups, corrected": "independent",
     }
     assert result.out.startswith(
-        "verdict         Independent: no common pattern is left in the corrected frames.\n"
-        "data set        Usable, with a warning: "
+        "verdict         Independent: no common pattern is found in the corrected frames.\n"
+        "measurement     Usable, with a warning: "
     )
     assert f"\nnext            camnorm measure {data.folder} -o sensor.h5\n" in result.out
     assert {path.name for path in Path("camnorm-verify").iterdir()} >= {"verify.png", "verify.json"}
@@ -667,7 +667,7 @@ def test_show_says_what_is_wrong_first(run: Run) -> None:
     assert verdict.startswith(
         "verdict         Usable, with a warning: "
         "the correction helps, but leaves a pattern of more than 5 % of the frame noise.\n"
-        "fix first       At least 400 frames are needed; you have 60.\n"
+        "fix first       At least 400 frames are needed for a good correction; you have 60.\n"
         "next            camnorm correct . -m s.h5 -o corrected\n\n"
     )
 
@@ -682,7 +682,7 @@ def test_show_says_what_is_wrong_first(run: Run) -> None:
 def test_show_is_short_where_little_is_told(run: Run, data: Data) -> None:
     run("measure", data.files[0], "-o", "s.h5")
     out = run("show", "s.h5", "-o", "s.png").out
-    assert "  ! frames: Too few frames: take " in out
+    assert "  ! frames: Too few frames: record at least " in out
     assert out.count("\n  ? ") == 3
     assert "  ? also undetermined: halves, motif, hits," in out
     assert out.startswith(
@@ -702,7 +702,7 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
     measured = run("measure", folder, "-o", "s.h5")
     sentence = camnorm.frames_needed(camnorm.Sensor.load("s.h5")).sentence
     sentence = sentence.replace("shrink=True", "--shrink")
-    assert sentence.startswith("The correction would add more noise than it removes pattern. At least ")
+    assert sentence.startswith("The correction would add more noise than it removes. At least ")
     reason, remedy = sentence.split(". ", maxsplit=1)
     lead = (
         f"Not usable: t{reason[1:]}.\nfix first       {remedy}\n"
@@ -716,7 +716,7 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
     assert not {"frames", "specimens"} & set(passed.replace("\n", " ").replace(",", " ").split())
     assert "modes" in passed
     verified = run("verify", folder, "-m", "s.h5").out
-    assert f"\ndata set        {lead}" in verified
+    assert f"\nmeasurement     {lead}" in verified
     corrected = run("correct", folder, "-m", "s.h5", "-o", "out", "--json")
     assert corrected.err.count(f"camnorm: warning: {sentence}\n") == 1
     assert corrected.json()["convergence"]["verdict"] == "harmful"
@@ -927,7 +927,7 @@ def test_a_device_is_not_replaced(data: Data, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_sensor(run: Run, words: Path, data: Data) -> None:
-    message = f"{words}: not a camnorm sensor file: it is no HDF5"
+    message = f"{words}: not a camnorm sensor file: it is not an HDF5 file"
     give = "; give the file that `camnorm measure` wrote"
     fails(run("show", words), message + give)
     fails(run("merge", words, data.sensor, "-o", "c.h5"), message + give)

@@ -154,7 +154,7 @@ def test_two_faults_are_both_named() -> None:
     found = camnorm.check(sensor_of(frames))
     assert [finding.name for finding in found if finding.flagged] == ["frames", "illumination"]
     assert found[0].value == 30
-    assert found[0].sentence == "Too few frames: take 38 at least for averages of 12 frames."
+    assert found[0].sentence == "Too few frames: record at least 38 for averages of 12 frames."
 
 
 def test_findings_are_in_order_and_complete() -> None:

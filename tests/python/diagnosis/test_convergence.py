@@ -147,20 +147,20 @@ def test_the_advice_says_how_many_more() -> None:
     assert ", 22 % expected)." in advice
     assert (
         "leaves a pattern that is visible in averages of 60 frames. "
-        f"At least {found.needed_for_groups} frames are needed; you have 40." in advice
+        f"At least {found.needed_for_groups} frames are needed for a good correction; you have 40." in advice
     )
     residual = camnorm.frames_needed(sensor, residual=0.1, group=1)
     assert residual.sentence == (
         "The correction helps, but leaves a pattern of more than 10 % of the frame noise. "
-        "At least 100 frames are needed; you have 40."
+        "At least 100 frames are needed for a good correction; you have 40."
     )
     enough = camnorm.frames_needed(sensor, residual=0.2, group=1)
     assert enough.verdict == "good"
-    assert enough.sentence == ("The correction removes more pattern than it adds noise.")
+    assert enough.sentence == ("The correction removes more pattern than the noise it adds.")
     least = math.ceil(enough.break_even)
     assert enough.advice()[-2:] == [
         "Invisible in single frames.",
-        f"At least {least} independent frames are needed; you have 40.",
+        f"At least {least} independent frames are needed for the correction to help; you have 40.",
     ]
 
 

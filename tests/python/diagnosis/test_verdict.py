@@ -16,7 +16,7 @@ from camnorm.sensor.balance import balance_of, survey_of
 from image_sets import sensor_of
 
 SHAPE = (64, 64)
-HARM = "The correction would add more noise than it removes pattern"
+HARM = "The correction would add more noise than it removes"
 
 # Frames that are corrected, behind those of the set.
 _TEST = 400
@@ -117,7 +117,7 @@ def test_few_frames_are_never_called_enough() -> None:
         assert not any("enough" in sentence for sentence in said)
         frames = next(finding for finding in camnorm.check(sensor, found) if finding.name == "frames")
         if frames.flagged:
-            assert f"take {int(np.ceil(found.balance.least))} at least" in frames.sentence
+            assert f"record at least {int(np.ceil(found.balance.least))}" in frames.sentence
 
 
 def test_movies_count_for_less_in_the_sentence() -> None:

@@ -128,7 +128,7 @@ def test_failures_stand_in_their_place(files: list[Path]) -> None:
     ]
     assert failures[0].reason.startswith("truncated: the file ends before")
     assert failures[1].reason.startswith("not an image file that camnorm reads")
-    assert failures[2].reason.startswith("cannot be read (")
+    assert failures[2].reason == "cannot be read: strip 0 is damaged"
     assert failures[3].reason == "No such file or directory"
     assert isinstance(failures[0].error, FormatError)
     assert isinstance(failures[3].error, FileNotFoundError)

@@ -310,8 +310,8 @@ def test_other_files(tmp_path: Path, saved: Path) -> None:
             f.attrs["format"] = value
     image = write_mrc(tmp_path / "image.mrc", frames_of(1, SHAPE, "u2"))
     for path, reason in (
-        (tmp_path / "text", "not a camnorm sensor file: it is no HDF5"),
-        (tmp_path / "empty", "not a camnorm sensor file: it is no HDF5"),
+        (tmp_path / "text", "not a camnorm sensor file: it is not an HDF5 file"),
+        (tmp_path / "empty", "not a camnorm sensor file: it is not an HDF5 file"),
         (image, "an image file (MRC), not a camnorm sensor file"),
         (tmp_path / "other.h5", "not a camnorm sensor file"),
         (tmp_path / "titled.h5", "not a camnorm sensor file"),

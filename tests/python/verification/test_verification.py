@@ -344,7 +344,7 @@ def test_a_single_file_gives_both_groups(tmp_path: Path, corrected_with: list[Pi
     frames = Sets().frames(100)
     path = write_npy(tmp_path / "movie.npy", frames)
     result = verify(path)
-    assert result.notes == ["several frames a file are used, since there are only 1 files"]
+    assert result.notes == ["several frames per file are used, since there are only 1 files"]
     for its, names, half in zip(in_halves(range(100)), result.files, corrected_with, strict=True):
         indices = [index for _, index in names]
         assert len(set(indices)) == 12
