@@ -165,7 +165,7 @@ def test_what_is_no_sensor_file(tmp_path: Path, mrc: list[Path], sensor: Path) -
         image: r"an image file \(TIFF\), not a camnorm sensor file" + GIVE,
         data: "not a camnorm sensor file" + GIVE,
         mrc[0].parent: "a directory, not a camnorm sensor file" + GIVE,
-        text: "not a camnorm sensor file: it is no HDF5" + GIVE,
+        text: "not a camnorm sensor file: it is not an HDF5 file" + GIVE,
     }
     for path, message in wrong.items():
         for call in (
