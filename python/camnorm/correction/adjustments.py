@@ -20,7 +20,7 @@ from camnorm.errors import Error
 from camnorm.statistics.moments import Image
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
-__all__ = ["Adjustments", "Images", "Mode", "Name"]
+__all__ = ["Adjustments", "Images", "Mask", "Mode", "Name", "smooth_part"]
 
 Mode: TypeAlias = Literal["both", "mean", "gain", "response"]
 
@@ -145,7 +145,7 @@ class Adjustments:
         divisor[~good] = 1.0
         scale = self.keep_illumination
         if scale and self.mode != "mean":
-            divisor /= np.exp(_smooth(np.log(divisor), good, scale))
+            divisor /= np.exp(smooth_part(np.log(divisor), good, scale))
         for plane in _planes(divisor):
             if good[plane].any():
                 divisor[plane] /= divisor[plane][good[plane]].mean()
@@ -153,7 +153,7 @@ class Adjustments:
             mean = np.asarray(target_mean * divisor)
         elif scale:
             # The mean image itself then becomes its smooth part, whatever the divisor.
-            mean -= (_smooth(mean, good, scale) - target_mean) * divisor
+            mean -= (smooth_part(mean, good, scale) - target_mean) * divisor
         divisor[~good] = 0.0
         divisor *= target_sigma
         return mean, divisor
@@ -243,13 +243,26 @@ def _normal(values: npt.NDArray[Any]) -> float:
     return _NORMAL * spread or math.inf
 
 
-def _smooth(image: Image, good: Mask, scale: float | bool) -> Image:
+def smooth_part(image: Image, good: Mask, scale: float | bool) -> Image:
     """The part of an image that varies slowly, of each colour plane.
 
     A quadratic polynomial and what means over squares, three times over, leave of the rest: half the
     amplitude at a wavelength of `scale` pixels, or half the shorter side of the frame. So linear and
     quadratic illumination stays as it is, up to the borders. Deviant pixels count for no more than normal
     ones.
+
+    Parameters
+    ----------
+    image : ndarray of float64, shape (y, x) or (y, x, c)
+        Any image.
+    good : ndarray of bool, same shape
+        Pixels that count.
+    scale : float or bool
+        Wavelength in pixels; True for the usual one.
+
+    Returns
+    -------
+    ndarray of float64, same shape
     """
     result = np.full_like(image, np.nan)
     unit = _unit(image, good)

@@ -4,18 +4,26 @@ With the noise variance <S²> of a frame and the fixed pattern's s², both over 
 independent frames removes s² and adds <S²>/N, so that it helps from N* = <S²>/s² frames on. Division by a
 sigma image whose relative variance is (κ - 1)/(4N) adds 3·<S²>·(κ - 1)/(4N) to a single frame, which its
 averages do not keep: the mean of 1/S² is above 1/<S>² by three times that.
+
+Division by the mean image of level I0, as by a gain, multiplies a frame's noise as well: the mean of 1/M² is
+above 1/I0² by three times <S²>/(N·I0²), so that it adds <S²>/N · (1 + 3·<S²>/I0²) to a single frame. That is
+far more than subtracting the mean image adds where frames have less than a count a pixel. A correction that
+keeps illumination removes only the s² that is left of the halves' mean images without it.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from camnorm.correction.adjustments import Adjustments
+import numpy as np
+import numpy.typing as npt
+
+from camnorm.correction.adjustments import Adjustments, Mask, smooth_part
 from camnorm.sensor.sensor import Sensor
-from camnorm.sensor.survey import Survey
+from camnorm.sensor.survey import HOT, Survey
 
 __all__ = [
     "Balance",
@@ -55,6 +63,8 @@ class Balance:
         Frames in group averages that are to be correlated.
     side : int
         Shorter side of a frame, in pixels.
+    excess : float
+        Noise that the mode of correction adds to a frame, over <S²>/N.
     """
 
     frames: int
@@ -66,6 +76,7 @@ class Balance:
     residual_target: float
     group: int
     side: int
+    excess: float = 1.0
 
     @property
     def needed_for_residual(self) -> int:
@@ -98,7 +109,14 @@ class Balance:
 
     @property
     def least(self) -> float:
-        """Independent frames needed at least: N*, or that of the strongest pattern that may be unseen."""
+        """Independent frames needed at least: N*, or that of the strongest pattern that may be unseen.
+
+        As often as the mode of correction adds the noise of the mean image.
+        """
+        return self.excess * self._least_for_mean
+
+    @property
+    def _least_for_mean(self) -> float:
         if self.pattern_seen:
             return self.break_even
         strongest = self.fixed_pattern + _SEEN * self.fixed_pattern_error
@@ -167,7 +185,8 @@ class Balance:
         if not self.noise > 0:
             return ""
         if self.verdict == "harmful":
-            return f"{self.least_needed()} Use shrink=True or no correction."
+            helps = "mode=mean, " if self.effective_frames >= self._least_for_mean else ""
+            return f"{self.least_needed()} Use {helps}shrink=True or no correction."
         if self.verdict == "usable":
             needed = max(self._wanted())[0]
             return f"At least {needed:,} frames are needed for a good correction; you have {self.frames:,}."
@@ -250,7 +269,31 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     if adjustments.shrink or adjustments.mode == "response":
         return None
     balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
+    if adjustments.mode == "gain" and (level := float(np.mean(np.abs(sensor.target_mean)))) > 0:
+        balance = replace(balance, excess=1 + 3 * (balance.noise / level) ** 2)
+    if adjustments.keep_illumination and not math.isnan(balance.noise):
+        pattern, error = _pattern_beside_illumination(sensor, adjustments.keep_illumination)
+        balance = replace(balance, fixed_pattern=pattern, fixed_pattern_error=error)
     return balance.sentence if balance.verdict == "harmful" else None
+
+
+def _pattern_beside_illumination(sensor: Sensor, scale: float | bool) -> tuple[float, float]:
+    """Variance over the pixels of the fixed pattern without what varies slowly, and its standard error."""
+    sigma, unit = sensor.sigma, float(np.mean(sensor.target_sigma))
+    used = (sigma > 0) & (sigma <= math.sqrt(HOT) * sensor.target_sigma)
+    a, b = (_without_illumination(half.mean(), used, scale) / unit for half in sensor.halves)
+    shares = [1 / half.count for half in sensor.halves]
+    noise = [float((a - b).var()) * share / sum(shares) for share in shares]
+    pattern = float(np.mean(a * b) - a.mean() * b.mean())
+    chance = noise[0] * noise[1] + max(pattern, 0.0) * sum(noise)
+    return pattern * unit**2, math.sqrt(chance / max(a.size, 1)) * unit**2
+
+
+def _without_illumination(
+    mean: npt.NDArray[np.float64], used: Mask, scale: float | bool
+) -> npt.NDArray[np.float64]:
+    """The used pixels of a mean image less what varies slowly."""
+    return np.asarray((mean - smooth_part(mean, used, scale))[used])
 
 
 def warn_of_harm(sentence: str | None) -> None:

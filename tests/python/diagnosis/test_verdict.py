@@ -12,7 +12,8 @@ import pytest
 
 import camnorm
 from camnorm import jsontext
-from camnorm.sensor.balance import balance_of, survey_of
+from camnorm.correction.adjustments import Adjustments
+from camnorm.sensor.balance import balance_of, harm_of, survey_of
 from image_sets import sensor_of
 
 SHAPE = (64, 64)
@@ -129,6 +130,61 @@ def test_movies_count_for_less_in_the_sentence() -> None:
     assert found.advice()[1] == f"200 frames count as {found.effective_frames:.0f} independent frames."
 
 
+def poisson(rng: np.random.Generator, gain: np.ndarray, dose: float, n: int) -> np.ndarray:
+    """Counts of even light, by frames of their own."""
+    return rng.poisson(dose * gain, (n, *SHAPE)).astype(np.uint8)
+
+
+def change(sensor: camnorm.Sensor, test: np.ndarray, truth: np.ndarray, **options: Any) -> float:
+    """Mean squared error of corrected frames less that of raw ones, levels left out."""
+    corrected = sensor.correction(**options).apply(test.astype(np.float32), dtype=np.float64)
+    return float((corrected - truth).var() - (test - truth).var())
+
+
+@pytest.mark.parametrize("dose", [0.1, 0.3])
+@pytest.mark.parametrize("factor", [0.4, 0.7, 1.5, 3.0])
+def test_a_gain_takes_more_frames_at_low_dose(dose: float, factor: float) -> None:
+    """Its errors multiply the frame's noise too: (1 + 3/dose) times N* for counts."""
+    spread = 0.2
+    rng = np.random.default_rng(round(100 * dose + 10 * factor))
+    gain = 1 + spread * rng.standard_normal(SHAPE).clip(-2.5, 2.5)
+    gain /= gain.mean()
+    limit = (1 + 3 / dose) / (dose * gain.var())
+    sensor = sensor_of([poisson(rng, gain, dose, round(factor * limit))])
+    test = poisson(rng, gain, dose, 2000)
+    harm = harm_of(sensor, Adjustments("gain"))
+    assert (harm is not None) == (factor < 1)
+    assert harm_of(sensor, Adjustments("mean")) is None
+    # A gain that is known exactly changes the noise of single frames too: what counts is what is added.
+    corrected = sensor.correction(mode="gain").apply(test.astype(np.float32), dtype=np.float64)
+    added = float(corrected.var() - (test / gain).var())
+    removed = float(((dose * gain) ** 2).mean() - dose**2)
+    assert (added > removed) == (factor < 1)
+    if harm is not None:
+        assert harm.startswith(HARM)
+        assert harm.endswith("Use mode=mean, shrink=True or no correction.")
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.6, 1.6, 4.0])
+@pytest.mark.parametrize("scale", [True, 16.0])
+def test_illumination_that_is_kept_is_no_pattern_removed(factor: float, scale: float | bool) -> None:
+    """The mean image has far more illumination than pattern, which does not help if it stays."""
+    rng = np.random.default_rng(round(10 * factor))
+    noise, strength = 20.0, 1.0
+    y, x = np.mgrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    light = 1000 * (1 - 0.1 * (x**2 + y * y) + 0.05 * x)
+    pattern = strength * rng.standard_normal(SHAPE)
+    n = round(factor * noise**2 / strength**2)
+    frames = (light + pattern + noise * rng.standard_normal((n, *SHAPE))).astype(np.float32)
+    test = light + pattern + noise * rng.standard_normal((400, *SHAPE))
+    sensor = sensor_of([frames])
+    options: dict[str, Any] = {"mode": "mean", "keep_illumination": scale}
+    harm = harm_of(sensor, Adjustments(**options))
+    assert harm_of(sensor, Adjustments("mean")) is None
+    assert (harm is not None) == (factor < 1)
+    assert (change(sensor, test, light, **options) > 0) == (factor < 1)
+
+
 @pytest.mark.parametrize(
     ("options", "warns"),
     [
@@ -146,7 +202,8 @@ def test_correct_warns_once(tmp_path: Path, options: dict[str, Any], warns: bool
     for i in range(40):
         np.save(tmp_path / f"{i:02}.npy", rng.poisson(5 + i % 3, SHAPE).astype(np.uint8))
     sensor = camnorm.measure(tmp_path, response=True)
-    sentence = camnorm.frames_needed(sensor).sentence
+    gain = options.get("mode") == "gain"
+    sentence = harm_of(sensor, Adjustments("gain")) if gain else camnorm.frames_needed(sensor).sentence
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         camnorm.correct(tmp_path / "03.npy", sensor, tmp_path / "out", **options)
