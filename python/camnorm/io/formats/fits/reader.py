@@ -34,6 +34,7 @@ _BESIDE = re.compile(
 _SCIENCE = "SCI"
 _BESIDE_SCIENCE = ("AREA", "CON", "CTX", "REFOUT", "SAMP", "TIME")
 _PREVIEW = 10  # a primary image that is smaller by this factor is a preview of what follows
+_SUMMED = 2**24  # bytes that are added up at a time; a multiple of 4
 _BLOCK = 2880
 _EXTENSION = b"XTENSION"
 _MAX_BLOCKS = 512  # of a header
@@ -91,6 +92,8 @@ class FitsSource(FrameSource):
                 available=available,
                 metadata={"extension": hdu.number},
             )
+            if hdu.checksum is not None:  # it is compared when all frames have been read
+                self.sequential = True  # type: ignore[misc]
         except BaseException:
             if self._hdus is not None:
                 self._hdus.close()
@@ -115,6 +118,24 @@ class FitsSource(FrameSource):
         if not is_padding(file, begin + found * self._frame_bytes, size):
             raise FormatError(file.path, too_long(size - end))
         return found, (more_frames(count, found),)
+
+    def check_whole(self) -> None:
+        """Compare the image with its checksum (DATASUM), if it has one; see `FrameSource`."""
+        wanted, end = self._hdu.checksum, self._hdu.offset + _padded(self._hdu.end - self._hdu.offset)
+        if wanted is None or end > self._file.size or self._hdu.end == self._hdu.offset:
+            return
+        total = 0
+        for begin in range(self._hdu.offset, end, _SUMMED):
+            words = np.frombuffer(self._file.read(begin, min(_SUMMED, end - begin)), ">u4")
+            total += int(words.sum(dtype=np.uint64))
+        while total >> 32:  # in ones' complement carries are added at the other end
+            total = (total & 0xFFFFFFFF) + (total >> 32)
+        if total != wanted:
+            raise FormatError(
+                self.path,
+                f"damaged, so that no frame of it can be trusted: the checksum of its pixels is {total}, not "
+                f"{wanted} as DATASUM says",
+            )
 
     @cached_property
     def offsets(self) -> NDArray[np.int64] | None:
@@ -191,6 +212,8 @@ class _Hdu:
     """Where its data begin."""
     end: int
     """Where they end."""
+    checksum: int | None
+    """DATASUM, if there is one."""
 
     def is_called(self, wanted: str) -> bool:
         """Whether it has this number or name."""
@@ -291,11 +314,23 @@ def _hdus(file: MappedFile) -> Iterator[_Hdu]:
             compressed=compressed,
             offset=offset,
             end=offset + size,
+            checksum=_checksum(header.get("DATASUM")),
         )
-        offset += -(-size // _BLOCK) * _BLOCK
+        offset += _padded(size)
         number += 1
         if isinstance(file, UnpackedFile) and _ends_at(file, offset):
             return
+
+
+def _padded(size: int) -> int:
+    """Bytes of whole blocks."""
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _checksum(value: Any) -> int | None:
+    """The number of DATASUM, which is text and may be blank."""
+    text = str(value).strip()
+    return int(text) if text.isdecimal() and text.isascii() else None
 
 
 def _ends_at(file: UnpackedFile, offset: int) -> bool:

@@ -9,6 +9,9 @@ from camnorm.io.base.source import MappedFile
 
 _PAGE_TAGS = (254, 256, 257)  # NewSubfileType, ImageWidth, ImageLength
 _INTEGERS = {3: "H", 4: "I", 16: "Q"}  # of TIFF's codes of types
+_SUB_DIRECTORIES = 330
+_POINTERS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
+_MAX_SUB_DIRECTORIES = 4096
 _MAX_TAGS = 4096  # in a directory; the limit of tifffile
 
 
@@ -45,10 +48,7 @@ def find_directories(file: MappedFile) -> tuple[list[int], bool]:
 
 def read_page_kind(file: MappedFile, directory: int) -> tuple[int, int, int]:
     """NewSubfileType of the page at a directory, its height and width; 0 for what is not there."""
-    head = file.read(0, 4)
-    order = "<" if head[:2] == b"II" else ">"
-    big = head[2:].strip(b"\0") == b"+"
-    number, entry, start = ("Q", 20, 12) if big else ("H", 12, 8)
+    order, number, entry, start = _form_of(file)
     (count,) = struct.unpack(order + number, file.read(directory, struct.calcsize("=" + number)))
     data = file.read(directory + struct.calcsize("=" + number), count * entry)
     values = dict.fromkeys(_PAGE_TAGS, 0)
@@ -58,3 +58,32 @@ def read_page_kind(file: MappedFile, directory: int) -> tuple[int, int, int]:
             (values[tag],) = struct.unpack_from(order + _INTEGERS[kind], data, place + start)
     subfile, width, height = (values[tag] for tag in _PAGE_TAGS)
     return subfile, height, width
+
+
+def sub_directories(file: MappedFile, directory: int) -> list[int]:
+    """Offsets of the directories of images that belong to the page at a directory (SubIFDs)."""
+    order, number, entry, start = _form_of(file)
+    (count,) = struct.unpack(order + number, file.read(directory, struct.calcsize("=" + number)))
+    data = file.read(directory + struct.calcsize("=" + number), count * entry)
+    pointer = "Q" if number == "Q" else "I"
+    for place in range(0, len(data) - entry + 1, entry):
+        tag, kind, found = struct.unpack_from(order + "HH" + pointer, data, place)
+        if tag != _SUB_DIRECTORIES or kind not in _POINTERS:
+            continue
+        code = _POINTERS[kind]
+        length = found * struct.calcsize("=" + code)
+        values = data[place + start : place + entry][:length]
+        if length > len(values):
+            (offset,) = struct.unpack_from(order + pointer, data, place + start)
+            values = file.read(offset, length) if found <= _MAX_SUB_DIRECTORIES else b""
+        if len(values) == length:
+            return [offset for offset in struct.unpack(f"{order}{found}{code}", values) if offset < file.size]
+    return []
+
+
+def _form_of(file: MappedFile) -> tuple[str, str, int, int]:
+    """Byte order, code of the number of tags, bytes of a tag, and where the value is in it."""
+    head = file.read(0, 4)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:].strip(b"\0") == b"+"
+    return (order, "Q", 20, 12) if big else (order, "H", 12, 8)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import re
+import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
@@ -25,7 +26,7 @@ from camnorm.io.base.remarks import Remark
 from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.formats import nibbles
 from camnorm.io.formats.bysize import more_frames
-from camnorm.io.formats.tiff.directories import find_directories, read_page_kind
+from camnorm.io.formats.tiff.directories import find_directories, read_page_kind, sub_directories
 from camnorm.io.formats.tiff.segments import encoding_of, is_in_bands, segments_of
 
 if TYPE_CHECKING:
@@ -320,6 +321,7 @@ def _is_four_bit(page: tifffile.TiffPage, options: ReadOptions, file: MappedFile
 def _frames_among(file: MappedFile, directories: list[int]) -> tuple[list[int], int, tuple[Remark, ...]]:
     """Directories of pages that are frames, the number of one that is like most, and what is left out."""
     if len(directories) == 1:
+        _refuse_thumbnails(file, directories, read_page_kind(file, directories[0])[1:])
         return directories, 0, ()
     kinds = [read_page_kind(file, directory) for directory in directories]
     frames = [number for number, (subfile, *_) in enumerate(kinds) if not subfile & _NO_FRAME]
@@ -331,10 +333,28 @@ def _frames_among(file: MappedFile, directories: list[int]) -> tuple[list[int], 
     most = max(pixels, key=pixels.__getitem__)  # the first of those that are alike
     reference = next(place for place, number in enumerate(frames) if kinds[number][1:] == most)
     left_out = len(directories) - len(frames)
+    others = [directory for number, directory in enumerate(directories) if kinds[number][0] & _NO_FRAME]
+    _refuse_thumbnails(file, [directories[frames[reference]], *others], most)
     pages = f"{left_out} page{'s' * (left_out > 1)}"
     text = f"{pages} marked as of reduced resolution or as mask left out"
     remarks = (Remark("tiff_pages", text),) if left_out else ()
     return [directories[number] for number in frames], reference, remarks
+
+
+def _refuse_thumbnails(file: MappedFile, directories: Sequence[int], shape: tuple[int, int]) -> None:
+    """Raise FormatError if an image that belongs to one of some pages is larger than the frames."""
+    for directory in directories:
+        for place in sub_directories(file, directory):
+            try:
+                _, height, width = read_page_kind(file, place)
+            except struct.error:  # damage beside the frames
+                continue
+            if height * width > shape[0] * shape[1]:
+                raise FormatError(
+                    file.path,
+                    f"its pages of {shape[0]} x {shape[1]} pixels are previews of an image of {height} x "
+                    f"{width} in a SubIFD, which camnorm does not read; save that image as a plain TIFF file",
+                )
 
 
 def _missing_companions(file: MappedFile, page: tifffile.TiffPage) -> tuple[Remark, ...]:
