@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from camnorm import jsontext, verify
+from camnorm import jsontext, measure, verify
 from camnorm.verification.alternation import find_alternation, reduced
 from image_sets import write_mrc, write_npy
 
@@ -109,3 +109,16 @@ def test_reduced_frames() -> None:
     np.testing.assert_allclose(coarse, blocks.ravel() / np.sqrt((blocks**2).sum()), atol=1e-6)
     assert [len(part) for part in reduced(np.zeros((20, 30, 3)))] == [1800]
     assert not reduced(np.zeros((20, 30)))[0].any()
+
+
+@pytest.mark.parametrize("period", [1, 2, 4])
+def test_kinds_that_alternate_within_every_movie(tmp_path: Path, period: int) -> None:
+    """Every file holds all kinds alike: what the frames of one kind share is still seen in single frames."""
+    rng = np.random.default_rng(period)
+    pattern = 3 * rng.standard_normal((64, 64))
+    kinds = np.array([1.0] + [-1 / (period - 1)] * (period - 1)) if period > 1 else np.zeros(1)
+    for i in range(20):
+        light = 100 + pattern * np.resize(kinds, 12)[:, None, None]
+        np.save(tmp_path / f"m{i:02}.npy", rng.poisson(light).astype(np.uint16))
+    result = verify(tmp_path, measure(tmp_path), group=6)
+    assert result.independent == (period == 1)
