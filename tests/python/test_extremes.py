@@ -11,7 +11,9 @@ import pytest
 
 import camnorm
 from camnorm import cli
+from camnorm.correction.adjustments import Adjustments
 from camnorm.diagnosis.fixedpattern import tells_pattern
+from camnorm.sensor.balance import harm_of
 
 SHAPE = (24, 28)
 RNG_SEED = 4
@@ -98,6 +100,7 @@ def test_all_that_is_told_of_a_set(tmp_path: Path, name: str) -> None:
         pattern = camnorm.fixed_pattern(sensor)
         assert not pattern.derating(12) > 1
     for mode in ("both", "mean", "gain", "response"):
+        harm_of(sensor, Adjustments(mode, keep_illumination=True))
         with suppress(camnorm.Error, ValueError):  # of sets that leave nothing to correct with
             correction = sensor.correction(mode=mode, keep_illumination=True, shrink=True)
             correction.apply(frames[:2], dtype=np.float64)

@@ -271,7 +271,7 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
     if adjustments.mode == "gain" and (level := float(np.mean(np.abs(sensor.target_mean)))) > 0:
         balance = replace(balance, excess=1 + 3 * (balance.noise / level) ** 2)
-    if adjustments.keep_illumination and not math.isnan(balance.noise):
+    if adjustments.keep_illumination and balance.noise > 0:
         pattern, error = _pattern_beside_illumination(sensor, adjustments.keep_illumination)
         balance = replace(balance, fixed_pattern=pattern, fixed_pattern_error=error)
     return balance.sentence if balance.verdict == "harmful" else None
