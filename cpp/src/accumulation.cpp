@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -141,6 +142,34 @@ std::vector<FrameStatistics> accumulate(Decoded& frames, int threads, bool subtr
     if (frames.count() == 0) return {};
     const IntegerAdder adder(frames.dtype());
     return Accumulation(frames, adder, threads, statistics, state, traces).run(subtract);
+}
+
+std::vector<FrameStatistics> accumulate(WholeFrames& frames, int threads, bool subtract, bool statistics,
+                                        MomentsState& state, std::size_t& traces) {
+    // Gives how many of the first `count` frames have been added, and why not all.
+    const auto pass = [&](std::size_t count, bool subtracted, std::vector<FrameStatistics>* rows) {
+        std::size_t first = 0;
+        std::exception_ptr error;
+        try {
+            while (first < count) {
+                const FramesView view =
+                    frames.decode(first, std::min(frames.together(), count - first), threads);
+                InMemory in_memory(view);
+                const auto part = accumulate(in_memory, threads, subtracted, rows != nullptr, state, traces);
+                if (rows != nullptr) rows->insert(rows->end(), part.begin(), part.end());
+                first += view.count;
+            }
+        } catch (const Unreadable&) {
+            error = std::current_exception();
+        }
+        return std::pair(first, error);
+    };
+    std::vector<FrameStatistics> result;
+    const auto [added, error] = pass(frames.count(), subtract, statistics ? &result : nullptr);
+    if (!error) return result;
+    if (pass(added, !subtract, nullptr).second)
+        throw std::runtime_error("the moments are lost: frames that were added cannot be read again");
+    std::rethrow_exception(error);
 }
 
 }  // namespace camnorm::detail

@@ -6,6 +6,7 @@
 
 #include "camnorm/moments.hpp"
 #include "frame_feeds.hpp"
+#include "whole_frames.hpp"
 
 namespace camnorm::detail {
 
@@ -18,6 +19,8 @@ std::vector<FrameStatistics> accumulate(InMemory& frames, int threads, bool subt
 std::vector<FrameStatistics> accumulate(InFiles& frames, int threads, bool subtract, bool statistics,
                                         MomentsState& state, std::size_t& traces);
 std::vector<FrameStatistics> accumulate(Decoded& frames, int threads, bool subtract, bool statistics,
+                                        MomentsState& state, std::size_t& traces);
+std::vector<FrameStatistics> accumulate(WholeFrames& frames, int threads, bool subtract, bool statistics,
                                         MomentsState& state, std::size_t& traces);
 
 }  // namespace camnorm::detail

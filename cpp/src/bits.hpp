@@ -32,21 +32,21 @@ public:
     bool refill() noexcept {
         if (end_ - next_ < 8) return false;
         word_ |= load_high_first(next_) >> count_;
-        const int bytes = (63 - count_) / 8;
+        const unsigned bytes = (63 - count_) / 8;
         next_ += bytes;
         count_ += 8 * bytes;
         return true;
     }
 
     /// Makes ready what is left of the data; false if less than wanted.
-    bool fill(int wanted) noexcept {
+    bool fill(unsigned wanted) noexcept {
         for (; count_ <= 56 && next_ < end_; count_ += 8)
             word_ |= std::to_integer<std::uint64_t>(*next_++) << (56 - count_);
         return count_ >= wanted;
     }
 
     /// The next bits, of those that are ready.
-    std::uint32_t take(int bits) noexcept {
+    std::uint32_t take(unsigned bits) noexcept {
         const auto value = static_cast<std::uint32_t>(word_ >> (64 - bits));
         word_ <<= bits;
         count_ -= bits;
@@ -57,7 +57,7 @@ private:
     const std::byte* next_;
     const std::byte* end_;
     std::uint64_t word_ = 0;  // from the highest bit on; bits beyond count_ are those that come next, or 0
-    int count_ = 0;
+    unsigned count_ = 0;
 };
 
 /// Bits of which the lowest of each byte comes first.
@@ -68,19 +68,19 @@ public:
     bool refill() noexcept {
         if (end_ - next_ < 8) return false;
         word_ |= load_low_first(next_) << count_;
-        const int bytes = (63 - count_) / 8;
+        const unsigned bytes = (63 - count_) / 8;
         next_ += bytes;
         count_ += 8 * bytes;
         return true;
     }
 
-    bool fill(int wanted) noexcept {
+    bool fill(unsigned wanted) noexcept {
         for (; count_ <= 56 && next_ < end_; count_ += 8)
             word_ |= std::to_integer<std::uint64_t>(*next_++) << count_;
         return count_ >= wanted;
     }
 
-    std::uint32_t take(int bits) noexcept {
+    std::uint32_t take(unsigned bits) noexcept {
         const auto value = static_cast<std::uint32_t>(word_ & ((std::uint64_t{1} << bits) - 1));
         word_ >>= bits;
         count_ -= bits;
@@ -89,8 +89,8 @@ public:
 
     /// The bits that are ready, the first one lowest, and some that come next or 0.
     std::uint64_t next() const noexcept { return word_; }
-    int ready() const noexcept { return count_; }
-    void drop(int bits) noexcept {
+    unsigned ready() const noexcept { return count_; }
+    void drop(unsigned bits) noexcept {
         word_ >>= bits;
         count_ -= bits;
     }
@@ -112,7 +112,7 @@ private:
     const std::byte* next_;
     const std::byte* end_;
     std::uint64_t word_ = 0;  // from the lowest bit on; bits beyond count_ are those that come next, or 0
-    int count_ = 0;
+    unsigned count_ = 0;
 };
 
 }  // namespace camnorm::detail

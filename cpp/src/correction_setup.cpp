@@ -39,11 +39,11 @@ std::optional<double> mean_of(const std::vector<double>& image, std::size_t firs
 void check_targets(const CorrectionOptions& options, std::size_t planes) {
     const auto check_count = [&](const std::vector<double>& values, const char* what) {
         if (!values.empty() && values.size() != planes)
-            throw InvalidArgument(std::string(what) + " must be one number" +
-                                  (planes == 1 ? " for grey frames"
-                                               : ", or one for each of the " + std::to_string(planes) +
-                                                     " colour planes") +
-                                  ", not " + std::to_string(values.size()));
+            throw InvalidArgument(
+                std::string(what) + " must be one number" +
+                (planes == 1 ? " for grey frames"
+                             : ", or one for each of the " + std::to_string(planes) + " colour planes") +
+                ", not " + std::to_string(values.size()));
     };
     const auto check_mean = [](double mean) {
         if (!std::isfinite(mean)) throw InvalidArgument("target_mean must be finite, got " + text(mean));

@@ -1,7 +1,5 @@
 #include "camnorm/encoded.hpp"
 
-#include <string>
-
 #include "camnorm/error.hpp"
 #include "segments.hpp"
 
@@ -14,8 +12,7 @@ void decode(const EncodedFrames& frames, std::byte* out) {
     for (std::size_t f = 0; f < frames.count; ++f) {
         const auto error = decoder.decode(f, 0, frames.down(), out + f * frame_bytes);
         if (error.reason == 0) continue;
-        throw Unreadable(
-            f, "frame " + std::to_string(f) + " cannot be read: " + detail::reason_of(error, frames));
+        throw detail::unreadable(f, error, frames);
     }
 }
 

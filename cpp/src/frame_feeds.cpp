@@ -44,37 +44,19 @@ bool InFiles::read(std::size_t first, std::size_t count, std::size_t begin, std:
     return error_ == 0;
 }
 
-Decoded::Decoded(const EncodedFrames& frames, int threads) : frames_(frames) {
-    check_encoded(frames);
-    if (kind_of(frames.dtype) != Kind::integer)
-        throw InvalidArgument("frames of " + std::string(name(frames.dtype)) +
-                              " are not added as they are decoded");
-    row_pixels_ = frames.encoding.segment_height * frames.shape.width * frames.shape.planes;
-    rows_ = std::min(std::max<std::size_t>(pixels_per_block / row_pixels_, 1), frames.down());
-    const std::size_t bytes = block() * item_size(frames.dtype);
-    step_ = std::max(decoded_bytes / bytes / group_frames, std::size_t{1}) * group_frames;
-    const std::size_t works = blocks_at_once(pixels(), block(), threads);
-    free_.reserve(works);
-    while (free_.size() < works)
-        free_.push_back({SegmentDecoder(frames), std::unique_ptr<std::byte[]>(new std::byte[step_ * bytes])});
-}
-
-Decoded::Work Decoded::take() noexcept {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    Work work = std::move(free_.back());
-    free_.pop_back();
-    return work;
-}
-
-void Decoded::give_back(Work work) noexcept {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(std::move(work));
-}
+Decoded::Decoded(const EncodedFrames& frames, int threads)
+    : frames_(frames),
+      row_pixels_(
+          (check_added(frames), frames.encoding.segment_height * frames.shape.width * frames.shape.planes)),
+      rows_(std::min(std::max<std::size_t>(pixels_per_block / row_pixels_, 1), frames.down())),
+      step_(std::max(decoded_bytes / block_bytes() / group_frames, std::size_t{1}) * group_frames),
+      work_(blocks_at_once(pixels(), block(), threads), [&] {
+          return Work{SegmentDecoder(frames),
+                      std::unique_ptr<std::byte[]>(new std::byte[step_ * block_bytes()])};
+      }) {}
 
 void Decoded::check() {
-    if (!failed_.exchange(false)) return;
-    throw Unreadable(unreadable_, "frame " + std::to_string(unreadable_) +
-                                      " cannot be read: " + reason_of(error_, frames_));
+    if (failed_.exchange(false)) throw unreadable(unreadable_, error_, frames_);
 }
 
 bool Decoded::decode(std::size_t first, std::size_t count, std::size_t begin, std::size_t n, Work& work) {

@@ -9,13 +9,13 @@
 #include <memory>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include "blocks.hpp"
 #include "camnorm/encoded.hpp"
 #include "camnorm/frames.hpp"
 #include "camnorm/stored.hpp"
 #include "kernels/strips.hpp"
+#include "pool.hpp"
 #include "segments.hpp"
 #include "stored.hpp"
 
@@ -149,8 +149,7 @@ private:
     std::size_t unreadable_ = 0;
 };
 
-/// Frames in files that are decoded, a few at a time, where they are used. Integers only: the sums of floats
-/// would be put together in another order than of frames in memory.
+/// Frames in files that are decoded, a few at a time, where they are used.
 class Decoded {
 public:
     static constexpr bool by_parts = true;
@@ -167,7 +166,7 @@ public:
     /// As above. Does nothing more once a frame could not be decoded.
     template <class Most, class Use>
     void visit(std::size_t begin, std::size_t end, const Most& most, const Use& use) {
-        auto work = take();
+        auto work = work_.take();
         const std::size_t n = end - begin;
         const std::size_t limit = std::min(most(begin, end), frames_.count);
         for (std::size_t first = 0; first < limit; first += step_) {
@@ -177,7 +176,7 @@ public:
             Strips strips(view, begin);
             if (!use(strips, first, begin, end)) break;
         }
-        give_back(std::move(work));
+        work_.give_back(std::move(work));
     }
 
     /// @throws Unreadable if a frame could not be decoded.
@@ -190,8 +189,7 @@ private:
         std::unique_ptr<std::byte[]> pixels;
     };
 
-    Work take() noexcept;
-    void give_back(Work work) noexcept;
+    std::size_t block_bytes() const { return block() * item_size(frames_.dtype); }
     /// Decodes n pixels from `begin` on of `count` frames. False once any frame could not be decoded.
     bool decode(std::size_t first, std::size_t count, std::size_t begin, std::size_t n, Work& work);
 
@@ -199,8 +197,8 @@ private:
     std::size_t row_pixels_;  // of a row of segments
     std::size_t rows_;        // of segments, in a block
     std::size_t step_;
-    std::mutex mutex_;
-    std::vector<Work> free_;
+    Pool<Work> work_;
+    std::mutex mutex_;  // of what follows
     std::atomic<bool> failed_{false};
     std::size_t unreadable_ = 0;
     SegmentError error_;

@@ -18,21 +18,22 @@ constexpr std::size_t most_distances = 32;
 constexpr std::size_t longest_match = 258;
 constexpr std::size_t copied = 16;  // bytes at a time
 
-// What the next bits mean. In bits 0 to 4 how many of them it takes, extra bits among them.
+// What the next bits mean. In bits 0 to 5 how many of them it takes, extra bits among them.
 //
 // Literals: their number, 1 to 3, in bits 6 and 7; they follow from bit 8 on.
 // A length or a distance: the bits of the code in bits 8 to 11, the least value from bit 16 on.
 // A code that is longer than the table: the other table's bits in bits 8 to 11, its place from bit 16 on.
+// The last bits of what is neither literals nor a value are told apart by bits 12 to 14.
 using Entry = std::uint32_t;
 constexpr Entry one_literal = 1U << 6;
 constexpr Entry literal_count = 3U << 6;
-constexpr Entry is_other = 1U << 5;  // of the three that follow
 constexpr Entry is_end = 1U << 12;
 constexpr Entry is_invalid = 1U << 13;
-constexpr Entry is_table = is_other | 1U << 14;
+constexpr Entry is_table = 1U << 14;
+constexpr Entry is_other = is_end | is_invalid | is_table;  // unless it is literals
 
-constexpr int bits_of(Entry entry) noexcept { return static_cast<int>(entry & 31); }
-constexpr int code_bits_of(Entry entry) noexcept { return static_cast<int>(entry >> 8 & 15); }
+constexpr unsigned bits_of(Entry entry) noexcept { return entry & 63; }
+constexpr unsigned code_bits_of(Entry entry) noexcept { return entry >> 8 & 15; }
 constexpr std::size_t literals_of(Entry entry) noexcept { return entry >> 6 & 3; }
 constexpr std::uint32_t value_of(Entry entry) noexcept { return entry >> 16; }
 
@@ -41,7 +42,8 @@ constexpr Entry value_entry(unsigned least, unsigned extra_bits) noexcept { retu
 /// The entry of a code of this many bits.
 constexpr Entry with_code(Entry meaning, int bits) noexcept {
     const auto n = static_cast<Entry>(bits);
-    return meaning + n + ((meaning & (literal_count | is_other)) == 0 ? n << 8 : 0);
+    const bool value = (meaning & literal_count) == 0 && (meaning & is_other) == 0;
+    return meaning + n + (value ? n << 8 : 0);
 }
 
 struct Meanings {
@@ -53,7 +55,7 @@ struct Meanings {
 constexpr Meanings make_meanings() noexcept {
     Meanings m{};
     for (unsigned i = 0; i < literals; ++i) m.lengths[i] = one_literal | i << 8;
-    m.lengths[end_of_block] = is_other | is_end;
+    m.lengths[end_of_block] = is_end;
     unsigned least = 3;
     for (unsigned i = 0; i < 28; ++i) {
         const unsigned extra = i < 8 ? 0 : i / 4 - 1;
@@ -61,14 +63,14 @@ constexpr Meanings make_meanings() noexcept {
         least += 1U << extra;
     }
     m.lengths[285] = value_entry(258, 0);
-    m.lengths[286] = m.lengths[287] = is_other | is_invalid;
+    m.lengths[286] = m.lengths[287] = is_invalid;
     least = 1;
     for (unsigned i = 0; i < 30; ++i) {
         const unsigned extra = i < 4 ? 0 : i / 2 - 1;
         m.distances[i] = value_entry(least, extra);
         least += 1U << extra;
     }
-    m.distances[30] = m.distances[31] = is_other | is_invalid;
+    m.distances[30] = m.distances[31] = is_invalid;
     for (unsigned i = 0; i < 19; ++i) m.code_lengths[i] = value_entry(i, 0);
     return m;
 }
@@ -99,7 +101,7 @@ public:
         const bool complete = code == 2U << longest_code;
         // A set with a gap has at most one code, of one bit.
         if (!complete && (codes > 1 || codes != of_length[1])) return false;
-        if (!complete) std::fill(entries_, entries_ + (std::size_t{1} << bits), is_other | is_invalid);
+        if (!complete) std::fill(entries_, entries_ + (std::size_t{1} << bits), is_invalid);
         std::size_t end = std::size_t{1} << bits;
         sort(lengths, count, of_length);
         std::uint32_t prefix = ~0U;
@@ -144,7 +146,9 @@ public:
             if ((joined & literal_count) == 0) continue;
             for (int n = 1; n < 3; ++n) {
                 const Entry next = entries_[i >> bits_of(joined)];
-                if ((next & literal_count) == 0 || bits_of(joined) + bits_of(next) > bits_) break;
+                if ((next & literal_count) == 0 ||
+                    bits_of(joined) + bits_of(next) > static_cast<unsigned>(bits_))
+                    break;
                 joined += one_literal + static_cast<Entry>(bits_of(next));
                 joined |= (next >> 8 & 0xFF) << (8 + 8 * n);
             }
@@ -155,7 +159,7 @@ public:
     /// What the bits that come next mean, a code that is longer than the table among them.
     Entry find(std::uint64_t next) const noexcept {
         const Entry entry = entries_[next & ((1U << bits_) - 1)];
-        if ((entry & is_table) != is_table) return entry;
+        if ((entry & (literal_count | is_table)) != is_table) return entry;
         const std::uint64_t rest = next >> bits_of(entry);
         return entries_[value_of(entry) + (rest & ((1U << code_bits_of(entry)) - 1))];
     }
@@ -314,7 +318,7 @@ private:
                 lengths[i++] = static_cast<std::uint8_t>(symbol);
                 continue;
             }
-            const int extra = symbol == 16 ? 2 : symbol == 17 ? 3 : 7;
+            const unsigned extra = symbol == 16 ? 2 : symbol == 17 ? 3 : 7;
             if (bits_.ready() < extra || (symbol == 16 && i == 0)) return false;
             const std::size_t times = bits_.take(extra) + (symbol == 18 ? 11 : 3);
             if (times > first + second - i) return false;

@@ -12,11 +12,11 @@ namespace {
 constexpr std::uint32_t clear_code = 256;
 constexpr std::uint32_t end_code = 257;
 constexpr std::uint32_t first_free = 258;
-constexpr int least_width = 9;
-constexpr int most_width = 12;
+constexpr unsigned least_width = 9;
+constexpr unsigned most_width = 12;
 constexpr std::uint32_t table_size = std::uint32_t{1} << most_width;
 constexpr std::size_t copied = 16;  // bytes at a time
-constexpr int codes_at_once = 56 / most_width;
+constexpr unsigned codes_at_once = 56 / most_width;
 
 /// Copies a string of the output to its end, up to 15 bytes too many. The string ends before `to`.
 void copy_string(std::byte* to, const std::byte* from, std::size_t length) noexcept {
@@ -42,10 +42,10 @@ public:
         // The code of the next string. The first code after a clear code adds no string: it takes the place
         // of the end code, which is not looked up.
         std::uint32_t next = first_free - 1;
-        int width = least_width;
+        unsigned width = least_width;
         std::uint32_t widens = (std::uint32_t{1} << least_width) - spare;
         for (;;) {
-            int ready = 1;
+            unsigned ready = 1;
             if (bits.refill())
                 ready = codes_at_once;
             else if (!bits.fill(width))

@@ -104,6 +104,10 @@ std::vector<FrameStatistics> PixelMoments::add(const StoredFrames& frames, int t
 std::vector<FrameStatistics> PixelMoments::add(const EncodedFrames& frames, int threads, bool statistics) {
     check_frames(frames.dtype, frames.shape);
     threads = resolve_threads(threads);
+    if (!detail::comes_in_bands(frames)) {
+        detail::WholeFrames whole(frames, threads);
+        return add_any(whole, threads, statistics);
+    }
     detail::Decoded decoded(frames, threads);
     return add_any(decoded, threads, statistics);
 }
@@ -135,6 +139,10 @@ std::vector<FrameStatistics> PixelMoments::subtract(const StoredFrames& frames, 
 std::vector<FrameStatistics> PixelMoments::subtract(const EncodedFrames& frames, int threads) {
     check_frames(frames.dtype, frames.shape);
     threads = resolve_threads(threads);
+    if (!detail::comes_in_bands(frames)) {
+        detail::WholeFrames whole(frames, threads);
+        return subtract_any(whole, threads, true);
+    }
     detail::Decoded decoded(frames, threads);
     return subtract_any(decoded, threads, true);
 }

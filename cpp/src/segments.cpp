@@ -79,10 +79,12 @@ void unpack_nibbles(const std::byte* packed, std::size_t bytes, std::byte* out) 
 
 }  // namespace
 
-std::string reason_of(const SegmentError& error, const EncodedFrames& frames) {
-    if (error.reason != SegmentError::damaged) return camnorm::reason_of(error.reason);
-    const bool tiles = frames.across() > 1;
-    return std::string(tiles ? "tile " : "strip ") + std::to_string(error.segment) + " is damaged";
+Unreadable unreadable(std::size_t frame, const SegmentError& error, const EncodedFrames& frames) {
+    const std::string reason =
+        error.reason == SegmentError::damaged
+            ? (frames.across() > 1 ? "tile " : "strip ") + std::to_string(error.segment) + " is damaged"
+            : reason_of(error.reason);
+    return {frame, "frame " + std::to_string(frame) + " cannot be read: " + reason};
 }
 
 void check_encoded(const EncodedFrames& frames) {
@@ -101,6 +103,13 @@ void check_encoded(const EncodedFrames& frames) {
         throw InvalidArgument("differences of " + std::string(name(frames.dtype)) + " are not supported");
     if (e.nibbles && (size != 1 || frames.shape.planes != 1 || frames.shape.width % 2 != 0))
         throw InvalidArgument("pixels of 4 bits must be grey, an even number in a row");
+}
+
+void check_added(const EncodedFrames& frames) {
+    check_encoded(frames);
+    if (kind_of(frames.dtype) != Kind::integer)
+        throw InvalidArgument("frames of " + std::string(name(frames.dtype)) +
+                              " are not added as they are decoded");
 }
 
 SegmentDecoder::SegmentDecoder(const EncodedFrames& frames)

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "camnorm/encoded.hpp"
+#include "camnorm/error.hpp"
 #include "kernels/bytes.hpp"
 #include "zstd.hpp"
 
@@ -22,11 +23,15 @@ struct SegmentError {
     std::size_t segment = 0;
 };
 
-/// In the user's words.
-std::string reason_of(const SegmentError& error, const EncodedFrames& frames);
+/// The error of a frame, in the user's words.
+Unreadable unreadable(std::size_t frame, const SegmentError& error, const EncodedFrames& frames);
 
 /// @throws InvalidArgument for frames or an encoding that cannot be.
 void check_encoded(const EncodedFrames& frames);
+
+/// The same for frames that are to be added as they are decoded, which must be integers: sums of floats would
+/// be put together in another order than of frames in memory.
+void check_added(const EncodedFrames& frames);
 
 /// Decodes segments, one decoder a thread.
 class SegmentDecoder {

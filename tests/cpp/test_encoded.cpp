@@ -156,7 +156,7 @@ void check_refused(const std::string& message, const Call& call) {
 }  // namespace
 
 TEST_CASE("decoded frames count as those in memory do") {
-    const FrameShape shapes[] = {{70, 90, 1}, {131, 257, 1}, {40, 50, 3}};
+    const FrameShape shapes[] = {{70, 90, 1}, {131, 257, 1}, {40, 50, 3}, {600, 500, 1}};
     for (const FrameShape shape : shapes) {
         const auto x = some_pixels(count * shape.pixels());
         const auto view = FramesView::contiguous(x.data(), DType::uint16, count, shape);

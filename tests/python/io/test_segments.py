@@ -9,6 +9,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +445,42 @@ def test_pages_that_are_written_in_another_way(tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.read(0, 6), frames)
     sensor = camnorm.measure(path, screen="off")
     np.testing.assert_array_equal(sensor.moments.sum(), frames.sum(0, np.int64))
+
+
+def test_many_frames_of_one_strip_each(tmp_path: Path) -> None:
+    # More than are decoded before they are added.
+    base = np.random.default_rng(2).poisson(1, (4, 600, 500)).astype("u1")
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for frame in base:
+            writer.write(frame, compression="lzw", rowsperstrip=600, contiguous=False)
+    damage(path, 3, 0)
+    four = encoded(path)
+    order = np.arange(1100) % 3
+    frames = replace(four, segments=four.segments[order])
+    moments, expected = PixelMoments((600, 500), "u1"), PixelMoments((600, 500), "u1")
+    told = moments.add_located(frames.together([frames]), threads=2)
+    rows = expected.add(base[:3])
+    for _ in range(1, 366):
+        expected.add(base[:3], statistics=False)
+    expected.add(base[:2], statistics=False)
+    assert (told == rows[order]).all()
+    np.testing.assert_array_equal(moments.sum_of_squares(), expected.sum_of_squares())
+    assert (moments.subtract_located(frames.together([frames]), threads=1) == told).all()
+    assert moments.count == 0
+    assert not moments.sum().any()
+    for place in (1, 1099):
+        wrong = np.where(np.arange(1100) == place, 3, order)
+        damaged = replace(four, segments=four.segments[wrong])
+        message = f"^frame {place} cannot be read: strip 0 is damaged$"
+        with pytest.raises(UnreadableError, match=message):
+            moments.add_located(damaged.together([damaged]), threads=2)
+        assert not moments.sum().any()
+        moments.add_located(frames.together([frames]), threads=2)
+        with pytest.raises(UnreadableError, match=message):
+            moments.subtract_located(damaged.together([damaged]), threads=2)
+        np.testing.assert_array_equal(moments.sum_of_squares(), expected.sum_of_squares())
+        moments.subtract_located(frames.together([frames]), threads=2)
 
 
 def test_screened_frames_leave_no_trace(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from camnorm.io.base.source import FrameSource, MappedFile, decoding, scaling_in
 from camnorm.io.formats import nibbles
 from camnorm.io.formats.bysize import more_frames
 from camnorm.io.formats.tiff.directories import find_directories, read_page_kind, sub_directories
-from camnorm.io.formats.tiff.segments import encoding_of, is_in_bands, segments_of
+from camnorm.io.formats.tiff.segments import encoding_of, segments_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +149,7 @@ class TiffSource(FrameSource):
         if self.offsets is not None:
             return True
         added = self.dtype.kind in "iu" and self.dtype.itemsize <= 2 and self._layout[0] != "SYX"
-        return added and self._encoding is not None and is_in_bands(self._encoding, self.shape)
+        return added and self._encoding is not None
 
     def stored(self, start: int, stop: int) -> LocatedFrames | None:
         """Tell where frames lie in the file, if `is_located`.

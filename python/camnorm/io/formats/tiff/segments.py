@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _COMPRESSIONS = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate"}
 _ZSTD = (34926, 50000)
-# Of a row of segments. Larger ones are decoded into memory: their sums would not stay in the cache.
-_MOST_PIXELS = 2**18
 
 
 def encoding_of(page: tifffile.TiffPage, *, nibbles: bool) -> Encoding | None:
@@ -52,11 +50,6 @@ def encoding_of(page: tifffile.TiffPage, *, nibbles: bool) -> Encoding | None:
         segment_height=int(height),
         segment_width=int(width),
     )
-
-
-def is_in_bands(encoding: Encoding, shape: tuple[int, ...]) -> bool:
-    """Whether frames come in bands of rows that are small enough to be used one after another."""
-    return encoding.segment_height * int(np.prod(shape[1:])) <= _MOST_PIXELS
 
 
 def segments_of(pages: Sequence[tifffile.TiffPage], planes: int) -> NDArray[np.int64]:
