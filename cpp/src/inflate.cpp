@@ -23,7 +23,7 @@ constexpr std::size_t copied = 16;  // bytes at a time
 // Literals: their number, 1 to 3, in bits 6 and 7; they follow from bit 8 on.
 // A length or a distance: the bits of the code in bits 8 to 11, the least value from bit 16 on.
 // A code that is longer than the table: the other table's bits in bits 8 to 11, its place from bit 16 on.
-// The last bits of what is neither literals nor a value are told apart by bits 12 to 14.
+// What is neither literals nor a value has one of the bits 12 to 14.
 using Entry = std::uint32_t;
 constexpr Entry one_literal = 1U << 6;
 constexpr Entry literal_count = 3U << 6;
