@@ -11,6 +11,7 @@
 namespace camnorm::detail {
 
 void* allocate_zeros(std::size_t count, std::size_t item_size) {
+    if (count > static_cast<std::size_t>(PTRDIFF_MAX) / item_size) throw std::bad_alloc();
     void* const memory = std::calloc(count, item_size);
     if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
