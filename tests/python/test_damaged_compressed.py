@@ -212,9 +212,12 @@ def test_verify_tests_no_frame_of_a_damaged_file(tmp_path: Path) -> None:
 
 def test_gain_reference_that_is_damaged(tmp_path: Path) -> None:
     good = write(tmp_path, "mrc", GZIP, "good", movie(1, "u2"))
-    bad = wrong_first_frame(tmp_path, "mrc", GZIP, "f4")
-    with pytest.raises(camnorm.Error, match="damaged, so that no frame of it can be trusted"):
-        camnorm.measure([good], options=camnorm.ReadOptions(gain=bad))
+    gain = write(tmp_path, "mrc", GZIP, "gain", movie(9, "f4", 1))
+    whole = gain.read_bytes()
+    for bit in range(8 * len(whole) // 4, 8 * len(whole) - 64, 8 * len(whole) // 9):
+        gain.write_bytes(flipped(whole, bit))
+        with pytest.raises(camnorm.Error, match=r"gain\.mrc\.gz.*: (damaged|cannot be read|truncated)"):
+            camnorm.measure([good], options=camnorm.ReadOptions(gain=gain))
 
 
 def test_a_flip_that_hides_the_end_of_deflate(tmp_path: Path) -> None:

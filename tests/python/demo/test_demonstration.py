@@ -72,7 +72,7 @@ def test_the_whole_job(tmp_path):
     assert len(summary["cameras"]["electron"]["rejected"]) == 3
     text = (tmp_path / "demo/summary.txt").read_text()
     assert text == str(result) + "\n"
-    assert text.startswith("verdict         Independent: no common pattern is left in ")
+    assert text.startswith("verdict         Independent: no common pattern is found in ")
     assert "57 files, 171 frames of 256 x 256 uint16" in text
     assert "168 frames, 3 screened out" in text
     assert text.count("independent") == 4

@@ -536,6 +536,7 @@ def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     assert temporary_files(tmp_path) == []
 
 
+@pytest.mark.filterwarnings("ignore:mrc_mode0=.* has no effect")
 def test_only_the_same_measurement_is_replaced(tmp_path: Path) -> None:
     output = tmp_path / "sensor.h5"
     a = write_npy(tmp_path / "a.npy", frames_of(30, SHAPE, "u2"))
@@ -1114,6 +1115,7 @@ def test_interrupted_in_selected_frames(
     assert_same_sensor(sensor, expected)
 
 
+@pytest.mark.filterwarnings("ignore:(mrc_mode0|dataset)=.* has no effect")
 @pytest.mark.parametrize(
     "options",
     [
