@@ -122,4 +122,8 @@ class PoliteInterrupt:
 
 
 def _rate(frames: int, pixels: int, seconds: float) -> str:
-    return f"{frames / seconds:.3g} frames/s, {pixels / seconds / 1e6:.3g} MB/s"
+    return f"{_three_digits(frames / seconds)} frames/s, {_three_digits(pixels / seconds / 1e6)} MB/s"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 999.5 else f"{float(f'{value:.3g}'):.0f}"
