@@ -27,6 +27,8 @@ _MATTERS_BETWEEN_FILES = 0.25
 _MANY_FILES = 20
 # A file of one mode has at most this share of its frames in another group.
 _STRAY = 0.1
+# A file of two modes has at least this share of its frames in each: more than a first frame that is brighter.
+_OF_BOTH = 1 / 3
 
 
 def _usable(frames: npt.NDArray[np.void], dtype: np.dtype[Any]) -> npt.NDArray[np.intp]:
@@ -90,11 +92,13 @@ def split_into_modes(
     if rows.size < _FEWEST_FRAMES:
         return [rows], math.nan
     part = frames[rows]
-    units = units_of(part)
-    # Frames of few files; of a single one, and of files of one frame each, nothing has to be told apart.
-    files = file_numbers(part)
-    several = 1 < files.max() + 1 < files.size and units.size == units.max() + 1
     matters = MATTERS * float(np.median(part["std"]))
+    files = file_numbers(part)
+    units = units_of(part)
+    if units.max() + 1 < units.size and _are_within_files(part, files, matters, dtype, pixels):
+        units = np.arange(part.size)
+    # Frames of few files; of a single one, and of files of one frame each, nothing has to be told apart.
+    several = 1 < files.max() + 1 < files.size and units.size == units.max() + 1
     noise = _noise(part, units, dtype, pixels)
     values = {field: means_of_units(part[field], units) for field in WORDS}
     todo: list[npt.NDArray[np.intp]] = [np.arange(units.max() + 1)]
@@ -117,6 +121,25 @@ def split_into_modes(
             done.append(group)
     groups = [rows[np.isin(units, group)] for group in done]
     return sorted(groups, key=lambda group: int(group[0])), float(evidence) * DIP_LIMIT
+
+
+def _are_within_files(
+    frames: npt.NDArray[np.void],
+    files: npt.NDArray[np.intp],
+    matters: float,
+    dtype: np.dtype[Any],
+    pixels: int | None,
+) -> bool:
+    """Whether most files have frames of two modes, such as frames with and without light by turns."""
+    noise = _noise(frames, np.arange(frames.size), dtype, pixels)
+    sizes = np.bincount(files)
+    for field in WORDS:
+        strength, upper = two_modes(frames[field], matters, noise[field])
+        if strength > 1 and upper is not None:
+            inside = np.bincount(files, upper, sizes.size)
+            if np.mean(np.minimum(inside, sizes - inside) >= _OF_BOTH * sizes) > 0.5:
+                return True
+    return False
 
 
 def _noise(

@@ -166,6 +166,32 @@ def test_movies_with_specimens_of_their_own_are_no_modes_but_frames_that_alterna
     assert "modes" in flagged(screened(frames))
 
 
+@pytest.mark.parametrize("period", [2, 3, 4])
+@pytest.mark.parametrize("dark", [20.0, 1100.0])
+def test_frames_that_alternate_within_each_of_many_movies(period: int, dark: float) -> None:
+    rng = RNG(3)
+    count = 40 * 12
+    odd = np.arange(count) % 12 % period < period // 2
+    levels = np.where(odd, dark, 1000.0) + np.repeat(rng.normal(0, 4, 40), 12)
+    frames = table(levels + rng.normal(0, 3, count), np.where(odd & (dark < 100), 8.0, 30.0), 12)
+    groups = modes(frames, np.dtype("u2"))
+    assert sorted(group.tolist() for group in groups) == sorted(
+        [np.flatnonzero(odd).tolist(), np.flatnonzero(~odd).tolist()]
+    )
+
+
+@pytest.mark.parametrize("kind", ["bright first frame", "dose that fades"])
+def test_frames_of_a_movie_that_differ_without_two_modes(kind: str) -> None:
+    rng = RNG(3)
+    place = np.tile(np.arange(8), 60)
+    levels = {
+        "bright first frame": np.where(place == 0, 1300.0, 1000.0),
+        "dose that fades": 1200 - 40.0 * place,
+    }[kind]
+    frames = table(levels + rng.normal(0, 2, 480), rng.normal(30, 0.1, 480), 8)
+    assert len(modes(frames, np.dtype("u2"))) == 1
+
+
 @pytest.mark.parametrize("scale", [1e-3, 7.0])
 @pytest.mark.parametrize("offset", [0.0, 5e4])
 def test_modes_do_not_depend_on_gain_and_offset(scale: float, offset: float) -> None:
