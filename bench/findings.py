@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from camnorm.screening import findings
 
 import camnorm
+from camnorm.screening import findings
 from cleansets import CLEAN, COURSES, LEVELS, noisy
 from harness import table
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from camnorm.screening import findings
 
 from camnorm import PixelMoments, Sensor, frame_statistics
 from camnorm.diagnosis.finding import Finding
 from camnorm.measurement.drift import Early, measure_drift
 from camnorm.measurement.modes import modes
 from camnorm.measurement.screening import Rules, as_dict, screen
+from camnorm.screening import findings
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 from image_sets import Divide
 
