@@ -346,7 +346,7 @@ def check_sensor(path: Path, movies: Movies, response: bool = False) -> None:
         require(("responses" in file) == response, "has a response, or lacks it")
         if response:
             exposures = np.rint(frames.mean((1, 2), keepdims=True) * 256).astype(np.int64)
-            total = sum(file[f"responses/{half}/sum_of_products"][()] for half in "AB")
+            total = sum(file[f"responses/{half}/sum_of_products"][()].astype(np.int64) for half in "AB")
             require(np.array_equal(total, (exposures * frames).sum(0)), "wrong sum_of_products")
         status = [word.decode() for word in file["frames/status"][()]]
         total = sum(len(movie) for movie in movies.files.values())
