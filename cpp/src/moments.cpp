@@ -12,10 +12,26 @@
 #include "combine.hpp"
 #include "frame_feeds.hpp"
 #include "traces.hpp"
+#include "whole_frames.hpp"
 
 namespace camnorm {
 
 using namespace detail;
+
+namespace {
+
+/// Calls use(decoded) with frames that are decoded band by band, or as a whole.
+template <class Use>
+auto with_decoded(const EncodedFrames& frames, int threads, const Use& use) {
+    if (comes_in_bands(frames)) {
+        Decoded decoded(frames, threads);
+        return use(decoded);
+    }
+    WholeFrames decoded(frames, threads);
+    return use(decoded);
+}
+
+}  // namespace
 
 PixelMoments::PixelMoments(FrameShape shape, Kind kind) {
     check_pixels(shape);
@@ -104,12 +120,8 @@ std::vector<FrameStatistics> PixelMoments::add(const StoredFrames& frames, int t
 std::vector<FrameStatistics> PixelMoments::add(const EncodedFrames& frames, int threads, bool statistics) {
     check_frames(frames.dtype, frames.shape);
     threads = resolve_threads(threads);
-    if (!detail::comes_in_bands(frames)) {
-        detail::WholeFrames whole(frames, threads);
-        return add_any(whole, threads, statistics);
-    }
-    detail::Decoded decoded(frames, threads);
-    return add_any(decoded, threads, statistics);
+    return with_decoded(frames, threads,
+                        [&](auto& decoded) { return add_any(decoded, threads, statistics); });
 }
 
 template <class Frames>
@@ -139,12 +151,7 @@ std::vector<FrameStatistics> PixelMoments::subtract(const StoredFrames& frames, 
 std::vector<FrameStatistics> PixelMoments::subtract(const EncodedFrames& frames, int threads) {
     check_frames(frames.dtype, frames.shape);
     threads = resolve_threads(threads);
-    if (!detail::comes_in_bands(frames)) {
-        detail::WholeFrames whole(frames, threads);
-        return subtract_any(whole, threads, true);
-    }
-    detail::Decoded decoded(frames, threads);
-    return subtract_any(decoded, threads, true);
+    return with_decoded(frames, threads, [&](auto& decoded) { return subtract_any(decoded, threads, true); });
 }
 
 void PixelMoments::combine(const PixelMoments& other, bool subtract, int threads) {
