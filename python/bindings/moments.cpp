@@ -116,29 +116,30 @@ Moments from_bytes(const py::object& object) {
     return {std::move(saved.moments), saved.dtype, saved.plane_axis ? std::size_t{3} : std::size_t{2}};
 }
 
+/// The statistics of frames that `work` gives without the GIL.
+template <class Work>
+py::array_t<FrameStatistics> told_by(const Work& work) {
+    std::vector<FrameStatistics> told;
+    {
+        py::gil_scoped_release nogil;
+        told = work();
+    }
+    return rows(told);
+}
+
 /// Adds or takes back frames that lie in files, and returns their statistics.
 template <class Frames>
 void register_located(py::class_<Moments>& c) {
     c.def(
          "add_located",
          [](Moments& self, const Frames& frames, int threads) {
-             std::vector<FrameStatistics> told;
-             {
-                 py::gil_scoped_release nogil;
-                 told = self.core.add(frames.view(), threads);
-             }
-             return rows(told);
+             return told_by([&] { return self.core.add(frames.view(), threads); });
          },
          py::arg("frames"), py::arg("threads"))
         .def(
             "subtract_located",
             [](Moments& self, const Frames& frames, int threads) {
-                std::vector<FrameStatistics> told;
-                {
-                    py::gil_scoped_release nogil;
-                    told = self.core.subtract(frames.view(), threads);
-                }
-                return rows(told);
+                return told_by([&] { return self.core.subtract(frames.view(), threads); });
             },
             py::arg("frames"), py::arg("threads"));
 }
