@@ -11,7 +11,7 @@
 namespace camnorm::detail {
 namespace {
 
-// Sums that shrink less than this, as an exponent, keep all but so many of their bits.
+// A sum that shrinks by a factor of 2^n loses n of its bits. Up to this many do no harm.
 constexpr int harmless = 4;
 
 // Relative rounding errors of a sum. Batches lose more where pixels differ by more than a factor of 2^20
