@@ -1,6 +1,6 @@
 #pragma once
 
-// LZW as TIFF has it: codes of 9 to 12 bits, the highest bit first, wider one code early.
+// The LZW of TIFF: codes of 9 to 12 bits, the highest bit first, which become wider one code early.
 
 #include <cstddef>
 

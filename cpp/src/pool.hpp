@@ -36,8 +36,8 @@ private:
     std::vector<T> free_;
 };
 
-/// Arrays that are used again and again, so that they are in the cache and their pages are there. What is in
-/// them is not told.
+/// Arrays that are used again and again, so that they are in the cache and their pages are there. Their
+/// contents are undefined.
 template <class T>
 class Buffers : public Pool<std::unique_ptr<T[]>> {
 public:

@@ -1,5 +1,5 @@
 // libFuzzer target: bytes that are to be LZW codes or a deflate stream. Memory that a decoder may touch is
-// there, of just that size. What LZW codes give is compared with a decoder as textbooks have it.
+// there, of just that size. What LZW codes give is compared with a textbook decoder.
 
 #include <algorithm>
 #include <cstddef>

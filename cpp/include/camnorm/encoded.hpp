@@ -68,7 +68,7 @@ struct EncodedFrames {
 /// Decodes frames into memory, in the calling thread.
 /// @param out  all pixels without gaps, in the machine's byte order.
 /// @throws InvalidArgument for frames or an encoding that cannot be; Unreadable for a frame that is damaged
-/// or cannot be read. What is in `out` is not told then.
+/// or cannot be read. The contents of `out` are undefined then.
 CAMNORM_EXPORT void decode(const EncodedFrames& frames, std::byte* out);
 
 }  // namespace camnorm

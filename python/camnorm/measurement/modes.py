@@ -130,7 +130,7 @@ def _are_within_files(
     dtype: np.dtype[Any],
     pixels: int | None,
 ) -> bool:
-    """Whether most files have frames of two modes, such as frames with and without light by turns."""
+    """Whether most files have frames of two modes, such as frames with and without light."""
     noise = _noise(frames, np.arange(frames.size), dtype, pixels)
     sizes = np.bincount(files)
     for field in WORDS:
