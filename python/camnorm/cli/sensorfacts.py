@@ -98,7 +98,8 @@ def _screening_words(screening: Mapping[str, Any] | None) -> str:
         limits = [
             f"{name} {low:.6g} to {high:.6g}" for name, (low, high) in screening_limits(screening).items()
         ]
-        words.append(f"k = {screening['k']:g}: {', '.join(limits) or 'too few frames'}")
+        applied = ", ".join(limits) or "not applied, there are too few frames"
+        words.append(f"k = {screening['k']:g}: {applied}")
     for name, ends in (screening or {}).get("given", {}).items():
         low, high = ("" if end is None else f"{end:.6g}" for end in ends)
         words.append(f"given: {name} {low}:{high}")

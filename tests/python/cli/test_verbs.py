@@ -322,7 +322,7 @@ def test_measure_json_says_null_for_what_is_no_number(run: Run, data: Data) -> N
     result = run("measure", data.files[0], "-o", "s.h5", "--json").json()
     assert result["target_mean"] is None
     assert result["target_sigma"] is None
-    assert "screening       k = 6: too few frames\n" in run("show", "s.h5").out
+    assert "screening       k = 6: not applied, there are too few frames\n" in run("show", "s.h5").out
 
 
 @pytest.mark.parametrize(("screen", "k"), [("auto", 6), ("off", None), ("4.5", 4.5)])
