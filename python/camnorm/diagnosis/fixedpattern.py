@@ -215,8 +215,9 @@ def fixed_pattern(sensor: Sensor, *, window: str | None = "hann", threads: int |
     # Where nothing varies there are no targets.
     first = a.rows(0, 1).mean()[0, 0]
     level = np.where(np.isnan(sensor.target_mean), first, sensor.target_mean)
-    means = _compared(sensor, Band.means, level, window, threads)
-    sigmas = _compared(sensor, _sigmas, np.nan_to_num(sensor.target_sigma), window, threads)
+    kept = np.empty((2, math.prod(sensor.shape[2:]), *sensor.shape[:2]), _precision(sensor, _unit(sensor)))
+    means = _compared(sensor, Band.means, level, kept, window, threads)
+    sigmas = _compared(sensor, _sigmas, np.nan_to_num(sensor.target_sigma), kept, window, threads)
     # The variance of the whole set is that within both halves and that between them.
     within = (a.count * sigmas.squares[0] + b.count * sigmas.squares[1]) / total
     noise_variance = within + share / total * means.difference_square
@@ -254,24 +255,25 @@ def _compared(
     sensor: Sensor,
     images_of: Callable[[Band], tuple[Values, Values]],
     level: Target,
+    kept: NDArray[np.floating[Any]],
     window: str | None,
     threads: int | None,
 ) -> _Compared:
-    """Compare images of the halves, which are kept in float32 without their level."""
+    """Compare images of the halves, which are put into `kept` without their level, (half, plane, y, x)."""
     height, width = sensor.shape[:2]
     planes = math.prod(sensor.shape[2:])
-    unit = 2.0 ** math.frexp(float(np.mean(np.nan_to_num(sensor.target_sigma))))[1]
-    kept = [np.empty((planes, height, width), _precision(sensor, unit)) for _ in range(2)]
+    unit = _unit(sensor)
 
     def take(band: Band) -> Values:
-        images = [
-            np.moveaxis(((image - level) / unit).reshape(-1, width, planes), 2, 0)
-            for image in images_of(band)
-        ]
-        for whole, image in zip(kept, images, strict=True):
-            whole[:, band.where] = image
-        a, b = images
-        return np.array([values.sum((1, 2)) for values in (a, b, a * a, b * b, a * b, np.square(a - b))])
+        a, b = images_of(band)
+        for whole, image in zip(kept, (a, b), strict=True):
+            image -= level
+            image *= 1 / unit  # a power of two
+            whole[:, band.where] = np.moveaxis(image.reshape(-1, width, planes), 2, 0)
+        a, b = (image.reshape(-1, planes) for image in (a, b))
+        difference = a - b
+        products = (a, a), (b, b), (a, b), (difference, difference)
+        return np.array([a.sum(0), b.sum(0), *(np.einsum("ip,ip->p", *pair) for pair in products)])
 
     rows = max(1, sizes().block_values // (width * planes))
     a, b, aa, bb, ab, difference = np.sum(over_bands(sensor, rows, take, threads), axis=0) / (height * width)
@@ -290,6 +292,11 @@ def _compared(
         float(np.mean(difference - np.square(a - b))) * square,
         float(np.mean(difference)) * square,
     )
+
+
+def _unit(sensor: Sensor) -> float:
+    """A power of two near the target sigma, in which squares of squares are numbers."""
+    return float(2.0 ** math.frexp(float(np.mean(np.nan_to_num(sensor.target_sigma))))[1])
 
 
 def _precision(sensor: Sensor, unit: float) -> type[np.floating[Any]]:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.diagnosis.finding import Finding, count_of
+from camnorm.sizes import sizes
+from camnorm.statistics.distributions import f_limit, trigamma
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
-from camnorm.sizes import sizes
 
 __all__ = ["hits"]
 
@@ -116,8 +117,6 @@ class _Counts:
 
     def add(self, a: _Half, b: _Half) -> None:
         """Compare the variances of the two halves."""
-        from scipy.special import fdtri
-
         varies = (a.variance > 0) & (b.variance > 0)
         if 2 * np.count_nonzero(varies) < varies.size:  # so few counts that each of them stands out
             return
@@ -134,7 +133,7 @@ class _Counts:
             (*variances, freedom_a, freedom_b, 1),
             (*variances[::-1], freedom_b, freedom_a, -1),
         ):
-            limit = float(fdtri(of_high, of_low + _TYPICAL_FREEDOM, 1 - _CHANCE))
+            limit = f_limit(of_high, of_low + _TYPICAL_FREEDOM, _CHANCE)
             moderated = (_TYPICAL_FREEDOM + of_low * low) / (_TYPICAL_FREEDOM + of_low)
             outlying = (high > limit * moderated) & (sign * brighter > 0)
             elevated = high > limit
@@ -161,9 +160,7 @@ def _spread(a: Image, b: Image) -> float:
 
 def _freedom(a: int, b: int, spread: float) -> tuple[float, float]:
     """Degrees of freedom of normal variances that differ as much."""
-    from scipy.special import polygamma
-
-    expected = math.sqrt(float(polygamma(1, a / 2) + polygamma(1, b / 2)))
+    expected = math.sqrt(trigamma(a / 2) + trigamma(b / 2))
     excess = max(1.0, spread / expected) ** 2
     return a / excess, b / excess
 

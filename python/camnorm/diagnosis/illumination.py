@@ -262,12 +262,20 @@ def _polynomials(n: int) -> Array:
     return np.ascontiguousarray(q.T)
 
 
+def _quadratic(n: int) -> Array:
+    """Orthonormal polynomials of degree 0, 1 and 2 over n places, (degree, place)."""
+    x = (np.arange(n) - (n - 1) / 2) / n
+    square = x * x
+    powers = np.stack([np.ones(n), x, square - square.mean()])
+    return np.asarray(powers / np.sqrt((powers * powers).sum(axis=1, keepdims=True)))
+
+
 class _Surfaces:
     """Fits of a plane and of a quadratic surface to what both halves of an image have in common."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         height, width, planes = shape
-        self._y, self._x = (_polynomials(n)[:3] for n in (height, width))
+        self._y, self._x = _quadratic(height), _quadratic(width)
         self._coefficients = np.zeros((2, 2, 3, 3, planes))
         self._products = np.zeros(2)
 

@@ -100,9 +100,11 @@ class RealTransform:
         # a column do not all fall into one set of the cache.
         spectrum = np.result_type(dtype, np.complex64)
         padded_width = self.bands * BAND_COLUMNS + _LINE_BYTES // spectrum.itemsize
-        self._spectrum: npt.NDArray[Any] = pyfftw.zeros_aligned(
+        self._spectrum: npt.NDArray[Any] = pyfftw.empty_aligned(
             (self._pieces * self._piece, padded_width), spectrum, n=_LINE_BYTES
         )
+        # What rows do not fill is transformed too; it must not be slow, as denormal numbers are.
+        self._spectrum[:, half:] = 0.0
         self._workers: list[_Worker] = []
 
     @property

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from camnorm.sensor.survey import HOT
 from camnorm.sizes import sizes
+from camnorm.statistics.distributions import t_limit
 from camnorm.statistics.moments import Image, PixelMoments
 
 __all__ = ["Early", "measure_drift", "measure_ratios"]
@@ -378,9 +379,7 @@ def _medians(tiles: Image, where: npt.NDArray[np.bool_]) -> Image:
 
 def _limit(freedom: int) -> float:
     """What Student's t exceeds, in either direction, with the chance allowed; at least 6."""
-    from scipy.special import stdtrit
-
-    return max(_BEYOND, -float(stdtrit(freedom, _CHANCE / 2)))
+    return max(_BEYOND, t_limit(freedom, _CHANCE / 2))
 
 
 def _weighted_median(values: Image, weights: Image) -> float:

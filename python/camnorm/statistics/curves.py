@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from camnorm.statistics.distributions import f_chance
 from camnorm.statistics.sequences import FEWEST, Values, inflation_of, robust_scale
 
 __all__ = ["Curve", "curve"]
@@ -59,8 +60,6 @@ def curve(values: Values) -> Curve | None:
     course, and hide it. The chance is that of an F test whose variance is inflated, and whose degrees of
     freedom are reduced, by it.
     """
-    from scipy.special import fdtrc
-
     n = values.size
     if n < FEWEST:
         return None
@@ -88,7 +87,7 @@ def curve(values: Values) -> Curve | None:
     chance = 1.0
     if all_of_it > 0:
         ratio = (all_of_it - left) / fitted / max(left / freedom * inflation, 1e-300)
-        chance = float(fdtrc(fitted, max(freedom / inflation, 1.0), max(ratio, 0.0)))
+        chance = f_chance(fitted, max(freedom / inflation, 1.0), max(ratio, 0.0))
     order = np.sign(int(fit.argmax()) - int(fit.argmin()))
     about = values - basis(np.arange(n) / (n - 1)) @ coefficients
     # As many deviations are lost as there are coefficients.

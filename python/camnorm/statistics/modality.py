@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.statistics.distributions import normal_quantile
 from camnorm.statistics.sequences import Values, dip, inflation_of, robust_scale
 
 __all__ = ["DIP_LIMIT", "blurred", "gap_chances", "two_modes"]
@@ -49,11 +50,10 @@ def blurred(order: Values, resolution: float) -> Values:
     float64 ndarray, shape (n,)
         Ascending.
     """
-    from scipy.special import ndtri
-
     if not resolution > 0:
         return order
-    noise = ndtri((np.arange(1, order.size + 1) * _GOLDEN) % 1.0)
+    turns = (np.arange(1, order.size + 1) * _GOLDEN) % 1.0
+    noise = np.array([normal_quantile(turn) for turn in turns.tolist()])
     return np.sort(order + resolution * noise)
 
 
