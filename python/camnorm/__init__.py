@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from camnorm.fourier.curve import RingCorrelation
     from camnorm.fourier.independence import Independence
     from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
+    from camnorm.handover import Export, export
     from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
     from camnorm.measurement import measure, measure_groups
     from camnorm.report import plot
@@ -39,6 +40,7 @@ __all__ = [
     "Convergence",
     "Correction",
     "Error",
+    "Export",
     "Finding",
     "FixedPattern",
     "FormatError",
@@ -59,6 +61,7 @@ __all__ = [
     "build_info",
     "check",
     "correct",
+    "export",
     "fixed_pattern",
     "frame_statistics",
     "frames_needed",
@@ -87,6 +90,7 @@ _NAMES = {
     "camnorm.fourier.curve": ("RingCorrelation",),
     "camnorm.fourier.independence": ("Independence",),
     "camnorm.fourier.spectrum": ("amplitude_spectrum", "ring_average"),
+    "camnorm.handover": ("Export", "export"),
     "camnorm.io": ("FrameSource", "ImageFormat", "RawLayout", "ReadOptions", "open_frames"),
     "camnorm.measurement": ("measure", "measure_groups"),
     "camnorm.sensor.sensor": ("Sensor",),

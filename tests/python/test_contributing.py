@@ -78,6 +78,24 @@ def test_a_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.sentence == "The frames come from 1 file."
 
 
+def test_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from camnorm.handover.programs import PROGRAMS
+
+    names: dict[str, object] = {}
+    exec(example("tables.py"), names)
+    monkeypatch.setitem(PROGRAMS, "tables", names["PROGRAM"])
+    frames = frames_of(400, SHAPE, "u2")
+    frames[:, 2, 3] = 7
+    sensor = camnorm.measure(write_mrc(tmp_path / "a.mrc", frames), screen="off")
+    made = camnorm.export(sensor, "tables", out_dir=tmp_path / "out")
+    assert made.command == f"tables a.mrc --gain {tmp_path}/out/gain.npy"
+    mean = frames.mean(0)
+    good = np.arange(30).reshape(SHAPE) != 13
+    expected = np.where(good, mean[good].mean() / mean, 0)
+    np.testing.assert_allclose(np.load(tmp_path / "out/gain.npy"), expected)
+    assert (tmp_path / "out/defects.txt").read_text() == "3 2 1 1\n"
+
+
 _CALL_KERNEL = """
 #include <cstdio>
 #include "kernels/saturated.hpp"

@@ -290,6 +290,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "verify": run("verify", "raw", "-m", "s.h5"),
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "show": run("show", "s.h5"),
+        "export": run("export", "s.h5", "--for", "relion", "-o", "for-relion"),
         "merge": run("merge", "s.h5", "t.h5", "-o", "m.h5"),
         "subtract": run("subtract", "s.h5", "p.h5", "-o", "d.h5"),
     }

@@ -18,6 +18,7 @@ _TOPICS = {
     "Measure and correct": ("measurement", "sensor", "correction", "application"),
     "Verify": ("verification",),
     "Judge a set": ("diagnosis",),
+    "Hand over to other programs": ("handover",),
     "Ring correlation and spectra": ("fourier",),
     "Exact statistics": ("statistics",),
     "Image files": ("io", "apriori"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from camnorm.io.base.options import ReadOptions
 
-__all__ = ["PreparedSource", "check_references", "prepare"]
+__all__ = ["PreparedSource", "check_references", "prepare", "reference_images"]
 
 _MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -104,8 +104,10 @@ def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:
         return source
     gain = version = None
     if options.gain is not None:
-        with naming("gain", "gain reference"):
-            gain = _gain_of(options.gain, options, source)
+        try:
+            gain = _gain_of(options, source.format, source.shape)
+        except MisfitError as error:
+            raise MisfitError(error.path, error.given, error.shape, source.path) from None
     with naming("defects", "defect file"):
         if options.defects is not None:
             version = options.defects.stat().st_mtime_ns
@@ -113,13 +115,48 @@ def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:
     return PreparedSource(source, preparation)
 
 
-def _gain_of(path: Path, options: ReadOptions, source: FrameSource) -> Gain:
-    """The gain for frames of a source; read once for all that are alike."""
-    treatment = Treatment.of(options, source.format)
-    try:
-        return _cached_gain(path, path.stat().st_mtime_ns, source.format, treatment, source.shape)
-    except MisfitError as error:
-        raise MisfitError(error.path, error.given, error.shape, source.path) from None
+def reference_images(
+    options: ReadOptions, frames_format: str, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read the gain and the defects of the options for frames of a format.
+
+    Parameters
+    ----------
+    options : ReadOptions
+        Of which `gain` and `defects` are looked at.
+    frames_format : str
+        Format of the frames.
+    shape : tuple of int
+        Of a frame, (y, x).
+
+    Returns
+    -------
+    tuple of ndarray, shape (y, x)
+        Factors by which frames are multiplied (float64, 1 without a gain), and which pixels are filled from
+        their neighbours (bool).
+
+    Raises
+    ------
+    Error
+        Gain or defects cannot be read or used, or not for frames of this shape.
+    """
+    values, bad = np.ones(shape), np.zeros(shape, np.bool_)
+    if options.gain is not None:
+        values = _gain_of(options, frames_format, shape).values
+        bad |= values == 0
+    if options.defects is not None:
+        with naming("defects", "defect file"):
+            bad |= read_defects(options.defects, frames_format, shape)
+    return values, bad
+
+
+def _gain_of(options: ReadOptions, frames_format: str, shape: tuple[int, ...]) -> Gain:
+    """The gain for frames of a format and shape; read once for all that are alike."""
+    assert options.gain is not None
+    treatment = Treatment.of(options, frames_format)
+    with naming("gain", "gain reference"):
+        version = options.gain.stat().st_mtime_ns
+        return _cached_gain(options.gain, version, frames_format, treatment, shape)
 
 
 @lru_cache(maxsize=2)

@@ -20,13 +20,20 @@ def option_names() -> dict[str, str]:
     """Options by the arguments that the library's messages name."""
     return {
         name: "--" + name.replace("_", "-")
-        for function in (camnorm.measure, camnorm.correct, camnorm.verify, camnorm.ReadOptions)
+        for function in (
+            camnorm.measure,
+            camnorm.correct,
+            camnorm.verify,
+            camnorm.export,
+            camnorm.ReadOptions,
+        )
         for name in inspect.signature(function).parameters
         if name != "row_order"  # the verbs choose it
     } | {
         "mean_limits": "--mean",
         "measure_groups": "--split",
         "out_dir": "--output",
+        "program": "--for",
         "std_limits": "--std",
         "sum_frames": "--sum",
     }
