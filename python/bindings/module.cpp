@@ -21,6 +21,7 @@ void register_correction(py::module_& m);
 void register_eer(py::module_& m);
 void register_frc(py::module_& m);
 void register_moments(py::module_& m);
+void register_neighbours(py::module_& m);
 void register_response(py::module_& m);
 void register_located(py::module_& m);
 void register_taper(py::module_& m);
@@ -99,6 +100,7 @@ PYBIND11_MODULE(_core, m) {
     register_errors();
     register_runtime(m);
     register_moments(m);
+    register_neighbours(m);
     register_response(m);
     register_correction(m);
     register_eer(m);

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from camnorm.report import plot
     from camnorm.sensor.sensor import Sensor
     from camnorm.statistics.moments import PixelMoments, frame_statistics
+    from camnorm.statistics.neighbours import NeighbourSums
     from camnorm.statistics.response import PixelResponse
     from camnorm.verification.verdict import Verification
     from camnorm.verification.verification import verify
@@ -47,6 +48,7 @@ __all__ = [
     "FrameSource",
     "ImageFormat",
     "Independence",
+    "NeighbourSums",
     "NonFiniteError",
     "PixelMoments",
     "PixelResponse",
@@ -95,6 +97,7 @@ _NAMES = {
     "camnorm.measurement": ("measure", "measure_groups"),
     "camnorm.sensor.sensor": ("Sensor",),
     "camnorm.statistics.moments": ("PixelMoments", "frame_statistics"),
+    "camnorm.statistics.neighbours": ("NeighbourSums",),
     "camnorm.statistics.response": ("PixelResponse",),
     "camnorm.verification.verdict": ("Verification",),
     "camnorm.verification.verification": ("verify",),
