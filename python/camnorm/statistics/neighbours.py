@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
 import numpy.typing as npt
 
 from camnorm import _core

@@ -1,0 +1,1 @@
+"""What the statistics of a sensor show about each of its pixels."""
