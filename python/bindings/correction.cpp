@@ -4,7 +4,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +14,7 @@
 
 #include "arrays.hpp"
 #include "camnorm/error.hpp"
+#include "sums.hpp"
 
 namespace camnorm::python {
 namespace {
@@ -61,6 +64,15 @@ py::object targets_of(const Bound& self, const std::vector<double>& targets) {
     return py::tuple(py::cast(targets));
 }
 
+CorrectionOptions as_options(const py::object& target_mean, const py::object& target_sigma,
+                             const py::object& bad_policy) {
+    CorrectionOptions options;
+    options.bad_policy = as_policy(bad_policy);
+    take_target(target_mean, "target_mean", options.target_mean, options.target_means);
+    take_target(target_sigma, "target_sigma", options.target_sigma, options.target_sigmas);
+    return options;
+}
+
 Bound make(const py::object& mean, const py::object& sigma, const py::object& target_mean,
            const py::object& target_sigma, const py::object& bad, const py::object& bad_policy) {
     const py::array given = as_array(mean, "mean");
@@ -69,13 +81,31 @@ Bound make(const py::object& mean, const py::object& sigma, const py::object& ta
     const std::vector<py::ssize_t> array_shape = numpy_shape(shape, ndim);
     std::vector<double> mean_pixels = as_pixels(mean, array_shape, "mean");
     std::vector<double> sigma_pixels = as_pixels(sigma, array_shape, "sigma");
-    CorrectionOptions options;
-    options.bad_policy = as_policy(bad_policy);
-    take_target(target_mean, "target_mean", options.target_mean, options.target_means);
-    take_target(target_sigma, "target_sigma", options.target_sigma, options.target_sigmas);
+    CorrectionOptions options = as_options(target_mean, target_sigma, bad_policy);
     if (!bad.is_none()) options.bad = as_mask(bad, array_shape, "bad");
     py::gil_scoped_release nogil;
     return {Correction(shape, std::move(mean_pixels), std::move(sigma_pixels), std::move(options)), ndim};
+}
+
+/// The correction by moments, whose images are in memory once; None if no pixel ever changes.
+py::object of_moments(const Moments& moments, const Moments* with, const py::object& target_mean,
+                      const py::object& target_sigma, const py::object& bad_policy, int threads) {
+    CorrectionOptions options = as_options(target_mean, target_sigma, bad_policy);
+    const PixelMoments* const others = with == nullptr ? nullptr : &with->core;
+    std::unique_ptr<Bound> result;
+    {
+        py::gil_scoped_release nogil;
+        const FrameShape shape = moments.core.shape();
+        std::vector<double> sigma(shape.pixels());
+        moments.core.standard_deviation(sigma.data(), 0, threads, others);
+        if (std::any_of(sigma.begin(), sigma.end(), [](double value) { return value != 0.0; })) {
+            std::vector<double> mean(shape.pixels());
+            moments.core.mean(mean.data(), threads, others);
+            result = std::make_unique<Bound>(Bound{
+                Correction(shape, std::move(mean), std::move(sigma), std::move(options)), moments.ndim});
+        }
+    }
+    return result ? py::cast(std::move(result)) : py::none();
 }
 
 /// Calls method(from, to) with frames of the given shape and the array that they are written to.
@@ -133,6 +163,8 @@ void register_correction(py::module_& m) {
     py::class_<Bound>(m, "Correction")
         .def(py::init(&make), py::arg("mean"), py::arg("sigma"), py::arg("target_mean"),
              py::arg("target_sigma"), py::arg("bad"), py::arg("bad_policy"))
+        .def_static("of_moments", &of_moments, py::arg("moments"), py::arg("with_"), py::arg("target_mean"),
+                    py::arg("target_sigma"), py::arg("bad_policy"), py::arg("threads"))
         .def("apply", &apply, py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"),
              py::arg("first_row"))
         .def("inverse", &inverse, py::arg("frames"), py::arg("out"), py::arg("dtype"), py::arg("threads"))

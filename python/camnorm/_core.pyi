@@ -110,6 +110,15 @@ class Correction:
         bad: npt.NDArray[np.bool_] | None,
         bad_policy: str,
     ) -> None: ...
+    @staticmethod
+    def of_moments(
+        moments: PixelMoments,
+        with_: PixelMoments | None,
+        target_mean: float | list[float] | None,
+        target_sigma: float | list[float] | None,
+        bad_policy: str,
+        threads: int,
+    ) -> Correction | None: ...
     def apply(
         self,
         frames: npt.NDArray[Any],

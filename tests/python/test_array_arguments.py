@@ -44,6 +44,12 @@ def response() -> PixelResponse:
     return r
 
 
+def colour_moments() -> PixelMoments:
+    m = PixelMoments(COLOUR.shape, np.float64)
+    m.add(np.stack([COLOUR, COLOUR + 1.0]))
+    return m
+
+
 def with_state(sums: Any, name: str, value: Any) -> object:
     return type(sums).from_state({**sums.state(), name: value})
 
@@ -95,6 +101,18 @@ TAKERS: dict[str, Taker] = {
     ),
     "Correction:target_sigma": Taker(
         "target_sigma", np.arange(1.0, 4), lambda a: Correction(COLOUR + 1.0, COLOUR + 1.0, 1, a), True
+    ),
+    "Correction.from_moments:target_mean": Taker(
+        "target_mean",
+        np.arange(1.0, 4),
+        lambda a: Correction.from_moments(colour_moments(), target_mean=a),
+        True,
+    ),
+    "Correction.from_moments:target_sigma": Taker(
+        "target_sigma",
+        np.arange(1.0, 4),
+        lambda a: Correction.from_moments(colour_moments(), target_sigma=a),
+        True,
     ),
     "Correction.apply:frames": Taker("frames", FRAME, CORRECTION.apply),
     "Correction.apply:frames, rows": Taker("frames", FRAME[:2], lambda a: CORRECTION.apply(a, first_row=1)),

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from camnorm import _core
 from camnorm.correction.targets import GivenTarget, as_number_or_list, check_targets
+from camnorm.errors import Error
+from camnorm.statistics.moments import PixelMoments
 
 __all__ = ["Correction"]
 
@@ -89,6 +91,62 @@ class Correction:
         check_targets(target_mean, target_sigma)
         targets = as_number_or_list(target_mean), as_number_or_list(target_sigma)
         self._core = _core.Correction(mean, sigma, *targets, bad, bad_policy)
+
+    @classmethod
+    def from_moments(
+        cls,
+        moments: PixelMoments,
+        others: PixelMoments | None = None,
+        *,
+        target_mean: GivenTarget | None = None,
+        target_sigma: GivenTarget | None = None,
+        bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+        threads: int | None = None,
+    ) -> Correction:
+        """Form the correction by the mean and the sigma image of moments, without further copies of them.
+
+        Parameters
+        ----------
+        moments : PixelMoments
+            Of the data set.
+        others : PixelMoments, optional
+            Of further frames, which count as if they had been merged.
+        target_mean, target_sigma, bad_policy
+            As of `Correction`.
+        threads : int, optional
+            Number of threads. By default CAMNORM_THREADS, or all the cores this process may run on.
+
+        Returns
+        -------
+        Correction
+            The same as of ``Correction(moments.mean(), moments.std(), ...)``.
+
+        Raises
+        ------
+        Error
+            If no pixel ever changes.
+        TypeError, ValueError
+            As of `Correction`; if `others` has frames of another kind or shape.
+
+        Examples
+        --------
+        >>> import numpy as np, camnorm
+        >>> moments = camnorm.PixelMoments((1, 2), np.uint8)
+        >>> statistics = moments.add(np.array([[[9, 17]], [[11, 23]]], np.uint8))
+        >>> camnorm.Correction.from_moments(moments).apply(np.array([[11, 17]], np.uint8)).tolist()
+        [[17.0, 13.0]]
+        """
+        check_targets(target_mean, target_sigma)
+        targets = as_number_or_list(target_mean), as_number_or_list(target_sigma)
+        with moments.held_with(moments if others is None else others) as (mine, its):
+            core = _core.Correction.of_moments(
+                mine, None if others is None else its, *targets, bad_policy, _core.resolve_threads(threads)
+            )
+        if core is None:
+            raise Error("no pixel of the set ever changes: there is nothing to correct with")
+        self = cls.__new__(cls)
+        self._core = core
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:

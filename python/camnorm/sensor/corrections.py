@@ -16,7 +16,7 @@ from camnorm.errors import Error
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
 
-__all__ = ["CorrectionImages", "correction_images"]
+__all__ = ["CorrectionImages", "correction_images", "correction_of"]
 
 Image = npt.NDArray[np.float64]
 
@@ -69,15 +69,17 @@ def correction_images(
     """
     check_targets(target_mean, target_sigma)
     measured, *halves = (partial(_image, sensor, part) for part in (half, 0, 1))
-    if np.isnan(sensor.target_mean).any() or not measured("sigma").any():
+    sigma = measured("sigma")
+    if np.isnan(sensor.target_mean).any() or not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     fewest = min(moments.count for moments in sensor.halves)
     if adjustments.shrink and fewest < 2:
         raise Error(f"noise cannot be told from a half of the set with {fewest} frames: shrink needs two")
     if adjustments:
+        del sigma  # which is formed anew
         mean, sigma = adjustments.images(measured, halves, sensor.target_mean, sensor.target_sigma)
     else:
-        mean, sigma = measured("mean"), measured("sigma")
+        mean = measured("mean")
     if adjustments.mode == "gain":
         if target_sigma is not None:
             raise ValueError("a gain leads to no target sigma: contrast follows the target mean")
@@ -90,6 +92,35 @@ def correction_images(
         sigma,
         _target(target_mean, sensor.target_mean),
         _target(target_sigma, sensor.target_sigma),
+    )
+
+
+def correction_of(sensor: Sensor, adjustments: Adjustments, half: int | None) -> Correction:
+    """Form the correction by a half of a set, or by all of it, to the targets of the set.
+
+    Parameters
+    ----------
+    sensor, adjustments, half
+        As of `correction_images`.
+
+    Returns
+    -------
+    Correction
+        Bad pixels become the target mean.
+
+    Raises
+    ------
+    Error, ValueError
+        As of `Sensor.correction`.
+    """
+    if adjustments:
+        return correction_images(sensor, adjustments, half=half).correction("neutral")
+    if np.isnan(sensor.target_mean).any():
+        raise Error("no pixel of the set ever changes: there is nothing to correct with")
+    a, b = sensor.halves
+    moments, others = (a, b) if half is None else (sensor.halves[half], None)
+    return Correction.from_moments(
+        moments, others, target_mean=sensor.target_mean, target_sigma=sensor.target_sigma
     )
 
 

@@ -9,7 +9,7 @@ order would show as much, whatever their noise and scenes are (M. J. Anderson, A
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.diagnosis.finding import Finding
+from camnorm.fourier.transforms import share
 
 __all__ = ["MOST_FRAMES", "Alternation", "find_alternation", "reduced"]
 
@@ -30,6 +31,8 @@ _CHANCE = 1e-3
 # Part of a frame's variance that frames of one kind share. Averages of 12 frames hardly show less.
 _SHARED = 1e-3
 _SIDE = 512
+# Corrected pixels that are reduced at a time, while they are in the cache.
+_AT_A_TIME = 2**18
 
 
 @dataclass(frozen=True)
@@ -96,27 +99,52 @@ class Alternation:
         return {**asdict(self), "found": self.found}
 
 
-def reduced(frame: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
-    """Reduce a frame to its central part, and to means over square blocks: fine and coarse patterns.
+def reduced(
+    frames: npt.NDArray[Any],
+    corrected: Callable[[npt.NDArray[Any], int], npt.NDArray[Any]],
+    threads: int,
+) -> list[list[npt.NDArray[np.float32]]]:
+    """Reduce corrected frames to their central part, and to means over blocks: fine and coarse patterns.
 
     Parameters
     ----------
-    frame : ndarray, shape (y, x) or (y, x, c)
-        A corrected frame.
+    frames : ndarray, shape (n, y, x) or (n, y, x, c)
+        The frames as they are.
+    corrected : callable
+        Gets some rows of the frames and the number of the first row. Returns these, corrected; several
+        threads may call it at once.
+    threads : int
+        Number of threads.
 
     Returns
     -------
-    list of float32 ndarray
-        Vectors of mean 0 and length 1 (or 0 if nothing varies).
+    list of lists of float32 ndarray
+        Of each frame, vectors of mean 0 and length 1 (or 0 if nothing varies).
     """
-    height, width = frame.shape[:2]
+    count, height, width, *planes = frames.shape
     top, left = max(height - _SIDE, 0) // 2, max(width - _SIDE, 0) // 2
     factor = min(math.ceil(max(height, width) / _SIDE), height, width)
-    blocks = frame[: height // factor * factor, : width // factor * factor]
-    blocks = blocks.reshape(height // factor, factor, width // factor, factor, *frame.shape[2:])
-    blocks = blocks.mean(1).mean(2)  # rows first: neighbours in memory are added in parallel
-    parts = [frame[top : top + _SIDE, left : left + _SIDE], *([blocks] if factor > 1 else [])]
-    return [_unit(part) for part in parts]
+    centre = np.empty((count, min(height, _SIDE), min(width, _SIDE), *planes), np.float32)
+    blocks = np.empty((count, height // factor, width // factor, *planes), np.float32)
+    at_once = factor * max(1, _AT_A_TIME // (count * factor * width * math.prod(planes)))
+
+    def reduce(_: int, piece: int) -> None:
+        first, last = piece * at_once, min((piece + 1) * at_once, height)
+        rows = corrected(frames[:, first:last], first)
+        begin, end = max(first, top), min(last, top + centre.shape[1])
+        if begin < end:
+            centre[:, begin - top : end - top] = rows[:, begin - first : end - first, left : left + _SIDE]
+        whole = (last - first) // factor
+        if factor > 1 and whole:
+            squares = rows[:, : whole * factor, : width // factor * factor]
+            squares = squares.reshape(count, whole, factor, width // factor, factor, *planes)
+            start = first // factor
+            # Rows first: neighbours in memory are added in parallel.
+            blocks[:, start : start + whole] = squares.mean(2).mean(3)
+
+    share(-(-height // at_once), threads, reduce)
+    parts = [centre, blocks] if factor > 1 else [centre]
+    return [[_unit(part[number]) for part in parts] for number in range(count)]
 
 
 def find_alternation(

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.application.fit import Fit, UnfitFile
-from camnorm.errors import Error, FormatError, raise_shortage
-from camnorm.io import ReadOptions, open_frames
+from camnorm.errors import Error, raise_shortage
+from camnorm.io import ReadOptions, open_frames, runs
 from camnorm.io.base.remarks import Remarks
 from camnorm.sensor.sensor import Sensor
-from camnorm.statistics.moments import frame_statistics, kind_of
+from camnorm.statistics.moments import PixelMoments, frame_statistics
+from camnorm.statistics.response import PixelResponse
 from camnorm.verification.candidates import Candidate
+from camnorm.verification.testframes import FrameReader
 
 _STATISTICS = ("mean", "std", "min", "max")
 
@@ -26,6 +28,7 @@ def take_out(
     pairs: int,
     sensor: Sensor,
     fit: Fit,
+    reader: FrameReader,
     options: ReadOptions,
     threads: int,
     outside: list[UnfitFile],
@@ -50,9 +53,10 @@ def take_out(
         responses = responses and (responses[0].copy(), responses[1].copy())
     seen: set[tuple[float, ...]] = set()
     remarks = Remarks()
+    removal = _Removal(halves, responses, reader, threads)
 
     def take(file: str, index: int) -> bool:
-        frame = read_frame(file, index, sensor, options, remarks)
+        frame = reader.read(file, index, removal.slot, remarks)
         if frame is None:
             return False
         row = frame_statistics(frame[None], threads=threads)[0]
@@ -62,13 +66,13 @@ def take_out(
         seen.add(statistics)
         if statistics not in measured_as and fit.outside(row["mean"], row["std"]):
             outside.append(UnfitFile(Path(file), 1, 0, 1, float(row["mean"])))
-        for measured in measured_as.get(statistics, ()):
-            same = (measured.file, measured.index) == (file, index)
-            if same or _may_show(measured.file, measured.index, frame, options):
-                number = "AB".index(measured.half)
-                halves[number].subtract(frame, threads=threads)
-                if responses is not None:
-                    responses[number].subtract(frame, np.array([row["mean"]]), threads=threads)
+        numbers = [
+            "AB".index(measured.half)
+            for measured in measured_as.get(statistics, ())
+            if (measured.file, measured.index) == (file, index)
+            or _may_show(measured.file, measured.index, frame, options)
+        ]
+        removal.add(frame, numbers, statistics[0])
         return True
 
     taken: dict[str, list[tuple[str, int]]] = {"A": [], "B": []}
@@ -78,6 +82,7 @@ def take_out(
             if len(chosen) < pairs * size and take(test.file, test.index):
                 chosen.append((test.file, test.index))
                 report()
+    removal.finish()
     remarks.warn(stacklevel=3)
     usable = sum(map(len, taken.values()))
     if usable < 2 * pairs * size:
@@ -90,25 +95,52 @@ def take_out(
     return groups, Sensor(halves, sensor.frames, sensor.provenance, responses)
 
 
-def read_frame(
-    file: str, index: int, sensor: Sensor, options: ReadOptions, remarks: Remarks | None = None
-) -> npt.NDArray[Any] | None:
-    """Read one frame, and add the remarks on its file; None if that is not possible."""
-    try:
-        with open_frames(file, options) as source:
-            if source.shape != sensor.shape or kind_of(source.dtype) != kind_of(sensor.dtype):
-                raise Error(
-                    f"{file} has {source.dtype} frames of shape {source.shape}, "
-                    f"the sensor {sensor.dtype} frames of shape {sensor.shape}"
-                )
-            frame: npt.NDArray[Any] = source.read(index)[0]
-            source.check_whole()
-            if remarks is not None:
-                remarks.add(source.path, source.remarks)
-            return frame
-    except (FormatError, OSError) as error:
-        raise_shortage(error)
-        return None
+class _Removal:
+    """Subtracts frames several at a time: the sums of all pixels take longer than a frame."""
+
+    def __init__(
+        self,
+        halves: tuple[PixelMoments, PixelMoments],
+        responses: tuple[PixelResponse, PixelResponse] | None,
+        reader: FrameReader,
+        threads: int,
+    ) -> None:
+        self._halves = halves
+        self._responses = responses
+        self._held = reader.held
+        self._threads = threads
+        self._waiting: list[tuple[list[int], float]] = []
+
+    @property
+    def slot(self) -> int:
+        """Where the reader may put the next frame."""
+        return len(self._waiting)
+
+    def add(self, frame: npt.NDArray[Any], numbers: list[int], mean: float) -> None:
+        """Subtract a frame from halves, from one of them twice if it was measured twice."""
+        if not numbers:
+            return
+        if frame.dtype != self._held.dtype:
+            for number in numbers:
+                self._subtract(number, frame[None], [mean])
+            return
+        self._waiting.append((numbers, mean))
+        if len(self._waiting) == len(self._held):
+            self.finish()
+
+    def finish(self) -> None:
+        """Subtract those that wait."""
+        for number in (0, 1):
+            slots = [slot for slot, (numbers, _) in enumerate(self._waiting) for n in numbers if n == number]
+            for first, last in runs(slots):
+                means = [mean for _, mean in self._waiting[first:last]]
+                self._subtract(number, self._held[first:last], means)
+        self._waiting.clear()
+
+    def _subtract(self, number: int, frames: npt.NDArray[Any], means: list[float]) -> None:
+        self._halves[number].subtract(frames, threads=self._threads)
+        if self._responses is not None:
+            self._responses[number].subtract(frames, np.array(means), threads=self._threads)
 
 
 def _may_show(file: str, index: int, frame: npt.NDArray[Any], options: ReadOptions) -> bool:

@@ -36,12 +36,13 @@ from camnorm.io.base.unused import check_use
 from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
-from camnorm.sensor.corrections import correction_images
+from camnorm.sensor.corrections import correction_of
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor, as_sensor
 from camnorm.verification.alternation import MOST_FRAMES, Alternation, find_alternation, reduced
 from camnorm.verification.candidates import Candidate, find_candidates
-from camnorm.verification.leaveout import read_frame, take_out
+from camnorm.verification.leaveout import take_out
+from camnorm.verification.testframes import FrameReader
 from camnorm.verification.verdict import Assessment, Comparison, Verification
 
 __all__ = ["verify"]
@@ -170,16 +171,17 @@ def verify(
     release_transforms()
     outside: list[UnfitFile] = []
     steps = _Steps(progress, sensor, 4 * found.pairs * found.size + min(len(pool), MOST_FRAMES))
+    reader = FrameReader(sensor, options)
     groups, left = take_out(
-        pool, found.size, found.pairs, sensor, fit, options, workers, outside, spare, steps
+        pool, found.size, found.pairs, sensor, fit, reader, options, workers, outside, spare, steps
     )
     if (message := warning_of(outside, fit.words)) is not None:
         warnings.warn(message, stacklevel=2)
     counts = [left.count if same_statistics else half.count for half in left.halves]
     corrections = _Corrections(left, adjustments, same_statistics, keep=found.pairs > 1)
     correlate = partial(frc_of_planes, window=window, corners=corners, threads=workers)
-    alternation = _alternation(pool, groups, catalogue, left, corrections.of(0), options, workers, steps)
-    images = _images_of(groups, sensor, options, workers, steps)
+    alternation = _alternation(pool, groups, catalogue, corrections.of(0), reader, workers, steps)
+    images = _images_of(groups, reader, workers, steps)
     singles, averages = _correlate(images, corrections, correlate, workers)
 
     compare = partial(_compare, counts=counts, total=count, shared=same_statistics, corners=corners)
@@ -233,7 +235,7 @@ class _Corrections:
     """Corrections of the first and the second group of each pair; one at a time is in memory, or both."""
 
     def __init__(self, left: Sensor, adjustments: Adjustments, same_statistics: bool, keep: bool) -> None:
-        self._form = partial(correction_of, left, adjustments)
+        self._form = partial(_correction, left, adjustments)
         self._halves = (None, None) if same_statistics else (0, 1)
         self._most = 2 if keep else 1
         self._kept: dict[int | None, Correction] = {}
@@ -292,9 +294,8 @@ def _alternation(
     pool: Sequence[Candidate],
     groups: Sequence[Sequence[tuple[str, int]]],
     catalogue: Catalogue,
-    sensor: Sensor,
     correction: Correction,
-    options: ReadOptions,
+    reader: FrameReader,
     threads: int,
     report: Callable[[], None],
 ) -> Alternation:
@@ -307,13 +308,14 @@ def _alternation(
     places = {order[test.file] if of_files else test.index: test for test in reversed(left_out)}
     used: list[int] = []
     images = []
-    corrected = np.empty(sensor.shape, np.float32)
-    for place, test in list(places.items())[:MOST_FRAMES]:
-        frame = read_frame(test.file, test.index, sensor, options)
-        if frame is not None:
-            used.append(place)
-            images.append(reduced(correction.apply(frame, corrected, threads=threads)))
-        report()
+
+    def corrected(rows: _Image, first: int) -> _Image:
+        return correction.apply(rows, threads=1, first_row=first)
+
+    some = list(places.items())[:MOST_FRAMES]
+    for read, frames in reader.stacks(some, lambda item: (item[1].file, item[1].index), report):
+        used += [place for place, _ in read]
+        images += reduced(frames, corrected, threads)
     return find_alternation(images, used, of_files)
 
 
@@ -372,34 +374,33 @@ def _precision(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _images_of(
     groups: Sequence[Sequence[tuple[str, int]]],
-    sensor: Sensor,
-    options: ReadOptions,
+    reader: FrameReader,
     threads: int,
     report: Callable[[], None],
 ) -> Iterator[list[list[_Image]]]:
     """Load the images of both groups of each pair: one pair at a time is in memory."""
     for number in range(0, len(groups), 2):
-        yield [_load(group, sensor, options, threads, report) for group in groups[number : number + 2]]
+        yield [_load(group, reader, threads, report) for group in groups[number : number + 2]]
 
 
 def _load(
     group: Sequence[tuple[str, int]],
-    sensor: Sensor,
-    options: ReadOptions,
+    reader: FrameReader,
     threads: int,
     report: Callable[[], None],
 ) -> list[_Image]:
     """The first frame of a group, and the average of all."""
-    total = np.zeros(sensor.shape)
+    total = np.zeros(reader.held.shape[1:])
     first = None
-    for file, index in group:
-        frame = read_frame(file, index, sensor, options)
-        if frame is None:
-            raise Error(f"{file}, frame {index}: can no longer be read")
-        first = frame if first is None else first
-        _core.add_frames(frame, total, threads)
-        report()
-    assert first is not None
+    left = list(group)
+    for read, frames in reader.stacks(group, lambda test: test, report):
+        if first is None:
+            first = frames[0].copy()
+        _core.add_frames(frames, total, threads)
+        left = [test for test in left if test not in read]
+    if first is None or left:
+        file, index = left[0]
+        raise Error(f"{file}, frame {index}: can no longer be read")
     total /= len(group)
     return [first, total.astype(_precision(first.dtype), copy=False)]
 
@@ -409,8 +410,8 @@ def _floor(averaged: int, count: int) -> float:
     return -averaged / (count - averaged) if count > averaged else np.nan
 
 
-def correction_of(left: Sensor, adjustments: Adjustments, half: int | None) -> Correction:
+def _correction(left: Sensor, adjustments: Adjustments, half: int | None) -> Correction:
     count = left.count if half is None else left.halves[half].count
     if count < 2:
         raise Error(f"too few frames are left for the statistics of one half ({count}): measure more")
-    return correction_images(left, adjustments, half=half).correction("neutral")
+    return correction_of(left, adjustments, half)

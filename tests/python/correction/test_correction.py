@@ -942,3 +942,34 @@ def test_rows_that_are_not_there() -> None:
     with pytest.raises(ValueError, match="'interpolate' needs whole frames, not rows of them"):
         inner.apply(np.zeros((2, 5), "u1"), first_row=0)
     assert inner.apply(np.zeros(shape, "u1"), first_row=0).shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("planes", [(), (3,)])
+def test_correction_of_moments_is_that_of_their_images(dtype: type, planes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(4)
+    frames = rng.poisson(rng.uniform(5, 60, (30, 40, *planes)), (12, 30, 40, *planes)).astype(dtype)
+    frames[:, 3, 4] = 7  # bad
+    whole, a, b = (camnorm.PixelMoments(frames.shape[1:], dtype) for _ in range(3))
+    for moments, some in ((whole, frames), (a, frames[::2]), (b, frames[1::2])):
+        moments.add(some)
+    exact = frames.astype(np.float64)
+    expected = camnorm.Correction(exact.mean(0), exact.std(0), 20.0, 3.0, bad_policy="nan")
+    for parts in ((whole, None), (a, b)):
+        c = camnorm.Correction.from_moments(
+            *parts, target_mean=20.0, target_sigma=3.0, bad_policy="nan", threads=2
+        )
+        assert c.shape == expected.shape
+        assert np.array_equal(c.bad, expected.bad)
+        np.testing.assert_allclose(c.mean, expected.mean, rtol=1e-12)
+        np.testing.assert_allclose(c.sigma, expected.sigma, rtol=1e-12)
+        np.testing.assert_allclose(c.apply(frames), expected.apply(frames), rtol=1e-5)
+
+
+def test_moments_in_which_nothing_changes_have_no_correction() -> None:
+    moments = camnorm.PixelMoments((2, 2), np.uint8)
+    moments.add(np.full((3, 2, 2), 5, np.uint8))
+    with pytest.raises(camnorm.Error, match="no pixel of the set ever changes"):
+        camnorm.Correction.from_moments(moments)
+    with pytest.raises(ValueError, match="shape"):
+        camnorm.Correction.from_moments(moments, camnorm.PixelMoments((2, 3), np.uint8))

@@ -14,6 +14,10 @@ from image_sets import write_mrc, write_npy
 SHAPE = (48, 48)
 
 
+def as_they_are(rows: np.ndarray, first: int) -> np.ndarray:
+    return rows
+
+
 def alternating(count: int, period: int, strength: float, seed: int = 0) -> np.ndarray:
     """Noise of 10, a pattern of pixels, and one of each kind."""
     rng = np.random.default_rng(seed)
@@ -93,22 +97,24 @@ def test_false_alarms(scene: bool) -> None:
         if scene:
             frames = np.fft.ifft2(np.fft.fft2(frames) * filtered).real
         places = rng.choice(60, 16, replace=False).tolist()
-        p.append(find_alternation(map(reduced, frames), places, True).p)
+        p.append(find_alternation(reduced(frames, as_they_are, 1), places, True).p)
     assert np.count_nonzero(np.array(p) < 0.1) <= 11  # binomial: once in 1000 by chance
     assert np.mean(p) == pytest.approx(0.5, abs=0.16)
 
 
-def test_reduced_frames() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reduced_frames(threads: int) -> None:
     frame = np.arange(1200 * 1300.0).reshape(1200, 1300) % 1001
-    centre, coarse = reduced(frame)
+    (upside_down, _), (centre, coarse) = reduced(np.stack([frame[::-1], frame]), as_they_are, threads)
+    np.testing.assert_array_equal(upside_down, centre.reshape(512, 512)[::-1].ravel())
     part = frame[344:856, 394:906]
     expected = (part - part.mean()) / np.sqrt(((part - part.mean()) ** 2).sum())
     np.testing.assert_allclose(centre, expected.ravel(), atol=1e-6)
     blocks = frame[:, :1299].reshape(400, 3, 433, 3).mean((1, 3))
     blocks -= blocks.mean()
     np.testing.assert_allclose(coarse, blocks.ravel() / np.sqrt((blocks**2).sum()), atol=1e-6)
-    assert [len(part) for part in reduced(np.zeros((20, 30, 3)))] == [1800]
-    assert not reduced(np.zeros((20, 30)))[0].any()
+    assert [len(part) for part in reduced(np.zeros((1, 20, 30, 3)), as_they_are, threads)[0]] == [1800]
+    assert not reduced(np.zeros((1, 20, 30)), as_they_are, threads)[0][0].any()
 
 
 @pytest.mark.parametrize("period", [1, 2, 4])
