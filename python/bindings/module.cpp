@@ -20,6 +20,7 @@ void register_average(py::module_& m);
 void register_correction(py::module_& m);
 void register_eer(py::module_& m);
 void register_frc(py::module_& m);
+void register_median(py::module_& m);
 void register_moments(py::module_& m);
 void register_neighbours(py::module_& m);
 void register_response(py::module_& m);
@@ -99,6 +100,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("check_unmasked", &check_unmasked, py::arg("object"), py::arg("what"));
     register_errors();
     register_runtime(m);
+    register_median(m);
     register_moments(m);
     register_neighbours(m);
     register_response(m);

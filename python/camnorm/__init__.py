@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from camnorm.diagnosis.convergence import Convergence, frames_needed
     from camnorm.diagnosis.finding import Finding
     from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern
+    from camnorm.diagnosis.pixels.classify import classify_pixels
     from camnorm.fourier.correlation import frc, ring_correlation
     from camnorm.fourier.curve import RingCorrelation
     from camnorm.fourier.independence import Independence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
     from camnorm.measurement import measure, measure_groups
     from camnorm.report import plot
+    from camnorm.sensor.pixelmap import PixelMap
     from camnorm.sensor.sensor import Sensor
     from camnorm.statistics.moments import PixelMoments, frame_statistics
     from camnorm.statistics.neighbours import NeighbourSums
@@ -50,6 +52,7 @@ __all__ = [
     "Independence",
     "NeighbourSums",
     "NonFiniteError",
+    "PixelMap",
     "PixelMoments",
     "PixelResponse",
     "RawLayout",
@@ -62,6 +65,7 @@ __all__ = [
     "amplitude_spectrum",
     "build_info",
     "check",
+    "classify_pixels",
     "correct",
     "export",
     "fixed_pattern",
@@ -88,6 +92,7 @@ _NAMES = {
     "camnorm.diagnosis.convergence": ("Convergence", "frames_needed"),
     "camnorm.diagnosis.finding": ("Finding",),
     "camnorm.diagnosis.fixedpattern": ("FixedPattern", "fixed_pattern"),
+    "camnorm.diagnosis.pixels.classify": ("classify_pixels",),
     "camnorm.fourier.correlation": ("frc", "ring_correlation"),
     "camnorm.fourier.curve": ("RingCorrelation",),
     "camnorm.fourier.independence": ("Independence",),
@@ -95,6 +100,7 @@ _NAMES = {
     "camnorm.handover": ("Export", "export"),
     "camnorm.io": ("FrameSource", "ImageFormat", "RawLayout", "ReadOptions", "open_frames"),
     "camnorm.measurement": ("measure", "measure_groups"),
+    "camnorm.sensor.pixelmap": ("PixelMap",),
     "camnorm.sensor.sensor": ("Sensor",),
     "camnorm.statistics.moments": ("PixelMoments", "frame_statistics"),
     "camnorm.statistics.neighbours": ("NeighbourSums",),

@@ -31,6 +31,7 @@ using Words __attribute__((vector_size(width))) = std::int16_t;
 using UnsignedWords __attribute__((vector_size(width))) = std::uint16_t;
 using Integers __attribute__((vector_size(width))) = std::int32_t;
 using UnsignedIntegers __attribute__((vector_size(width))) = std::uint32_t;
+using Floats __attribute__((vector_size(width))) = float;
 
 template <class Vector>
 inline Vector load_as(const void* p) {
@@ -63,6 +64,8 @@ inline Bits min8(Bits a, Bits b) { return _mm512_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm512_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm512_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm512_max_epi16(a, b); }
+inline Floats min_float(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+inline Floats max_float(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline bool any(Bits a) { return _mm512_test_epi32_mask(a, a) != 0; }
 
 #elif defined(__AVX2__)
@@ -77,6 +80,8 @@ inline Bits min8(Bits a, Bits b) { return _mm256_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm256_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm256_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm256_max_epi16(a, b); }
+inline Floats min_float(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+inline Floats max_float(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 inline bool any(Bits a) { return _mm256_testz_si256(a, a) == 0; }
 
 #elif defined(__SSE2__)
@@ -91,6 +96,8 @@ inline Bits min8(Bits a, Bits b) { return _mm_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm_max_epi16(a, b); }
+inline Floats min_float(Floats a, Floats b) { return _mm_min_ps(a, b); }
+inline Floats max_float(Floats a, Floats b) { return _mm_max_ps(a, b); }
 /// Whether a mask, of which all bits of an element are alike, is not zero everywhere.
 inline bool any(Bits a) { return _mm_movemask_epi8(a) != 0; }
 
@@ -136,6 +143,8 @@ inline Bits max16(Bits a, Bits b) {
     const Bits less = (Bits)((Words)a < (Words)b);
     return (b & less) | (a & ~less);
 }
+inline Floats min_float(Floats a, Floats b) { return a < b ? a : b; }
+inline Floats max_float(Floats a, Floats b) { return a > b ? a : b; }
 inline bool any(Bits a) { return (a[0] | a[1]) != 0; }
 
 #endif

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.errors import Error, FormatError, raise_shortage
+from camnorm.errors import Error
 from camnorm.io.base.atomic import Protected, atomic_target
-from camnorm.io.base.registry import format_of
-from camnorm.sensor.digest import ATTRIBUTE, DamageError, Digests, digests
+from camnorm.sensor.digest import ATTRIBUTE, Digests, digests
 from camnorm.sensor.narrow import read_sums, stored_dtype, write_sums
+from camnorm.sensor.opening import open_ours
 from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
 from camnorm.sensor.provenance import Identity, as_attributes, from_attributes, from_moments, reading_of
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
@@ -242,7 +240,8 @@ def read_contents(
     from camnorm.io.base.hdf5guard import check_whole
 
     path = Path(path)
-    with _opened(path, kind, _GIVE if kind == FORMAT else "") as f, digests() as found:
+    hints = (_GIVE, _ADVICE) if kind == FORMAT else ()
+    with open_ours(path, kind, SCHEMA, *hints) as f, digests() as found:
         check_whole(path, f)
         reader = _Reader(path, found)
         attributes = reader.attributes(f)
@@ -383,7 +382,7 @@ def check_replaceable(
     path = Path(path)
     if not path.is_file() or path.stat().st_size == 0:
         return
-    with _opened(path, FORMAT) as f, digests() as unused:
+    with open_ours(path, FORMAT, SCHEMA) as f, digests() as unused:
         if overwrite:
             return
         provenance = _read_provenance(_Reader(path, unused), f)
@@ -420,61 +419,5 @@ def reserve(file: IO[bytes], size: int) -> None:
     file.truncate(0)
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str], kind: str, give: str = "") -> Iterator[h5py.File]:
-    """Open an HDF5 file of ours; what goes wrong becomes a FormatError, which ends with `give`."""
-    import h5py
-
-    from camnorm.io.base.hdf5guard import text_of, value_of
-
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise FormatError(path, f"a directory, not a {kind} file{give}")
-    if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-        raise FormatError(path, f"not a {kind} file: no regular file")
-    with open(path, "rb") as raw:
-        signature = raw.read(8)
-    if signature != b"\x89HDF\r\n\x1a\n":
-        image = format_of(Path(path))
-        what = (
-            f"an image file ({image}), not a {kind} file"
-            if image
-            else f"not a {kind} file: it is not an HDF5 file"
-        )
-        raise FormatError(path, what + give)
-    try:
-        f = h5py.File(path, "r")
-    except OSError as error:
-        raise_shortage(error)
-        size = Path(path).stat().st_size
-        raise FormatError(
-            path, f"truncated or damaged HDF5 file: {_first_line(error)}", offset=size
-        ) from None
-    try:
-        with f:
-            found = text_of(Path(path), f, "format")
-            ours = found.startswith("camnorm ")  # others may keep anything there
-            if not ours or found != kind:
-                raise FormatError(path, f"not a {kind} file" + (f" but a {found} file" if ours else give))
-            schema = value_of(Path(path), f, "schema") if "schema" in f.attrs else 0
-            if schema > SCHEMA:
-                raise FormatError(
-                    path, f"written by a newer camnorm: schema {schema}, this version reads up to {SCHEMA}"
-                )
-            yield f
-    except FormatError:
-        raise
-    except Exception as error:  # damage drives h5py into nearly any exception
-        raise_shortage(error)
-        # A checkpoint is not restored: the measurement starts again.
-        advice = _ADVICE if kind == FORMAT and isinstance(error, DamageError) else ""
-        raise FormatError(path, f"damaged {kind} file: {_first_line(error)}{advice}") from None
-
-
 def _encoded(text: str) -> bytes:
     return text.encode(errors=NAME_ERRORS)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else ""
-    return text.partition("\n")[0] or type(error).__name__

@@ -1,0 +1,305 @@
+"""The class of every pixel by the mean and the sigma image alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from camnorm.diagnosis.pixels.residuals import Residuals, residuals_of
+from camnorm.diagnosis.pixels.tails import Limits, limits_of
+from camnorm.sensor.pixelclasses import Bit, code_of
+
+__all__ = ["Plane", "Verdicts", "classify_plane"]
+
+Image = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+_DEAD = 0.1  # of the sigma of its neighbours
+_SATURATED = 2.0  # sigmas between the mean and the largest value: 2 % of frames are above it, or cut off
+
+_MAX_BY_CHANCE = 0.05  # pixels of the whole sensor that never change by chance
+
+_POWER = 2 / 3  # of sigma, which makes the distribution of its estimate nearly normal (Wilson and Hilferty)
+_FEW = 2_000_000  # pixels that tails are estimated from
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """What is known of the pixels of one colour.
+
+    Attributes
+    ----------
+    mean, sigma : float64 ndarray, shape (y, x)
+        In the units of the pixels.
+    frames : int
+        Number of frames.
+    integer : bool
+        Whether values are whole numbers.
+    largest : float
+        Largest value that a pixel can have; infinite if unknown.
+    threads : int
+        Number of threads.
+    """
+
+    mean: Image
+    sigma: Image
+    frames: int
+    integer: bool
+    largest: float
+    threads: int
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """The classes of the pixels of a plane, and the deviations that lines are found in.
+
+    Attributes
+    ----------
+    code : uint8 ndarray, shape (y, x)
+        Class, as of `code_of`.
+    flags : uint32 ndarray, shape (y, x)
+        All bits that apply.
+    value, limit : float32 ndarray, shape (y, x)
+        What decided; only where there is a class.
+    mean, sigma : float32 ndarray, shape (y, x)
+        Deviations from the neighbours, in local scales; 0 where a pixel has none.
+    sigma_scale : float
+        The scale of the latter, relative to the power of sigma that they are formed of.
+    """
+
+    code: npt.NDArray[np.uint8]
+    flags: npt.NDArray[np.uint32]
+    value: npt.NDArray[np.float32]
+    limit: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    sigma: npt.NDArray[np.float32]
+    sigma_scale: float
+
+    def mark(self, where: Indices, name: str, value: npt.NDArray[np.float32] | float, limit: float) -> None:
+        """Give pixels a class, unless they have one already, and its bit.
+
+        Parameters
+        ----------
+        where : int64 ndarray
+            Numbers of the pixels in (y, x) order.
+        name : str
+            The class.
+        value : float32 ndarray or float
+            What decided.
+        limit : float
+            Its limit.
+        """
+        self.flags.reshape(-1)[where] |= np.uint32(Bit.OF_CLASS[name])
+        new = self.code.reshape(-1)[where] == 0
+        fresh = where[new]
+        self.code.reshape(-1)[fresh] = code_of(name)
+        self.value.reshape(-1)[fresh] = value[new] if isinstance(value, np.ndarray) else value
+        self.limit.reshape(-1)[fresh] = limit
+
+
+def classify_plane(plane: Plane) -> Verdicts:
+    """Classify the pixels of one colour by their mean and sigma.
+
+    Parameters
+    ----------
+    plane : Plane
+        The images.
+
+    Returns
+    -------
+    Verdicts
+    """
+    shape = plane.sigma.shape
+    valid = (plane.sigma > 0) & np.isfinite(plane.mean)
+    centre = float(np.median(plane.mean[::3][valid[::3]])) if valid[::3].any() else float(plane.mean.mean())
+    centred = (plane.mean - centre).astype(np.float32)
+    # Its square root is that of a variance: S^(2/3).
+    root = np.cbrt(np.square(plane.sigma).astype(np.float32))
+    parts = _phases(centred, valid)
+    mean, sigma = _residuals(centred, root, valid, parts, plane)
+    empty = np.zeros(shape, np.float32)
+    scale = float(np.median(sigma.scale[::7, ::5]))
+    found = Verdicts(
+        np.zeros(shape, np.uint8),
+        np.zeros(shape, np.uint32),
+        empty,
+        np.zeros(shape, np.float32),
+        mean.scaled,
+        sigma.scaled,
+        scale,
+    )
+    _mark_constant(found, plane, valid, sigma.median)
+    if valid.any():
+        _mark_saturating(found, plane)
+        _mark_deviant(found, plane, valid, (mean, sigma), centre, pitch=1 if len(parts) == 1 else 2)
+    return found
+
+
+def _phases(centred: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> list[tuple[slice, slice]]:
+    """The colours of a filter mosaic (every second pixel of every second row), or all pixels in one."""
+    whole = [(slice(None), slice(None))]
+    if min(centred.shape) < 28 or (not valid.all() and valid.mean() < 0.5):
+        return whole
+    phases = [(slice(y, None, 2), slice(x, None, 2)) for y in range(2) for x in range(2)]
+    few = max(1, round(math.sqrt(centred.size / _FEW)))
+    levels, spreads = [], []
+    for phase in phases:
+        part, used = centred[phase][::few, ::few], valid[phase][::few, ::few]
+        if not used.any():
+            return whole
+        levels.append(float(np.median(part[used])))
+        steps = np.abs(np.diff(centred[phase][::few], axis=1))
+        spreads.append(float(np.median(steps)) * 1.05)  # 1.4826 / sqrt(2)
+    return phases if max(levels) - min(levels) > max(spreads) else whole
+
+
+def _residuals(
+    centred: npt.NDArray[np.float32],
+    root: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    parts: list[tuple[slice, slice]],
+    plane: Plane,
+) -> tuple[Residuals, Residuals]:
+    """Residuals of the mean image, and of the power of the sigma image."""
+    error = np.float32(1 / math.sqrt(plane.frames))
+    found = []
+    for part in parts:
+        of_sigma = residuals_of(root[part], valid[part], plane.threads, relative=True)
+        # The noise of the mean image: no scale is below it.
+        noise = of_sigma.median * np.sqrt(of_sigma.median) * error
+        found.append((residuals_of(centred[part], valid[part], plane.threads, floor=noise), of_sigma))
+    if len(parts) == 1:
+        return found[0]
+
+    def joined(number: int) -> Residuals:
+        images = []
+        for name in ("median", "scaled", "scale"):
+            image = np.empty(centred.shape, np.float32)
+            for part, residuals in zip(parts, found, strict=True):
+                image[part] = getattr(residuals[number], name)
+            images.append(image)
+        return Residuals(*images)
+
+    return joined(0), joined(1)
+
+
+def _mark_constant(
+    found: Verdicts, plane: Plane, valid: npt.NDArray[np.bool_], root: npt.NDArray[np.float32]
+) -> None:
+    """Pixels that never change, unless that happens by chance."""
+    where = np.flatnonzero(~valid)
+    if not where.size:
+        return
+    variance = root.reshape(-1)[where].astype(np.float64) ** 3
+    if plane.integer:
+        # Largest probability of one value: of Poisson counts or of two values, and of normal ones.
+        log_most = np.minimum(-variance, -0.5 * np.log(2 * np.pi * np.maximum(variance, 1e-12)))
+        log_chance = (plane.frames - 1) * log_most
+    else:
+        # Frames that are multiplied by a gain repeat only their zeros: where these are counts, how precise
+        # sigma is says how many there are.
+        relative = 1.5 * found.sigma_scale
+        sparse = math.isfinite(relative) and 1 + 4 * plane.frames * relative**2 > 6
+        zero = plane.mean.reshape(-1)[where] == 0
+        log_chance = np.where(zero & sparse, -0.25 / max(relative, 1e-9) ** 2, -np.inf)
+    bad = where[log_chance < math.log(_MAX_BY_CHANCE / valid.size)]
+    found.mark(bad, "constant", 0.0, 0.0)
+
+
+def _mark_deviant(
+    found: Verdicts,
+    plane: Plane,
+    valid: npt.NDArray[np.bool_],
+    residuals: tuple[Residuals, Residuals],
+    centre: float,
+    pitch: int,
+) -> None:
+    """Pixels whose mean or sigma is far from that of their neighbours."""
+    mean, sigma = residuals
+    mean_limits, sigma_limits = _limits(found, plane, valid)
+    sigma_flat, mean_flat = plane.sigma.reshape(-1), plane.mean.reshape(-1)
+    usual = (sigma.median.reshape(-1).astype(np.float64)) ** (1 / _POWER)
+
+    where = _beyond(mean.scaled, mean_limits)
+    # A noisy pixel has a less precise mean.
+    own = np.maximum(np.square(sigma_flat[where]) - np.square(usual[where]), 0.0) / plane.frames
+    scale = np.hypot(mean.scale.reshape(-1)[where], np.sqrt(own))
+    low, high = _smooth_range(mean.median, where, pitch)
+    level = mean_flat[where] - centre
+    value = ((level - np.clip(level, low, high)) / scale).astype(np.float32)
+    hot, cold = value > mean_limits.high, value < -mean_limits.low
+    silent = sigma_flat[where] < _DEAD * usual[where]
+    found.mark(where[cold & silent], "dead", value[cold & silent], mean_limits.low)
+    found.mark(where[hot], "hot", value[hot], mean_limits.high)
+    found.mark(where[cold & ~silent], "cold", value[cold & ~silent], mean_limits.low)
+
+    where = _beyond(sigma.scaled, sigma_limits)
+    low, high = _smooth_range(sigma.median, where, pitch)
+    level = np.cbrt(np.square(sigma_flat[where]))
+    unit = sigma.scale.reshape(-1)[where] * sigma.median.reshape(-1)[where]
+    value = ((level - np.clip(level, low, high)) / unit).astype(np.float32)
+    for name, beyond, limit in (
+        ("noisy", value > sigma_limits.high, sigma_limits.high),
+        ("low_sigma", value < -sigma_limits.low, sigma_limits.low),
+    ):
+        found.mark(where[beyond], name, value[beyond], limit)
+
+
+def _limits(found: Verdicts, plane: Plane, valid: npt.NDArray[np.bool_]) -> tuple[Limits, Limits]:
+    """Limits of the deviations of mean and sigma."""
+    step = max(1, round(math.sqrt(valid.size / _FEW)))
+    some = np.s_[::step, :: step + 1] if step > 1 else np.s_[:, :]
+    used = valid[some]
+    rng = np.random.default_rng(0)
+    mean = found.mean[some][used]
+    if plane.integer:  # sums are whole numbers: between them there are no quantiles
+        unit = plane.frames * _scale_of(plane)
+        mean = mean + (rng.random(mean.size, np.float32) - np.float32(0.5)) / np.float32(max(unit, 1e-9))
+    precision = 1.5 * found.sigma_scale
+    # The skewness of a mean is at most sqrt((κ - 1) / N) (Pearson), twice the relative error of sigma.
+    return limits_of(mean, 2 * precision + 0.1), limits_of(found.sigma[some][used], 2 * precision + 0.1)
+
+
+def _scale_of(plane: Plane) -> float:
+    return float(np.median(plane.sigma[::7, ::5]) / math.sqrt(plane.frames))
+
+
+def _beyond(scaled: npt.NDArray[np.float32], limits: Limits) -> Indices:
+    flat = scaled.reshape(-1)
+    return np.flatnonzero((flat > np.float32(limits.high)) | (flat < np.float32(-limits.low)))
+
+
+def _smooth_range(
+    median: npt.NDArray[np.float32], where: Indices, pitch: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Range of the local medians around pixels of one colour, each of which is one in `pitch` pixels.
+
+    It is wide at the edges of dust and of readout blocks.
+    """
+    height, width = median.shape
+    y, x = np.divmod(where, width)
+    low = np.full(where.size, np.inf)
+    high = np.full(where.size, -np.inf)
+    for dy in range(-2 * pitch, 2 * pitch + 1, pitch):
+        rows = np.where((y + dy >= 0) & (y + dy < height), y + dy, y)
+        for dx in range(-2 * pitch, 2 * pitch + 1, pitch):
+            values = median[rows, np.where((x + dx >= 0) & (x + dx < width), x + dx, x)]
+            np.minimum(low, values, out=low)
+            np.maximum(high, values, out=high)
+    return low, high
+
+
+def _mark_saturating(found: Verdicts, plane: Plane) -> None:
+    """Pixels whose mean is so near to the largest value that some of their values are cut off."""
+    if not math.isfinite(plane.largest):
+        return
+    # Frames whose pixels are equally noisy have none of these; others are looked at closely.
+    near = np.flatnonzero(plane.mean > plane.largest - _SATURATED * float(plane.sigma.max()))
+    sigma = plane.sigma.reshape(-1)[near]
+    room = plane.largest - plane.mean.reshape(-1)[near]
+    cut = (room < _SATURATED * sigma) & (sigma > 0)
+    value = (room[cut] / sigma[cut]).astype(np.float32)
+    found.mark(near[cut], "saturating", value, _SATURATED)
