@@ -11,8 +11,8 @@ import numpy.typing as npt
 from camnorm.diagnosis.pixels.clusters import Component, components
 from camnorm.diagnosis.pixels.lines import lines_of, weak_lines
 from camnorm.diagnosis.pixels.rules import Plane, Verdicts, classify_plane
-from camnorm.diagnosis.pixels.tails import K
 from camnorm.diagnosis.pixels.stencils import made_of_neighbours
+from camnorm.diagnosis.pixels.tails import K
 from camnorm.errors import Error
 from camnorm.limits import usable_threads
 from camnorm.sensor.pixelclasses import CODES, NEIGHBOURS, Bit, Cluster, ClusterKind, Line, PixelRows, code_of
@@ -157,7 +157,9 @@ def _mark_weak_lines(found: Verdicts, valid: npt.NDArray[np.bool_]) -> None:
             found.mark(pixels, name, image.reshape(-1)[pixels], K)
 
 
-def _mark_made(found: Verdicts, kinds: npt.NDArray[np.uint8], sensor: Sensor, neighbours: NeighbourSums | None) -> None:
+def _mark_made(
+    found: Verdicts, kinds: npt.NDArray[np.uint8], sensor: Sensor, neighbours: NeighbourSums | None
+) -> None:
     """Mark pixels that were made from their neighbours, and say from which."""
     if neighbours is None:
         halves = getattr(sensor, "neighbours", None)
