@@ -17,6 +17,7 @@ namespace py = pybind11;
 namespace camnorm::python {
 
 void register_average(py::module_& m);
+void register_pattern(py::module_& m);
 void register_correction(py::module_& m);
 void register_eer(py::module_& m);
 void register_frc(py::module_& m);
@@ -109,6 +110,7 @@ PYBIND11_MODULE(_core, m) {
     register_frc(m);
     register_taper(m);
     register_average(m);
+    register_pattern(m);
     register_located(m);
 }
 

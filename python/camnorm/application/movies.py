@@ -19,7 +19,7 @@ from camnorm.application.fit import Fit, UnfitFile, warning_of, without_rejected
 from camnorm.application.leaveout import LeaveOneOut, warn_of_own_share
 from camnorm.application.schedule import Job, Output, output_folder, schedule
 from camnorm.apriori import check_references
-from camnorm.correction.adjustments import Adjustments, Mode
+from camnorm.correction.adjustments import Adjustments, CameraChoice, Mode
 from camnorm.correction.correction import Correction
 from camnorm.correction.targets import GivenTarget
 from camnorm.errors import Error, FormatError
@@ -33,7 +33,14 @@ from camnorm.limits import usable_threads
 from camnorm.measurement.faults import fault_of
 from camnorm.progress import Progress
 from camnorm.sensor.balance import warn_of_harm
-from camnorm.sensor.corrections import CorrectionImages, correction_images
+from camnorm.sensor.corrections import (
+    BadPolicy,
+    CorrectionImages,
+    correction_images,
+    settled,
+    settled_policy,
+)
+from camnorm.sensor.estimate import Estimate
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor, as_sensor
 
@@ -58,10 +65,11 @@ def correct(
     compression: Literal["none", "lzw", "deflate", "zstd"] = "none",
     target_mean: GivenTarget | None = None,
     target_sigma: GivenTarget | None = None,
-    bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+    bad_policy: BadPolicy = "auto",
     mode: Mode = "both",
     keep_illumination: float | bool | None = None,
     shrink: bool = False,
+    camera: CameraChoice = "auto",
     sum_frames: bool = False,
     virtual: bool = False,
     leave_out: bool = False,
@@ -76,6 +84,7 @@ def correct(
     progress: Callable[[Progress], None] | None = None,
     on_error: Callable[[FormatError], None] | None = None,
     on_unfit: Callable[[UnfitFile], None] | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
 ) -> list[Path]:
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
@@ -109,9 +118,10 @@ def correct(
     target_mean, target_sigma : float or sequence of float, optional
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1). Of colour frames one for all planes, or
         one for each.
-    bad_policy : {"neutral", "interpolate", "nan"}
-        What pixels that never change become; see `Correction`.
-    mode, keep_illumination, shrink
+    bad_policy : {"auto", "neutral", "interpolate", "nan"}
+        What pixels that never change become, and the defects of mode "best"; see `Correction`. "auto" is
+        "interpolate" with mode "best", else "neutral".
+    mode, keep_illumination, shrink, camera
         Other corrections, for sets that do not meet the assumptions of this one: see `Sensor.correction`.
         What is set is noted in the files, behind ``camnorm_correction``. Without `shrink`, a warning says if
         the set is so small that the correction would add more noise than it removes.
@@ -149,6 +159,9 @@ def correct(
         Called with an ``UnfitFile`` for each file with frames that the sensor rejected, or whose mean or
         standard deviation lies outside the limits by which its frames were screened. A warning counts all
         of these that are corrected.
+    on_estimate : callable, optional
+        Called with what mode "best" has found: its ``camera``, the number of ``defects``, and
+        ``only_defects``, the reason why no more is corrected, which is a warning by default.
 
     Returns
     -------
@@ -178,13 +191,15 @@ def correct(
     ...     source.shape, source.dtype.name, source.count
     ((64, 64), 'float32', 4)
     """
-    output = Output(np.dtype(dtype), scale, bad_policy, format, compression, sum_frames, virtual, overwrite)
+    policy = settled_policy(bad_policy, mode)
+    output = Output(np.dtype(dtype), scale, policy, format, compression, sum_frames, virtual, overwrite)
     if leave_out and virtual:
         raise ValueError(_NOT_VIRTUAL)
-    adjustments = Adjustments(mode, keep_illumination, shrink)
+    adjustments = Adjustments(mode, keep_illumination, shrink, camera)
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
     measured = as_sensor(sensor, load=True)
+    adjustments = settled(adjustments, measured)
     of_sensor = measured.options
     files, catalogue, options = _find(inputs, options, measured, workers)
     fit = Fit(measured)
@@ -195,7 +210,11 @@ def correct(
     given = None if isinstance(sensor, Sensor) else sensor
     protected = Protected(used for used in (options.gain, options.defects, given) if used is not None)
     images_of = partial(
-        correction_images, adjustments=adjustments, target_mean=target_mean, target_sigma=target_sigma
+        correction_images,
+        adjustments=adjustments,
+        target_mean=target_mean,
+        target_sigma=target_sigma,
+        on_estimate=_once(on_estimate or _warn_of_only_defects),
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
     table, shape, harm = measured.frames, measured.shape, fault_of(measured, adjustments, leave_out)
@@ -208,11 +227,7 @@ def correct(
     jobs = schedule(files, catalogue, folder, chosen, output, protected)
     warn_of_gain(of_sensor, options)
     warn_of_harm(harm)
-    saved = None
-    if virtual:
-        from camnorm.application.manifests import save_correction  # which loads h5py
-
-        saved = save_correction(folder, correction)
+    saved = _save(folder, correction) if virtual else None
 
     def make(some: Sequence[Job], correction: Correction, label: str) -> Corrector:
         return Corrector(some, chosen, options, correction, fit, label, output, saved, protected, workers)
@@ -236,6 +251,29 @@ def correct(
     _report(unfit, skipped, on_unfit, fit)
     _warn_of_clipped(clipped, corrector.pixels, output)
     return written
+
+
+def _save(folder: Path, correction: Correction) -> Path:
+    from camnorm.application.manifests import save_correction  # which loads h5py
+
+    return save_correction(folder, correction)
+
+
+def _once(report: Callable[[Estimate], None]) -> Callable[[Estimate], None]:
+    """Report the first estimate: with `leave_out` there is one for each file."""
+    reported: list[Estimate] = []
+
+    def report_first(estimate: Estimate) -> None:
+        if not reported:
+            reported.append(estimate)
+            report(estimate)
+
+    return report_first
+
+
+def _warn_of_only_defects(estimate: Estimate) -> None:
+    if estimate.only_defects is not None:
+        warnings.warn(f"only defects are corrected: {estimate.only_defects}", stacklevel=2)
 
 
 def _find(

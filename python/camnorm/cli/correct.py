@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 import camnorm
+from camnorm.cli.estimates import correction_numbers, estimate_facts
 from camnorm.cli.helptext import described
 from camnorm.cli.options import (
     AsJson,
+    CameraKind,
     CorrectionMode,
     Dataset,
     Debug,
@@ -53,11 +55,12 @@ from camnorm.diagnosis.judgement import judge
 if TYPE_CHECKING:
     from camnorm import FormatError
     from camnorm.application.fit import UnfitFile
+    from camnorm.sensor.estimate import Estimate
 
 __all__ = ["correct"]
 
 # The words that `camnorm.correct` takes.
-BadPolicy: TypeAlias = Literal["neutral", "interpolate", "nan"]
+BadPolicy: TypeAlias = Literal["auto", "neutral", "interpolate", "nan"]
 Compression: TypeAlias = Literal["none", "lzw", "deflate", "zstd"]
 Dtype: TypeAlias = Literal["float32", "float16", "int16", "uint16", "int8", "uint8"]
 Format: TypeAlias = Literal["same", "mrc", "tiff", "hdf5", "zarr"]
@@ -109,6 +112,7 @@ def correct(
     mode: CorrectionMode = "both",
     keep_illumination: KeepIllumination = None,
     shrink: Shrink = False,
+    camera: CameraKind = "auto",
     dtype: Annotated[
         Dtype,
         typer.Option(metavar="TYPE", help="Pixels written: float32, float16, int16, uint16, int8, uint8."),
@@ -149,10 +153,10 @@ def correct(
         BadPolicy,
         typer.Option(
             metavar="POLICY",
-            help="What dead pixels become: neutral (the target mean), interpolate (from their neighbours) "
-            "or nan.",
+            help="What dead pixels become: neutral (the target mean), interpolate (from their neighbours), "
+            "nan, or auto (interpolate with --mode best, else neutral).",
         ),
-    ] = "neutral",
+    ] = "auto",
     sum_frames: Annotated[
         bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
     ] = False,
@@ -179,12 +183,13 @@ def correct(
     options = read_options_of(
         mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
-    adjustments = adjustments_of(mode, keep_illumination, shrink)
+    adjustments = adjustments_of(mode, keep_illumination, shrink, camera)
     targets = targets_of(target_mean, target_sigma)
     with session(debug) as signals:
         start = time.monotonic()
         failed: list[FormatError] = []
         unfit: list[UnfitFile] = []
+        estimates: list[Estimate] = []
         with ProgressBar(quiet, signals) as bar:
             written = camnorm.correct(
                 inputs,
@@ -209,6 +214,7 @@ def correct(
                 progress=bar,
                 on_error=failed.append,
                 on_unfit=unfit.append,
+                on_estimate=estimates.append,
             )
         seconds = time.monotonic() - start
         rejected = [{"file": error.path, "index": error.frame, "reason": error.reason} for error in failed]
@@ -216,6 +222,7 @@ def correct(
             print_json(
                 {
                     **_numbers(sensor, written, rejected, unfit),
+                    "correction": correction_numbers(adjustments, estimates),
                     "dtype": dtype,
                     "seconds": seconds,
                     "bytes": bar.bytes,
@@ -223,20 +230,18 @@ def correct(
                 }
             )
         else:
-            print_facts(
-                [
-                    ("corrected", _files(len(written))),
-                    ("rejected", _files(len(rejected))),
-                    *([("skipped", _skipped(unfit))] if skip_rejected else []),
-                    time_taken(seconds, bar.rate),
-                    ("written to", output),
-                ]
-            )
+            skipped = [("skipped", _skipped(unfit))] if skip_rejected else []
+            facts = [*estimate_facts(adjustments, estimates), *skipped, time_taken(seconds, bar.rate)]
+            print_facts([*_counts(written, rejected), *facts, ("written to", output)])
             print_rejected(rejected)
 
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
+
+
+def _counts(written: Sequence[Path], rejected: Sequence[object]) -> list[tuple[str, object]]:
+    return [("corrected", _files(len(written))), ("rejected", _files(len(rejected)))]
 
 
 def _skipped(unfit: Sequence[UnfitFile]) -> str:

@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from camnorm.correction.adjustments import Adjustments, Mode
+from camnorm.correction.adjustments import Adjustments, CameraChoice, Mode
 from camnorm.io import ReadOptions, Selection
 from camnorm.io.base.options import FourBit, GainOperation, Int16, Mode0
 
 __all__ = [
     "AsJson",
+    "CameraKind",
     "CorrectionMode",
     "Dataset",
     "Debug",
@@ -316,7 +317,17 @@ CorrectionMode = Annotated[
         metavar="NAME",
         rich_help_panel="Correction",
         help="What is corrected: both (mean and sigma of every pixel), mean (subtracted), gain (a "
-        "factor, as of gain references), or response (see `measure --response`).",
+        "factor, as of gain references), response (see `measure --response`), or best (defects, and the "
+        "pattern as far as it is reliable).",
+    ),
+]
+CameraKind = Annotated[
+    CameraChoice,
+    typer.Option(
+        "--camera",
+        metavar="KIND",
+        rich_help_panel="Correction",
+        help="Kind of camera, for --mode best: counting, integrating, or auto (from the images).",
     ),
 ]
 KeepIllumination = Annotated[
@@ -339,7 +350,9 @@ Shrink = Annotated[
 ]
 
 
-def adjustments_of(mode: Mode, keep_illumination: str | None, shrink: bool) -> Adjustments:
+def adjustments_of(
+    mode: Mode, keep_illumination: str | None, shrink: bool, camera: CameraChoice
+) -> Adjustments:
     """Which correction is made."""
     scale: float | bool | None = None
     if keep_illumination is not None:
@@ -350,7 +363,7 @@ def adjustments_of(mode: Mode, keep_illumination: str | None, shrink: bool) -> A
                 f"{keep_illumination!r} is not auto or a number.", param_hint="--keep-illumination"
             ) from None
     with _wrong_use():
-        return Adjustments(mode, scale, shrink)
+        return Adjustments(mode, scale, shrink, camera)
 
 
 def targets_of(mean: str | None, sigma: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from camnorm.cli.messages import with_options
 from camnorm.cli.nextsteps import images_in_words, verdict_facts
 from camnorm.cli.options import (
     AsJson,
+    CameraKind,
     CorrectionMode,
     Dataset,
     Debug,
@@ -99,6 +100,7 @@ def verify(
     mode: CorrectionMode = "both",
     keep_illumination: KeepIllumination = None,
     shrink: Shrink = False,
+    camera: CameraKind = "auto",
     sensor: Annotated[
         Path | None,
         typer.Option(
@@ -139,7 +141,7 @@ def verify(
     options = read_options_of(
         mrc_mode0, tiff_4bit, eer_grouping, eer_sampling, dataset, raw, gain_use, defects, places, int16
     )
-    adjustments = adjustments_of(mode, keep_illumination, shrink)
+    adjustments = adjustments_of(mode, keep_illumination, shrink, camera)
     with session(debug) as signals:
         with ProgressBar(quiet, signals) as bar:
             result = camnorm.verify(

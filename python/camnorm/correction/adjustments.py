@@ -20,9 +20,20 @@ from camnorm.errors import Error
 from camnorm.statistics.moments import Image
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
-__all__ = ["Adjustments", "Images", "Mask", "Mode", "Name", "smooth_part"]
+__all__ = [
+    "Adjustments",
+    "CameraChoice",
+    "Images",
+    "Mask",
+    "Mode",
+    "Name",
+    "smooth_part",
+    "without_smooth_part",
+]
 
-Mode: TypeAlias = Literal["both", "mean", "gain", "response"]
+Mode: TypeAlias = Literal["both", "mean", "gain", "response", "best"]
+
+CameraChoice: TypeAlias = Literal["auto", "counting", "integrating"]
 
 Deviations: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -55,27 +66,34 @@ class Adjustments:
 
     Parameters
     ----------
-    mode : {"both", "mean", "gain", "response"}
+    mode : {"both", "mean", "gain", "response", "best"}
         What is corrected.
     keep_illumination : float or bool, optional
         Scale in pixels of what is not.
     shrink : bool
         Whether noise of the images is taken out.
+    camera : {"auto", "counting", "integrating"}
+        Kind of camera, for mode "best".
 
     Raises
     ------
     ValueError
-        If the mode is another word, or the scale not a number from 8 on.
+        If the mode or the camera is another word, the scale not a number from 8 on, or an option does not
+        belong to the mode.
     """
 
     mode: Mode = "both"
     keep_illumination: float | bool | None = None
     shrink: bool = False
+    camera: CameraChoice = "auto"
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            words = [repr(mode) for mode in get_args(Mode)]
-            raise ValueError(f"mode must be {', '.join(words[:-1])} or {words[-1]}, not {self.mode!r}")
+        _check_word("mode", self.mode, get_args(Mode))
+        _check_word("camera", self.camera, get_args(CameraChoice))
+        if self.mode == "best" and self.shrink:
+            raise ValueError("mode='best' is shrunk already: leave shrink=True out")
+        if self.mode != "best" and self.camera != "auto":
+            raise ValueError(f"camera={self.camera!r} belongs to mode='best', not to mode={self.mode!r}")
         scale = self.keep_illumination
         if isinstance(scale, (bool, np.bool_)) or scale is None:
             return
@@ -100,6 +118,8 @@ class Adjustments:
                 words[-1] += f"={self.keep_illumination:g}"
         if self.shrink:
             words.append("shrink")
+        if self.mode == "best" and self.camera != "auto":
+            words.append(f"camera={self.camera}")
         return " ".join(words)
 
     def images(
@@ -144,11 +164,7 @@ class Adjustments:
             raise Error("no pixel has a gain: there is nothing to correct with")
         divisor[~good] = 1.0
         scale = self.keep_illumination
-        if scale and self.mode != "mean":
-            divisor /= np.exp(smooth_part(np.log(divisor), good, scale))
-        for plane in _planes(divisor):
-            if good[plane].any():
-                divisor[plane] /= divisor[plane][good[plane]].mean()
+        without_smooth_part(divisor, good, scale if self.mode != "mean" else None)
         if self.mode == "gain":
             mean = np.asarray(target_mean * divisor)
         elif scale:
@@ -170,6 +186,21 @@ class Adjustments:
 
         shrunk = _shrunk(scaled(measured), map(scaled, halves), good)
         return np.asarray(np.exp(shrunk) if name == "sigma" else shrunk * unit)
+
+
+def _check_word(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        words = [repr(word) for word in known]
+        raise ValueError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, not {given!r}")
+
+
+def without_smooth_part(response: Image, good: Mask, scale: float | bool | None) -> None:
+    """Divide a response by its smooth part, if there is a scale, and by its mean over each colour plane."""
+    if scale:
+        response /= np.exp(smooth_part(np.log(response), good, scale))
+    for plane in _planes(response):
+        if good[plane].any():
+            response[plane] /= response[plane][good[plane]].mean()
 
 
 def _unit(image: Image, good: Mask) -> float:

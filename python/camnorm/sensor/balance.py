@@ -257,7 +257,7 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     sensor : Sensor
         The measurement that the correction is made of.
     adjustments : Adjustments
-        Corrections that are shrunk, and those by the response, are not judged.
+        Corrections that are shrunk (mode "best" is), and those by the response, are not judged.
     blocks : bool
         Look at some rows at a time, for who does not need the mean and the sigma image anyway.
 
@@ -266,7 +266,7 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     str, optional
         The sentence.
     """
-    if adjustments.shrink or adjustments.mode == "response":
+    if adjustments.shrink or adjustments.mode in ("response", "best"):
         return None
     balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
     if adjustments.mode == "gain" and (level := float(np.mean(np.abs(sensor.target_mean)))) > 0:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.correction.adjustments import Adjustments, Name
+from camnorm.correction.adjustments import Adjustments, Mask, Mode, Name, smooth_part, without_smooth_part
 from camnorm.correction.correction import Correction
 from camnorm.correction.targets import GivenTarget, Target, check_targets
 from camnorm.errors import Error
+from camnorm.sensor.estimate import Estimate, estimate_of, recognised_camera
 
 if TYPE_CHECKING:
     from camnorm.sensor.sensor import Sensor
 
-__all__ = ["CorrectionImages", "correction_images", "correction_of"]
+__all__ = [
+    "BadPolicy",
+    "CorrectionImages",
+    "correction_images",
+    "correction_of",
+    "settled",
+    "settled_policy",
+]
 
 Image = npt.NDArray[np.float64]
+
+SettledPolicy: TypeAlias = Literal["neutral", "interpolate", "nan"]
+BadPolicy: TypeAlias = Literal["auto", "neutral", "interpolate", "nan"]
 
 
 class CorrectionImages(NamedTuple):
@@ -28,13 +41,33 @@ class CorrectionImages(NamedTuple):
     sigma: Image
     target_mean: Target
     target_sigma: Target
+    bad: Mask | None = None
+    """Pixels that are bad besides those without a usable mean and sigma."""
 
-    def correction(self, bad_policy: Literal["neutral", "interpolate", "nan"]) -> Correction:
+    def correction(self, bad_policy: SettledPolicy) -> Correction:
         """Form the correction."""
-        mean, sigma, target_mean, target_sigma = self
         return Correction(
-            mean, sigma, target_mean=target_mean, target_sigma=target_sigma, bad_policy=bad_policy
+            self.mean,
+            self.sigma,
+            target_mean=self.target_mean,
+            target_sigma=self.target_sigma,
+            bad=self.bad,
+            bad_policy=bad_policy,
         )
+
+
+def settled_policy(policy: BadPolicy, mode: Mode) -> SettledPolicy:
+    """What bad pixels become: by default, the defects of mode "best" are filled from their neighbours."""
+    if policy == "auto":
+        return "interpolate" if mode == "best" else "neutral"
+    return policy
+
+
+def settled(adjustments: Adjustments, sensor: Sensor) -> Adjustments:
+    """The adjustments with the kind of camera that a sensor shows, where that matters."""
+    if adjustments.mode != "best" or adjustments.camera != "auto":
+        return adjustments
+    return replace(adjustments, camera=recognised_camera(sensor))
 
 
 def correction_images(
@@ -43,6 +76,7 @@ def correction_images(
     target_mean: GivenTarget | None = None,
     target_sigma: GivenTarget | None = None,
     half: int | None = None,
+    on_estimate: Callable[[Estimate], None] | None = None,
 ) -> CorrectionImages:
     """Form what a correction of frames of a sensor is made of.
 
@@ -57,6 +91,8 @@ def correction_images(
         or one for each.
     half : {0, 1}, optional
         Half of the set that the images are of; by default they are of all of it.
+    on_estimate : callable, optional
+        Called with what mode "best" has found.
 
     Returns
     -------
@@ -72,6 +108,8 @@ def correction_images(
     sigma = measured("sigma")
     if np.isnan(sensor.target_mean).any() or not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
+    if adjustments.mode == "best":
+        return _best(sensor, adjustments, target_mean, target_sigma, half, on_estimate)
     fewest = min(moments.count for moments in sensor.halves)
     if adjustments.shrink and fewest < 2:
         raise Error(f"noise cannot be told from a half of the set with {fewest} frames: shrink needs two")
@@ -106,7 +144,7 @@ def correction_of(sensor: Sensor, adjustments: Adjustments, half: int | None) ->
     Returns
     -------
     Correction
-        Bad pixels become the target mean.
+        Bad pixels become the target mean, or the mean of their neighbours in mode "best".
 
     Raises
     ------
@@ -114,13 +152,47 @@ def correction_of(sensor: Sensor, adjustments: Adjustments, half: int | None) ->
         As of `Sensor.correction`.
     """
     if adjustments:
-        return correction_images(sensor, adjustments, half=half).correction("neutral")
+        policy = settled_policy("auto", adjustments.mode)
+        return correction_images(sensor, adjustments, half=half).correction(policy)
     if np.isnan(sensor.target_mean).any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     a, b = sensor.halves
     moments, others = (a, b) if half is None else (sensor.halves[half], None)
     return Correction.from_moments(
         moments, others, target_mean=sensor.target_mean, target_sigma=sensor.target_sigma
+    )
+
+
+def _best(
+    sensor: Sensor,
+    adjustments: Adjustments,
+    target_mean: GivenTarget | None,
+    target_sigma: GivenTarget | None,
+    half: int | None,
+    on_estimate: Callable[[Estimate], None] | None,
+) -> CorrectionImages:
+    """The correction by the estimate of docs/explanation/best.md, in the form of Eq. (2)."""
+    estimate = estimate_of(sensor, adjustments.camera, half)
+    if on_estimate is not None:
+        on_estimate(estimate)
+    mean, response, bad = estimate.images()
+    level, spread = estimate.levels("level"), estimate.levels("spread")
+    if bad.all():
+        raise Error("all pixels are defective: there is nothing to correct with")
+    if scale := adjustments.keep_illumination:
+        good = ~bad
+        without_smooth_part(response, good, scale)
+        mean = mean - (smooth_part(mean, good, scale) - level) * response
+        if estimate.camera == "counting":
+            mean = level * response
+        mean[bad] = 0.0
+    # Contrast is that of the response: any sigma will do, and that of the set is what users may ask for.
+    return CorrectionImages(
+        mean,
+        spread * response,
+        _target(target_mean, level),
+        _target(target_sigma, spread),
+        bad,
     )
 
 

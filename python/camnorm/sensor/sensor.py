@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import cached_property
 from operator import add, sub
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.correction.adjustments import Adjustments, Mode
+from camnorm.correction.adjustments import Adjustments, CameraChoice, Mode
 from camnorm.correction.correction import Correction
 from camnorm.correction.targets import GivenTarget, Target, plane_targets
 from camnorm.errors import Error
@@ -30,7 +30,7 @@ from camnorm.sensor.combination import (
     subtracted_provenance,
     unlisted_left,
 )
-from camnorm.sensor.corrections import correction_images
+from camnorm.sensor.corrections import BadPolicy, correction_images, settled_policy
 from camnorm.sensor.file import Contents, read_contents, save_contents
 from camnorm.sensor.ofmoments import contents_of_moments
 from camnorm.sensor.provenance import from_moments, reading_of
@@ -256,15 +256,16 @@ class Sensor:
         self,
         target_mean: GivenTarget | None = None,
         target_sigma: GivenTarget | None = None,
-        bad_policy: Literal["neutral", "interpolate", "nan"] = "neutral",
+        bad_policy: BadPolicy = "auto",
         *,
         mode: Mode = "both",
         keep_illumination: float | bool | None = None,
         shrink: bool = False,
+        camera: CameraChoice = "auto",
     ) -> Correction:
         """Correction of frames of this sensor, Eq. (2) of Afanasyev et al. 2015.
 
-        The last three serve sets that do not meet its assumptions; docs/explanation/corrections.md compares
+        The last four serve sets that do not meet its assumptions; docs/explanation/corrections.md compares
         them.
 
         Parameters
@@ -272,14 +273,17 @@ class Sensor:
         target_mean, target_sigma : float or sequence of float, optional
             I0 and s0, by default those of the set; of colour frames one for all planes, or one for each.
             0 and 1 give Eq. (1).
-        bad_policy : {"neutral", "interpolate", "nan"}
-            What pixels that never change become; see `Correction`.
-        mode : {"both", "mean", "gain", "response"}
+        bad_policy : {"auto", "neutral", "interpolate", "nan"}
+            What pixels that never change become, and the defects of mode "best"; see `Correction`. "auto" is
+            "interpolate" with mode "best", else "neutral".
+        mode : {"both", "mean", "gain", "response", "best"}
             What is corrected: mean and sigma of every pixel; the mean by subtraction, I - mean + I0; the mean
             by a factor, I · I0 / mean, as gain references do; or the response, (I - offset) / gain, by the
             straight line of each pixel over the exposures of the frames, for sets whose exposures vary (see
             `PixelResponse`). "gain" has no target sigma of its own: contrast follows the target mean. Pixels
-            whose mean, or gain, is not positive are bad then.
+            whose mean, or gain, is not positive are bad then. "best" finds defects, and estimates the pattern
+            by parts (columns, rows, blocks, smooth parts, pixels), each as far as both halves of the set have
+            it in common; with fewer than 10 movies, or a half without two frames, it corrects only defects.
         keep_illumination : float or True, optional
             Leave in the frames what varies slowly over the mean and the sigma image: sensitivity and
             illumination cannot be told apart there. Waves of this length in pixels are kept by half, longer
@@ -290,6 +294,9 @@ class Sensor:
             For sets of few frames: move each pixel of the mean and of the logarithm of the sigma image
             towards the mean of its 7 x 7 neighbours, by the share of their deviations that is noise. How
             much that is, the halves of the set tell; of many frames it is next to nothing.
+        camera : {"auto", "counting", "integrating"}
+            For mode "best"; by default the images show it. Frames of a counting camera are divided by the
+            pattern; of an integrating one it is subtracted, and the rest divided by the response.
 
         Returns
         -------
@@ -303,12 +310,12 @@ class Sensor:
             exposures are the same; to shrink, if a half of the set has less than two frames.
         ValueError
             If a target is not finite, the target sigma not positive; if the mode is "gain", and the target
-            sigma is given or the target mean not positive; if the policy or the mode is another word, or the
-            scale below 8.
+            sigma is given or the target mean not positive; if the policy, mode or camera is another word, the
+            scale below 8, or `shrink` or `camera` does not go with the mode.
         """
-        adjustments = Adjustments(mode, keep_illumination, shrink)
+        adjustments = Adjustments(mode, keep_illumination, shrink, camera)
         images = correction_images(self, adjustments, target_mean, target_sigma)
-        return images.correction(bad_policy)
+        return images.correction(settled_policy(bad_policy, mode))
 
     def merge(self, other: Sensor) -> Sensor:
         """Put two measurements of one sensor together, half A to half A, half B to half B.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from camnorm import _core
 from camnorm.application.fit import Fit, UnfitFile, warning_of
 from camnorm.apriori import check_references
-from camnorm.correction.adjustments import Adjustments, Mode
+from camnorm.correction.adjustments import Adjustments, CameraChoice, Mode
 from camnorm.correction.correction import Correction
 from camnorm.diagnosis.checks import check
 from camnorm.diagnosis.convergence import frames_needed
@@ -36,7 +36,7 @@ from camnorm.io.base.unused import check_use
 from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
-from camnorm.sensor.corrections import correction_of
+from camnorm.sensor.corrections import correction_of, settled
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor, as_sensor
 from camnorm.verification.alternation import MOST_FRAMES, Alternation, find_alternation, reduced
@@ -67,6 +67,7 @@ def verify(
     mode: Mode = "both",
     keep_illumination: float | bool | None = None,
     shrink: bool = False,
+    camera: CameraChoice = "auto",
     frames: str | None = None,
     every: int = 1,
     max_frames: int | None = None,
@@ -107,7 +108,7 @@ def verify(
         without strong low frequencies.
     corners : bool
         Test the corners of the Fourier plane beyond Nyquist too, where a Bayer pattern has a peak.
-    mode, keep_illumination, shrink
+    mode, keep_illumination, shrink, camera
         Which correction is tested; see `Sensor.correction`. An illumination that is kept is common to all
         frames, and correlates.
     frames, every, max_frames
@@ -145,7 +146,7 @@ def verify(
     (False, True)
     """
     _check_positive(group=group, pairs=pairs)
-    adjustments = Adjustments(mode, keep_illumination, shrink)
+    adjustments = Adjustments(mode, keep_illumination, shrink, camera)
     workers = usable_threads(threads)
     selection = Selection(frames, every, max_frames)
     spare = not isinstance(sensor, Sensor)  # nobody else has its sums
@@ -158,6 +159,7 @@ def verify(
         options = sensor.read_options(options)
     counted, _ = without_copies(Catalogue(paths, options, workers))
     catalogue, options = settled_catalogue(counted.paths, options, workers)
+    adjustments = settled(adjustments, sensor)
     warn_of_gain(sensor.options, options)
     chosen = choose_frames(catalogue, selection, progress)
     fit = Fit(sensor)

@@ -118,7 +118,7 @@ def test_pixels_without_a_positive_mean_have_no_gain() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"mode": "sigma"}, "mode must be 'both', 'mean', 'gain' or 'response', not 'sigma'"),
+        ({"mode": "sigma"}, "mode must be 'both', 'mean', 'gain', 'response' or 'best', not 'sigma'"),
         ({"keep_illumination": 7.9}, "keep_illumination must be a scale of 8 to 100000 pixels, not 7.9"),
         ({"keep_illumination": np.nan}, "keep_illumination must be a scale of 8 to 100000 pixels, not nan"),
         (
