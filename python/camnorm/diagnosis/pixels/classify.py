@@ -25,8 +25,8 @@ __all__ = ["classify_pixels"]
 # Pixels without any signal that are a region, and its least width: fewer are lines or clusters.
 _REGION, _REGION_WIDTH = 64, 4
 
-# Deviations of lines, in scales: of the mean, and of sigma, which must be lower by a tenth.
-_WEAK, _LOWER = 3.0, 1 - 0.9 ** (2 / 3)
+# Deviations of lines: of the mean, in scales; of sigma, lower by a tenth, or higher by a quarter.
+_WEAK, _LOWER, _NOISIER = 3.0, 1 - 0.9 ** (2 / 3), 1.25 ** (2 / 3) - 1
 
 # The largest value of a frame that nearly all frames have is that at which pixels saturate.
 _SHARE = 0.9
@@ -73,7 +73,8 @@ def classify_pixels(sensor: Sensor, neighbours: NeighbourSums | None = None) -> 
     """
     sensor = as_sensor(sensor)
     if sensor.count < 2:
-        raise Error(f"bad pixels cannot be found from {sensor.count} frames: measure at least two")
+        frames = "1 frame" if sensor.count == 1 else f"{sensor.count} frames"
+        raise Error(f"bad pixels cannot be found from {frames}: measure at least two")
     found, sigma_good = _classified(sensor)
     if not sigma_good.any():
         raise Error("no pixel of the set ever changes: bad pixels cannot be found")
@@ -139,22 +140,24 @@ def _largest(sensor: Sensor) -> float:
 def _mark_weak_lines(found: Verdicts, valid: npt.NDArray[np.bool_]) -> None:
     """Give the pixels of lines the class of the line."""
     width = valid.shape[1]
-    lower = min(_WEAK, _LOWER / max(found.sigma_scale, 1e-9))
-    for name, image, sign, least in (
+    unit = max(found.sigma_scale, 1e-9)
+    for name, residuals, sign, least in (
         ("hot", found.mean, 1, _WEAK),
         ("cold", found.mean, -1, _WEAK),
-        ("noisy", found.sigma, 1, _WEAK),
-        ("low_sigma", found.sigma, -1, lower),
+        ("noisy", found.sigma, 1, _NOISIER / unit),
+        ("low_sigma", found.sigma, -1, _LOWER / unit),
     ):
-        signed = image if sign > 0 else -image
         columns = [
-            np.arange(start, stop) * width + at for at, start, stop in weak_lines(signed, valid, least)
+            np.arange(start, stop) * width + at
+            for at, start, stop in weak_lines(residuals, sign, valid, least)
         ]
-        found_rows = weak_lines(signed.T, valid.T, least)
-        rows = [at * width + np.arange(start, stop) for at, start, stop in found_rows]
+        rows = [
+            at * width + np.arange(start, stop)
+            for at, start, stop in weak_lines(residuals.turned, sign, valid.T, least)
+        ]
         for pixels in (*columns, *rows):
             pixels = pixels[valid.reshape(-1)[pixels]]
-            found.mark(pixels, name, image.reshape(-1)[pixels], K)
+            found.mark(pixels, name, residuals.scaled.reshape(-1)[pixels], K)
 
 
 def _mark_made(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Component", "components"]
+__all__ = ["Component", "components", "labels_of"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -49,16 +49,37 @@ def components(place: Indices, width: int) -> Iterator[Component]:
     if not place.size:
         return
     y, x = np.divmod(place, width)
-    new = np.concatenate([[True], (np.diff(place) != 1) | (x[1:] == 0)])
-    first = np.flatnonzero(new)
-    last = np.concatenate([first[1:], [place.size]]) - 1
-    label = _joined(y[first], x[first], x[last], width)[np.cumsum(new) - 1]
+    label = labels_of(place, width)
     order = np.argsort(label, kind="stable")
     bounds = np.flatnonzero(np.diff(label[order])) + 1
     for members in np.split(order, bounds):
         left, right = int(x[members].min()), int(x[members].max())
         top, bottom = int(y[members[0]]), int(y[members[-1]])
         yield Component(place[members], left, top, right - left + 1, bottom - top + 1)
+
+
+def labels_of(place: Indices, width: int) -> Indices:
+    """Number pixels, so that those that touch each other have the same number.
+
+    Parameters
+    ----------
+    place : int64 ndarray
+        Numbers of the pixels in (y, x) order, ascending.
+    width : int
+        Of the frame.
+
+    Returns
+    -------
+    int64 ndarray
+        From 0 to the number of groups less one, in the order of their first pixels.
+    """
+    y, x = np.divmod(place, width)
+    new = np.ones(place.size, np.bool_)
+    new[1:] = (np.diff(place) != 1) | (x[1:] == 0)
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], place.size)[: first.size] - 1
+    roots = _joined(y[first], x[first], x[last], width)
+    return np.asarray(np.unique(roots, return_inverse=True)[1][np.cumsum(new) - 1])
 
 
 def _joined(y: Indices, start: Indices, end: Indices, width: int) -> Indices:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.diagnosis.pixels.residuals import Residuals
 from camnorm.sensor.pixelclasses import CODES, Line
 
 __all__ = ["Segment", "lines_of", "weak_lines"]
@@ -25,14 +27,19 @@ _ERRORS = 6.0
 _LINE, _GAP, _WIDE = 10, 3, 3
 _FULL = 0.95
 
+# Columns between a line and the medians that it is compared with.
+_SIDE = 3
 
-def weak_lines(scaled: Image, valid: Mask, least: float) -> list[Segment]:
+
+def weak_lines(residuals: Residuals, sign: int, valid: Mask, least: float) -> list[Segment]:
     """Find parts of columns that deviate together, however weak the deviation of each pixel is.
 
     Parameters
     ----------
-    scaled : float32 ndarray, shape (y, x)
-        Deviations upwards, in scales: downwards, give them negative.
+    residuals : Residuals
+        Deviations of the pixels.
+    sign : int
+        1 for deviations upwards, -1 for those downwards.
     valid : bool ndarray, shape (y, x)
         Pixels that have a deviation.
     least : float
@@ -42,19 +49,24 @@ def weak_lines(scaled: Image, valid: Mask, least: float) -> list[Segment]:
     -------
     list of Segment
     """
+    scaled = residuals.scaled if sign > 0 else -residuals.scaled
     height = scaled.shape[0]
     length = _SEGMENT if height >= _LONG else max(_SHORT, height // 4)
     starts = np.arange(0, max(height - length // 2, 1), length)
-    spread = _spread_of_columns(scaled)
-    least = max(least, _ERRORS * float(np.hypot(1 / np.sqrt(length), spread)))
     sums = np.empty((starts.size, scaled.shape[1]), np.float32)
     counts = np.empty_like(sums)
     ends = [*starts[1:].tolist(), height]
-    clip = np.float32(2 * least)
+    clip = np.float32(2 * max(least, _ERRORS / np.sqrt(length)))
     for number, (start, stop) in enumerate(zip(starts.tolist(), ends, strict=True)):
         sums[number] = np.clip(scaled[start:stop], -clip, clip).sum(0)
         counts[number] = np.count_nonzero(valid[start:stop], axis=0)
-    high = (sums > least * counts) & (counts >= length // 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = sums / counts
+    least = max(least, _ERRORS * max(_spread(means[counts > 0]), 1 / math.sqrt(length)))
+    high = (means > least) & (counts >= length // 2)
+    for segment, column in np.argwhere(high).tolist():
+        beside = _beside(residuals, sign, column, starts[segment], ends[segment])
+        high[segment, column] = means[segment, column] - beside > least
     return [
         (column, *_refined(scaled[:, column], int(starts[first]), ends[last]))
         for column in np.flatnonzero(high.any(0)).tolist()
@@ -62,10 +74,22 @@ def weak_lines(scaled: Image, valid: Mask, least: float) -> list[Segment]:
     ]
 
 
-def _spread_of_columns(scaled: Image) -> float:
-    """Standard deviation of the columns, in scales: many sensors have offsets of columns."""
-    means = np.clip(scaled[::3], -3, 3).mean(0, dtype=np.float64)
-    return 1.4826 * float(np.median(np.abs(means - np.median(means))))
+def _beside(residuals: Residuals, sign: int, column: int, start: int, stop: int) -> float:
+    """Largest local median on either side of a line, less that of the line: of an edge, a side has one."""
+    width = residuals.median.shape[1]
+    own = residuals.median[start:stop, column]
+    unit = residuals.scale[start:stop, column]
+    found = 0.0
+    for other in (column - _SIDE, column + _SIDE):
+        if 0 <= other < width:
+            step = sign * (residuals.median[start:stop, other] - own)
+            found = max(found, float(np.mean(step / (unit * own if residuals.relative else unit))))
+    return found
+
+
+def _spread(means: npt.NDArray[np.float32]) -> float:
+    """Standard deviation of segments: more than by chance where noise is correlated, or columns differ."""
+    return 1.4826 * float(np.median(np.abs(means - np.median(means)))) if means.size else 0.0
 
 
 def _runs(mask: Mask, gap: int) -> list[tuple[int, int]]:

@@ -42,11 +42,19 @@ class Residuals:
         The rest, in local scales; 0 where the image is not valid.
     scale : float32 ndarray, shape (y, x)
         The local scales, in the units of the image.
+    relative : bool
+        Whether the rest was divided by the median.
     """
 
     median: Image
     scaled: Image
     scale: Image
+    relative: bool = False
+
+    @property
+    def turned(self) -> Residuals:
+        """The same with x and y exchanged."""
+        return Residuals(self.median.T, self.scaled.T, self.scale.T, self.relative)
 
 
 def residuals_of(
@@ -81,6 +89,7 @@ def residuals_of(
     unknown = ~np.isfinite(median)
     if unknown.any():
         median[unknown] = np.median(filled[valid]) if valid.any() else 1.0
+    _extend(median)
     rest = filled
     rest -= median
     if relative:
@@ -102,7 +111,19 @@ def residuals_of(
                 found = max(found, float(np.median(floor[tile][::_ROWS])))
             scale[tile] = found if found > 0 else np.inf
     rest /= scale
-    return Residuals(median, rest, scale)
+    return Residuals(median, rest, scale, relative)
+
+
+def _extend(median: Image) -> None:
+    """Continue the medians of whole windows to the edges: mirrored pixels hide the slope of the light."""
+    reach, base = 3, 12
+    for image in (median, median.T):
+        if image.shape[0] < 2 * (reach + base):
+            continue
+        for inner, outer, edge in ((reach, reach + base, 1), (-1 - reach, -1 - reach - base, -1)):
+            slope = (image[inner] - image[outer]) / base
+            for step in range(1, reach + 1):
+                image[inner - edge * step] = image[inner] + step * slope
 
 
 def _profile(deviations: Image, used: Mask, axis: int) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from camnorm.diagnosis.pixels.clusters import labels_of
 from camnorm.diagnosis.pixels.residuals import Residuals, residuals_of
 from camnorm.diagnosis.pixels.tails import Limits, limits_of
 from camnorm.sensor.pixelclasses import Bit, code_of
@@ -16,11 +17,22 @@ __all__ = ["Plane", "Verdicts", "classify_plane"]
 
 Image = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Single = npt.NDArray[np.float32]
 
 _DEAD = 0.1  # of the sigma of its neighbours
 _SATURATED = 2.0  # sigmas between the mean and the largest value: 2 % of frames are above it, or cut off
 
 _MAX_BY_CHANCE = 0.05  # pixels of the whole sensor that never change by chance
+_COARSE = 0.4  # variance of whole numbers below which they are no longer nearly normal
+
+# Scales by which local medians nearby differ by chance.
+_MEDIAN_NOISE = 0.5
+_SHARP = 0.5  # of the deviation of a bad pixel that the pixels around it may have on average
+
+# Pixels on either side that show whether there is dust, their share that must deviate as usual, and how much
+# that is for a normal distribution, and by chance.
+_AROUND, _SHARE, _USUAL, _CHANCE = 7, 0.6, 0.84, 1.25
+_TOGETHER = 4096  # pixels that are looked at in one go
 
 _POWER = 2 / 3  # of sigma, which makes the distribution of its estimate nearly normal (Wilson and Hilferty)
 _FEW = 2_000_000  # pixels that tails are estimated from
@@ -64,18 +76,18 @@ class Verdicts:
         All bits that apply.
     value, limit : float32 ndarray, shape (y, x)
         What decided; only where there is a class.
-    mean, sigma : float32 ndarray, shape (y, x)
-        Deviations from the neighbours, in local scales; 0 where a pixel has none.
+    mean, sigma : Residuals
+        Deviations from the neighbours: of the mean, and of a power of sigma.
     sigma_scale : float
-        The scale of the latter, relative to the power of sigma that they are formed of.
+        The usual scale of the latter.
     """
 
     code: npt.NDArray[np.uint8]
     flags: npt.NDArray[np.uint32]
     value: npt.NDArray[np.float32]
     limit: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32]
-    sigma: npt.NDArray[np.float32]
+    mean: Residuals
+    sigma: Residuals
     sigma_scale: float
 
     def mark(self, where: Indices, name: str, value: npt.NDArray[np.float32] | float, limit: float) -> None:
@@ -127,14 +139,14 @@ def classify_plane(plane: Plane) -> Verdicts:
         np.zeros(shape, np.uint32),
         empty,
         np.zeros(shape, np.float32),
-        mean.scaled,
-        sigma.scaled,
+        mean,
+        sigma,
         scale,
     )
     _mark_constant(found, plane, valid, sigma.median)
     if valid.any():
         _mark_saturating(found, plane)
-        _mark_deviant(found, plane, valid, (mean, sigma), centre, pitch=1 if len(parts) == 1 else 2)
+        _mark_deviant(found, plane, valid, centre, pitch=1 if len(parts) == 1 else 2)
     return found
 
 
@@ -175,13 +187,11 @@ def _residuals(
         return found[0]
 
     def joined(number: int) -> Residuals:
-        images = []
-        for name in ("median", "scaled", "scale"):
-            image = np.empty(centred.shape, np.float32)
-            for part, residuals in zip(parts, found, strict=True):
-                image[part] = getattr(residuals[number], name)
-            images.append(image)
-        return Residuals(*images)
+        median, scaled, scale = (np.empty(centred.shape, np.float32) for _ in range(3))
+        for part, residuals in zip(parts, found, strict=True):
+            its = residuals[number]
+            median[part], scaled[part], scale[part] = its.median, its.scaled, its.scale
+        return Residuals(median, scaled, scale, relative=number == 1)
 
     return joined(0), joined(1)
 
@@ -195,8 +205,9 @@ def _mark_constant(
         return
     variance = root.reshape(-1)[where].astype(np.float64) ** 3
     if plane.integer:
-        # Largest probability of one value: of Poisson counts or of two values, and of normal ones.
-        log_most = np.minimum(-variance, -0.5 * np.log(2 * np.pi * np.maximum(variance, 1e-12)))
+        # Largest probability of one value: of few counts or of two values, or of normal ones.
+        normal = -0.5 * np.log(2 * np.pi * np.maximum(variance, _COARSE))
+        log_most = np.where(variance < _COARSE, -variance, normal)
         log_chance = (plane.frames - 1) * log_most
     else:
         # Frames that are multiplied by a gain repeat only their zeros: where these are counts, how precise
@@ -213,12 +224,11 @@ def _mark_deviant(
     found: Verdicts,
     plane: Plane,
     valid: npt.NDArray[np.bool_],
-    residuals: tuple[Residuals, Residuals],
     centre: float,
     pitch: int,
 ) -> None:
     """Pixels whose mean or sigma is far from that of their neighbours."""
-    mean, sigma = residuals
+    mean, sigma = found.mean, found.sigma
     mean_limits, sigma_limits = _limits(found, plane, valid)
     sigma_flat, mean_flat = plane.sigma.reshape(-1), plane.mean.reshape(-1)
     usual = (sigma.median.reshape(-1).astype(np.float64)) ** (1 / _POWER)
@@ -227,23 +237,26 @@ def _mark_deviant(
     # A noisy pixel has a less precise mean.
     own = np.maximum(np.square(sigma_flat[where]) - np.square(usual[where]), 0.0) / plane.frames
     scale = np.hypot(mean.scale.reshape(-1)[where], np.sqrt(own))
-    low, high = _smooth_range(mean.median, where, pitch)
+    low, high = _smooth_range(mean.median, mean.scale, where, pitch)
     level = mean_flat[where] - centre
     value = ((level - np.clip(level, low, high)) / scale).astype(np.float32)
-    hot, cold = value > mean_limits.high, value < -mean_limits.low
+    value /= _unrest(mean.scaled, where, pitch)
+    hot = _sharp(where, value > mean_limits.high, mean.scaled)
+    cold = _sharp(where, value < -mean_limits.low, mean.scaled)
     silent = sigma_flat[where] < _DEAD * usual[where]
     found.mark(where[cold & silent], "dead", value[cold & silent], mean_limits.low)
     found.mark(where[hot], "hot", value[hot], mean_limits.high)
     found.mark(where[cold & ~silent], "cold", value[cold & ~silent], mean_limits.low)
 
     where = _beyond(sigma.scaled, sigma_limits)
-    low, high = _smooth_range(sigma.median, where, pitch)
+    low, high = _smooth_range(sigma.median, sigma.scale * sigma.median, where, pitch)
     level = np.cbrt(np.square(sigma_flat[where]))
     unit = sigma.scale.reshape(-1)[where] * sigma.median.reshape(-1)[where]
     value = ((level - np.clip(level, low, high)) / unit).astype(np.float32)
+    value /= _unrest(sigma.scaled, where, pitch)
     for name, beyond, limit in (
-        ("noisy", value > sigma_limits.high, sigma_limits.high),
-        ("low_sigma", value < -sigma_limits.low, sigma_limits.low),
+        ("noisy", _sharp(where, value > sigma_limits.high, sigma.scaled), sigma_limits.high),
+        ("low_sigma", _sharp(where, value < -sigma_limits.low, sigma.scaled), sigma_limits.low),
     ):
         found.mark(where[beyond], name, value[beyond], limit)
 
@@ -254,13 +267,15 @@ def _limits(found: Verdicts, plane: Plane, valid: npt.NDArray[np.bool_]) -> tupl
     some = np.s_[::step, :: step + 1] if step > 1 else np.s_[:, :]
     used = valid[some]
     rng = np.random.default_rng(0)
-    mean = found.mean[some][used]
+    mean = found.mean.scaled[some][used]
     if plane.integer:  # sums are whole numbers: between them there are no quantiles
         unit = plane.frames * _scale_of(plane)
         mean = mean + (rng.random(mean.size, np.float32) - np.float32(0.5)) / np.float32(max(unit, 1e-9))
     precision = 1.5 * found.sigma_scale
     # The skewness of a mean is at most sqrt((κ - 1) / N) (Pearson), twice the relative error of sigma.
-    return limits_of(mean, 2 * precision + 0.1), limits_of(found.sigma[some][used], 2 * precision + 0.1)
+    return limits_of(mean, 2 * precision + 0.1), limits_of(
+        found.sigma.scaled[some][used], 2 * precision + 0.1
+    )
 
 
 def _scale_of(plane: Plane) -> float:
@@ -272,8 +287,57 @@ def _beyond(scaled: npt.NDArray[np.float32], limits: Limits) -> Indices:
     return np.flatnonzero((flat > np.float32(limits.high)) | (flat < np.float32(-limits.low)))
 
 
+def _unrest(scaled: npt.NDArray[np.float32], where: Indices, pitch: int) -> npt.NDArray[np.float32]:
+    """How much more the pixels around deviate than usual; 1 where that may be chance.
+
+    Fringes of dust are an example. Their pixels deviate, but not because something is wrong with them.
+    """
+    height, width = scaled.shape
+    flat = scaled.reshape(-1)
+    places = np.arange(-_AROUND, _AROUND + 1) * pitch
+    found = np.empty(where.size, np.float32)
+    for start in range(0, where.size, _TOGETHER):
+        y, x = np.divmod(where[start : start + _TOGETHER], width)
+        rows = np.abs(y[:, None] + places)
+        rows = np.where(rows < height, rows, np.maximum(2 * height - 2 - rows, 0))
+        columns = np.abs(x[:, None] + places)
+        columns = np.where(columns < width, columns, np.maximum(2 * width - 2 - columns, 0))
+        around = np.abs(flat[rows[:, :, None] * width + columns[:, None, :]]).reshape(y.size, -1)
+        found[start : start + _TOGETHER] = np.quantile(around, _SHARE, axis=1) / _USUAL
+    return np.asarray(np.maximum(found / np.float32(_CHANCE), np.float32(1)))
+
+
+def _sharp(
+    where: Indices, deviant: npt.NDArray[np.bool_], scaled: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Which deviant pixels, alone or in a group, stand out from the pixels that touch them.
+
+    Specks and fringes of dust do not: their edges are not as sharp as those of pixels.
+    """
+    place = where[deviant]
+    if not place.size:
+        return deviant
+    height, width = scaled.shape
+    label = labels_of(place, width)
+    y, x = np.divmod(place, width)
+    flat = scaled.reshape(-1)
+    sums, counts, inside = (np.zeros(label.max() + 1) for _ in range(3))
+    for dy, dx in ((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx):
+        there = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
+        neighbour = place[there] + dy * width + dx
+        found = np.searchsorted(place, neighbour)
+        outside = place[np.minimum(found, place.size - 1)] != neighbour
+        group = label[there][outside]
+        sums += np.bincount(group, flat[neighbour[outside]], sums.size)
+        inside += np.bincount(group, flat[place[there][outside]], sums.size)
+        counts += np.bincount(group, minlength=sums.size)
+    keep: npt.NDArray[np.bool_] = deviant.copy()
+    keep[deviant] = (np.abs(sums) < _SHARP * np.abs(inside))[label] | (counts == 0)[label]
+    return np.asarray(keep)
+
+
 def _smooth_range(
-    median: npt.NDArray[np.float32], where: Indices, pitch: int
+    median: Single, scale: Single, where: Indices, pitch: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Range of the local medians around pixels of one colour, each of which is one in `pitch` pixels.
 
@@ -289,7 +353,9 @@ def _smooth_range(
             values = median[rows, np.where((x + dx >= 0) & (x + dx < width), x + dx, x)]
             np.minimum(low, values, out=low)
             np.maximum(high, values, out=high)
-    return low, high
+    own = median.reshape(-1)[where]
+    noise = _MEDIAN_NOISE * scale.reshape(-1)[where]
+    return np.minimum(low + noise, own), np.maximum(high - noise, own)
 
 
 def _mark_saturating(found: Verdicts, plane: Plane) -> None:
