@@ -1,6 +1,7 @@
 #include "camnorm/neighbours.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <string>
@@ -61,6 +62,11 @@ Places places_of(Stencil stencil, FrameShape shape) {
     return {5, 0, 1.0, {y}, 0, 0, 0, 1};
 }
 
+bool outside(const Places& p, FrameShape shape, std::size_t y, std::size_t x) {
+    return y < p.up || y + p.down >= shape.height || x < p.left * shape.planes ||
+           x + p.right * shape.planes >= shape.width * shape.planes;
+}
+
 /// q of a pixel, of which all neighbours lie in the frame, from integer sums.
 double integer_ratio(const NeighbourState& s, const Places& p, std::size_t i) {
     const MomentsState& m = s.moments.state();
@@ -92,6 +98,43 @@ double float_ratio(const NeighbourState& s, const Places& p, std::size_t i) {
         scatter({s.squares_high[p.difference][at], s.squares_low[p.difference][at]}, difference);
     if (!(own > 0.0)) return not_a_number;
     return std::max(rest, 0.0) / own / (p.neighbours * p.neighbours);
+}
+
+/// Whether frames can have these sums of a difference d = k * x - (sum over k neighbours): the variance is
+/// not negative, and d^2 <= (k^2 + k) * (x^2 + sum over their squares).
+bool integers_possible(const NeighbourState& s, const Places& p, std::size_t i) {
+    const MomentsState& m = s.moments.state();
+    const auto k = static_cast<std::int64_t>(p.neighbours);
+    std::int64_t sum = k * m.sum[i];
+    auto squares = static_cast<int128>(m.sum_of_squares[i]);
+    for (const std::ptrdiff_t o : p.of) {
+        sum -= m.sum[i + static_cast<std::size_t>(o)];
+        squares += m.sum_of_squares[i + static_cast<std::size_t>(o)];
+    }
+    const auto d2 = static_cast<int128>(s.squares[p.difference][i]);
+    return static_cast<int128>(m.count) * d2 >= static_cast<int128>(sum) * sum && d2 <= (k * k + k) * squares;
+}
+
+/// The same within the rounding of float sums.
+bool floats_possible(const NeighbourState& s, const Places& p, std::size_t i) {
+    constexpr double slack = 1e-9;
+    const MomentsState& m = s.moments.state();
+    double sum = p.neighbours * m.sum_high[i];
+    double squares = m.sum_of_squares_high[i];
+    for (const std::ptrdiff_t o : p.of) {
+        sum -= m.sum_high[i + static_cast<std::size_t>(o)];
+        squares += m.sum_of_squares_high[i + static_cast<std::size_t>(o)];
+    }
+    const double most = (p.neighbours * p.neighbours + p.neighbours) * squares * (1.0 + slack);
+    const double d2 = s.squares_high[p.difference][i];
+    // NaN is not possible either.
+    return static_cast<double>(m.count) * (d2 + slack * most) >= sum * sum && d2 <= most &&
+           std::abs(s.squares_low[p.difference][i]) <= std::abs(d2) * slack;
+}
+
+bool nothing(const NeighbourState& s, std::size_t difference, std::size_t i) {
+    if (s.moments.kind() == Kind::integer) return s.squares[difference][i] == 0;
+    return s.squares_high[difference][i] == 0.0 && s.squares_low[difference][i] == 0.0;
 }
 
 }  // namespace
@@ -175,15 +218,39 @@ void NeighbourSums::ratio(Stencil stencil, double* out, int threads) const {
     const Places p = places_of(stencil, frame);
     const std::size_t length = frame.width * frame.planes;
     parallel_for(frame.height, resolve_threads(threads), [&](std::size_t y) {
-        const bool outside = y < p.up || y + p.down >= frame.height;
         for (std::size_t x = 0; x < length; ++x) {
             const std::size_t i = y * length + x;
-            if (outside || x < p.left * frame.planes || x + p.right * frame.planes >= length)
+            if (outside(p, frame, y, x))
                 out[i] = not_a_number;
             else
                 out[i] = kind() == Kind::integer ? integer_ratio(state_, p, i) : float_ratio(state_, p, i);
         }
     });
+}
+
+std::size_t NeighbourSums::check(int threads) const {
+    const FrameShape frame = shape();
+    const std::size_t length = frame.width * frame.planes;
+    std::vector<std::size_t> first(frame.height, frame.pixels());
+    std::vector<Places> places;
+    for (const Stencil stencil : {Stencil::left_right, Stencil::up_down, Stencil::four, Stencil::eight,
+                                  Stencil::right, Stencil::down})
+        places.push_back(places_of(stencil, frame));
+    const auto possible = [&](const Places& p, std::size_t y, std::size_t x) {
+        const std::size_t i = y * length + x;
+        if (outside(p, frame, y, x)) return nothing(state_, p.difference, i);
+        return kind() == Kind::integer ? integers_possible(state_, p, i) : floats_possible(state_, p, i);
+    };
+    parallel_for(frame.height, resolve_threads(threads), [&](std::size_t y) {
+        for (std::size_t x = 0; x < length; ++x) {
+            for (const Places& p : places) {
+                if (possible(p, y, x)) continue;
+                first[y] = y * length + x;
+                return;
+            }
+        }
+    });
+    return *std::min_element(first.begin(), first.end());
 }
 
 }  // namespace camnorm

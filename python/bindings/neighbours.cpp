@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "arrays.hpp"
 #include "camnorm/error.hpp"
@@ -88,6 +89,15 @@ void register_neighbours(py::module_& m) {
             },
             py::arg("frames"), py::arg("threads"))
         .def(
+            "add_stacks",
+            [](Neighbours& self, const std::vector<py::array>& stacks, int threads) {
+                std::vector<const std::byte*> places;
+                const FramesView view = as_stacks(stacks, self.core.shape(), self.ndim, places);
+                py::gil_scoped_release nogil;
+                self.core.add(view, threads);
+            },
+            py::arg("stacks"), py::arg("threads"))
+        .def(
             "subtract",
             [](Neighbours& self, const py::object& frames, int threads) {
                 const FramesView view = as_frames(as_array(frames, "frames"), self.core.shape(), self.ndim);
@@ -116,6 +126,9 @@ void register_neighbours(py::module_& m) {
                 return image(self, [&](double* out) { self.core.ratio(s, out, threads); });
             },
             py::arg("stencil"), py::arg("threads"))
+        .def(
+            "check", [](const Neighbours& self, int threads) { return self.core.check(threads); },
+            py::arg("threads"), py::call_guard<py::gil_scoped_release>())
         .def_property(
             "count", [](const Neighbours& self) { return self.core.count(); }, &set_count)
         .def_property_readonly("shape",

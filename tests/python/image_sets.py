@@ -14,7 +14,7 @@ import mrcfile
 import numpy as np
 import tifffile
 
-from camnorm import PixelMoments, PixelResponse, Sensor
+from camnorm import NeighbourSums, PixelMoments, PixelResponse, Sensor
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 
 # What divides the work otherwise until a test ends.
@@ -72,7 +72,10 @@ def states(sensor: Sensor) -> list[dict[str, Any]]:
     return [half.state() for half in sensor.halves]
 
 
-def assert_same_moments(a: PixelMoments | PixelResponse, b: PixelMoments | PixelResponse) -> None:
+Sums = PixelMoments | PixelResponse | NeighbourSums
+
+
+def assert_same_moments(a: Sums, b: Sums) -> None:
     """The same to the bit."""
     one, other = a.state(), b.state()
     assert one.keys() == other.keys()
@@ -84,8 +87,12 @@ def assert_same_moments(a: PixelMoments | PixelResponse, b: PixelMoments | Pixel
 
 
 def assert_same_sensor(a: Sensor, b: Sensor) -> None:
-    """Moments, responses, counts and frame table the same to the bit."""
-    for one, other in zip((*a.halves, *(a.responses or ())), (*b.halves, *(b.responses or ())), strict=True):
+    """All sums, counts and frame table the same to the bit."""
+
+    def sums(sensor: Sensor) -> tuple[Sums, ...]:
+        return *sensor.halves, *(sensor.responses or ()), *(sensor.neighbours or ())
+
+    for one, other in zip(sums(a), sums(b), strict=True):
         assert_same_moments(one, other)
     assert a.frames.dtype == b.frames.dtype
     for name in a.frames.dtype.names:

@@ -74,6 +74,10 @@ public:
     /// Writes q of every pixel; NaN where a neighbour lies outside the frame, or the pixel never changes.
     void ratio(Stencil stencil, double* out, int threads = 0) const;
 
+    /// First pixel, in C order, whose sums no frames have; the number of pixels if there is none. The moments
+    /// are taken for those of frames.
+    std::size_t check(int threads = 0) const;
+
 private:
     void accumulate(const FramesView& frames, bool subtract, int threads);
     void combine(const NeighbourSums& other, bool subtract, int threads);

@@ -114,6 +114,13 @@ def measure(
             help="Also measure each pixel's response to the exposure, for `correct --mode response`.",
         ),
     ] = False,
+    neighbours: Annotated[
+        bool,
+        typer.Option(
+            "--neighbours",
+            help="Also compare each pixel with its neighbours, for finding pixels that were made from them.",
+        ),
+    ] = False,
     mean: Annotated[
         str | None,
         typer.Option(
@@ -183,6 +190,7 @@ def measure(
             "mean_limits": _range(mean, "--mean"),
             "std_limits": _range(std, "--std"),
             "response": response,
+            "neighbours": neighbours,
             "options": options,
             "overwrite": overwrite,
             "strict": strict,

@@ -19,7 +19,8 @@ from camnorm.measurement.drift import Early
 from camnorm.measurement.output import Output
 from camnorm.measurement.plan import SHARES, Plan
 from camnorm.measurement.state import State
-from camnorm.sensor.file import Contents, check_room, read_contents, reserve, write_contents
+from camnorm.sensor.contents import Contents
+from camnorm.sensor.file import check_room, read_contents, reserve, write_contents
 from camnorm.sensor.narrow import expected_dtype
 from camnorm.sensor.provenance import reading_of
 from camnorm.sensor.sensor import Sensor
@@ -192,7 +193,7 @@ class _Saved(NamedTuple):
 
     def misfit(self, path: Path, plan: Plan) -> str | None:
         """Why a measurement cannot go on from here; None if it can."""
-        halves, frames, provenance, responses = self.contents
+        halves, frames, provenance, responses, neighbours = self.contents
         if (
             provenance.get("selection", asdict(Selection())) != asdict(plan.source.selection)
             or provenance.get("frames_list", {}) != plan.source.listed
@@ -216,4 +217,6 @@ class _Saved(NamedTuple):
             return f"{path} has frames in other halves, as of other files or by an earlier version"
         if (responses is None) == plan.settings.response:
             return f"{path} is of a measurement {'without' if responses is None else 'with'} response"
+        if (neighbours is None) == plan.settings.neighbours:
+            return f"{path} is of a measurement {'without' if neighbours is None else 'with'} neighbour sums"
         return None

@@ -38,6 +38,7 @@ def measure_groups(
     mean_limits: Range | None = None,
     std_limits: Range | None = None,
     response: bool = False,
+    neighbours: bool = False,
     options: ReadOptions | None = None,
     overwrite: bool = False,
     strict: bool = False,
@@ -48,7 +49,8 @@ def measure_groups(
 
     Parameters
     ----------
-    inputs, screen, mean_limits, std_limits, response, options, overwrite, strict, threads, progress
+    inputs, screen, mean_limits, std_limits, response, neighbours, options, overwrite, strict, threads,
+    progress
         As of `measure`.
     output : path-like, optional
         ``sensor.h5`` stands for ``sensor_1.h5``, ``sensor_2.h5`` and so on, in the order of the groups.
@@ -84,6 +86,7 @@ def measure_groups(
     settings = Settings(
         Rules.of(screen, mean_limits, std_limits, listed=False),
         response,
+        neighbours,
         options or ReadOptions(),
         usable_threads(threads),
         strict,

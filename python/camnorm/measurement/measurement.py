@@ -29,6 +29,7 @@ def measure(
     mean_limits: Range | None = None,
     std_limits: Range | None = None,
     response: bool = False,
+    neighbours: bool = False,
     frames_list: str | os.PathLike[str] | None = None,
     frames: str | None = None,
     every: int = 1,
@@ -65,6 +66,9 @@ def measure(
         `screen` says; None for an open end.
     response : bool
         Keep also how every pixel follows the exposures of the frames, for ``correction(mode="response")``.
+    neighbours : bool
+        Keep also sums over the differences between neighbours, which show pixels that were interpolated or
+        copied from them; see `NeighbourSums`.
     frames_list : path-like, optional
         CSV file as ``camnorm.sensor.framelist.write_frame_list`` writes it: just the frames that it says are
         accepted are measured, in the halves that it says.
@@ -113,9 +117,10 @@ def measure(
     Notes
     -----
     Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames; half as
-    much again for the response), up to two frames a thread or 128 MB, whichever is more (some MB a thread
-    for files that hold plain pixels); it does not grow with the number of frames, but for about 100 bytes a
-    frame in the table. The result does not depend on `threads`, nor on where a run was interrupted.
+    much again for the response, and four times as much again for the neighbours), up to two frames a thread
+    or 128 MB, whichever is more (some MB a thread for files that hold plain pixels); it does not grow with
+    the number of frames, but for about 100 bytes a frame in the table. The result does not depend on
+    `threads`, nor on where a run was interrupted.
 
     Examples
     --------
@@ -133,6 +138,7 @@ def measure(
     settings = Settings(
         Rules.of(screen, mean_limits, std_limits, listed=frames_list is not None),
         response,
+        neighbours,
         options or ReadOptions(),
         usable_threads(threads),
         strict,

@@ -153,10 +153,13 @@ class _Removal:
                 part = np.array(rows) < early.rows
                 if part.any():
                     early.subtract(array if part.all() else array[part])
-        if state.responses is not None:
-            for row, stack in bad:
-                response = state.responses["AB".index(frames["half"][row])]
-                response.subtract(stack.pixels(), exposures(frames[row : row + 1]), threads=self.threads)
+        for row, stack in bad if state.responses or state.neighbours else ():
+            number, pixels = "AB".index(frames["half"][row]), stack.pixels()
+            if state.responses is not None:
+                exposure = exposures(frames[row : row + 1])
+                state.responses[number].subtract(pixels, exposure, threads=self.threads)
+            if state.neighbours is not None:
+                state.neighbours[number].subtract(pixels, threads=self.threads)
 
     def _check(self, row: int, statistics: np.void) -> None:
         """Raise an error if statistics are not those of the frame that was measured."""

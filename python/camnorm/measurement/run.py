@@ -90,13 +90,14 @@ def _measure_again(state: State) -> State:
     rows = frames[frames["status"] == "accepted"]
     again = State(replace(plan, **_only(plan, rows)))
     again.rejected = state.rejected
-    del state.halves, state.responses  # before there are others: they are large
+    del state.halves, state.responses, state.neighbours  # before there are others: they are large
     _Run(again, None).accumulate()
     read = again.frames()
     for wanted, found in zip_longest(rows, read):
         if wanted is None or found is None or wanted != found:
             raise changed(found if wanted is None else wanted)
     state.halves, state.responses = again.halves, again.responses
+    state.neighbours = again.neighbours
     return again
 
 
@@ -134,8 +135,9 @@ class _Run:
         """Read every frame once."""
         state, plan = self.state, self.plan
         items = plan.read(
-            # The exposure of a frame is known when all of it has been looked at: it is read once, to memory.
-            to_memory=plan.settings.response,
+            # The exposure of a frame is known when all of it has been looked at, and neighbours lie in other
+            # rows: it is read once, to memory.
+            to_memory=plan.settings.response or plan.settings.neighbours,
             start=state.position,
             chosen=plan.source.chosen,
             misfit=plan.misfit,
@@ -241,6 +243,8 @@ class _Run:
                 if state.responses is not None:
                     for stack, part in zip(stacks, rows, strict=True):
                         state.responses[half].add(stack.pixels(), exposures(part), threads=threads)
+                if state.neighbours is not None:
+                    state.neighbours[half].add_stacks([stack.pixels() for stack in stacks], threads=threads)
                 return
             state.reject(split(rows, bad)[1][0][:1], reason)
             self._add_to(half, split(stacks, bad)[0], split(rows, bad)[0])

@@ -19,6 +19,7 @@ class Settings:
     rules: Rules
     """How they are screened."""
     response: bool
+    neighbours: bool
     options: ReadOptions
     threads: int
     strict: bool

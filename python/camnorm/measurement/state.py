@@ -21,9 +21,10 @@ from camnorm.io.base.remarks import Remarks
 from camnorm.measurement.drift import Early
 from camnorm.measurement.plan import Plan
 from camnorm.progress import Progress
-from camnorm.sensor.file import Contents
+from camnorm.sensor.contents import Contents
 from camnorm.sensor.table import FRAME_DTYPE, STATISTICS
 from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.neighbours import NeighbourSums
 from camnorm.statistics.response import PixelResponse
 
 __all__ = ["State", "exposures"]
@@ -87,6 +88,14 @@ class State:
         if not plan.settings.response:
             return None
         return PixelResponse(plan.shape, plan.dtype), PixelResponse(plan.shape, plan.dtype)
+
+    @cached_property
+    def neighbours(self) -> tuple[NeighbourSums, NeighbourSums] | None:
+        """Neighbour sums of both halves, if they are wanted."""
+        plan = self.plan
+        if not plan.settings.neighbours:
+            return None
+        return NeighbourSums(plan.shape, plan.dtype), NeighbourSums(plan.shape, plan.dtype)
 
     @property
     def exact(self) -> bool:
@@ -172,6 +181,7 @@ class State:
             The attributes then.
         """
         self.halves, self.responses = contents.halves, contents.responses
+        self.neighbours = contents.neighbours
         self.started = contents.provenance["started"]
         self.groups = {
             _group_key(tuple(group["shape"]), group["dtype"], group["camera"]): group
@@ -216,7 +226,7 @@ class State:
             **changes,
             "files": plan.table,
         }
-        return Contents(self.halves, self.frames(), provenance, self.responses)
+        return Contents(self.halves, self.frames(), provenance, self.responses, self.neighbours)
 
 
 def exposures(rows: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

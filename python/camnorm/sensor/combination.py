@@ -6,7 +6,8 @@ import filecmp
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "check_options",
     "checked_rest",
     "merged_provenance",
+    "pairwise_sums",
     "rows_left",
     "subtracted_provenance",
     "unlisted_left",
@@ -45,6 +47,14 @@ _PLACES = {"dataset", "follow_links", "row_order", "frames_dir"}
 
 # Statistics of the same frame may differ in the last digits between versions of camnorm.
 _SAME = 1e-9
+
+# The sums of both halves, and what is said if only one of two measurements has them.
+_SUMS = {
+    "halves": "moments",
+    "responses": "a response: it is lost",
+    "neighbours": "neighbour sums: they are lost, and pixels made from their neighbours will not be found; "
+    "measure all files with neighbours=True",
+}
 
 
 def check_options(one: Sensor, other: Sensor, *, screening: bool) -> None:
@@ -191,6 +201,39 @@ def _have_common_frames(one: npt.NDArray[np.void], other: npt.NDArray[np.void], 
     return bool((one["std"][mine] > 0).any()) and all(
         np.array_equal(one[name][mine], other[name][its]) for name in STATISTICS
     )
+
+
+def pairwise_sums(one: Sensor, other: Sensor, operation: Callable[[Any, Any], Any]) -> list[Any]:
+    """Add or subtract the sums of two measurements, half by half.
+
+    Parameters
+    ----------
+    one, other : Sensor
+        The measurements, in one row order.
+    operation : callable
+        What is done with the sums of a half of both.
+
+    Returns
+    -------
+    list
+        Moments, responses and neighbour sums: two of each, or None if a measurement has none.
+
+    Raises
+    ------
+    Error
+        If the sums do not go together.
+    """
+    result: list[Any] = []
+    for name, lost in _SUMS.items():
+        mine, its = getattr(one, name), getattr(other, name)
+        if (mine is None) != (its is None):
+            warnings.warn(f"only one of the measurements has {lost}", stacklevel=4)
+        try:
+            both = None if mine is None or its is None else tuple(map(operation, mine, its))
+        except (TypeError, ValueError) as error:
+            raise Error(f"these measurements do not go together: {error}") from None
+        result.append(both)
+    return result
 
 
 def rows_left(one: Sensor, other: Sensor) -> npt.NDArray[np.bool_]:

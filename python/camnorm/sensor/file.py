@@ -6,20 +6,28 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from camnorm.errors import Error
 from camnorm.io.base.atomic import Protected, atomic_target
+from camnorm.sensor.contents import SCHEMA, Contents, stored_parts
 from camnorm.sensor.digest import ATTRIBUTE, Digests, digests
 from camnorm.sensor.narrow import read_sums, stored_dtype, write_sums
 from camnorm.sensor.opening import open_ours
-from camnorm.sensor.plausibility import check_files, check_frames, check_halves, check_responses
+from camnorm.sensor.plausibility import (
+    check_files,
+    check_frames,
+    check_halves,
+    check_neighbours,
+    check_responses,
+)
 from camnorm.sensor.provenance import Identity, as_attributes, from_attributes, from_moments, reading_of
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE, NAME_ERRORS, STATISTICS
 from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.neighbours import NeighbourSums
 from camnorm.statistics.response import PixelResponse
 
 if TYPE_CHECKING:
@@ -27,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
-    "SCHEMA",
-    "Contents",
     "check_replaceable",
     "check_room",
     "read_contents",
@@ -37,52 +43,10 @@ __all__ = [
     "write_contents",
 ]
 
-SCHEMA = 2
-"""Of files that are written: integer sums may be narrower than the 64 bits of schema 1."""
 FORMAT = "camnorm sensor"
 
 _GIVE = "; give the file that `camnorm measure` wrote"
 _ADVICE = "; restore the file from a copy, or measure again"
-
-
-class Contents(NamedTuple):
-    """What a sensor file holds; see `Sensor`."""
-
-    halves: tuple[PixelMoments, PixelMoments]
-    frames: npt.NDArray[np.void]
-    provenance: Mapping[str, Any]
-    responses: tuple[PixelResponse, PixelResponse] | None = None
-
-    @property
-    def sums(self) -> dict[str, PixelMoments | PixelResponse]:
-        """All sums, by the names of their groups in the file."""
-        moments = {f"halves/{name}": half for name, half in zip("AB", self.halves, strict=True)}
-        responses = zip("AB", self.responses or (), strict=False)
-        return {**moments, **{f"responses/{name}": response for name, response in responses}}
-
-    @property
-    def parts(self) -> dict[str, npt.NDArray[Any]]:
-        """All arrays of sums, by the names of their data sets in the file."""
-        groups = self.sums.items()
-        return {f"{group}/{name}": part for group, sums in groups for name, part in sums.parts().items()}
-
-    def nbytes(self, dtypes: Mapping[str, np.dtype[Any]]) -> int:
-        """About how large the file will be.
-
-        Parameters
-        ----------
-        dtypes : mapping
-            Type of each data set of `parts` in the file.
-        """
-        rows = self.frames.size + self.provenance["files"].size
-        sums = sum(part.size * dtypes[name].itemsize for name, part in self.parts.items())
-        return int(sums) + 200 * int(rows) + (1 << 16)
-
-    @property
-    def identity(self) -> Identity:
-        """What tells this measurement from others."""
-        counts = self.halves[0].count, self.halves[1].count
-        return Identity.of(self.provenance, self.responses is not None, (*counts, self.frames.size))
 
 
 def save_contents(
@@ -150,7 +114,7 @@ def write_contents(
                 f,
                 contents,
                 dtypes,
-                {"format": FORMAT, "schema": SCHEMA, **(attributes or {})},
+                {"format": FORMAT, "schema": contents.schema, **(attributes or {})},
                 arrays or {},
                 found,
             )
@@ -304,6 +268,13 @@ def _read_open(reader: _Reader, f: h5py.File) -> Contents:
         _read_sums(reader, group, sums)
         return sums
 
+    def neighbours_of(name: str, moments: PixelMoments) -> NeighbourSums:
+        group = _group_of(f, "neighbours", name, shape)
+        sums = NeighbourSums(shape, dtype)
+        _read_sums(reader, group, sums)
+        check_neighbours(name, sums, moments)
+        return sums
+
     check_files(provenance["files"])
     frames = _read_frames(reader, f["frames"], provenance["files"]["path"])
     halves = half("A"), half("B")
@@ -311,7 +282,10 @@ def _read_open(reader: _Reader, f: h5py.File) -> Contents:
     check_halves(halves, frames, from_moments(provenance))
     if responses is not None:
         check_responses(responses, halves, frames)
-    return Contents(halves, frames, provenance, responses)
+    neighbours = None
+    if "neighbours" in f:
+        neighbours = neighbours_of("A", halves[0]), neighbours_of("B", halves[1])
+    return Contents(halves, frames, provenance, responses, neighbours)
 
 
 def _group_of(f: h5py.File, kind: str, name: str, shape: tuple[int, ...]) -> h5py.Group:
@@ -323,8 +297,10 @@ def _group_of(f: h5py.File, kind: str, name: str, shape: tuple[int, ...]) -> h5p
     return stored
 
 
-def _read_sums(reader: _Reader, group: h5py.Group, sums: PixelMoments | PixelResponse) -> None:
-    for part, array in sums.parts().items():
+def _read_sums(
+    reader: _Reader, group: h5py.Group, sums: PixelMoments | PixelResponse | NeighbourSums
+) -> None:
+    for part, array in stored_parts(sums).items():
         read_sums(group[part], array, reader.found)
     sums.set_numbers({name: reader.attribute(group, name).item() for name in sums.numbers()})
 
@@ -387,7 +363,9 @@ def check_replaceable(
             return
         provenance = _read_provenance(_Reader(path, unused), f)
         counts = tuple(int(f[f"halves/{name}"].attrs["count"]) for name in "AB")
-        found = Identity.of(provenance, "responses" in f, (*counts, *f["frames/file"].shape))
+        found = Identity.of(
+            provenance, ("responses" in f, "neighbours" in f), (*counts, *f["frames/file"].shape)
+        )
     if not same(found):
         files = "1 file" if len(found.files) == 1 else f"{len(found.files)} files"
         raise Error(

@@ -80,7 +80,9 @@ def expected_dtype(part: str, array: npt.NDArray[Any], pixels: np.dtype[Any]) ->
         return array.dtype
     limits = np.iinfo(pixels)
     largest = max(-limits.min, limits.max)
-    high = _FRAMES * largest * {"sum": 1, "sum_of_squares": largest}.get(part, 256 * largest)
+    # Sums of squared differences, of the mean of eight neighbours at the most; products with exposures.
+    factor = 64 if part.endswith("_squares") else 256
+    high = _FRAMES * largest * {"sum": 1, "sum_of_squares": largest}.get(part, factor * largest)
     return _narrowest(0 if array.dtype.kind == "u" else min(limits.min, 0), high, array.dtype)
 
 

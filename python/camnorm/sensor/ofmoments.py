@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from camnorm import _core
+from camnorm.sensor.contents import Contents
 from camnorm.sensor.digest import DamageError
-from camnorm.sensor.file import Contents
 from camnorm.sensor.plausibility import check_moments
 from camnorm.sensor.table import FILE_DTYPE, FRAME_DTYPE
 from camnorm.statistics.moments import PixelMoments, kind_of

@@ -12,9 +12,17 @@ import numpy.typing as npt
 from camnorm.sensor.digest import DamageError
 from camnorm.sensor.table import FRAME_DTYPE, STATISTICS
 from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.neighbours import NeighbourSums
 from camnorm.statistics.response import PixelResponse
 
-__all__ = ["check_files", "check_frames", "check_halves", "check_moments", "check_responses"]
+__all__ = [
+    "check_files",
+    "check_frames",
+    "check_halves",
+    "check_moments",
+    "check_neighbours",
+    "check_responses",
+]
 
 # Relative errors of statistics in the frame table, of sums over all pixels that are formed of them, and of
 # products.
@@ -220,6 +228,27 @@ def check_responses(
         if abs(total - expected[0]) > slack or abs(squares - expected[1]) > slack * (2 * largest + 1):
             raise DamageError(f"the exposures of half {name} are not those of the frames in the table")
         _check_products(name, response, half, squares)
+
+
+def check_neighbours(name: str, sums: NeighbourSums, half: PixelMoments) -> None:
+    """Complete neighbour sums by the moments of their half; DamageError if no frames have both.
+
+    Parameters
+    ----------
+    name : str
+        Of the half.
+    sums : NeighbourSums
+        Its sums as a file holds them: without moments.
+    half : PixelMoments
+        Its moments.
+    """
+    if half.count != sums.count:
+        raise DamageError(f"moments of {half.count} frames, but neighbour sums of {sums.count}")
+    sums.take_moments(half)
+    pixel = sums.check()
+    if pixel < math.prod(half.shape):
+        place = ", ".join(str(int(i)) for i in np.unravel_index(pixel, half.shape))
+        raise DamageError(f"no frames have the neighbour sums of pixel ({place}) in half {name}")
 
 
 def _exposures(numbers: Mapping[str, Any]) -> tuple[float, float]:

@@ -146,8 +146,18 @@ class Identity(NamedTuple):
     """Frames in half A, in half B, in the table."""
 
     @classmethod
-    def of(cls, provenance: Mapping[str, Any], response: bool, numbers: tuple[int, ...]) -> Identity:
-        """Find it in a provenance, of whatever version."""
+    def of(cls, provenance: Mapping[str, Any], kept: tuple[bool, ...], numbers: tuple[int, ...]) -> Identity:
+        """Find it in a provenance, of whatever version.
+
+        Parameters
+        ----------
+        provenance : mapping
+            The provenance.
+        kept : tuple of bool
+            Whether there are responses, and neighbour sums.
+        numbers : tuple of int
+            The attribute.
+        """
         screening = provenance["screening"]
         choice = (
             provenance.get("selection", {"frames": None, "every": 1, "max_frames": None}),
@@ -155,7 +165,7 @@ class Identity(NamedTuple):
             provenance.get("frames_list", {}).get("digest"),
             screening.get("k"),
             screening.get("given", {}),
-            response,
+            *kept,
         )
         return cls(tuple(provenance["files"].tolist()), choice, numbers)
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from camnorm.correction.adjustments import Adjustments, CameraChoice, Mode
 from camnorm.correction.correction import Correction
 from camnorm.correction.targets import GivenTarget, Target, plane_targets
-from camnorm.errors import Error
 from camnorm.io.base.options import ReadOptions
 from camnorm.io.base.registry import row_order_by_name
 from camnorm.io.base.rows import RowOrder, is_flipped
@@ -26,16 +25,19 @@ from camnorm.sensor.combination import (
     check_options,
     checked_rest,
     merged_provenance,
+    pairwise_sums,
     rows_left,
     subtracted_provenance,
     unlisted_left,
 )
+from camnorm.sensor.contents import Contents
 from camnorm.sensor.corrections import BadPolicy, correction_images, settled_policy
-from camnorm.sensor.file import Contents, read_contents, save_contents
+from camnorm.sensor.file import read_contents, save_contents
 from camnorm.sensor.ofmoments import contents_of_moments
 from camnorm.sensor.provenance import from_moments, reading_of
 from camnorm.sensor.reading import for_sensor
 from camnorm.statistics.moments import PixelMoments
+from camnorm.statistics.neighbours import NeighbourSums
 from camnorm.statistics.response import PixelResponse
 
 if TYPE_CHECKING:
@@ -73,10 +75,12 @@ class Sensor:
         Files of earlier versions lack some of these.
     responses : tuple of two PixelResponse, optional
         Of the same halves, if the exposures of frames were looked at.
+    neighbours : tuple of two NeighbourSums, optional
+        Of the same halves, if neighbours were compared.
 
     Attributes
     ----------
-    halves, frames, provenance, responses
+    halves, frames, provenance, responses, neighbours
         As given.
     """
 
@@ -86,11 +90,13 @@ class Sensor:
         frames: npt.NDArray[np.void],
         provenance: Mapping[str, Any],
         responses: tuple[PixelResponse, PixelResponse] | None = None,
+        neighbours: tuple[NeighbourSums, NeighbourSums] | None = None,
     ) -> None:
         self.halves = halves
         self.frames = frames
         self.provenance = dict(provenance)
         self.responses = responses
+        self.neighbours = neighbours
 
     @classmethod
     def from_moments(cls, a: PixelMoments, b: PixelMoments | None = None) -> Sensor:
@@ -137,7 +143,7 @@ class Sensor:
     @property
     def contents(self) -> Contents:
         """What the sensor file holds."""
-        return Contents(self.halves, self.frames, self.provenance, self.responses)
+        return Contents(self.halves, self.frames, self.provenance, self.responses, self.neighbours)
 
     @property
     def count(self) -> int:
@@ -199,8 +205,9 @@ class Sensor:
         """Measurement of the same frames upside down, exactly."""
         a, b = (half.flipped() for half in self.halves)
         responses = self.responses and (self.responses[0].flipped(), self.responses[1].flipped())
+        neighbours = self.neighbours and (self.neighbours[0].flipped(), self.neighbours[1].flipped())
         row_order = {"bottom": "top", "top": "bottom"}.get(self.row_order or "", "")
-        return Sensor((a, b), self.frames, {**self.provenance, "row_order": row_order}, responses)
+        return Sensor((a, b), self.frames, {**self.provenance, "row_order": row_order}, responses, neighbours)
 
     @property
     def moments(self) -> PixelMoments:
@@ -323,8 +330,8 @@ class Sensor:
         Parameters
         ----------
         other : Sensor
-            Measurement of other frames of the same shape and kind, with the same options. If only one was
-            measured with its response, that is lost, and a warning says so.
+            Measurement of other frames of the same shape and kind, with the same options. A response, or
+            neighbour sums, that only one of them has are lost, and a warning says so.
 
         Returns
         -------
@@ -340,9 +347,9 @@ class Sensor:
         other = as_sensor(other)
         check_options(self, other, screening=True)
         check_disjoint(self, other)
-        halves, responses = self._pairwise(other, add)
+        halves, *others = self._pairwise(other, add)
         frames = np.concatenate([self.frames, other.frames])
-        return Sensor(halves, frames, merged_provenance(self, other), responses)
+        return Sensor(halves, frames, merged_provenance(self, other), *others)
 
     def _in_row_order(self, other: Sensor) -> Sensor:
         """Another measurement with its rows in the order of this one, with a warning if they are flipped."""
@@ -361,7 +368,8 @@ class Sensor:
         Parameters
         ----------
         other : Sensor
-            The measurement to be taken away. The response is lost if only one has it, with a warning.
+            The measurement to be taken away. A response, or neighbour sums, are lost, with a warning, if
+            only one has them.
 
         Returns
         -------
@@ -377,26 +385,14 @@ class Sensor:
         other = as_sensor(other)
         check_options(self, other, screening=False)
         keep, unlisted = rows_left(self, other), unlisted_left(self, other)
-        halves, responses = self._pairwise(other, sub)
+        halves, *others = self._pairwise(other, sub)
         frames = self.frames[keep]
         halves = checked_rest(halves, frames, unlisted)
-        return Sensor(halves, frames, subtracted_provenance(self, other, frames), responses)
+        return Sensor(halves, frames, subtracted_provenance(self, other, frames), *others)
 
-    def _pairwise(
-        self, other: Sensor, operation: Callable[[Any, Any], Any]
-    ) -> tuple[tuple[PixelMoments, PixelMoments], tuple[PixelResponse, PixelResponse] | None]:
-        """Add or subtract moments and responses, half by half, in the row order of this measurement."""
-        other = self._in_row_order(other)
-        if (self.responses is None) != (other.responses is None):
-            warnings.warn("only one of the measurements has a response: it is lost", stacklevel=3)
-        try:
-            a, b = map(operation, self.halves, other.halves)
-            if self.responses is None or other.responses is None:
-                return (a, b), None
-            c, d = map(operation, self.responses, other.responses)
-        except (TypeError, ValueError) as error:
-            raise Error(f"these measurements do not go together: {error}") from None
-        return (a, b), (c, d)
+    def _pairwise(self, other: Sensor, operation: Callable[[Any, Any], Any]) -> list[Any]:
+        """Add or subtract all sums, half by half, in the row order of this measurement."""
+        return pairwise_sums(self, self._in_row_order(other), operation)
 
     def plot(self, figure: Figure | SubFigure | None = None) -> Figure | SubFigure:
         """Draw the mean and the sigma image, their spectra, and the FRC of the halves' images.

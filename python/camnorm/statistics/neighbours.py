@@ -101,6 +101,20 @@ class NeighbourSums(ExactSums[_core.NeighbourSums]):
         with self._lock:
             self._core.add(frames, n)
 
+    def add_stacks(self, stacks: list[npt.NDArray[Any]], *, threads: int) -> None:
+        """Add stacks of one dtype and memory layout in one pass over the sums.
+
+        Parameters
+        ----------
+        stacks : list of ndarray
+            Each as for `add`.
+        threads : int
+            Number of threads.
+        """
+        stacks = [_core.check_array(stack, "frames") for stack in stacks]
+        with self._lock:
+            self._core.add_stacks(stacks, threads)
+
     def subtract(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Take frames back that were added before: the exact inverse of `add`.
 
@@ -167,9 +181,14 @@ class NeighbourSums(ExactSums[_core.NeighbourSums]):
                 own[name][...] = part
             self._core.count = moments.count
 
+    def check(self) -> int:
+        """First pixel, in C order, whose sums no frames have; the number of pixels if there is none."""
+        with self._lock:
+            return self._core.check(_core.resolve_threads(None))
+
     def differences(self) -> dict[str, npt.NDArray[Any]]:
         """Return those of `parts` that moments do not have."""
-        return {name: part for name, part in self.parts().items() if "_squares" in name and "sum" not in name}
+        return {name: part for name, part in self.parts().items() if not name.startswith("sum")}
 
     def state(self) -> dict[str, Any]:
         """Return the exact state, as `from_state` takes it.

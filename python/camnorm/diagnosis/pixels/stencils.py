@@ -47,8 +47,8 @@ _MEANS, _COPIES = STENCILS[:4], STENCILS[4:]
 _CHANCE = 1e-10
 
 # Share of the usual q that a pixel must be below, whatever the number of frames. A dead neighbour gives 0.5
-# or more; rounding gives the mean of four pixels of variance 1 about 0.25. A pixel from which the neighbour was
-# made has 0.25 of the usual q of a copy.
+# or more; rounding gives the mean of four pixels of variance 1 about 0.25. A pixel from which the neighbour
+# was made has 0.25 of the usual q of a copy.
 _MOST = {stencil: 0.3 if stencil in _MEANS else 0.05 for stencil in STENCILS}
 
 # A pixel is no mean of a neighbour that is explained this many times better, and by the pixel itself.
@@ -85,8 +85,8 @@ def made_of_neighbours(sums: NeighbourSums) -> npt.NDArray[np.void]:
     of ln q in blocks of 128 x 128 pixels. q is the ratio of the variances of two correlated variables, which
     follows Student's t (Pitman [1]_), with as many degrees of freedom as the spread shows. The chance of a
     false alarm is 1e-10 for each pixel and stencil; the limit is at most 30 % of the median (copies: 5 %).
-    The spread includes the effects of the point spread, the scene and the light. Pixels of few counts are judged
-    only if their series would equal that of a neighbour by chance less often than that.
+    The spread includes the effects of the point spread, the scene and the light. Pixels of few counts are
+    judged only if their series would equal that of a neighbour by chance less often than that.
 
     Of two pixels that equal each other, the one that correlates less with its other neighbours is the copy:
     it shows the light of another place. All pairs of a line are decided together. Where neighbours do not
