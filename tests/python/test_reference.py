@@ -341,7 +341,7 @@ def test_the_page_of_the_sensor_file(tmp_path: Path) -> None:
     real: set[str] = set()
     for dtype in ("u2", "f4"):
         sensor = tmp_path / f"{dtype}.h5"
-        camnorm.measure(movies(tmp_path / dtype, dtype), sensor, response=True, screen="off")
+        camnorm.measure(movies(tmp_path / dtype, dtype), sensor, response=True, neighbours=True, screen="off")
         real |= places_in(sensor)
     whole = camnorm.measure(tmp_path / "u2", screen="off")
     part = camnorm.measure([tmp_path / "u2" / f"m{i}.mrc" for i in range(2)], screen="off")
