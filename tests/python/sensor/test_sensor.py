@@ -331,9 +331,9 @@ def test_other_files(tmp_path: Path, saved: Path) -> None:
 
 def test_newer_schema(saved: Path) -> None:
     with h5py.File(saved, "r+") as f:
-        f.attrs["schema"] = 3
+        f.attrs["schema"] = 4
     with pytest.raises(
-        FormatError, match=r"sensor\.h5: written by a newer camnorm: schema 3, this version reads up to 2$"
+        FormatError, match=r"sensor\.h5: written by a newer camnorm: schema 4, this version reads up to 3$"
     ):
         Sensor.load(saved)
 
