@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from camnorm.diagnosis import checks as screening
     from camnorm.diagnosis.checks import check
     from camnorm.diagnosis.convergence import Convergence, frames_needed
+    from camnorm.diagnosis.epochs.changes import Changes
+    from camnorm.diagnosis.epochs.comparison import compare
     from camnorm.diagnosis.finding import Finding
     from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern
     from camnorm.diagnosis.pixels.classify import classify_pixels
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from camnorm.verification.verification import verify
 
 __all__ = [
+    "Changes",
     "Convergence",
     "Correction",
     "Error",
@@ -66,6 +69,7 @@ __all__ = [
     "build_info",
     "check",
     "classify_pixels",
+    "compare",
     "correct",
     "export",
     "fixed_pattern",
@@ -90,6 +94,8 @@ _NAMES = {
     "camnorm.correction.correction": ("Correction",),
     "camnorm.diagnosis.checks": ("check",),
     "camnorm.diagnosis.convergence": ("Convergence", "frames_needed"),
+    "camnorm.diagnosis.epochs.changes": ("Changes",),
+    "camnorm.diagnosis.epochs.comparison": ("compare",),
     "camnorm.diagnosis.finding": ("Finding",),
     "camnorm.diagnosis.fixedpattern": ("FixedPattern", "fixed_pattern"),
     "camnorm.diagnosis.pixels.classify": ("classify_pixels",),

@@ -32,6 +32,8 @@ __all__ = [
     "merged_provenance",
     "pairwise_sums",
     "rows_left",
+    "same_sums",
+    "shared_files",
     "subtracted_provenance",
     "unlisted_left",
 ]
@@ -133,11 +135,11 @@ def check_disjoint(one: Sensor, other: Sensor) -> None:
 
     Frames that came as moments cannot be told apart; but moments that were added twice have the same sums.
     """
-    if any(from_moments(one.provenance)) and _same_sums(one, other):
+    if any(from_moments(one.provenance)) and same_sums(one, other):
         raise Error(
             "both measurements hold the same moments, and their frames would count twice: merge each once"
         )
-    shared = list(_shared(one, other))
+    shared = list(shared_files(one, other))
     if shared:
         mine, its = shared[0]
         name = its if mine == its else f"{its} (the same as {mine})"
@@ -149,7 +151,7 @@ def check_disjoint(one: Sensor, other: Sensor) -> None:
         )
 
 
-def _same_sums(one: Sensor, other: Sensor) -> bool:
+def same_sums(one: Sensor, other: Sensor) -> bool:
     """Whether the halves of two measurements are the same to the bit."""
     return all(
         mine.count == its.count
@@ -158,7 +160,7 @@ def _same_sums(one: Sensor, other: Sensor) -> bool:
     )
 
 
-def _shared(one: Sensor, other: Sensor) -> Iterator[tuple[str, str]]:
+def shared_files(one: Sensor, other: Sensor) -> Iterator[tuple[str, str]]:
     """Files of which both measurements hold the same frames, by their names in each."""
     mine, its = _rows_of_files(one.frames), _rows_of_files(other.frames)
     known: dict[tuple[Any, ...], list[str]] = {}

@@ -1,0 +1,160 @@
+"""Tests of every pixel, and what chance makes of them: an empirical null, and the false discovery rate.
+
+References
+----------
+B. Efron, "Large-scale simultaneous hypothesis testing: the choice of a null hypothesis", J. Am. Stat. Assoc.
+99, 96 (2004): location and scale of the null from the central part of all tests, which real changes do not
+reach. Y. Benjamini & Y. Hochberg, "Controlling the false discovery rate", J. R. Stat. Soc. B 57, 289 (1995).
+Tails longer than those of a normal distribution are those of Tukey's g-and-h distribution (D. C. Hoaglin, in
+"Exploring Data Tables, Trends, and Shapes", 1985), from quantiles that few changes do not reach either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from camnorm.diagnosis.epochs.epoch import Epoch, Pixels
+
+__all__ = ["Null", "null_of", "rejected", "variance_scores", "welch_scores"]
+
+Values = npt.NDArray[np.float64]
+
+# Scores of which the quantiles are taken at most.
+_MANY = 2**21
+
+# Quantiles of the centre, and of the tails.
+_CENTRE, _TAILS = 0.25, (0.005, 0.01, 0.02, 0.05)
+
+# Rows at a time.
+_ROWS = 128
+
+
+def welch_scores(residual: Pixels, old: Epoch, new: Epoch, plane: int, scale: float) -> Pixels:
+    """Welch's t of the mean of each pixel, as the normal score of the same probability.
+
+    The variance is that of Welch, or the pooled one if it is larger: where values are skewed, a low mean
+    comes with a low variance, and t alone would be too large.
+    """
+    scores = np.empty_like(residual)
+    frames = old.frames, new.frames
+    square = np.float32(scale * scale)
+    for start in range(0, len(residual), _ROWS):
+        where = slice(start, start + _ROWS)
+        one, other = square * old.variance[plane, where], new.variance[plane, where]
+        first, second = one / np.float32(frames[0]), other / np.float32(frames[1])
+        welch = first + second
+        freedom = welch**2 / (first**2 / max(frames[0] - 1, 1) + second**2 / max(frames[1] - 1, 1))
+        pooled = (frames[0] * one + frames[1] * other) / sum(frames) * (1 / frames[0] + 1 / frames[1])
+        t = residual[where] / np.sqrt(np.maximum(welch, pooled))
+        # Wallace's transform of t (1959).
+        scores[where] = (
+            np.sign(t) * np.sqrt(freedom * np.log1p(t * t / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
+        )
+    return scores
+
+
+def variance_scores(residual: Pixels, old: Epoch, new: Epoch, plane: int) -> Pixels:
+    """Normal scores of the logarithm of the ratio of the variances of each pixel.
+
+    The quotient of variances follows the F distribution, with the degrees of freedom that the kurtosis
+    leaves: for many frames, the logarithm has the variance (κ - 1)(1/n1 + 1/n2). As its cube root is nearly
+    normal (Paulson 1942), scores are taken of that.
+    """
+    scores = np.empty_like(residual)
+    for start in range(0, len(residual), _ROWS):
+        where = slice(start, start + _ROWS)
+        one, other = (
+            2 / (9 * epoch.freedom(epoch.mean[plane, where])) for epoch in (old, new)
+        )  # of the old and the new variance
+        root = np.exp(np.clip(residual[where], -60, 60) / 3)
+        scores[where] = ((1 - one) * root - (1 - other)) / np.sqrt(other + root * root * one)
+    return scores
+
+
+@dataclass(frozen=True)
+class Null:
+    """How scores are distributed where nothing has changed."""
+
+    location: float
+    scale: float
+    skewness: float
+    """g of the g-and-h distribution."""
+    elongation: float
+    """h of it."""
+
+    def scores(self, values: npt.NDArray[np.floating]) -> Values:
+        """Scores that are normal where nothing changed, no larger than by location and scale alone."""
+        straight = (values.astype(np.float64) - self.location) / self.scale
+        size = np.abs(straight)
+        grid = np.concatenate([np.linspace(0, 12, 1201), np.linspace(12.1, 60, 480)])
+        for sign in (-1, 1):
+            side = np.sign(straight) == sign
+            g = sign * self.skewness
+            longer = grid if abs(g) < 1e-6 else np.expm1(np.clip(g * grid, -50, 50)) / g
+            longer = np.maximum.accumulate(np.maximum(longer, grid) * np.exp(self.elongation * grid**2 / 2))
+            size[side] = np.minimum(size[side], np.interp(size[side], longer, grid))
+        return np.asarray(np.sign(straight) * size)
+
+
+def null_of(scores: Pixels, usable: npt.NDArray[np.bool_]) -> Null:
+    """The empirical null of the scores of a frame.
+
+    Parameters
+    ----------
+    scores : float32 ndarray
+        Scores of the pixels.
+    usable : bool ndarray, same shape
+        Those that count.
+
+    Returns
+    -------
+    Null
+        With a scale of at least 1.
+    """
+    values = scores[usable]
+    values = values[:: values.size // _MANY + 1 | 1]
+    if values.size < 32:
+        return Null(0.0, 1.0, 0.0, 0.0)
+    tails = [p for p in _TAILS if p * values.size >= 20]
+    wanted = [_CENTRE, 0.5, 1 - _CENTRE, *tails, *(1 - p for p in tails)]
+    found = np.quantile(values.astype(np.float64), wanted)
+    low, middle, high = found[:3]
+    scale = max(1.0, float(high - low) / float(special.ndtri(1 - _CENTRE) - special.ndtri(_CENTRE)))
+    lower, upper = middle - found[3 : 3 + len(tails)], found[3 + len(tails) :] - middle
+    normal = -special.ndtri(np.array(tails))
+    good = (lower > 0) & (upper > 0)
+    if not good.any():
+        return Null(float(middle), scale, 0.0, 0.0)
+    skewness = float(np.median(np.log(upper[good] / lower[good]) / normal[good]))
+    half = skewness * normal[good] / 2
+    straight = np.where(np.abs(half) < 1e-6, 1.0, np.sinh(half) / np.where(half == 0, 1.0, half))
+    length = np.sqrt(lower * upper)[good] / (scale * normal[good] * straight)
+    elongation = max(0.0, float(np.median(2 * np.log(length) / normal[good] ** 2)))
+    return Null(float(middle), scale, skewness, elongation)
+
+
+def rejected(scores: Values, tests: int, rate: float) -> float:
+    """Smallest score that is significant at a false discovery rate, by Benjamini and Hochberg.
+
+    Parameters
+    ----------
+    scores : float64 ndarray, shape (n,)
+        The largest of all scores in magnitude; all others have larger p-values than `rate`.
+    tests : int
+        How many tests there are.
+    rate : float
+        The false discovery rate.
+
+    Returns
+    -------
+    float
+        Infinite if none is.
+    """
+    sizes = np.sort(np.abs(scores))[::-1]
+    p = 2 * special.ndtr(-sizes)
+    passed = np.flatnonzero(p <= rate * np.arange(1, sizes.size + 1) / tests)
+    return float(sizes[passed[-1]]) if passed.size else float("inf")
