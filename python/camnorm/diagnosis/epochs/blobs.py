@@ -11,7 +11,7 @@ from scipy import ndimage
 from camnorm.diagnosis.epochs.epoch import Pixels
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
-__all__ = ["Blob", "blobs_in", "smoothed"]
+__all__ = ["Blob", "blobs_in", "changed_regions", "smoothed"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -95,6 +95,14 @@ def smoothed(image: Pixels, usable: Mask) -> Pixels:
 def _spread(values: npt.NDArray[np.float32]) -> float:
     some = values.ravel()[:: values.size // 2**20 + 1 | 1]
     return MEDIAN_TO_SIGMA * float(np.median(np.abs(some - np.median(some)))) if some.size else 0.0
+
+
+def changed_regions(scores: Pixels, limit: float) -> Mask:
+    """Pixels in and near the regions in which smoothed scores exceed a limit."""
+    found = np.abs(scores) > limit
+    if found.any():
+        found = ndimage.binary_dilation(found, iterations=2 * _BOX)
+    return np.asarray(found)
 
 
 def blobs_in(scores: Pixels, image: Pixels, limit: float, signs: tuple[int, ...] = (-1, 1)) -> list[Blob]:

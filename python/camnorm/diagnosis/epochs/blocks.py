@@ -8,12 +8,17 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.legendre import legvander
 
+from camnorm.diagnosis.epochs.blobs import changed_regions, smoothed
 from camnorm.diagnosis.epochs.epoch import Pixels
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 
 __all__ = ["Grid", "polynomial", "powers", "products", "without_lines", "without_slow"]
 
 Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# Standard deviations of smoothed images beyond which there is a blob; share of the frame that is no blob.
+_BLOB, _MOST_BLOBS = 6.0, 0.2
 
 # Pixels of a row or column that its median is taken of, and along a block.
 _OF_LINE, _OF_BLOCK = 512, 48
@@ -60,7 +65,7 @@ class Grid:
         """Places of the centres of blocks along an axis."""
         return np.asarray(np.interp(self.centres[axis], np.arange(self.shape[axis]), self.places(axis)))
 
-    def medians(self, image: Pixels, usable: npt.NDArray[np.bool_]) -> Values:
+    def medians(self, image: Pixels, usable: Mask) -> Values:
         """Median of the usable pixels of each block; NaN if less than a quarter of them are usable."""
         found = np.full(self.blocks, np.nan)
         for i, j, rows, columns in self:
@@ -72,7 +77,7 @@ class Grid:
         return found
 
 
-def without_slow(image: Pixels, usable: npt.NDArray[np.bool_], grid: Grid) -> float:
+def without_slow(image: Pixels, usable: Mask, grid: Grid, quiet: Mask | None = None) -> tuple[float, Mask]:
     """Subtract from an image, in place, what varies slowly: a polynomial, then medians of blocks.
 
     Parameters
@@ -83,18 +88,39 @@ def without_slow(image: Pixels, usable: npt.NDArray[np.bool_], grid: Grid) -> fl
         Pixels that count.
     grid : Grid
         Blocks of the frame.
+    quiet : bool ndarray, shape (y, x), optional
+        Pixels that count for the medians. By default all but those of blobs.
 
     Returns
     -------
-    float
+    slow : float
         Root mean square of what was subtracted, its mean left out.
+    quiet : bool ndarray, shape (y, x)
+        Pixels that counted for the medians.
     """
     medians = grid.medians(image, usable)
     known = np.isfinite(medians)
     if not known.any():
-        return 0.0
-    y, x = grid.centre_places(0), grid.centre_places(1)
+        return 0.0, usable
+    columns, found, terms = _fitted(medians, known, grid)
+    surface = polynomial(grid, terms, found)
+    for start in range(0, grid.shape[0], 256):
+        where = slice(start, start + 256)
+        image[where] -= surface(where)
+    if quiet is None:
+        # Blobs that fill a block would be taken for illumination.
+        blobs = changed_regions(smoothed(image, usable), _BLOB)
+        quiet = usable & ~blobs if np.count_nonzero(blobs) <= _MOST_BLOBS * blobs.size else usable
+    left = grid.medians(image, quiet)
+    left[~np.isfinite(left)] = 0.0
+    _subtract_interpolated(image, grid, left)
+    return float(np.std(columns @ found + left[known])), quiet
+
+
+def _fitted(medians: Values, known: Mask, grid: Grid) -> tuple[Values, Values, list[tuple[int, int]]]:
+    """Polynomials at the known blocks, their coefficients, and their terms: a robust fit."""
     terms = powers(grid.blocks, _DEGREE)
+    y, x = grid.centre_places(0), grid.centre_places(1)
     columns = products(y, x, terms)[known.ravel()]
     weights = np.ones(columns.shape[0], bool)
     for _ in range(4):
@@ -106,15 +132,7 @@ def without_slow(image: Pixels, usable: npt.NDArray[np.bool_], grid: Grid) -> fl
         if spread == 0.0 or kept.sum() <= 2 * len(terms) or np.array_equal(kept, weights):
             break
         weights = kept
-    surface = polynomial(grid, terms, found)
-    for start in range(0, grid.shape[0], 256):
-        where = slice(start, start + 256)
-        image[where] -= surface(where)
-    smooth = columns @ found
-    left = grid.medians(image, usable)
-    left[~np.isfinite(left)] = 0.0
-    _subtract_interpolated(image, grid, left)
-    return float(np.std(smooth + left[known]))
+    return columns, np.asarray(found, np.float64), terms
 
 
 def powers(blocks: tuple[int, ...], degree: int) -> list[tuple[int, int]]:

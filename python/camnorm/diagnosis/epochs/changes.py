@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from camnorm.diagnosis.finding import count_of
+from camnorm.io.base.atomic import atomic_target
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+__all__ = ["COLUMNS", "Changes", "Motion", "Place"]
 
-__all__ = ["Changes", "Motion", "Place"]
+COLUMNS = ("change", "x", "y", "plane", "size", "depth", "from_x", "from_y")
+"""Columns of the table of changes."""
+
+# Standard errors, and differences from 1, of a scale that is worth a word.
+_CERTAIN, _SCALE = 5.0, 0.002
 
 
 class Place(NamedTuple):
@@ -71,6 +79,9 @@ class Changes:
         specimen, or other light on a pattern of offsets. Changes are judged by this.
     difference : float32 ndarray, shape of a frame
         New mean image less the scaled old one, without what varies slowly: units of the pixels.
+    images : tuple of two float32 ndarray, shape (y, x)
+        The old mean image, scaled, and the new one, without what varies slowly and without lines: units of
+        the pixels, mean over colour planes.
     notes : tuple of str
         What the user should know of the comparison.
     """
@@ -92,6 +103,7 @@ class Changes:
     slow_change: float
     noise: float
     difference: npt.NDArray[np.float32]
+    images: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -113,7 +125,7 @@ class Changes:
     def sentence(self) -> str:
         """What changed, in one sentence."""
         if not self.found:
-            return "No pixel changed."
+            return f"No pixel changed{self._of_scale()}."
         parts = [
             f"{len(blobs)} {word}"
             for blobs, word in ((self.came, "came"), (self.went, "went"), (self.moved, "moved"))
@@ -125,6 +137,14 @@ class Changes:
         if parts:
             words += f"; of blobs, such as dust, {', '.join(parts)}"
         return f"The sensor changed: {words}."
+
+    def _of_scale(self) -> str:
+        """The scale, if it is not 1."""
+        scales, errors = (np.atleast_1d(values) for values in (self.scale, self.scale_error))
+        if not np.any(np.abs(scales - 1) > np.maximum(_CERTAIN * errors, _SCALE)):
+            return ""
+        values = ", ".join(f"{scale:.4g} ± {error:.1g}" for scale, error in zip(scales, errors, strict=True))
+        return f"; the mean image is {values} times the old one"
 
     @property
     def remedy(self) -> str:
@@ -162,12 +182,48 @@ class Changes:
             "shape": list(self.shape),
         }
 
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a row for each blob and each changed pixel to a CSV file, atomically.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced. Columns: change (came, went, stayed, moved; or mean, sigma, both
+            for pixels), x, y, plane (of colour frames), size, depth, from_x and from_y (of blobs that moved).
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        with atomic_target(path, overwrite=True) as target, open(target, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for name in ("came", "went", "stayed"):
+                for place in getattr(self, name):
+                    writer.writerow([name, *_cells(place), "", ""])
+            for motion in self.moved:
+                origin = _place(motion.origin)
+                writer.writerow(["moved", *_cells(motion.target), origin["x"], origin["y"]])
+            for place in map(tuple, np.argwhere(self.changed).tolist()):
+                mean, sigma = bool(self.mean_changed[place]), bool(self.sigma_changed[place])
+                word = "both" if mean and sigma else "mean" if mean else "sigma"
+                depth = f"{self.difference[place]:.6g}"
+                plane = place[2] if len(place) == 3 else ""
+                writer.writerow([word, place[1], place[0], plane, 1, depth, "", ""])
+
     def __repr__(self) -> str:
         return (
             f"<Changes between {self.frames[0]} and {self.frames[1]} frames: "
             f"{self.changed_pixels} changed pixels, {len(self.came)} blobs came, {len(self.went)} went, "
             f"{len(self.stayed)} stayed, {len(self.moved)} moved>"
         )
+
+
+def _cells(place: Place) -> list[float | str]:
+    """Cells of a row: x, y, plane, size, depth."""
+    values = _place(place)
+    return [values["x"], values["y"], "", place.size, values["depth"]]
 
 
 def _place(place: Place) -> dict[str, float]:

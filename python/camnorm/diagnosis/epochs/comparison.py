@@ -148,6 +148,8 @@ class _Comparison:
 
     def __init__(self, old: Epoch, new: Epoch, shape: tuple[int, ...], fdr: float) -> None:
         self._old, self._new, self._shape, self._fdr = old, new, shape, fdr
+        # Of scores of blobs.
+        self._limit = -float(special.ndtri(fdr * _BLOB_SHARE / (2 * shape[0] * shape[1])))
         self._grid = Grid((shape[0], shape[1]))
         self._usable = ~(old.constant | new.constant)
         self._tests: tuple[list[_Scores], list[_Scores]] = ([], [])
@@ -177,6 +179,7 @@ class _Comparison:
             slow_change=max(found.slow for found in planes),
             noise=max(found.noise for found in planes),
             difference=self._in_shape(self._difference),
+            images=(self._old_image, self._new_image),
             notes=tuple(self._notes(planes)),
         )
 
@@ -194,10 +197,11 @@ class _Comparison:
         scale = float(fit.slope[0])
         difference = self._difference[plane]
         difference[:] = residual(old, new, plane, fit, grid)
-        slow = without_slow(difference, usable, grid)
+        slow, quiet = without_slow(difference, usable, grid)
         scores = welch_scores(difference, old, new, plane, scale)
         self._compare_constant(plane, scores)
-        null = null_of(scores, usable)
+        halves = [epoch.difference[plane][usable] for epoch in (old, new)]
+        null = null_of(scores, quiet, halves)
         self._keep(self._tests[0], plane, scores, null, self._halves_of_mean)
         scores[~usable] = null.location
         self._change += (scores - np.float32(null.location)) / np.float32(null.scale)
@@ -208,10 +212,11 @@ class _Comparison:
             image += np.float32(factor / len(old.mean)) * own
         ratio = np.log(new.variance[plane] / old.variance[plane])
         typical = float(np.exp(np.median(ratio[usable]) / 2)) if usable.any() else math.nan
-        without_slow(ratio, usable, grid)
+        without_slow(ratio, usable, grid, quiet)
         scores = variance_scores(ratio, old, new, plane)
         scores[old.constant[plane] & new.constant[plane]] = 0.0
-        self._keep(self._tests[1], plane, scores, null_of(scores, usable), self._halves_of_sigma)
+        halves = [epoch.ratio[plane][usable] for epoch in (old, new)]
+        self._keep(self._tests[1], plane, scores, null_of(scores, quiet, halves), self._halves_of_sigma)
         level = float(np.sqrt(np.median(new.variance[plane])))
         return _Plane(fit, typical, slow / level, null.scale)
 
@@ -267,15 +272,14 @@ class _Comparison:
     def _blobs(self) -> _Blobs:
         """Blobs that came, went, stayed and moved."""
         usable = np.asarray(self._usable.all(axis=0))
-        limit = -float(special.ndtri(self._fdr * _BLOB_SHARE / (2 * usable.size)))
         difference = self._difference.mean(axis=0)
         changed = [
             blob
-            for blob in blobs_in(smoothed(self._change, usable), difference, limit)
+            for blob in blobs_in(smoothed(self._change, usable), difference, self._limit)
             if self._in_both_halves(blob)
         ]
         before, after = (
-            blobs_in(smoothed(image, usable), image, max(limit, _BLOB_IN_PATTERN), signs=(-1,))
+            blobs_in(smoothed(image, usable), image, max(self._limit, _BLOB_IN_PATTERN), signs=(-1,))
             for image in (self._old_image, self._new_image)
         )
         found = matched(before, after, changed, (self._old_image, self._new_image))

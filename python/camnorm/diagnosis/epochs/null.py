@@ -6,11 +6,13 @@ B. Efron, "Large-scale simultaneous hypothesis testing: the choice of a null hyp
 99, 96 (2004): location and scale of the null from the central part of all tests, which real changes do not
 reach. Y. Benjamini & Y. Hochberg, "Controlling the false discovery rate", J. R. Stat. Soc. B 57, 289 (1995).
 Tails longer than those of a normal distribution are those of Tukey's g-and-h distribution (D. C. Hoaglin, in
-"Exploring Data Tables, Trends, and Shapes", 1985), from quantiles that few changes do not reach either.
+"Exploring Data Tables, Trends, and Shapes", 1985): g by quantiles of the pixels beside the blobs that
+changed, h by the halves of each measurement, between which nothing changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +28,11 @@ Values = npt.NDArray[np.float64]
 # Scores of which the quantiles are taken at most.
 _MANY = 2**21
 
-# Quantiles of the centre, and of the tails.
-_CENTRE, _TAILS = 0.25, (0.005, 0.01, 0.02, 0.05)
+# Quantiles of the centre, and of the tails; scores beyond each of them, at least.
+_CENTRE, _TAILS, _FEWEST = 0.25, (0.01, 0.02, 0.04, 0.08), 20
+
+# Most of the skewness that scores can have.
+_MOST_SKEWED = 0.4
 
 # Rows at a time.
 _ROWS = 128
@@ -100,41 +105,57 @@ class Null:
         return np.asarray(np.sign(straight) * size)
 
 
-def null_of(scores: Pixels, usable: npt.NDArray[np.bool_]) -> Null:
+def null_of(scores: Pixels, quiet: npt.NDArray[np.bool_], halves: Sequence[npt.NDArray[np.floating]]) -> Null:
     """The empirical null of the scores of a frame.
 
     Parameters
     ----------
     scores : float32 ndarray
         Scores of the pixels.
-    usable : bool ndarray, same shape
-        Those that count.
+    quiet : bool ndarray, same shape
+        Those that count: pixels of blobs that changed do not.
+    halves : sequence of ndarray
+        Scores of the difference between the halves of each measurement, which show how long tails are where
+        nothing changes.
 
     Returns
     -------
     Null
         With a scale of at least 1.
     """
-    values = scores[usable]
-    values = values[:: values.size // _MANY + 1 | 1]
-    if values.size < 32:
+    values = _some(scores[quiet])
+    if values.size < _FEWEST:
         return Null(0.0, 1.0, 0.0, 0.0)
-    tails = [p for p in _TAILS if p * values.size >= 20]
-    wanted = [_CENTRE, 0.5, 1 - _CENTRE, *tails, *(1 - p for p in tails)]
-    found = np.quantile(values.astype(np.float64), wanted)
-    low, middle, high = found[:3]
-    scale = max(1.0, float(high - low) / float(special.ndtri(1 - _CENTRE) - special.ndtri(_CENTRE)))
+    middle, scale, lower, upper, normal = _shape(values)
+    skewness = float(np.median(np.log(upper / lower) / normal)) if normal.size else 0.0
+    lengths = [_elongation(_some(np.ravel(half))) for half in halves]
+    limits = (-_MOST_SKEWED, _MOST_SKEWED)
+    return Null(middle, max(1.0, scale), float(np.clip(skewness, *limits)), max(0.0, *lengths))
+
+
+def _some(values: npt.NDArray[np.floating]) -> Values:
+    return np.asarray(values[:: values.size // _MANY + 1 | 1], np.float64)
+
+
+def _shape(values: Values) -> tuple[float, float, Values, Values, Values]:
+    """Median, scale of the centre, and distances of low and high quantiles from the median; normal ones."""
+    tails = [p for p in _TAILS if p * values.size >= _FEWEST]
+    found = np.quantile(values, [_CENTRE, 0.5, 1 - _CENTRE, *tails, *(1 - p for p in tails)])
+    low, middle, high = (float(value) for value in found[:3])
+    scale = (high - low) / float(special.ndtri(1 - _CENTRE) - special.ndtri(_CENTRE))
     lower, upper = middle - found[3 : 3 + len(tails)], found[3 + len(tails) :] - middle
-    normal = -special.ndtri(np.array(tails))
     good = (lower > 0) & (upper > 0)
-    if not good.any():
-        return Null(float(middle), scale, 0.0, 0.0)
-    skewness = float(np.median(np.log(upper[good] / lower[good]) / normal[good]))
-    half = skewness * normal[good] / 2
-    straight = np.where(np.abs(half) < 1e-6, 1.0, np.sinh(half) / np.where(half == 0, 1.0, half))
-    length = np.sqrt(lower * upper)[good] / (scale * normal[good] * straight)
-    elongation = max(0.0, float(np.median(2 * np.log(length) / normal[good] ** 2)))
-    return Null(float(middle), scale, skewness, elongation)
+    return middle, scale, lower[good], upper[good], -special.ndtri(np.array(tails))[good]
+
+
+def _elongation(values: Values) -> float:
+    """H of the g-and-h distribution of some scores, of a symmetric distribution."""
+    if values.size < _FEWEST:
+        return 0.0
+    _, scale, lower, upper, normal = _shape(values)
+    if not normal.size or not scale > 0:
+        return 0.0
+    return float(np.median(2 * np.log(np.sqrt(lower * upper) / (scale * normal)) / normal**2))
 
 
 def rejected(scores: Values, tests: int, rate: float) -> float:

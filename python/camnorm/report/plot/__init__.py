@@ -5,6 +5,7 @@ no window, no global state, so figures may be made in any thread and inside othe
 """
 
 from camnorm.report.plot.curves import Curve, frc_figure, frc_panel
+from camnorm.report.plot.epochs import changes_figure, changes_panels
 from camnorm.report.plot.images import correction_figure, image_panel
 from camnorm.report.plot.saving import MARK as MARK
 from camnorm.report.plot.saving import save
@@ -13,6 +14,8 @@ from camnorm.report.plot.style import pyplot_figure as pyplot_figure
 
 __all__ = [
     "Curve",
+    "changes_figure",
+    "changes_panels",
     "correction_figure",
     "frc_figure",
     "frc_panel",
