@@ -272,6 +272,22 @@ def movies(folder: Path, dtype: str = "u2", first: int = 0) -> Path:
     return folder
 
 
+def two_epochs(folder: Path) -> list[str]:
+    """Sensor files with squares of dust that came, went, stayed and moved, and a hot pixel."""
+    files = []
+    for number, squares in enumerate((((20, 20), (20, 60), (60, 20)), ((20, 20), (60, 60), (60, 30)))):
+        light = 100 * (1 + 0.05 * np.random.default_rng(1).normal(size=(96, 96)))
+        for y, x in squares:
+            light[y : y + 6, x : x + 6] *= 0.7
+        light[90, 90] *= 1 + number
+        halves = [camnorm.PixelMoments(light.shape, "u2") for _ in "AB"]
+        for half in halves:
+            half.add(np.random.default_rng([number, len(files)]).poisson(light, (50, 96, 96)).astype("u2"))
+        files.append(str(folder / f"epoch{number}.h5"))
+        camnorm.Sensor.from_moments(*halves).save(files[-1])
+    return files
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -291,6 +307,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "show": run("show", "s.h5"),
         "export": run("export", "s.h5", "--for", "relion", "-o", "for-relion"),
+        "compare": run("compare", *two_epochs(tmp_path), "-o", "changes"),
         "merge": run("merge", "s.h5", "t.h5", "-o", "m.h5"),
         "subtract": run("subtract", "s.h5", "p.h5", "-o", "d.h5"),
     }

@@ -30,6 +30,7 @@ def option_names() -> dict[str, str]:
         for name in inspect.signature(function).parameters
         if name != "row_order"  # the verbs choose it
     } | {
+        "fdr": "--fdr",
         "mean_limits": "--mean",
         "measure_groups": "--split",
         "out_dir": "--output",

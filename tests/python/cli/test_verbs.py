@@ -792,7 +792,7 @@ def test_demo_ends_with_its_verdict(
 
 # Help and wrong use
 
-VERBS = ["demo", "measure", "correct", "verify", "frc", "show", "merge", "subtract"]
+VERBS = ["demo", "measure", "correct", "verify", "frc", "show", "compare", "merge", "subtract"]
 
 
 def test_version(run: Run) -> None:
