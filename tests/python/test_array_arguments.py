@@ -180,7 +180,7 @@ TAKERS: dict[str, Taker] = {
 }
 
 # Results of other functions, which nobody makes of arrays of his own.
-RESULTS = {"FixedPattern", "RingCorrelation", "Sensor"}
+RESULTS = {"Changes", "FixedPattern", "RingCorrelation", "Sensor"}
 # Parameters with arrays in mappings of another annotation.
 OTHERS = {"PixelMoments.from_state:state", "PixelResponse.from_state:state"}
 ARRAYS = re.compile("NDArray|ArrayLike|GivenTarget|ndarray")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from camnorm.diagnosis.epochs.epoch import Pixels
 from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
@@ -84,6 +83,8 @@ def smoothed(image: Pixels, usable: Mask) -> Pixels:
     -------
     float32 ndarray, same shape
     """
+    from scipy import ndimage
+
     limit = np.float32(_CLIPPED * _spread(image[usable]))
     result = np.where(usable, np.clip(image, -limit, limit), np.float32(0))
     for origin in (0, -1):
@@ -99,6 +100,8 @@ def _spread(values: npt.NDArray[np.float32]) -> float:
 
 def changed_regions(scores: Pixels, limit: float) -> Mask:
     """Pixels in and near the regions in which smoothed scores exceed a limit."""
+    from scipy import ndimage
+
     found = np.abs(scores) > limit
     if found.any():
         found = ndimage.binary_dilation(found, iterations=2 * _BOX)
@@ -124,6 +127,8 @@ def blobs_in(scores: Pixels, image: Pixels, limit: float, signs: tuple[int, ...]
     list of Blob
         The deepest ones first.
     """
+    from scipy import ndimage
+
     found: list[tuple[float, Blob]] = []
     for sign in signs:
         if not (sign * scores.max() if sign > 0 else -scores.min()) >= limit:
@@ -143,6 +148,8 @@ def _halved(
     part: npt.NDArray[np.float64], image: Pixels, rows: slice, columns: slice, limit: float
 ) -> list[Blob]:
     """The regions of a part that are half as deep as their deepest places; no lines."""
+    from scipy import ndimage
+
     blobs = []
     left = part
     # A shallow blob beside a deep one is found once that is gone.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
+from statistics import NormalDist
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from camnorm.diagnosis.epochs.blobs import Blob, blobs_in, smoothed
 from camnorm.diagnosis.epochs.blocks import Grid, without_lines, without_slow
@@ -39,6 +39,8 @@ _HALVES, _BLOB_HALVES = 3.0, 1.5
 
 # Excess of noise, and standard errors of what varies slowly, that the user should know of.
 _NOISY, _SLOW = 1.5, 6.0
+
+_NORMAL = NormalDist()
 
 _OF_FIT = ("scale", "scale_error", "offset", "offset_error")
 
@@ -149,7 +151,7 @@ class _Comparison:
     def __init__(self, old: Epoch, new: Epoch, shape: tuple[int, ...], fdr: float) -> None:
         self._old, self._new, self._shape, self._fdr = old, new, shape, fdr
         # Of scores of blobs.
-        self._limit = -float(special.ndtri(fdr * _BLOB_SHARE / (2 * shape[0] * shape[1])))
+        self._limit = -_NORMAL.inv_cdf(fdr * _BLOB_SHARE / (2 * shape[0] * shape[1]))
         self._grid = Grid((shape[0], shape[1]))
         self._usable = ~(old.constant | new.constant)
         self._tests: tuple[list[_Scores], list[_Scores]] = ([], [])
@@ -236,7 +238,7 @@ class _Comparison:
         self, kept: list[_Scores], plane: int, scores: Pixels, null: Null, halves_of: _HalvesOf
     ) -> None:
         """Keep the scores that may be significant, as far as the halves do not make them doubtful."""
-        least = -special.ndtri(self._fdr / 2)
+        least = -_NORMAL.inv_cdf(self._fdr / 2)
         places = np.flatnonzero(np.abs(scores - np.float32(null.location)) > null.scale * least)
         found = null.scores(scores.ravel()[places])
         doubt = np.maximum(*(halves_of(epoch, plane, places) for epoch in (self._old, self._new)))

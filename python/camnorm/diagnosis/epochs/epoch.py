@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from camnorm.sensor.bands import Band, over_bands
 from camnorm.sizes import sizes
@@ -184,6 +183,8 @@ def _kurtosis(
 
 def _excess(variance: float, counts: tuple[int, int]) -> float:
     """(κ - 1)/2 at which the logarithms of the halves' variances differ with this variance."""
+    from scipy import special
+
     low, high = 0.02, 1e4
     for _ in range(60):
         middle = math.sqrt(low * high)

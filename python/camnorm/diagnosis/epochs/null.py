@@ -14,16 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from camnorm.diagnosis.epochs.epoch import Epoch, Pixels
 
 __all__ = ["Null", "null_of", "rejected", "variance_scores", "welch_scores"]
 
 Values = npt.NDArray[np.float64]
+
+_NORMAL = NormalDist()
 
 # Scores of which the quantiles are taken at most.
 _MANY = 2**21
@@ -142,10 +144,10 @@ def _shape(values: Values) -> tuple[float, float, Values, Values, Values]:
     tails = [p for p in _TAILS if p * values.size >= _FEWEST]
     found = np.quantile(values, [_CENTRE, 0.5, 1 - _CENTRE, *tails, *(1 - p for p in tails)])
     low, middle, high = (float(value) for value in found[:3])
-    scale = (high - low) / float(special.ndtri(1 - _CENTRE) - special.ndtri(_CENTRE))
+    scale = (high - low) / (-2 * _NORMAL.inv_cdf(_CENTRE))
     lower, upper = middle - found[3 : 3 + len(tails)], found[3 + len(tails) :] - middle
     good = (lower > 0) & (upper > 0)
-    return middle, scale, lower[good], upper[good], -special.ndtri(np.array(tails))[good]
+    return middle, scale, lower[good], upper[good], np.array([-_NORMAL.inv_cdf(p) for p in tails])[good]
 
 
 def _elongation(values: Values) -> float:
@@ -175,6 +177,8 @@ def rejected(scores: Values, tests: int, rate: float) -> float:
     float
         Infinite if none is.
     """
+    from scipy import special
+
     sizes = np.sort(np.abs(scores))[::-1]
     p = 2 * special.ndtr(-sizes)
     passed = np.flatnonzero(p <= rate * np.arange(1, sizes.size + 1) / tests)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
     from numpy.typing import NDArray
 
     from camnorm.diagnosis.epochs.changes import Changes, Place
