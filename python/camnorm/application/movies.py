@@ -41,6 +41,7 @@ from camnorm.sensor.corrections import (
     settled_policy,
 )
 from camnorm.sensor.estimate import Estimate
+from camnorm.sensor.pixelmap import GivenPixels, bad_pixels_of
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor, as_sensor
 
@@ -70,6 +71,7 @@ def correct(
     keep_illumination: float | bool | None = None,
     shrink: bool = False,
     camera: CameraChoice = "auto",
+    pixels: GivenPixels | None = None,
     sum_frames: bool = False,
     virtual: bool = False,
     leave_out: bool = False,
@@ -119,12 +121,14 @@ def correct(
         I0 and s0, by default those of the set; 0 and 1 give Eq. (1). Of colour frames one for all planes, or
         one for each.
     bad_policy : {"auto", "neutral", "interpolate", "nan"}
-        What pixels that never change become, and the defects of mode "best"; see `Correction`. "auto" is
-        "interpolate" with mode "best", else "neutral".
+        What bad pixels become: those of `pixels`, those that never change, and defects of mode "best"; see
+        `Correction`. "auto" is "interpolate" with mode "best", else "neutral".
     mode, keep_illumination, shrink, camera
         Other corrections, for sets that do not meet the assumptions of this one: see `Sensor.correction`.
         What is set is noted in the files, behind ``camnorm_correction``. Without `shrink`, a warning says if
         the set is so small that the correction would add more noise than it removes.
+    pixels : PixelMap or path-like, optional
+        Bad pixels, as of `classify_pixels`, or a file of them. Targets are those of the other pixels.
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.
@@ -207,14 +211,15 @@ def correct(
     skipped: dict[Path, UnfitFile] = {}
     if skip_rejected:
         chosen, skipped = without_rejected(fit, catalogue, chosen)
-    given = None if isinstance(sensor, Sensor) else sensor
-    protected = Protected(used for used in (options.gain, options.defects, given) if used is not None)
+    files_used = (options.gain, options.defects, sensor, pixels)
+    protected = Protected(used for used in files_used if isinstance(used, (str, os.PathLike)))
     images_of = partial(
         correction_images,
         adjustments=adjustments,
         target_mean=target_mean,
         target_sigma=target_sigma,
         on_estimate=_once(on_estimate or _warn_of_only_defects),
+        bad=bad_pixels_of(pixels, measured.shape, measured.row_order),
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
     table, shape, harm = measured.frames, measured.shape, fault_of(measured, adjustments, leave_out)

@@ -35,6 +35,7 @@ from camnorm.cli.options import (
     KeepIllumination,
     MaxFrames,
     MrcMode0,
+    Pixels,
     Quiet,
     Raw,
     Shrink,
@@ -153,10 +154,11 @@ def correct(
         BadPolicy,
         typer.Option(
             metavar="POLICY",
-            help="What dead pixels become: neutral (the target mean), interpolate (from their neighbours), "
+            help="What bad pixels become: neutral (the target mean), interpolate (from their neighbours), "
             "nan, or auto (interpolate with --mode best, else neutral).",
         ),
     ] = "auto",
+    pixels: Pixels = None,
     sum_frames: Annotated[
         bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
     ] = False,
@@ -201,6 +203,7 @@ def correct(
                 compression=compression,
                 **targets,
                 bad_policy=bad_policy,
+                pixels=pixels,
                 **asdict(adjustments),
                 sum_frames=sum_frames,
                 virtual=virtual,

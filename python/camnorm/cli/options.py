@@ -39,6 +39,7 @@ __all__ = [
     "KeepIllumination",
     "MaxFrames",
     "MrcMode0",
+    "Pixels",
     "Quiet",
     "Raw",
     "SensorArgument",
@@ -338,6 +339,16 @@ KeepIllumination = Annotated[
         rich_help_panel="Correction",
         help="Keep illumination, which varies over more than this many pixels; without a value, or with "
         "auto, over half the shorter side of a frame.",
+    ),
+]
+Pixels = Annotated[
+    Path | None,
+    typer.Option(
+        "--pixels",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel="Correction",
+        help="Map of bad pixels, from `camnorm health -o`; a mask image or a list of defects will do too.",
     ),
 ]
 Shrink = Annotated[

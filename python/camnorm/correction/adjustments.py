@@ -123,7 +123,12 @@ class Adjustments:
         return " ".join(words)
 
     def images(
-        self, measured: Images, halves: Sequence[Images], target_mean: Target, target_sigma: Target
+        self,
+        measured: Images,
+        halves: Sequence[Images],
+        target_mean: Target,
+        target_sigma: Target,
+        bad: Mask | None = None,
     ) -> tuple[Image, Image]:
         """Mean and sigma image of the correction, whose targets are those of the set.
 
@@ -135,6 +140,8 @@ class Adjustments:
             The same of disjoint sets, from which the noise is estimated.
         target_mean, target_sigma : float, or float64 ndarray of shape (c,)
             I0 and s0 of the set, of colour frames one a plane.
+        bad : bool ndarray, shape of a frame, optional
+            Pixels that take no part.
 
         Returns
         -------
@@ -148,6 +155,8 @@ class Adjustments:
             If a gain is wanted of a set whose mean is not positive, or no pixel has one.
         """
         good = measured("sigma") > 0
+        if bad is not None:
+            good &= ~bad
         if self.mode == "gain" and not np.all(np.asarray(target_mean) > 0):
             raise Error(
                 f"no gain can be told from a mean image whose mean is {np.min(target_mean):.6g}, not positive"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from camnorm.correction.adjustments import Adjustments, Mask, Mode, Name, smooth_part, without_smooth_part
 from camnorm.correction.correction import Correction
-from camnorm.correction.targets import GivenTarget, Target, check_targets
+from camnorm.correction.targets import GivenTarget, Target, check_targets, plane_targets
 from camnorm.errors import Error
 from camnorm.sensor.estimate import Estimate, estimate_of, recognised_camera
 
@@ -43,6 +43,12 @@ class CorrectionImages(NamedTuple):
     target_sigma: Target
     bad: Mask | None = None
     """Pixels that are bad besides those without a usable mean and sigma."""
+
+    def without(self, bad: Mask | None) -> CorrectionImages:
+        """The same with further bad pixels."""
+        if bad is None:
+            return self
+        return self._replace(bad=bad if self.bad is None else self.bad | bad)
 
     def correction(self, bad_policy: SettledPolicy) -> Correction:
         """Form the correction."""
@@ -77,6 +83,7 @@ def correction_images(
     target_sigma: GivenTarget | None = None,
     half: int | None = None,
     on_estimate: Callable[[Estimate], None] | None = None,
+    bad: Mask | None = None,
 ) -> CorrectionImages:
     """Form what a correction of frames of a sensor is made of.
 
@@ -93,6 +100,8 @@ def correction_images(
         Half of the set that the images are of; by default they are of all of it.
     on_estimate : callable, optional
         Called with what mode "best" has found.
+    bad : bool ndarray, shape of a frame, optional
+        Pixels that are known to be bad: they take no part in the default targets either.
 
     Returns
     -------
@@ -109,13 +118,14 @@ def correction_images(
     if np.isnan(sensor.target_mean).any() or not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     if adjustments.mode == "best":
-        return _best(sensor, adjustments, target_mean, target_sigma, half, on_estimate)
+        return _best(sensor, adjustments, target_mean, target_sigma, half, on_estimate).without(bad)
+    level, spread = _targets_of(sensor, bad)
     fewest = min(moments.count for moments in sensor.halves)
     if adjustments.shrink and fewest < 2:
         raise Error(f"noise cannot be told from a half of the set with {fewest} frames: shrink needs two")
     if adjustments:
         del sigma  # which is formed anew
-        mean, sigma = adjustments.images(measured, halves, sensor.target_mean, sensor.target_sigma)
+        mean, sigma = adjustments.images(measured, halves, level, spread, bad)
     else:
         mean = measured("mean")
     if adjustments.mode == "gain":
@@ -124,13 +134,29 @@ def correction_images(
         if target_mean is not None and not np.all(np.asarray(target_mean) > 0):
             raise ValueError(f"a gain leads to a positive target mean, not to {np.min(target_mean):g}")
         if target_mean is not None:
-            target_sigma = sensor.target_sigma * np.asarray(target_mean) / sensor.target_mean
+            target_sigma = spread * np.asarray(target_mean) / level
     return CorrectionImages(
         mean,
         sigma,
-        _target(target_mean, sensor.target_mean),
-        _target(target_sigma, sensor.target_sigma),
+        _target(target_mean, level),
+        _target(target_sigma, spread),
+        bad,
     )
+
+
+def _targets_of(sensor: Sensor, bad: Mask | None) -> tuple[Target, Target]:
+    """Targets of a set, without the pixels that are known to be bad."""
+    if bad is None:
+        return sensor.target_mean, sensor.target_sigma
+    planes = sensor.shape if len(sensor.shape) == 3 else (*sensor.shape, 1)
+    sigma = np.where(bad, 0.0, sensor.sigma)
+    if not sigma.any():
+        raise Error("the pixel map marks all pixels: there is nothing to correct with")
+    targets = plane_targets(sensor.mean.reshape(planes), sigma.reshape(planes))
+    if len(sensor.shape) == 3:
+        return targets
+    level, spread = targets
+    return float(level[0]), float(spread[0])
 
 
 def correction_of(sensor: Sensor, adjustments: Adjustments, half: int | None) -> Correction:

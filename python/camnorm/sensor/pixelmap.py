@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from camnorm.sensor.pixelclasses import (
     reason_of,
 )
 
-__all__ = ["PixelMap", "as_pixel_map"]
+__all__ = ["GivenPixels", "PixelMap", "as_pixel_map", "bad_pixels_of"]
 
 
 class PixelMap:
@@ -323,6 +323,27 @@ class PixelMap:
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items() if number)
         return f"<PixelMap of {self.shape}: {self.flagged} bad pixels{f' ({counts})' if counts else ''}>"
+
+
+GivenPixels: TypeAlias = PixelMap | str | os.PathLike[str]
+"""What a user may give: a map, or a file of one."""
+
+
+def bad_pixels_of(
+    pixels: GivenPixels | None, shape: tuple[int, ...], row_order: RowOrder | None
+) -> npt.NDArray[np.bool_] | None:
+    """Bad pixels of frames by a map that a user gave; None if there is no map.
+
+    Parameters
+    ----------
+    pixels : PixelMap or path-like, optional
+        The map.
+    shape : tuple of int
+        Of the frames.
+    row_order : {"bottom", "top"}, optional
+        Of the frames.
+    """
+    return None if pixels is None else as_pixel_map(pixels, shape).for_frames(shape, row_order)
 
 
 def as_pixel_map(given: object, shape: tuple[int, ...]) -> PixelMap:

@@ -34,6 +34,7 @@ from camnorm.sensor.contents import Contents
 from camnorm.sensor.corrections import BadPolicy, correction_images, settled_policy
 from camnorm.sensor.file import read_contents, save_contents
 from camnorm.sensor.ofmoments import contents_of_moments
+from camnorm.sensor.pixelmap import GivenPixels, bad_pixels_of
 from camnorm.sensor.provenance import from_moments, reading_of
 from camnorm.sensor.reading import for_sensor
 from camnorm.statistics.moments import PixelMoments
@@ -269,6 +270,7 @@ class Sensor:
         keep_illumination: float | bool | None = None,
         shrink: bool = False,
         camera: CameraChoice = "auto",
+        pixels: GivenPixels | None = None,
     ) -> Correction:
         """Correction of frames of this sensor, Eq. (2) of Afanasyev et al. 2015.
 
@@ -281,8 +283,8 @@ class Sensor:
             I0 and s0, by default those of the set; of colour frames one for all planes, or one for each.
             0 and 1 give Eq. (1).
         bad_policy : {"auto", "neutral", "interpolate", "nan"}
-            What pixels that never change become, and the defects of mode "best"; see `Correction`. "auto" is
-            "interpolate" with mode "best", else "neutral".
+            What bad pixels become: those of `pixels`, those that never change, defects of mode "best"; see
+            `Correction`. "auto" is "interpolate" with mode "best", else "neutral".
         mode : {"both", "mean", "gain", "response", "best"}
             What is corrected: mean and sigma of every pixel; the mean by subtraction, I - mean + I0; the mean
             by a factor, I · I0 / mean, as gain references do; or the response, (I - offset) / gain, by the
@@ -304,6 +306,8 @@ class Sensor:
         camera : {"auto", "counting", "integrating"}
             For mode "best"; by default the images show it. Frames of a counting camera are divided by the
             pattern; of an integrating one it is subtracted, and the rest divided by the response.
+        pixels : PixelMap or path-like, optional
+            Bad pixels, as of `classify_pixels`: targets are those of the others.
 
         Returns
         -------
@@ -321,7 +325,8 @@ class Sensor:
             scale below 8, or `shrink` or `camera` does not go with the mode.
         """
         adjustments = Adjustments(mode, keep_illumination, shrink, camera)
-        images = correction_images(self, adjustments, target_mean, target_sigma)
+        bad = bad_pixels_of(pixels, self.shape, self.row_order)
+        images = correction_images(self, adjustments, target_mean, target_sigma, bad=bad)
         return images.correction(settled_policy(bad_policy, mode))
 
     def merge(self, other: Sensor) -> Sensor:
