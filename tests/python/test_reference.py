@@ -288,6 +288,18 @@ def two_epochs(folder: Path) -> list[str]:
     return files
 
 
+def defective(folder: Path) -> Path:
+    """Movies with a bad column, a cluster and an interpolated pixel."""
+    folder.mkdir()
+    for seed in range(4):
+        frames = np.random.default_rng(seed).poisson(100, (30, 32, 40)).astype("u2")
+        frames[:, :, 10] += 100
+        frames[:, 20:22, 20:22] += 100
+        frames[:, 8, 30] = (frames[:, 8, 29] + frames[:, 8, 31]) // 2
+        write_mrc(folder / f"m{seed}.mrc", frames)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -297,6 +309,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
     bright = np.random.default_rng(20).poisson(200, (5, 32, 40)).astype("u2")
     write_mrc(tmp_path / "bright.mrc", bright)
     limits = ("--mean", "1:", "--std", "1:", "--response")
+    run("measure", str(defective(tmp_path / "hot")), "-o", "hot.h5", "--neighbours")
     run("measure", str(movies(tmp_path / "more", first=10)), "-o", "t.h5", *limits)
     run("measure", "raw/m0.mrc", "raw/m1.mrc", "-o", "p.h5", *limits)
     results = {
@@ -306,6 +319,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "verify": run("verify", "raw", "-m", "s.h5"),
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "show": run("show", "s.h5"),
+        "health": run("health", "hot.h5"),
         "export": run("export", "s.h5", "--for", "relion", "-o", "for-relion"),
         "compare": run("compare", *two_epochs(tmp_path), "-o", "changes"),
         "merge": run("merge", "s.h5", "t.h5", "-o", "m.h5"),

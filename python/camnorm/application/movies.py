@@ -211,8 +211,7 @@ def correct(
     skipped: dict[Path, UnfitFile] = {}
     if skip_rejected:
         chosen, skipped = without_rejected(fit, catalogue, chosen)
-    files_used = (options.gain, options.defects, sensor, pixels)
-    protected = Protected(used for used in files_used if isinstance(used, (str, os.PathLike)))
+    protected = _protected(options.gain, options.defects, sensor, pixels)
     images_of = partial(
         correction_images,
         adjustments=adjustments,
@@ -256,6 +255,11 @@ def correct(
     _report(unfit, skipped, on_unfit, fit)
     _warn_of_clipped(clipped, corrector.pixels, output)
     return written
+
+
+def _protected(*used: object) -> Protected:
+    """The files among what a correction is made of."""
+    return Protected(one for one in used if isinstance(one, (str, os.PathLike)))
 
 
 def _save(folder: Path, correction: Correction) -> Path:
