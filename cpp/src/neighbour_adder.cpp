@@ -17,7 +17,7 @@ namespace {
 static_assert(differences == difference_count);
 
 /// Rows of a tile. The rows above and below it are read as well.
-constexpr std::size_t tile_rows = 8;
+constexpr std::size_t tile_rows = 16;
 constexpr std::size_t tile_pixels = tile_rows * tile_columns;
 
 /// Part of a frame, of which a row has `row` values: columns times planes.
@@ -220,7 +220,7 @@ private:
             } else {
                 std::uint64_t* squares = &state.squares[k][i];
                 for (std::size_t j = 0; j < n; ++j) {
-                    const auto added = static_cast<std::uint64_t>(part[j]);
+                    const auto added = static_cast<std::uint64_t>(static_cast<std::int64_t>(part[j]));
                     squares[j] += subtract_ ? 0 - added : added;
                 }
             }

@@ -87,9 +87,11 @@ void add_words(const Rows<double>* frames, std::size_t n, std::size_t step, std:
 void add_squares(const double* __restrict d, std::size_t n, double sign, double* __restrict high,
                  double* __restrict low) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
-        const DoubleDouble sum = add(DoubleDouble{high[i], low[i]}, two_product(d[i], sign * d[i]));
-        high[i] = sum.high;
-        low[i] = sum.low;
+        const DoubleDouble square = two_product(d[i], sign * d[i]);
+        const DoubleDouble sum = two_sum(high[i], square.high);
+        const DoubleDouble whole = fast_two_sum(sum.high, sum.low + (low[i] + square.low));
+        high[i] = whole.high;
+        low[i] = whole.low;
     }
 }
 

@@ -10,7 +10,7 @@
 namespace camnorm::detail {
 
 /// Most pixels of a row that a kernel works on: sums and rows of a few frames stay in the caches.
-inline constexpr std::size_t tile_columns = 512;
+inline constexpr std::size_t tile_columns = 256;
 
 /// Frames that a kernel adds in one go. Where there are fewer, frames of zeros take their place.
 inline constexpr std::size_t neighbour_frames = 4;

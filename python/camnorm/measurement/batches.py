@@ -221,10 +221,13 @@ class Batch:
     ----------
     most : int
         Number of pieces, whose files may be open, from which on it is large enough.
+    least : int
+        Bytes below which it is too small: sums that are large take long to read and write.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, least: int = 0) -> None:
         self._most = most
+        self._least = least
         self._pieces: list[Piece] = []
         self._begun = 0.0
 
@@ -244,7 +247,7 @@ class Batch:
             return True
         last = self._pieces[-1].stack
         size = sum(piece.stack.nbytes for piece in self._pieces) + last.nbytes
-        return last.enough(size, time.monotonic() - self._begun)
+        return size > self._least and last.enough(size, time.monotonic() - self._begun)
 
     def take(self) -> list[Piece]:
         """Return all pieces, which then wait no more."""

@@ -117,10 +117,10 @@ def measure(
     Notes
     -----
     Memory: the moments of two halves (32 bytes a pixel for integer frames, 64 for float frames; half as
-    much again for the response, and four times as much again for the neighbours), up to two frames a thread
-    or 128 MB, whichever is more (some MB a thread for files that hold plain pixels); it does not grow with
-    the number of frames, but for about 100 bytes a frame in the table. The result does not depend on
-    `threads`, nor on where a run was interrupted.
+    much again for the response, and four and a half times as much again for the neighbours), up to two
+    frames a thread or 128 MB, whichever is more (some MB a thread for files that hold plain pixels); it does
+    not grow with the number of frames, but for about 100 bytes a frame in the table. The result does not
+    depend on `threads`, nor on where a run was interrupted.
 
     Examples
     --------

@@ -27,6 +27,7 @@ from camnorm.measurement.state import State, exposures
 from camnorm.measurement.wrapped import warn_of_wrapped
 from camnorm.sensor.sensor import Sensor
 from camnorm.sensor.table import STATISTICS
+from camnorm.statistics.neighbours import NeighbourSums
 
 __all__ = ["measure_source"]
 
@@ -129,7 +130,9 @@ class _Run:
         self.state = state
         self.plan = state.plan
         self.checkpoint = checkpoint
-        self.waiting = Batch(state.plan.most_open)
+        plan = state.plan
+        least = NeighbourSums.batch_bytes(plan.shape) if plan.settings.neighbours else 0
+        self.waiting = Batch(plan.most_open, least)
 
     def accumulate(self) -> None:
         """Read every frame once."""

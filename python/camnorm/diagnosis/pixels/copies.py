@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ Indices = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 # Standard errors by which the pixels of a pair must differ for the left, or the upper, one to be the copy.
-_ERRORS = 2.5
+_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,31 @@ class Pairs:
                 return group
             group = new
 
+    def within(self, pixels: Indices, places: Sequence[tuple[int, int]]) -> Mask:
+        """Tell which pixels are in one group with one of their neighbours.
+
+        Parameters
+        ----------
+        pixels : int ndarray
+            Places in C order.
+        places : sequence of tuple of two ints
+            Of the neighbours, (y, x); they lie in the frame.
+        """
+        groups, own = self.groups(), self._number(pixels)
+        result = np.zeros(pixels.size, bool)
+        for dy, dx in places:
+            other = self._number(pixels + dy * self.shape[1] + dx)
+            both = (own >= 0) & (other >= 0)
+            result[both] |= groups[own[both]] == groups[other[both]]
+        return result
+
+    def _number(self, pixels: Indices) -> Indices:
+        """Numbers of pixels in `pixels`; -1 if they are in no pair."""
+        if not self.pixels.size:
+            return np.full(pixels.size, -1)
+        number = np.minimum(np.searchsorted(self.pixels, pixels), self.pixels.size - 1)
+        return np.where(self.pixels[number] == pixels, number, -1)
+
 
 def direct_copies(pairs: Pairs, outside: Image, spread: float) -> tuple[Indices, Indices, Indices, Indices]:
     """Tell copies from their sources.
@@ -86,8 +111,8 @@ def direct_copies(pairs: Pairs, outside: Image, spread: float) -> tuple[Indices,
     tuple of four arrays
         Places in C order of the pixels that are copies of their left, right, upper and lower neighbour.
     """
-    strange, used = _strangeness(pairs, outside)
     group = pairs.groups()
+    strange, used = _strangeness(pairs, group, outside)
     size = np.bincount(group, minlength=group.size)
     source = np.zeros(group.size, bool)
     in_two = size[group[pairs.first]] == 2
@@ -100,14 +125,13 @@ def direct_copies(pairs: Pairs, outside: Image, spread: float) -> tuple[Indices,
     return _towards(pairs, group, source)
 
 
-def _strangeness(pairs: Pairs, outside: Image) -> tuple[Image, Indices]:
-    """Mean of ln q towards neighbours that equal no pixel, 0 if there are none; and their number."""
-    own = np.zeros(pairs.shape, bool)
-    own.reshape(-1)[pairs.pixels] = True
-    own = np.pad(own, 1)
+def _strangeness(pairs: Pairs, group: Indices, outside: Image) -> tuple[Image, Indices]:
+    """Mean of ln q towards neighbours that do not equal the pixel, 0 if there are none; and their number."""
+    of_pixel = np.full((pairs.shape[0] + 2, pairs.shape[1] + 2), -1, np.int32)
     y, x = (place + 1 for place in np.unravel_index(pairs.pixels, pairs.shape))
-    members = np.stack([own[y, x - 1], own[y, x + 1], own[y - 1, x], own[y + 1, x]])
-    used = np.isfinite(outside) & ~members
+    of_pixel[y, x] = group
+    around = np.stack([of_pixel[y, x - 1], of_pixel[y, x + 1], of_pixel[y - 1, x], of_pixel[y + 1, x]])
+    used = np.isfinite(outside) & (around != group)
     total = np.where(used, outside, 0.0).sum(axis=0)
     count = used.sum(axis=0)
     return total / np.maximum(count, 1), count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -46,10 +47,16 @@ _MEANS, _COPIES = STENCILS[:4], STENCILS[4:]
 # Chance of a false alarm for each pixel and stencil: about 0.01 in a sensor of 16 million pixels.
 _CHANCE = 1e-10
 
-# Share of the usual q that a pixel must be below, whatever the number of frames. A dead neighbour gives 0.5
-# or more; rounding gives the mean of four pixels of variance 1 about 0.25. A pixel from which the neighbour
-# was made has 0.25 of the usual q of a copy.
-_MOST = {stencil: 0.3 if stencil in _MEANS else 0.05 for stencil in STENCILS}
+# Share of the usual q that a pixel must be below, whatever the number of frames. Two dead neighbours give
+# 0.67, four 0.8. Rounding gives the mean of four pixels of variance 1 about 0.25, that of eight 0.4. A pixel from
+# which the neighbour was made has 0.25 of the usual q of a copy.
+_MOST: dict[Stencil, float] = {
+    "left-right": 0.3,
+    "up-down": 0.3,
+    "four": 0.4,
+    "eight": 0.5,
+    **dict.fromkeys(_COPIES, 0.05),
+}
 
 # A pixel is no mean of a neighbour that is explained this many times better, and by the pixel itself.
 _BETTER = 4.0
@@ -57,10 +64,12 @@ _BETTER = 4.0
 # Side of the blocks that have limits of their own, since the light is not the same everywhere; the fewest
 # values of a block; pixels of the whole sensor, and their quantile, that show how heavy the lower tail is.
 _BLOCK, _FEWEST = 128, 64
+# Of blocks of many pixels, these rows are enough.
+_MANY, _ROWS = 8192, 3
 _SAMPLE, _TAIL = 1_000_000, 0.05
 
-# Spreads of ln q for which limits are computed; others lie between.
-_SPREADS = np.geomspace(1e-3, 10.0, 61)
+# 1 - c, c being the correlation of a pixel with its eight neighbours, in units of that of the nearest four.
+_CORNERS = 1.2
 
 
 def made_of_neighbours(sums: NeighbourSums) -> npt.NDArray[np.void]:
@@ -84,9 +93,9 @@ def made_of_neighbours(sums: NeighbourSums) -> npt.NDArray[np.void]:
     A pixel is reported if its q is far below that of the pixels around it. The limit follows from the spread
     of ln q in blocks of 128 x 128 pixels. q is the ratio of the variances of two correlated variables, which
     follows Student's t (Pitman [1]_), with as many degrees of freedom as the spread shows. The chance of a
-    false alarm is 1e-10 for each pixel and stencil; the limit is at most 30 % of the median (copies: 5 %).
-    The spread includes the effects of the point spread, the scene and the light. Pixels of few counts are
-    judged only if their series would equal that of a neighbour by chance less often than that.
+    false alarm is 1e-10 for each pixel and stencil; the limit is at most 30 to 50 % of the median (copies:
+    5 %). The spread includes the effects of the point spread, the scene and the light. Pixels of few counts
+    are judged only if their series would equal that of a neighbour by chance less often than that.
 
     Of two pixels that equal each other, the one that correlates less with its other neighbours is the copy:
     it shows the light of another place. All pairs of a line are decided together. Where neighbours do not
@@ -131,10 +140,13 @@ def _rows_of_plane(sums: NeighbourSums, plane: int) -> npt.NDArray[np.void]:
     at = (..., plane) if len(sums.shape) == 3 else ...
     usual: dict[Stencil, _Usual] = {}
     found: dict[Stencil, _Found] = {}
-    for stencil in reversed(STENCILS):  # copies tell how much neighbours correlate
+    for stencil in ("left", "up"):  # they show how much neighbours correlate
+        usual[stencil] = blocks.usual(sums.ratio(stencil)[at])
+    for stencil in STENCILS:
         q = sums.ratio(stencil)[at]
-        usual[stencil] = blocks.usual(q)
-        limits = usual[stencil].median * _limit_shares(stencil, usual[stencil].spread, sums.count)
+        if stencil not in usual:
+            usual[stencil] = blocks.usual(q)
+        limits = usual[stencil].median * _limit_shares(stencil, usual, sums.count)
         below = np.flatnonzero(blocks.below(q, limits))
         found[stencil] = _Found(below, q.reshape(-1)[below], blocks.at(limits, below))
     correlation = 1.0 - np.minimum(usual["left"].median, usual["up"].median) / 2
@@ -144,8 +156,13 @@ def _rows_of_plane(sums: NeighbourSums, plane: int) -> npt.NDArray[np.void]:
     if not any(its.pixels.size for its in found.values()):
         return np.empty(0, MADE_DTYPE)
     _drop_side_effects(found, shape)
-    rows = [_rows("interpolated", stencil, found[stencil], shape, plane) for stencil in _MEANS]
-    rows += _copied(sums, plane, found, usual, blocks)
+    pairs = Pairs.of({stencil: found[stencil].pixels for stencil in _COPIES}, shape)
+    rows = []
+    for stencil in _MEANS:  # the mean of pixels that equal it is no other pixel
+        its = found[stencil]
+        its = its.only(~pairs.within(its.pixels, _PLACES[stencil]))
+        rows.append(_rows("interpolated", stencil, its, shape, plane))
+    rows += _copied(sums, plane, found, usual, blocks, pairs)
     return _best(np.concatenate(rows))
 
 
@@ -184,7 +201,8 @@ class _Blocks:
             for i, (top, bottom) in enumerate(pairwise(rows)):
                 for j, (left, right) in enumerate(pairwise(columns)):
                     block = q[top:bottom, left:right]
-                    values = block[~np.isnan(block)]
+                    values = block[:: _ROWS if block.size > _MANY else 1]
+                    values = values[~np.isnan(values)]
                     if values.size < _FEWEST:
                         continue
                     low, middle, high = np.log(np.quantile(values, (0.25, 0.5, 0.75), method="nearest"))
@@ -218,21 +236,40 @@ def _cuts(size: int) -> npt.NDArray[np.intp]:
     return np.linspace(0, size, max(1, round(size / _BLOCK)) + 1).astype(np.intp)
 
 
-def _limit_shares(stencil: Stencil, spread: Image, frames: int) -> Image:
+def _limit_shares(stencil: Stencil, usual: dict[Stencil, _Usual], frames: int) -> Image:
     """Limits of q in shares of its median.
 
     For two variables of correlation r, sinh(ln(q / median) / 2) / sqrt(1 - r²) is t / sqrt(f), with f degrees
     of freedom: n - 2 for normal distributions, fewer for heavy tails. The spread is 2·sqrt((1 - r²) / f).
+    Pixels that correlate by c with their neighbours have r = (1 - c) / sqrt(q).
     """
-    own = 1.0 / (1 + len(_PLACES[stencil]))  # 1 - r² of independent pixels
-    logarithms = []
-    for each in _SPREADS:
-        freedom = min(max(4 * own / each**2, 1.0), max(frames - 2.0, 1.0))
-        logarithms.append(-2 * np.arcsinh(each / 2 * t_limit(freedom, _CHANCE)))
-    with np.errstate(invalid="ignore"):
-        shares = np.exp(np.interp(spread, _SPREADS, logarithms))
-        shares[~(spread < _SPREADS[-1])] = 0.0
-    return np.asarray(np.minimum(shares, _MOST[stencil]))
+    beside, above = (usual[name].median / 2 for name in ("left", "up"))  # 1 - c
+    apart = {
+        "left-right": beside,
+        "left": beside,
+        "right": beside,
+        "up-down": above,
+        "up": above,
+        "down": above,
+    }
+    # Corners correlate less.
+    factor = _CORNERS if stencil == "eight" else 1.0
+    unlike = factor * apart.get(stencil, (beside + above) / 2)
+    own = np.clip(1.0 - unlike**2 / usual[stencil].median, 1.0 / (1 + len(_PLACES[stencil])), 1.0)
+    shares = np.zeros(own.shape)
+    for block in np.ndindex(own.shape):
+        spread = usual[stencil].spread[block]
+        if 0.0 <= spread < np.inf:
+            freedom = 4 * own[block] / max(spread, 1e-6) ** 2
+            limit = _limit_of_t(min(float(f"{freedom:.2g}"), max(frames - 2.0, 1.0)))
+            shares[block] = np.exp(-2 * np.arcsinh(spread / 2 * limit))
+    return np.minimum(shares, _MOST[stencil])
+
+
+@lru_cache(maxsize=1000)
+def _limit_of_t(freedom: float) -> float:
+    """What t exceeds by chance."""
+    return t_limit(max(freedom, 1.0), _CHANCE)
 
 
 def _surprise(sums: NeighbourSums, plane: int, pixels: Indices, correlation: Image) -> Image:
@@ -290,10 +327,10 @@ def _copied(
     found: dict[Stencil, _Found],
     usual: dict[Stencil, _Usual],
     blocks: _Blocks,
+    pairs: Pairs,
 ) -> list[npt.NDArray[np.void]]:
     """Rows of the copies among pixels that equal each other."""
     shape = sums.shape[:2]
-    pairs = Pairs.of({stencil: found[stencil].pixels for stencil in _COPIES}, shape)
     if not pairs.pixels.size:
         return []
     # How far the other neighbours of each pixel are from it, beside what is usual.
