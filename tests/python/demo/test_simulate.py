@@ -214,6 +214,33 @@ class TestConcealedPixels:
         np.testing.assert_allclose(frame[:, 3], (frame[:, 1] + frame[:, 5]) / 2, rtol=1e-6)
         np.testing.assert_allclose(frame[:, 7], frame[:, 6], rtol=1e-6)
 
+    @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+    def test_copies_of_each_neighbour(self, dtype):
+        places = {"left": (1, 2), "right": (3, 4), "up": (5, 6), "down": (6, 1)}
+        steps = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+        masks = {side: np.zeros((9, 8), bool) for side in places}
+        for side, place in places.items():
+            masks[side][place] = True
+        column = np.zeros((9, 8), bool)
+        column[:, 3] = True
+        options = {"concealed": column, "read_noise": 3.0, "offset": np.arange(72).reshape(9, 8) + 50.0}
+        plain = Camera((9, 8), dtype, **options)
+        camera = Camera((9, 8), dtype, copied=masks, **options)
+        assert np.array_equal(camera.copied["up"], masks["up"])
+        for made in (lambda c: c.frame(0), Camera.expected_mean, Camera.expected_std):
+            expected = made(plain)
+            for side, (y, x) in places.items():
+                expected[y, x] = made(plain)[y + steps[side][0], x + steps[side][1]]
+            np.testing.assert_array_equal(made(camera), expected)
+
+    def test_copies_that_cannot_be(self):
+        edge = np.zeros((3, 3), bool)
+        edge[1, 0] = True
+        with pytest.raises(ValueError, match="copied names pixels whose neighbour lies outside the frame"):
+            Camera((3, 3), copied={"left": edge})
+        with pytest.raises(ValueError, match="copied names neighbours left, right, up or down, not 'below'"):
+            Camera((3, 3), copied={"below": edge})
+
     @given(st.integers(0, 2**32 - 1))
     @settings(max_examples=25)
     def test_any_mask_against_a_search_of_all_pixels(self, seed):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camnorm import _core
-from camnorm.demo.simulate.defects import Neighbours, dust
+from camnorm.demo.simulate.defects import SIDES, Neighbours, dust
 from camnorm.demo.simulate.scenes import Landscape, Particles, Scene
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Camera:
     concealed : (y, x) bool array, optional
         Dead pixels that the vendor replaced by the mean of the nearest live pixels, by city-block
         distance: left and right of a dead column, the four neighbours of a single dead pixel.
+    copied : mapping of str to (y, x) bool array, optional
+        Dead pixels that the vendor replaced by a copy of one neighbour: "left", "right", "up" or "down".
+        Copies are made after pixels were concealed by means.
     defects : mapping of str to (y, x) bool array, optional
         Where planted defects are, by name. It is a record for whoever compares: frames do not depend
         on it.
@@ -58,6 +61,8 @@ class Camera:
         float64 (y, x), read-only.
     concealed : ndarray
         bool (y, x), read-only.
+    copied : mapping
+        As given.
     defects : mapping
         As given.
 
@@ -66,7 +71,8 @@ class Camera:
     TypeError
         A dtype that frames cannot have.
     ValueError
-        An array that does not fit the shape, a negative noise or light, no live pixel at all.
+        An array that does not fit the shape, a negative noise or light, no live pixel at all, a copy of a
+        neighbour that has no such name or lies outside the frame.
 
     Examples
     --------
@@ -88,6 +94,7 @@ class Camera:
         exposure_spread: float = 0.0,
         scene: Scene | None = None,
         concealed: ArrayLike | None = None,
+        copied: Mapping[str, ArrayLike] | None = None,
         defects: Mapping[str, NDArray[np.bool_]] | None = None,
         seed: int = 0,
     ) -> None:
@@ -111,6 +118,12 @@ class Camera:
         if (self.read_noise < 0).any():
             raise ValueError("read_noise must not be negative")
         self.concealed = self._image("concealed", False if concealed is None else concealed, np.bool_)
+        unknown = set(copied or {}) - set(SIDES)
+        if unknown:
+            raise ValueError(f"copied names neighbours left, right, up or down, not {sorted(unknown)[0]!r}")
+        self.copied: Mapping[str, NDArray[np.bool_]] = MappingProxyType(
+            {side: self._image(side, mask, np.bool_) for side, mask in (copied or {}).items()}
+        )
         self.defects: Mapping[str, NDArray[np.bool_]] = MappingProxyType(
             {name: self._image(name, mask, np.bool_) for name, mask in (defects or {}).items()}
         )
@@ -118,7 +131,7 @@ class Camera:
         self._exposure_spread = float(exposure_spread)
         self._scene = scene
         self._seed = int(seed)
-        self._neighbours = Neighbours(self.concealed)
+        self._neighbours = Neighbours(self.concealed, self.copied)
         self._gain32 = self.gain.astype(np.float32)
         self._offset32 = self.offset.astype(np.float32)
         self._shot_variance = np.square(self._gain32)
@@ -334,6 +347,7 @@ class Camera:
         light += self._offset32
         light += noise
         self._neighbours.average(light)
+        self._neighbours.copy(light)
         if self._dtype.kind == "f":
             return light.astype(self._dtype)
         limits = np.iinfo(self._dtype)
@@ -371,6 +385,7 @@ class Camera:
         scene_mean = 1.0 if self._scene is None else self._scene.mean
         mean: NDArray[np.float64] = self.gain * (self._level * scene_mean) + self.offset
         self._neighbours.average(mean)
+        self._neighbours.copy(mean)
         return mean
 
     def expected_std(self) -> NDArray[np.float64]:
@@ -399,7 +414,9 @@ class Camera:
         self._neighbours.average(noise)
         noise[self.concealed] /= self._neighbours.counts
         rounding = 0.0 if self._dtype.kind == "f" else 1 / 12
-        return np.asarray(np.sqrt(response**2 * light_variance + noise + rounding))
+        std = np.asarray(np.sqrt(response**2 * light_variance + noise + rounding))
+        self._neighbours.copy(std)
+        return std
 
     def _rng(self, index: int) -> np.random.Generator:
         if index < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SIDES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+"""Neighbours that can be copied: their place, (y, x)."""
+
+
 class Neighbours:
     """For each concealed pixel the live pixels of which it is made."""
 
-    def __init__(self, concealed: NDArray[np.bool_]) -> None:
+    def __init__(self, concealed: NDArray[np.bool_], copied: Mapping[str, NDArray[np.bool_]]) -> None:
+        self._copies = [_copies(copied[side], step) for side, step in SIDES.items() if side in copied]
         live = ~concealed
         if not live.any():
             raise ValueError("concealed leaves no live pixel")
@@ -47,6 +53,22 @@ class Neighbours:
         if self._targets.size:
             flat = image.reshape(-1)
             flat[self._targets] = np.add.reduceat(flat[self._sources], self._starts) / self.counts
+
+    def copy(self, image: NDArray[Any]) -> None:
+        """Replace the copied pixels of a contiguous (y, x) image in place."""
+        flat = image.reshape(-1)
+        values = [flat[sources] for _, sources in self._copies]
+        for (targets, _), its in zip(self._copies, values, strict=True):
+            flat[targets] = its
+
+
+def _copies(mask: NDArray[np.bool_], step: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places of copied pixels, and of their neighbours in one direction."""
+    y, x = np.nonzero(mask)
+    rows, columns = y + step[0], x + step[1]
+    if ((rows < 0) | (rows >= mask.shape[0]) | (columns < 0) | (columns >= mask.shape[1])).any():
+        raise ValueError("copied names pixels whose neighbour lies outside the frame")
+    return y * mask.shape[1] + x, rows * mask.shape[1] + columns
 
 
 def dust(shape: tuple[int, int], count: int, rng: np.random.Generator) -> NDArray[np.float64]:

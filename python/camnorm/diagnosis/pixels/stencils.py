@@ -48,8 +48,8 @@ _MEANS, _COPIES = STENCILS[:4], STENCILS[4:]
 _CHANCE = 1e-10
 
 # Share of the usual q that a pixel must be below, whatever the number of frames. Two dead neighbours give
-# 0.67, four 0.8. Rounding gives the mean of four pixels of variance 1 about 0.25, that of eight 0.4. A pixel from
-# which the neighbour was made has 0.25 of the usual q of a copy.
+# 0.67, four 0.8. Rounding gives the mean of four pixels of variance 1 about 0.25, that of eight 0.4. A pixel
+# from which the neighbour was made has 0.25 of the usual q of a copy.
 _MOST: dict[Stencil, float] = {
     "left-right": 0.3,
     "up-down": 0.3,
