@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from camnorm.diagnosis.epochs.comparison import compare
     from camnorm.diagnosis.finding import Finding
     from camnorm.diagnosis.fixedpattern import FixedPattern, fixed_pattern
+    from camnorm.diagnosis.gaincheck import GainCheck, check_gain
     from camnorm.diagnosis.pixels.classify import classify_pixels
     from camnorm.fourier.correlation import frc, ring_correlation
     from camnorm.fourier.curve import RingCorrelation
@@ -51,6 +52,7 @@ __all__ = [
     "FixedPattern",
     "FormatError",
     "FrameSource",
+    "GainCheck",
     "ImageFormat",
     "Independence",
     "NeighbourSums",
@@ -68,6 +70,7 @@ __all__ = [
     "amplitude_spectrum",
     "build_info",
     "check",
+    "check_gain",
     "classify_pixels",
     "compare",
     "correct",
@@ -98,6 +101,7 @@ _NAMES = {
     "camnorm.diagnosis.epochs.comparison": ("compare",),
     "camnorm.diagnosis.finding": ("Finding",),
     "camnorm.diagnosis.fixedpattern": ("FixedPattern", "fixed_pattern"),
+    "camnorm.diagnosis.gaincheck": ("GainCheck", "check_gain"),
     "camnorm.diagnosis.pixels.classify": ("classify_pixels",),
     "camnorm.fourier.correlation": ("frc", "ring_correlation"),
     "camnorm.fourier.curve": ("RingCorrelation",),

@@ -300,6 +300,18 @@ def defective(folder: Path) -> Path:
     return folder
 
 
+def stale_gain(folder: Path) -> None:
+    """A sensor, and a gain that fits but for some dust."""
+    rng = np.random.default_rng(1)
+    sensitivity = rng.normal(1, 0.05, (96, 120))
+    write_mrc(folder / "g.mrc", 1 / sensitivity[None].astype("f4"))
+    sensitivity[40:48, 60:68] *= 0.8
+    halves = [camnorm.PixelMoments(sensitivity.shape, np.uint16) for _ in "AB"]
+    for half in halves:
+        half.add(rng.poisson(200 * sensitivity, (20, *sensitivity.shape)).astype("u2"))
+    camnorm.Sensor.from_moments(*halves).save(folder / "g.h5")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
@@ -312,6 +324,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
     run("measure", str(defective(tmp_path / "hot")), "-o", "hot.h5", "--neighbours")
     run("measure", str(movies(tmp_path / "more", first=10)), "-o", "t.h5", *limits)
     run("measure", "raw/m0.mrc", "raw/m1.mrc", "-o", "p.h5", *limits)
+    stale_gain(tmp_path)
     results = {
         "measure": run("measure", "raw", "link.mrc", "-o", "s.h5", *limits),
         "measure---split": run("measure", "raw", "-o", "split.h5", "--split"),
@@ -320,6 +333,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "show": run("show", "s.h5"),
         "health": run("health", "hot.h5"),
+        "gain": run("gain", "g.mrc", "g.h5"),
         "export": run("export", "s.h5", "--for", "relion", "-o", "for-relion"),
         "compare": run("compare", *two_epochs(tmp_path), "-o", "changes"),
         "merge": run("merge", "s.h5", "t.h5", "-o", "m.h5"),

@@ -19,10 +19,10 @@ from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from camnorm.io.base.options import ReadOptions
+    from camnorm.io.base.options import GainOperation, ReadOptions
     from camnorm.io.base.source import FrameSource
 
-__all__ = ["GainFit", "check_orientation"]
+__all__ = ["ORIENTATIONS", "GainFit", "check_orientation", "orient"]
 
 # Files, and frames of each, from which it is found out whether a gain fits them.
 _FILES_LOOKED_INTO, _FRAMES_LOOKED_AT = 8, 8
@@ -153,8 +153,65 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
     For another orientation or operation a warning takes eight standard deviations, for frames that show less
     than half of the pattern five: a gain that is right raises none at any dose.
     """
+    fit, treatment = _looked_into(paths, options)
+    if fit is not None:
+        assert options.gain is not None
+        _judge(options.gain, treatment, fit)
+
+
+def orient(paths: Sequence[Path], options: ReadOptions) -> tuple[ReadOptions, dict[str, str]]:
+    """Find which way the gain of the options lies, if that is left to the frames.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Files of the set; a few frames of a few of them are read.
+    options : ReadOptions
+        Returned as they are unless `gain_rotate` or `gain_flip` is "auto".
+
+    Returns
+    -------
+    tuple of ReadOptions and dict
+        With numbers in place of "auto", and with the operation unless that was given; and how they were
+        found.
+
+    Raises
+    ------
+    Error
+        There is no gain, or the frames do not show which way it lies.
+    """
+    if not options.gain_is_to_be_turned:
+        return options, {}
     if options.gain is None:
-        return
+        raise Error("gain_rotate='auto' or gain_flip='auto' without a gain: name it by gain=FILE")
+    fit, given = _looked_into(paths, replace(options, gain_operation=_multiplied(options)))
+    found = {} if fit is None else fit.shares()
+    signed = [(share.z, turn, True) for turn, share in found.items()]
+    signed += [(-share.z, turn, False) for turn, share in found.items()]
+    z, (rotate, flip), right_way = max(signed, default=(0.0, (0, 0), True))
+    if z <= _CERTAIN:
+        raise Error(
+            f"{options.gain}: some frames of the set do not show which way this gain lies; measure without a "
+            "gain, check it by camnorm gain, and give gain_rotate and gain_flip"
+        )
+    inverted = {"multiply": "divide", "divide": "multiply"}
+    operation = given.operation if right_way else inverted[given.operation]
+    reason = "found from the frames"
+    chosen = {"gain_rotate": rotate, "gain_flip": flip}
+    if options.gain_operation == "auto":
+        chosen["gain_operation"] = operation  # type: ignore[assignment]
+    return replace(options, **chosen), dict.fromkeys(chosen, reason)  # type: ignore[arg-type]
+
+
+def _multiplied(options: ReadOptions) -> GainOperation:
+    """The operation to begin with, where none is given."""
+    return "multiply" if options.gain_operation == "auto" else options.gain_operation
+
+
+def _looked_into(paths: Sequence[Path], options: ReadOptions) -> tuple[GainFit | None, Treatment]:
+    """What a few frames of a few files show of the gain of the options, if they have one."""
+    if options.gain is None:
+        return None, Treatment()
     plain = replace(options.without_references, row_order=None)  # a gain is read for frames as stored
     fit: GainFit | None = None
     treatment = Treatment()
@@ -170,11 +227,9 @@ def check_orientation(paths: Sequence[Path], options: ReadOptions) -> None:
             misfit = misfit or MisfitError(error.path, error.given, error.shape, path)
         except (Error, OSError) as error:
             raise_shortage(error)
-    if fit is None:
-        if misfit is not None:
-            raise misfit
-        return
-    _judge(options.gain, treatment, fit)
+    if fit is None and misfit is not None:
+        raise misfit
+    return fit, treatment
 
 
 def _start(options: ReadOptions, source: FrameSource) -> tuple[GainFit, Treatment]:

@@ -49,7 +49,8 @@ class Treatment:
         operation = options.gain_operation
         if operation == "auto":
             operation = usual_operation(options.gain, frames_format)
-        return cls(options.gain_rotate or 0, options.gain_flip or 0, operation)
+        rotate, flip = options.gain_rotate or 0, options.gain_flip or 0
+        return cls(0 if rotate == "auto" else rotate, 0 if flip == "auto" else flip, operation)
 
     def turn(self, image: NDArray[Any], frames_format: str) -> NDArray[Any]:
         """Rotate and flip an image whose rows are in the order of the frames.

@@ -102,6 +102,11 @@ def prepare(source: FrameSource, options: ReadOptions) -> FrameSource:
     """
     if options.gain is None and options.defects is None:
         return source
+    if options.gain_is_to_be_turned:
+        raise Error(
+            "which way a gain lies is found by measure only; leave out gain_rotate='auto' and "
+            "gain_flip='auto', or give numbers"
+        )
     gain = version = None
     if options.gain is not None:
         try:

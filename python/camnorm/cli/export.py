@@ -69,7 +69,7 @@ def export(
             metavar="MAP", show_default=False, help="Bad pixels, besides those that never change: a map."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

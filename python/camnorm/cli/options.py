@@ -215,21 +215,23 @@ Gain = Annotated[
     ),
 ]
 GainRotate = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        metavar="0|1|2|3",
+        metavar="0|1|2|3|auto",
         show_default=False,
         rich_help_panel="Reading",
-        help="Quarter turns of the gain, as --gain_rot of RELION and -RotGain of MotionCor.",
+        help="Quarter turns of the gain, as --gain_rot of RELION and -RotGain of MotionCor; auto: found from "
+        "the frames, with flip and operation (measure only).",
     ),
 ]
 GainFlip = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        metavar="0|1|2",
+        metavar="0|1|2|auto",
         show_default=False,
         rich_help_panel="Reading",
-        help="Flip the rotated gain upside down (1) or left to right (2), as RELION and MotionCor do.",
+        help="Flip the rotated gain upside down (1) or left to right (2), as RELION and MotionCor do; "
+        "or auto.",
     ),
 ]
 GainUse = Annotated[
@@ -278,7 +280,7 @@ def read_options_of(
     eer_sampling: int | None,
     dataset: str | None,
     raw: str | None,
-    gain_use: tuple[Path | None, int | None, int | None, GainOperation | None],
+    gain_use: tuple[Path | None, str | None, str | None, GainOperation | None],
     defects: Path | None,
     places: tuple[bool, Path | None],
     int16: Int16 | None,
@@ -297,8 +299,8 @@ def read_options_of(
         "dataset": dataset,
         "raw": raw,
         "gain": gain,
-        "gain_rotate": gain_rotate,
-        "gain_flip": gain_flip,
+        "gain_rotate": _turns(gain_rotate),
+        "gain_flip": _turns(gain_flip),
         "gain_operation": gain_operation,
         "defects": defects,
         "follow_links": follow_links or None,
@@ -308,6 +310,11 @@ def read_options_of(
     given = {name: value for name, value in options.items() if value is not None}
     with _wrong_use():
         return ReadOptions.from_dict(given) if given else None
+
+
+def _turns(text: str | None) -> int | str | None:
+    """A number, if it is one."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 # Which correction is made

@@ -12,6 +12,7 @@ VERBS = {
     "frc": "Compute the Fourier ring correlation of two frames, and test whether they are independent.",
     "show": "Show whether a measurement can be used, and what its sensor file holds.",
     "health": "Find the bad pixels of a sensor, and say what is wrong with them.",
+    "gain": "Check whether a gain reference fits: orientation, operation, size, age.",
     "export": "Write gain, dark and defects for another program, and the command that uses them.",
     "compare": "Show what changed in a sensor between two measurements: pixels, dust, gain and offset.",
     "merge": "Merge measurements of one sensor. The result is exact, as if they had been one run.",

@@ -93,7 +93,7 @@ def _lines(
     yield ""
     for remark in program.remarks(calibration):
         yield from textwrap.wrap(f"- {remark}", _WIDTH, subsequent_indent="  ")
-    yield from ("", "What they do:", "")
+    yield from ("", "Result:", "")
     precision = (
         f"The gain has a standard error of {gain_error:.2%} (rms over the pixels); error.mrc has it for each."
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from camnorm.apriori import check_orientation, check_references
+from camnorm.apriori import check_orientation, check_references, orient
 from camnorm.io import Chosen, Protected, Selection, expand_inputs
 from camnorm.io.base.catalogue import Catalogue
 from camnorm.io.base.copies import Copy, describe_copies, without_copies
@@ -138,8 +138,9 @@ def find_source(
 
 def _settle(catalogue: Catalogue, settings: Settings) -> tuple[Catalogue, Settings]:
     """Choose the options that were not given, and check that a gain suits the files."""
-    settled = settle(catalogue)
+    options, reasons = orient(catalogue.paths, catalogue.options)
+    settled = settle(catalogue.settled(options))
     check_orientation(catalogue.paths, settled.options)
     return catalogue.settled(settled.options), replace(
-        settings, options=settled.options, reasons=settled.reasons
+        settings, options=settled.options, reasons={**settled.reasons, **reasons}
     )

@@ -41,6 +41,11 @@ def for_sensor(sensor: ReadOptions, given: ReadOptions | None) -> ReadOptions:
         return sensor
     if given == ReadOptions():
         return replace(sensor, **{name: getattr(given, name) for name in _PLACES})
+    if given.gain_is_to_be_turned:
+        raise Error(
+            "which way the gain lies is known from the measurement; leave out gain_rotate='auto' and "
+            "gain_flip='auto'"
+        )
     of_sensor, of_user = sensor.open_names, given.open_names
     for name in _FIXED:
         mine, its = getattr(given, name), getattr(sensor, name)

@@ -123,8 +123,8 @@ def test_how_a_gain_is_used_without_one() -> None:
         with pytest.raises(Error, match=message):
             check_references(ReadOptions(**{name: value}))  # type: ignore[arg-type]
     for name, value, message in (
-        ("gain_rotate", 4, "gain_rotate must be 0, 1, 2 or 3, not 4"),
-        ("gain_flip", 3, "gain_flip must be 0, 1 or 2, not 3"),
+        ("gain_rotate", 4, "gain_rotate must be 0, 1, 2, 3 or 'auto', not 4"),
+        ("gain_flip", 3, "gain_flip must be 0, 1, 2 or 'auto', not 3"),
         ("gain_operation", "add", "gain_operation must be 'auto', 'multiply' or 'divide', not 'add'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -289,3 +289,50 @@ def test_gain_of_a_sensor_is_used_again(tmp_path: Path) -> None:
         expected = loaded.correction().apply(frames.astype("f4"))
         np.testing.assert_allclose(source.read(0, 4), expected, rtol=1e-4, atol=1e-3)
     camnorm.verify(tmp_path / "raw", loaded, group=2)
+
+
+@pytest.mark.parametrize("write", [write_mrc, write_tiff])
+def test_auto(tmp_path: Path, write: object) -> None:
+    """Orientation and operation are found, noted, and used again by `correct`."""
+    camera = Camera(tmp_path)
+    movies = camera.movies(write)
+    suffix = {write_mrc: ".mrc", write_tiff: ".tif"}[write]  # type: ignore[index]
+    (tmp_path / "raw").mkdir()
+    for path in movies:
+        path.rename(tmp_path / "raw" / f"{path.stem}{suffix}")
+    for number, (turns, flip) in enumerate(itertools.product(range(4), (False, True))):
+        image = np.rot90(camera.sensitivity if number % 2 else 1 / camera.sensitivity, turns)
+        path = camera.gain(image[::-1] if flip else image, write)
+        options = ReadOptions(gain=path, **{("gain_rotate", "gain_flip")[number % 2]: "auto"})  # type: ignore[arg-type]
+        sensor = camnorm.measure(tmp_path / "raw", tmp_path / f"{number}.h5", options=options)
+        assert sensor.options.gain_operation == ("divide" if number % 2 else "multiply")
+        assert set(sensor.provenance["chosen"]) >= {"gain_rotate", "gain_flip", "gain_operation"}
+        assert (
+            sensor.mean.std() < 0.02 * sensor.mean.mean() + 0.3
+        )  # of 48 frames of 10 counts: 4.5 % by chance
+        raw = sum(frames.sum(0) for frames in camera.frames) / 48
+        np.testing.assert_allclose(
+            sensor.mean / sensor.mean.mean(), (found := raw / camera.sensitivity) / found.mean(), rtol=1e-4
+        )
+    camnorm.correct(tmp_path / "raw", sensor, tmp_path / "out")
+
+
+def test_auto_that_cannot_be(tmp_path: Path) -> None:
+    camera = Camera(tmp_path)
+    movies = camera.movies()
+    foreign = camera.gain(gain_of((96, 128)))
+    with pytest.raises(
+        Error, match=r"gain\.img: some frames of the set do not show which way this gain lies; "
+    ):
+        camnorm.measure(movies, options=ReadOptions(gain=foreign, gain_flip="auto"))
+    with pytest.raises(
+        Error, match=r"gain_rotate='auto' or gain_flip='auto' without a gain: name it by gain="
+    ):
+        camnorm.measure(movies, options=ReadOptions(gain_rotate="auto"))
+    sensor = camnorm.measure(movies)
+    path = camera.gain(1 / camera.sensitivity)
+    options = ReadOptions(gain=path, gain_rotate="auto")
+    with pytest.raises(Error, match="which way the gain lies is known from the measurement; leave out"):
+        camnorm.correct(movies, sensor, tmp_path / "out", options=options)
+    with pytest.raises(Error, match="which way a gain lies is found by measure only; leave out"):
+        open_frames(movies[0], options)

@@ -110,12 +110,13 @@ class ReadOptions:
     follow_links : bool
         Read pixels also from files outside the folder of the HDF5 file, or outside the Zarr directory, that
         names them. By default such files are refused: whoever made a file could make it show any other.
-    gain_rotate : {0, 1, 2, 3}, optional
+    gain_rotate : {0, 1, 2, 3, "auto"}, optional
         Quarter turns by which the gain is rotated, as ``--gain_rot`` of RELION and ``-RotGain`` of MotionCor:
         counter-clockwise with row 0 at the bottom for MRC and at the top for TIFF frames, as IMOD draws them.
         In NumPy it is ``np.rot90(gain, -gain_rotate)``, for TIFF frames ``np.rot90(gain, gain_rotate)``. By
-        default 0.
-    gain_flip : {0, 1, 2}, optional
+        default 0. With "auto", here or for `gain_flip`, `measure` finds rotation, flip and operation from
+        some frames of the set, and keeps them in the sensor file.
+    gain_flip : {0, 1, 2, "auto"}, optional
         After the rotation the gain is flipped upside down (1) or left to right (2), as ``--gain_flip`` of
         RELION and ``-FlipGain`` of MotionCor. By default 0.
     gain_operation : {"auto", "multiply", "divide"}
@@ -139,8 +140,8 @@ class ReadOptions:
     defects: Path | None = None
     row_order: RowOrder | None = None
     follow_links: bool = False
-    gain_rotate: Literal[0, 1, 2, 3] | None = None
-    gain_flip: Literal[0, 1, 2] | None = None
+    gain_rotate: Literal[0, 1, 2, 3, "auto"] | None = None
+    gain_flip: Literal[0, 1, 2, "auto"] | None = None
     gain_operation: GainOperation = "auto"
     frames_dir: Path | None = None
     int16: Int16 = "signed"
@@ -162,10 +163,10 @@ class ReadOptions:
             raise ValueError(f"eer_grouping must be at most 65535, not {self.eer_grouping}")
         if self.eer_sampling not in (None, 1, 2, 4):
             raise ValueError(f"eer_sampling must be 1, 2 or 4, not {self.eer_sampling}")
-        if self.gain_rotate not in (None, 0, 1, 2, 3):
-            raise ValueError(f"gain_rotate must be 0, 1, 2 or 3, not {self.gain_rotate!r}")
-        if self.gain_flip not in (None, 0, 1, 2):
-            raise ValueError(f"gain_flip must be 0, 1 or 2, not {self.gain_flip!r}")
+        if self.gain_rotate not in (None, 0, 1, 2, 3, "auto"):
+            raise ValueError(f"gain_rotate must be 0, 1, 2, 3 or 'auto', not {self.gain_rotate!r}")
+        if self.gain_flip not in (None, 0, 1, 2, "auto"):
+            raise ValueError(f"gain_flip must be 0, 1, 2 or 'auto', not {self.gain_flip!r}")
         if self.gain_operation not in ("auto", "multiply", "divide"):
             raise ValueError(
                 f"gain_operation must be 'auto', 'multiply' or 'divide', not {self.gain_operation!r}"
@@ -176,6 +177,11 @@ class ReadOptions:
         """Names of the options that were not given, and are left to the files or to a sensor."""
         values = ((option.name, getattr(self, option.name), option.default) for option in fields(self))
         return {name for name, value, default in values if value == default}
+
+    @property
+    def gain_is_to_be_turned(self) -> bool:
+        """Whether it is left to the frames which way the gain lies."""
+        return "auto" in (self.gain_rotate, self.gain_flip)
 
     @property
     def without_references(self) -> ReadOptions:

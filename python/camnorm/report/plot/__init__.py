@@ -6,6 +6,7 @@ no window, no global state, so figures may be made in any thread and inside othe
 
 from camnorm.report.plot.curves import Curve, frc_figure, frc_panel
 from camnorm.report.plot.epochs import changes_figure, changes_panels
+from camnorm.report.plot.gain import gain_figure
 from camnorm.report.plot.images import correction_figure, image_panel
 from camnorm.report.plot.saving import MARK as MARK
 from camnorm.report.plot.saving import save
@@ -19,6 +20,7 @@ __all__ = [
     "correction_figure",
     "frc_figure",
     "frc_panel",
+    "gain_figure",
     "image_panel",
     "save",
     "sensor_figure",
