@@ -10,7 +10,7 @@ import typer
 
 import camnorm
 from camnorm.cli.helptext import described
-from camnorm.cli.options import AsJson, Debug, SensorArgument
+from camnorm.cli.options import AsJson, Debug, Pixels, SensorArgument
 from camnorm.cli.results import print_facts, print_item, print_json
 from camnorm.cli.session import session
 from camnorm.cli.verbs import VERBS
@@ -63,12 +63,7 @@ def export(
             metavar="MOVIE", show_default=False, help="A movie that the program is to read with the files."
         ),
     ] = None,
-    pixels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MAP", show_default=False, help="Bad pixels, besides those that never change: a map."
-        ),
-    ] = None,
+    pixels: Pixels = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,

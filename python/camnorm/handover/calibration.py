@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camnorm.apriori import reference_images
-from camnorm.apriori.defects import read_defects
 from camnorm.errors import Error
 from camnorm.handover.movies import sub_pixel_factors
 from camnorm.handover.program import Calibration, Movies
 from camnorm.io import is_flipped
+from camnorm.sensor.pixelmap import PixelMap, as_pixel_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,8 @@ class Images:
         Why pixels are bad, 0 if they are not.
     flipped : bool
         Whether the rows are not in the order of the sensor.
+    pixels : PixelMap, optional
+        Bad pixels that were given.
     """
 
     mean: NDArray[np.float64]
@@ -50,6 +52,7 @@ class Images:
     factors: NDArray[np.float64]
     flags: NDArray[np.uint32]
     flipped: bool
+    pixels: PixelMap | None
 
     def turned(self, image: NDArray[Any]) -> NDArray[Any]:
         """An image of the sensor in the order of the movies, or the other way round."""
@@ -86,24 +89,21 @@ def images_of(sensor: Sensor, movies: Movies, pixels: Any) -> Images:
     mean, sigma = (image[::-1] if flip else image for image in (sensor.mean, sensor.sigma))
     flags = np.zeros(sensor.shape, np.uint32)
     flags[~(np.isfinite(mean) & np.isfinite(sigma) & (sigma > 0))] |= _DEAD
-    given = _flags_of(pixels, movies.format, sensor.shape)
-    flags |= given[::-1] if flip and not isinstance(pixels, (str, os.PathLike)) else given
+    given = _map_of(pixels, sensor)
+    if given is not None:
+        given.for_frames(sensor.shape, sensor.row_order)  # which raises an error if it does not fit
+        own = given.in_row_order(sensor.row_order).flags
+        flags |= own[::-1] if flip else own
     factors, concealed = reference_images(sensor.options, movies.format, sensor.shape)
     flags[concealed] |= _USER
-    return Images(mean, sigma, factors, flags, flip)
+    return Images(mean, sigma, factors, flags, flip, given)
 
 
-def _flags_of(pixels: Any, frames_format: str, shape: tuple[int, ...]) -> NDArray[np.uint32]:
-    """Flags of bad pixels that were given; of a file in the row order of frames, else of the sensor."""
-    if pixels is None:
-        return np.zeros(shape, np.uint32)
-    if isinstance(pixels, (str, os.PathLike)):
-        found = read_defects(Path(pixels), frames_format, shape)
-    else:
-        found = pixels if isinstance(pixels, np.ndarray) else np.asarray(pixels.flags)
-    if found.shape != shape:
-        raise Error(f"bad pixels of shape {found.shape} for frames of {shape}")
-    return np.asarray(found * _USER if found.dtype == np.bool_ else found).astype(np.uint32)
+def _map_of(pixels: Any, sensor: Sensor) -> PixelMap | None:
+    """A map of bad pixels that were given; rows of an array are in the order of the sensor."""
+    if isinstance(pixels, np.ndarray):
+        return PixelMap.from_mask(pixels, sensor.row_order)
+    return None if pixels is None else as_pixel_map(pixels, sensor.shape)
 
 
 def calibrate(
@@ -144,11 +144,13 @@ def calibrate(
             f"no gain can be told from a mean image whose mean is {sensor.target_mean:.6g}, not positive: "
             "measure raw movies, or export for a program that takes a dark"
         )
-    correction = sensor.correction(mode="both" if exact else "gain")
+    correction = sensor.correction(mode="both" if exact else "gain", pixels=images.pixels)
     mean, sigma, unusable = map(images.turned, (correction.mean, correction.sigma, correction.bad))
     flags = np.where(unusable & (images.flags == 0), _DEAD, images.flags)
     good = flags == 0
-    level, spread = float(sensor.target_mean), float(sensor.target_sigma)
+    level, spread = (
+        float(np.asarray(target)) for target in (correction.target_mean, correction.target_sigma)
+    )
     gain = np.divide(spread, sigma, where=good, out=np.zeros(mean.shape))
     error_of_mean, error_of_sigma = errors_of(sensor)
     dark, error = None, np.where(good, error_of_sigma, 0.0)

@@ -58,8 +58,9 @@ def export(
         A movie that the program is to read: it decides the order of rows, the size and what an EER gain
         holds. By default movies like those that the sensor was measured from.
     pixels : PixelMap, ndarray or path-like, optional
-        Bad pixels: a map (its ``flags``), a bool array or one of NeXus bits (y, x) with rows in the order of
-        the sensor, or a file of any of these. Pixels that never change are bad in any case.
+        Bad pixels: a map of `classify_pixels`, a file of one, or an array (y, x) that is not 0 where a pixel
+        is bad, with rows in the order of the sensor. Pixels that never change are bad in any case. Targets are
+        those of the other pixels, as with `correct`.
     out_dir : path-like
         Directory to write to; made if it is not there.
     overwrite : bool
@@ -220,6 +221,6 @@ def _corrected(
     """What `correct` makes of it, or the approximation that is stated."""
     if calibration.gain.shape != images.mean.shape:
         return np.asarray(frame * calibration.gain)
-    correction = sensor.correction(mode="both" if calibration.exact else "gain")
+    correction = sensor.correction(mode="both" if calibration.exact else "gain", pixels=images.pixels)
     seen = np.ascontiguousarray(images.turned(frame * images.factors))
     return images.turned(correction.apply(seen, dtype=np.float64))

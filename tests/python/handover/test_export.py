@@ -26,6 +26,7 @@ from camnorm.handover.defects import (
     text_of_rectangles,
 )
 from camnorm.handover.programs import PROGRAMS
+from camnorm.sensor.pixelclasses import PixelRows
 from eer_files import electrons_of, encode, write_eer
 from image_sets import write_mrc, write_npy, write_tiff
 
@@ -171,20 +172,28 @@ def test_bad_pixels_that_are_given(sensors: dict[str, camnorm.Sensor], tmp_path:
     bad = np.zeros(SHAPE, bool)
     bad[2, 3] = bad[20:23, 5] = True
     own = sensor.sigma == 0
-    for number, pixels in enumerate((bad, (bad * 64).astype(np.uint32))):
+    flags = (bad * 64).astype(np.uint32)
+    given = camnorm.PixelMap(flags, PixelRows.of_mask(bad), row_order="top")
+    for number, pixels in enumerate((bad, given, given.flipped())):
         camnorm.export(sensor, "relion", pixels=pixels, out_dir=tmp_path / f"t{number}")
         assert np.array_equal(read(tmp_path / f"t{number}/gain.mrc") == 0, (bad | own)[::-1])
         camnorm.export(sensor, "relion", movie, pixels, out_dir=tmp_path / f"m{number}")
         assert np.array_equal(read(tmp_path / f"m{number}/gain.mrc") == 0, (bad | own)[::-1])
-    camnorm.export(sensor, "nexus", pixels=(bad * 64).astype(np.uint32), out_dir=tmp_path / "n")
+    camnorm.export(sensor, "nexus", pixels=given, out_dir=tmp_path / "n")
     with h5py.File(tmp_path / "n/gain_dark_defects.nxs") as file:
         mask = file["entry/instrument/detector/pixel_mask"][()]
-    assert np.array_equal(mask, bad * 64 + own * 2)
+    assert np.array_equal(mask, flags + own * 2)
+    given.save(tmp_path / "pixels.h5")
+    camnorm.export(sensor, "numpy", pixels=tmp_path / "pixels.h5", out_dir=tmp_path / "h")
+    assert np.array_equal(np.load(tmp_path / "h/defects.npy"), bad | own)
+    correction = sensor.correction(pixels=given)  # whose targets are those of the other pixels
+    found = correction.target_sigma / sensor.sigma[~(bad | own)]
+    np.testing.assert_allclose(np.load(tmp_path / "h/gain.npy")[~(bad | own)], found)
     path = tmp_path / "bad.txt"  # as RELION counts: from the bottom
     path.write_text(f"3 {SHAPE[0] - 3} 1 1\n5 {SHAPE[0] - 23} 1 3\n")
     camnorm.export(sensor, "numpy", pixels=path, out_dir=tmp_path / "p")
     assert np.array_equal(np.load(tmp_path / "p/defects.npy"), bad | own)
-    with pytest.raises(Error, match=r"bad pixels of shape \(3, 4\) for frames of \(36, 44\)"):
+    with pytest.raises(Error, match=r"\(3, 4\).*\(36, 44\)"):
         camnorm.export(sensor, "numpy", pixels=np.ones((3, 4), bool), out_dir=tmp_path / "q")
 
 
