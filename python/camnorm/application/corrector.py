@@ -17,8 +17,9 @@ from typing import TypeVar
 
 from camnorm.application.blocks import Block, Blocks, Buffer, read_block, reading
 from camnorm.application.fit import Fit, FrameMeans, UnfitFile
+from camnorm.application.hotpixels import Expectation, HotPixels, concealing, places_of
 from camnorm.application.schedule import Job, Output
-from camnorm.application.sums import saturated, sum_corrected
+from camnorm.application.sums import saturated, sum_corrected, sum_of
 from camnorm.application.team import Team
 from camnorm.correction.correction import Correction
 from camnorm.errors import BusyError, Error, FormatError, raise_shortage
@@ -60,6 +61,8 @@ class CorrectedFile:
     """Of the pixels as they were read."""
     unfit: UnfitFile | None = None
     """What is unlike the frames that the sensor was measured from."""
+    hot: HotPixels | None = None
+    """Pixels that are hot in this file, if they were looked for."""
 
 
 class Corrector:
@@ -91,6 +94,8 @@ class Corrector:
         Files that no result may replace.
     threads : int
         Number of threads.
+    expected : Expectation, optional
+        Of the sums of frames: pixels that exceed it are bad in their file.
     """
 
     def __init__(
@@ -105,11 +110,12 @@ class Corrector:
         saved: Path | None,
         protected: Protected,
         threads: int,
+        expected: Expectation | None = None,
     ) -> None:
         self.pixels = 0
         """Number that were corrected, also in files that were then left out."""
         self.clipped = 0
-        """Pixels of sums that saturated; of other pixels, the correction counts those that did."""
+        """Pixels that saturated, but those that the correction given counts."""
         self.remarks = Remarks()
         """What the user should know of the files."""
         self._jobs = jobs
@@ -118,6 +124,7 @@ class Corrector:
         self._correction = correction
         self._fit = fit
         self._label = label
+        self._expected = expected
         self._whole_frames = output.bad_policy == "interpolate"
         self._output = output
         self._saved = saved
@@ -168,21 +175,34 @@ class Corrector:
                 make = partial(self._write_manifest, source, frames, job.target, self._saved)
                 return self._when_free(make)
             means = FrameMeans(self._fit, job.path, frames)
-            writer = self._when_free(partial(self._create_writer, job.target, source, len(frames)))
+            blocks = Blocks(source, frames, self._output.dtype)
+            threads = math.ceil(self._team.threads / (len(self._jobs) - number))
+            correction, hot = self._without_hot(blocks, threads)
+            writer = self._when_free(partial(self._create_writer, job.target, source, len(frames), hot))
             try:
-                blocks = Blocks(source, frames, self._output.dtype)
-                threads = math.ceil(self._team.threads / (len(self._jobs) - number))
                 if self._output.sum_frames:
-                    self._write_sum(blocks, writer, threads, means)
+                    self._write_sum(blocks, writer, threads, means, correction)
                 else:
-                    self._write_frames(blocks, writer, threads, means)
+                    self._write_frames(blocks, writer, threads, means, correction)
                 source.check_whole()
                 writer.finish()
             except BaseException:
                 writer.discard()
                 raise
         pixels = len(frames) * math.prod(source.shape)
-        return CorrectedFile(writer, len(frames), pixels * source.dtype.itemsize, means.result())
+        if correction is not self._correction:
+            with self._team.changed:
+                self.clipped += correction.clipped
+        return CorrectedFile(writer, len(frames), pixels * source.dtype.itemsize, means.result(), hot)
+
+    def _without_hot(self, blocks: Blocks, threads: int) -> tuple[Correction, HotPixels | None]:
+        """The correction of a file, in which its hot pixels are bad; and these, if they are looked for."""
+        if self._expected is None:
+            return self._correction, None
+        count = len(blocks.frames)
+        hot = self._expected.hot(sum_of(blocks, self._team, threads), count) & ~self._correction.bad
+        found = HotPixels(blocks.source.path, count, places_of(hot))
+        return (concealing(self._correction, hot) if found.places else self._correction), found
 
     def _when_free(self, make: Callable[[], _Made]) -> _Made:
         """Make a file as soon as no other process writes it: one may be correcting the same movies.
@@ -198,14 +218,17 @@ class Corrector:
                     raise
             time.sleep(_RETRY_SECONDS)
 
-    def _create_writer(self, target: Path, source: FrameSource, frames: int) -> FrameWriter:
+    def _create_writer(
+        self, target: Path, source: FrameSource, frames: int, hot: HotPixels | None
+    ) -> FrameWriter:
         output = self._output
+        label = self._label + (f"\ncamnorm_hot_pixels: {len(hot.places)}" if hot and hot.places else "")
         return create_writer(
             target,
             source,
             output.dtype,
             count=1 if output.sum_frames else frames,
-            label=self._label + (f"\nsum of {frames} frames" if output.sum_frames else ""),
+            label=label + (f"\nsum of {frames} frames" if output.sum_frames else ""),
             wanted=output.format,
             compression=output.compression,
             overwrite=output.overwrite,
@@ -234,7 +257,9 @@ class Corrector:
         # No pixels are read: only what was rejected before is known.
         return CorrectedFile(manifest, len(frames), 0, FrameMeans(self._fit, source.path, frames).result())
 
-    def _write_frames(self, blocks: Blocks, writer: FrameWriter, threads: int, means: FrameMeans) -> None:
+    def _write_frames(
+        self, blocks: Blocks, writer: FrameWriter, threads: int, means: FrameMeans, correction: Correction
+    ) -> None:
         whole_frames = self._whole_frames or writer.whole_frames
 
         def correct(block: Block, into: Buffer, out: Buffer) -> None:
@@ -246,7 +271,7 @@ class Corrector:
                 piece = frames[:, row : row + rows]
                 corrected = out.array(piece.shape, self._output.dtype)
                 first_row = block.first_row + row
-                self._correction.apply(piece, out=corrected, threads=1, first_row=first_row)
+                correction.apply(piece, out=corrected, threads=1, first_row=first_row)
                 writer.write(corrected, block.place, first_row)
             with self._team.changed:
                 self.pixels += frames.size
@@ -259,9 +284,11 @@ class Corrector:
             ready=lambda: writer.waiting < self._team.threads,
         )
 
-    def _write_sum(self, blocks: Blocks, writer: FrameWriter, threads: int, means: FrameMeans) -> None:
+    def _write_sum(
+        self, blocks: Blocks, writer: FrameWriter, threads: int, means: FrameMeans, correction: Correction
+    ) -> None:
         total, beyond = saturated(
-            sum_corrected(blocks, self._correction, self._team, threads, means.add), self._output.dtype
+            sum_corrected(blocks, correction, self._team, threads, means.add), self._output.dtype
         )
         writer.write(total)
         with self._team.changed:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from camnorm import _core
 from camnorm.application.corrector import CorrectedFile, Corrector
 from camnorm.application.fit import Fit, UnfitFile, warning_of, without_rejected
+from camnorm.application.hotpixels import Expectation, HotPixels
 from camnorm.application.leaveout import LeaveOneOut, warn_of_own_share
 from camnorm.application.schedule import Job, Output, output_folder, schedule
 from camnorm.apriori import check_references
@@ -50,8 +51,8 @@ __all__ = ["correct"]
 # Target sigmas below and above the target mean that fit scaled integers.
 _SIGMAS = 40
 _NOT_VIRTUAL = (
-    "leave_out=True does not go with virtual=True: virtual files share one correction, and leave_out=True "
-    "makes another for each file"
+    "{0}=True does not go with virtual=True: virtual files share one correction, and {0}=True makes another "
+    "for each file"
 )
 
 
@@ -72,6 +73,7 @@ def correct(
     shrink: bool = False,
     camera: CameraChoice = "auto",
     pixels: GivenPixels | None = None,
+    hot_pixels: bool = False,
     sum_frames: bool = False,
     virtual: bool = False,
     leave_out: bool = False,
@@ -87,6 +89,7 @@ def correct(
     on_error: Callable[[FormatError], None] | None = None,
     on_unfit: Callable[[UnfitFile], None] | None = None,
     on_estimate: Callable[[Estimate], None] | None = None,
+    on_hot: Callable[[HotPixels], None] | None = None,
 ) -> list[Path]:
     """Correct every frame of every file, by Eq. (2) of Afanasyev et al. 2015.
 
@@ -129,6 +132,11 @@ def correct(
         the set is so small that the correction would add more noise than it removes.
     pixels : PixelMap or path-like, optional
         Bad pixels, as of `classify_pixels`, or a file of them. Targets are those of the other pixels.
+    hot_pixels : bool
+        Find the pixels that are hot in each file, and treat them as bad in it, by `bad_policy`. A pixel is
+        hot if the sum of the file's frames exceeds what the sensor expects there, and so does not that of
+        its neighbours. In a file without hot pixels, the chance of any is 1 %. Each file is read twice.
+        How many were found is noted in the result, behind ``camnorm_hot_pixels``.
     sum_frames : bool
         Write the sum of each file's corrected frames instead of them, as float32. It is formed in float64
         and rounded once.
@@ -166,6 +174,9 @@ def correct(
     on_estimate : callable, optional
         Called with what mode "best" has found: its ``camera``, the number of ``defects``, and
         ``only_defects``, the reason why no more is corrected, which is a warning by default.
+    on_hot : callable, optional
+        With `hot_pixels`, called for each file with its ``path``, the number of ``frames``, and the
+        ``places`` of its hot pixels: (x, y) of each, or (x, y, plane).
 
     Returns
     -------
@@ -197,8 +208,7 @@ def correct(
     """
     policy = settled_policy(bad_policy, mode)
     output = Output(np.dtype(dtype), scale, policy, format, compression, sum_frames, virtual, overwrite)
-    if leave_out and virtual:
-        raise ValueError(_NOT_VIRTUAL)
+    _check_virtual(virtual, leave_out=leave_out, hot_pixels=hot_pixels)
     adjustments = Adjustments(mode, keep_illumination, shrink, camera)
     selection = Selection(frames, every, max_frames)
     workers = usable_threads(threads)
@@ -222,6 +232,7 @@ def correct(
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
     table, shape, harm = measured.frames, measured.shape, fault_of(measured, adjustments, leave_out)
+    expected = _expected(measured, hot_pixels)
     if not leave_out:
         images, count = images_of(measured), measured.count
         del measured  # the moments, if they were loaded here, take as much memory as all that follows
@@ -234,22 +245,26 @@ def correct(
     saved = _save(folder, correction) if virtual else None
 
     def make(some: Sequence[Job], correction: Correction, label: str) -> Corrector:
-        return Corrector(some, chosen, options, correction, fit, label, output, saved, protected, workers)
+        places = saved, protected
+        return Corrector(some, chosen, options, correction, fit, label, output, *places, workers, expected)
 
     corrector: Corrector | LeaveOneOut
     unfit: list[UnfitFile] = []
+    put = partial(_put_in_place, strict=strict, progress=progress, on_error=on_error, on_hot=on_hot)
     if leave_out:
 
         def form(left: Sensor) -> tuple[Correction, str]:
+            nonlocal expected
+            expected = _expected(left, hot_pixels)
             return finish(images_of(left), left.count)
 
         corrector = LeaveOneOut(measured, jobs, form, make, workers)
-        written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
+        written = put(corrector, jobs, unfit)
         clipped = corrector.clipped
     else:
         warn_of_own_share(table, shape, jobs)
         corrector = make(jobs, correction, label)
-        written = _put_in_place(corrector, jobs, strict, progress, on_error, unfit)
+        written = put(corrector, jobs, unfit)
         corrector.remarks.warn()
         clipped = correction.clipped + corrector.clipped
     _report(unfit, skipped, on_unfit, fit)
@@ -260,6 +275,16 @@ def correct(
 def _protected(*used: object) -> Protected:
     """The files among what a correction is made of."""
     return Protected(one for one in used if isinstance(one, (str, os.PathLike)))
+
+
+def _check_virtual(virtual: bool, **others: bool) -> None:
+    for name, given in others.items():
+        if given and virtual:
+            raise ValueError(_NOT_VIRTUAL.format(name))
+
+
+def _expected(sensor: Sensor, wanted: bool) -> Expectation | None:
+    return Expectation(sensor) if wanted else None
 
 
 def _save(folder: Path, correction: Correction) -> Path:
@@ -355,10 +380,11 @@ def _finish(
 def _put_in_place(
     corrector: Corrector | LeaveOneOut,
     jobs: Sequence[Job],
+    unfit: list[UnfitFile],
     strict: bool,
     progress: Callable[[Progress], None] | None,
     on_error: Callable[[FormatError], None] | None,
-    unfit: list[UnfitFile],
+    on_hot: Callable[[HotPixels], None] | None,
 ) -> list[Path]:
     """Put the results in their places as they come, in order; the paths of all, and those that are unfit."""
     written: list[Path] = []
@@ -374,6 +400,8 @@ def _put_in_place(
                     pixels += result.bytes
                     if result.unfit is not None:
                         unfit.append(result.unfit)
+                    if on_hot is not None and result.hot is not None:
+                        on_hot(result.hot)
                 elif strict:
                     raise result
                 else:

@@ -36,6 +36,30 @@ def sum_corrected(
     -------
     float64 ndarray, shape (1, y, x) or (1, y, x, c)
     """
+    mean = sum_of(blocks, team, threads, seen)[np.newaxis]
+    mean /= len(blocks.frames)
+    correction.apply(mean, out=mean, threads=threads)
+    mean *= len(blocks.frames)
+    return mean
+
+
+def sum_of(
+    blocks: Blocks,
+    team: Team,
+    threads: int,
+    seen: Callable[[npt.NDArray[Any], int], None] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Sum of the frames as they are read.
+
+    Parameters
+    ----------
+    blocks, team, threads, seen
+        As of `sum_corrected`.
+
+    Returns
+    -------
+    float64 ndarray, shape of a frame
+    """
     source = blocks.source
     sums = np.zeros(source.shape)
     # Whole frames are added to the same pixels, parts of rows each to their own.
@@ -44,16 +68,13 @@ def sum_corrected(
     def add(part: Sequence[Block], into: Buffer, out: Buffer) -> None:
         for block in part:
             frames = read_block(source, block, into)
-            seen(frames, block.place)
+            if seen is not None:
+                seen(frames, block.place)
             with adding:
                 _core.add_frames(frames, sums[block.first_row : block.last_row], 1)
 
     team.share(blocks.to_add(), add, threads)
-    mean = sums[np.newaxis]
-    mean /= len(blocks.frames)
-    correction.apply(mean, out=mean, threads=threads)
-    mean *= len(blocks.frames)
-    return mean
+    return sums
 
 
 def saturated(total: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], int]:

@@ -56,6 +56,7 @@ from camnorm.diagnosis.judgement import judge
 if TYPE_CHECKING:
     from camnorm import FormatError
     from camnorm.application.fit import UnfitFile
+    from camnorm.application.hotpixels import HotPixels
     from camnorm.sensor.estimate import Estimate
 
 __all__ = ["correct"]
@@ -159,6 +160,12 @@ def correct(
         ),
     ] = "auto",
     pixels: Pixels = None,
+    hot_pixels: Annotated[
+        bool,
+        typer.Option(
+            "--hot-pixels", help="Find pixels that are hot in a file, and treat them as bad in that file."
+        ),
+    ] = False,
     sum_frames: Annotated[
         bool, typer.Option("--sum", help="Write the sum of each file's corrected frames instead of them.")
     ] = False,
@@ -191,6 +198,7 @@ def correct(
         start = time.monotonic()
         failed: list[FormatError] = []
         unfit: list[UnfitFile] = []
+        hot: list[HotPixels] = []
         estimates: list[Estimate] = []
         with ProgressBar(quiet, signals) as bar:
             written = camnorm.correct(
@@ -205,6 +213,7 @@ def correct(
                 bad_policy=bad_policy,
                 pixels=pixels,
                 **asdict(adjustments),
+                hot_pixels=hot_pixels,
                 sum_frames=sum_frames,
                 virtual=virtual,
                 leave_out=leave_out,
@@ -217,6 +226,7 @@ def correct(
                 progress=bar,
                 on_error=failed.append,
                 on_unfit=unfit.append,
+                on_hot=hot.append,
                 on_estimate=estimates.append,
             )
         seconds = time.monotonic() - start
@@ -226,6 +236,7 @@ def correct(
                 {
                     **_numbers(sensor, written, rejected, unfit),
                     "correction": correction_numbers(adjustments, estimates),
+                    **_hot_numbers(hot, hot_pixels),
                     "dtype": dtype,
                     "seconds": seconds,
                     "bytes": bar.bytes,
@@ -234,7 +245,8 @@ def correct(
             )
         else:
             skipped = [("skipped", _skipped(unfit))] if skip_rejected else []
-            facts = [*estimate_facts(adjustments, estimates), *skipped, time_taken(seconds, bar.rate)]
+            facts = [*estimate_facts(adjustments, estimates), *skipped, *_hot_facts(hot, hot_pixels)]
+            facts.append(time_taken(seconds, bar.rate))
             print_facts([*_counts(written, rejected), *facts, ("written to", output)])
             print_rejected(rejected)
 
@@ -251,6 +263,21 @@ def _skipped(unfit: Sequence[UnfitFile]) -> str:
     files = [file for file in unfit if file.skipped]
     frames = sum(file.skipped for file in files)
     return f"{frames} {'frame' if frames == 1 else 'frames'} of {_files(len(files))}"
+
+
+def _hot_facts(hot: Sequence[HotPixels], wanted: bool) -> list[tuple[str, object]]:
+    number = sum(len(file.places) for file in hot)
+    files = sum(bool(file.places) for file in hot)
+    words = f"{number:,} in {files:,} of {_files(len(hot))}" if number else "none"
+    return [("hot pixels", words)] if wanted else []
+
+
+def _hot_numbers(hot: Sequence[HotPixels], wanted: bool) -> dict[str, object]:
+    """Pixels that were hot in a file, for JSON."""
+    return {
+        "hot_pixels": sum(len(file.places) for file in hot) if wanted else None,
+        "hot": [file._asdict() for file in hot if file.places],
+    }
 
 
 def _numbers(
