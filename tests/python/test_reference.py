@@ -319,6 +319,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "raw" / "bad.mrc").write_bytes(b"no image")
     (tmp_path / "link.mrc").symlink_to(tmp_path / "raw" / "m3.mrc")
     bright = np.random.default_rng(20).poisson(200, (5, 32, 40)).astype("u2")
+    bright[:, 20, 25] += 500
     write_mrc(tmp_path / "bright.mrc", bright)
     limits = ("--mean", "1:", "--std", "1:", "--response")
     run("measure", str(defective(tmp_path / "hot")), "-o", "hot.h5", "--neighbours")
@@ -328,7 +329,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
     results = {
         "measure": run("measure", "raw", "link.mrc", "-o", "s.h5", *limits),
         "measure---split": run("measure", "raw", "-o", "split.h5", "--split"),
-        "correct": run("correct", "raw", "bright.mrc", "-m", "s.h5", "-o", "out"),
+        "correct": run("correct", "raw", "bright.mrc", "-m", "s.h5", "-o", "out", "--hot-pixels"),
         "verify": run("verify", "raw", "-m", "s.h5"),
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "show": run("show", "s.h5"),

@@ -211,7 +211,7 @@ def test_options_that_are_named_exist() -> None:
         ).stdout
         for verb in verbs
     }
-    of_the_library_only = {"inputs", "options", "progress", "on_error", "on_unfit", "on_estimate"}
+    of_the_library_only = {"inputs", "options", "progress", "on_error", "on_hot", "on_unfit", "on_estimate"}
     for name in option_names().keys() - of_the_library_only:
         assert any(re.search(rf"{option_names()[name]}\b", text) for text in helps.values()), name
 

@@ -42,7 +42,7 @@ _ALONE = 3.0
 
 # Limits of the variance of a pixel, in the typical one of its neighbours: pixels that were hot in other
 # movies have a larger one, and of few frames some have a small one by chance.
-_MOST_VARIED, _LEAST_VARIED = 9.0, 0.5
+_MOST_VARIED, _LEAST_VARIED = 4.0, 0.5
 
 
 class HotPixels(NamedTuple):
@@ -121,7 +121,9 @@ class _Plane:
             return none, none
         typical = np.float32(np.median(self._variance[varied]))
         middle = np.float32(np.median(self._excess[varied]))
-        error = np.sqrt(np.minimum(self._variance, 4 * typical) * np.float32(self._frames * self._share))
+        error = np.sqrt(
+            np.minimum(self._variance, _MOST_VARIED * typical) * np.float32(self._frames * self._share)
+        )
         tame = np.clip(self._excess - middle, -6 * error, 6 * error)
         above = self._excess - middle - uniform_filter(tame, _SIDE, mode="nearest")
         y, x = np.nonzero(varied & (above > _LOOKED_AT * error))

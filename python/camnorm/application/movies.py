@@ -218,9 +218,7 @@ def correct(
     files, catalogue, options = _find(inputs, options, measured, workers)
     fit = Fit(measured)
     chosen = choose_frames(catalogue, selection, progress)
-    skipped: dict[Path, UnfitFile] = {}
-    if skip_rejected:
-        chosen, skipped = without_rejected(fit, catalogue, chosen)
+    chosen, skipped = without_rejected(fit, catalogue, chosen) if skip_rejected else (chosen, {})
     protected = _protected(options.gain, options.defects, sensor, pixels)
     images_of = partial(
         correction_images,
@@ -232,7 +230,7 @@ def correct(
     )
     finish = partial(_finish, adjustments=adjustments, output=output)
     table, shape, harm = measured.frames, measured.shape, fault_of(measured, adjustments, leave_out)
-    expected = _expected(measured, hot_pixels)
+    sums = _expected(measured, hot_pixels)
     if not leave_out:
         images, count = images_of(measured), measured.count
         del measured  # the moments, if they were loaded here, take as much memory as all that follows
@@ -245,30 +243,28 @@ def correct(
     saved = _save(folder, correction) if virtual else None
 
     def make(some: Sequence[Job], correction: Correction, label: str) -> Corrector:
-        places = saved, protected
-        return Corrector(some, chosen, options, correction, fit, label, output, *places, workers, expected)
+        return Corrector(
+            some, chosen, options, correction, fit, label, output, saved, protected, workers, sums
+        )
 
     corrector: Corrector | LeaveOneOut
     unfit: list[UnfitFile] = []
-    put = partial(_put_in_place, strict=strict, progress=progress, on_error=on_error, on_hot=on_hot)
     if leave_out:
 
         def form(left: Sensor) -> tuple[Correction, str]:
-            nonlocal expected
-            expected = _expected(left, hot_pixels)
+            nonlocal sums
+            sums = _expected(left, hot_pixels)
             return finish(images_of(left), left.count)
 
         corrector = LeaveOneOut(measured, jobs, form, make, workers)
-        written = put(corrector, jobs, unfit)
-        clipped = corrector.clipped
     else:
         warn_of_own_share(table, shape, jobs)
         corrector = make(jobs, correction, label)
-        written = put(corrector, jobs, unfit)
+    written = _put_in_place(corrector, jobs, unfit, strict, progress, on_error, on_hot)
+    if isinstance(corrector, Corrector):
         corrector.remarks.warn()
-        clipped = correction.clipped + corrector.clipped
     _report(unfit, skipped, on_unfit, fit)
-    _warn_of_clipped(clipped, corrector.pixels, output)
+    _warn_of_clipped(corrector.clipped + (0 if leave_out else correction.clipped), corrector.pixels, output)
     return written
 
 

@@ -232,22 +232,13 @@ def correct(
         seconds = time.monotonic() - start
         rejected = [{"file": error.path, "index": error.frame, "reason": error.reason} for error in failed]
         if as_json:
-            print_json(
-                {
-                    **_numbers(sensor, written, rejected, unfit),
-                    "correction": correction_numbers(adjustments, estimates),
-                    **_hot_numbers(hot, hot_pixels),
-                    "dtype": dtype,
-                    "seconds": seconds,
-                    "bytes": bar.bytes,
-                    "output": output,
-                }
-            )
+            made = {"correction": correction_numbers(adjustments, estimates), **_hot_numbers(hot, hot_pixels)}
+            run = {"dtype": dtype, "seconds": seconds, "bytes": bar.bytes, "output": output}
+            print_json({**_numbers(sensor, written, rejected, unfit), **made, **run})
         else:
-            skipped = [("skipped", _skipped(unfit))] if skip_rejected else []
-            facts = [*estimate_facts(adjustments, estimates), *skipped, *_hot_facts(hot, hot_pixels)]
-            facts.append(time_taken(seconds, bar.rate))
-            print_facts([*_counts(written, rejected), *facts, ("written to", output)])
+            facts = [*estimate_facts(adjustments, estimates), *_hot_facts(hot, hot_pixels)]
+            facts += [*_skipped(unfit, skip_rejected), time_taken(seconds, bar.rate), ("written to", output)]
+            print_facts([*_counts(written, rejected), *facts])
             print_rejected(rejected)
 
 
@@ -259,10 +250,11 @@ def _counts(written: Sequence[Path], rejected: Sequence[object]) -> list[tuple[s
     return [("corrected", _files(len(written))), ("rejected", _files(len(rejected)))]
 
 
-def _skipped(unfit: Sequence[UnfitFile]) -> str:
+def _skipped(unfit: Sequence[UnfitFile], wanted: bool) -> list[tuple[str, object]]:
     files = [file for file in unfit if file.skipped]
     frames = sum(file.skipped for file in files)
-    return f"{frames} {'frame' if frames == 1 else 'frames'} of {_files(len(files))}"
+    words = f"{frames} {'frame' if frames == 1 else 'frames'} of {_files(len(files))}"
+    return [("skipped", words)] if wanted else []
 
 
 def _hot_facts(hot: Sequence[HotPixels], wanted: bool) -> list[tuple[str, object]]:
