@@ -30,8 +30,8 @@ Values = npt.NDArray[np.float64]
 # Chance that a movie without hot pixels has any that is found.
 _CHANCE = 0.01
 
-# Standard deviations above the neighbours' mean from which on a pixel is looked at; pixels at a time.
-_LOOKED_AT, _AT_ONCE = 4.0, 2**17
+# Standard deviations above the neighbours' mean that make a pixel a candidate; candidates at a time.
+_CANDIDATE, _AT_ONCE = 4.0, 2**17
 
 # Pixels along the square of neighbours.
 _SIDE = 5
@@ -84,7 +84,7 @@ class Expectation:
         bool ndarray, shape of a frame
             A pixel is hot if its excess over what the sensor expects is too large for chance, compared with
             its neighbours in this movie. In a movie without hot pixels, the chance of any is 1 %, over all
-            pixels. Pixels that never change in the sensor are not looked at: they are bad anyway.
+            pixels. Pixels that never change in the sensor are left out: they are bad anyway.
         """
         found = np.zeros(total.shape, bool)
         planes = [np.s_[:, :]] if total.ndim == 2 else [np.s_[:, :, c] for c in range(total.shape[2])]
@@ -126,7 +126,7 @@ class _Plane:
         )
         tame = np.clip(self._excess - middle, -6 * error, 6 * error)
         above = self._excess - middle - uniform_filter(tame, _SIDE, mode="nearest")
-        y, x = np.nonzero(varied & (above > _LOOKED_AT * error))
+        y, x = np.nonzero(varied & (above > _CANDIDATE * error))
         return y, x
 
     def scores(self, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Values:
