@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
 from camnorm.diagnosis.pixels.clusters import Component, components
 from camnorm.diagnosis.pixels.lines import lines_of, weak_lines
+from camnorm.diagnosis.pixels.marks import Marks
 from camnorm.diagnosis.pixels.rules import Plane, Verdicts, classify_plane
 from camnorm.diagnosis.pixels.stencils import made_of_neighbours
 from camnorm.diagnosis.pixels.tails import K
 from camnorm.errors import Error
-from camnorm.limits import usable_threads
-from camnorm.sensor.pixelclasses import CODES, NEIGHBOURS, Bit, Cluster, ClusterKind, Line, PixelRows, code_of
+from camnorm.fourier.transforms import share, threads_for
+from camnorm.sensor.pixelclasses import CODES, Bit, Cluster, ClusterKind, Line, code_of
 from camnorm.sensor.pixelmap import PixelMap
 from camnorm.sensor.sensor import Sensor, as_sensor
 from camnorm.statistics.neighbours import NeighbourSums
@@ -27,6 +29,10 @@ _REGION, _REGION_WIDTH = 64, 4
 
 # Deviations of lines: of the mean, in scales; of sigma, lower by a tenth, or higher by a quarter.
 _WEAK, _LOWER, _NOISIER = 3.0, 1 - 0.9 ** (2 / 3), 1.25 ** (2 / 3) - 1
+
+# Rows that are classified in one go, those on either side that are looked at besides, and threads: each has
+# a band in memory, and what is made of it.
+_ROWS, _MARGIN, _MOST_THREADS = 256, 16, 8
 
 # The largest value of a frame that nearly all frames have is that at which pixels saturate.
 _SHARE = 0.9
@@ -75,11 +81,8 @@ def classify_pixels(sensor: Sensor, neighbours: NeighbourSums | None = None) -> 
     if sensor.count < 2:
         frames = "1 frame" if sensor.count == 1 else f"{sensor.count} frames"
         raise Error(f"bad pixels cannot be found from {frames}: measure at least two")
-    found, sigma_good = _classified(sensor)
-    if not sigma_good.any():
-        raise Error("no pixel of the set ever changes: bad pixels cannot be found")
-    kinds = np.zeros(found.code.size, np.uint8)
-    _mark_made(found, kinds, sensor, neighbours)
+    found = _classified(sensor)
+    _mark_made(found, sensor, neighbours)
     regions = list(_regions(found))
     inside = np.ones(found.code.shape, np.bool_)
     for region in regions:
@@ -87,44 +90,43 @@ def classify_pixels(sensor: Sensor, neighbours: NeighbourSums | None = None) -> 
         found.flags.reshape(-1)[region.place] |= np.uint32(Bit.GAP)
     lines = _lines(found, inside)
     clusters = list(_clusters(found, inside, lines))
-    place = np.flatnonzero(found.code).astype(np.int64)
-    rows = PixelRows(
-        place,
-        found.code.reshape(-1)[place],
-        found.value.reshape(-1)[place],
-        found.limit.reshape(-1)[place],
-        kinds[place],
-    )
     boxes = [_cluster("region", found, region) for region in regions]
-    return PixelMap(found.flags, rows, lines, [*boxes, *clusters], sensor.row_order, sensor.count)
+    return PixelMap(found.flags, found.rows(), lines, [*boxes, *clusters], sensor.row_order, sensor.count)
 
 
-def _classified(sensor: Sensor) -> tuple[Verdicts, npt.NDArray[np.bool_]]:
-    """The verdicts on all planes in one, and pixels that ever change."""
-    threads = usable_threads(None)
+def _classified(sensor: Sensor) -> Marks:
+    """Classify all pixels by their mean and sigma, some rows at a time."""
+    height, width = sensor.shape[:2]
+    whole, changing = Marks((height, width)), False
     largest, integer = _largest(sensor), sensor.dtype.kind in "iu"
-    whole: Verdicts | None = None
-    changing = np.zeros(sensor.shape[:2], np.bool_)
-    for number in range(1 if len(sensor.shape) == 2 else sensor.shape[2]):
-        mean, sigma = (
-            image if image.ndim == 2 else np.ascontiguousarray(image[..., number])
-            for image in (sensor.mean, sensor.sigma)
-        )
-        if not sigma.any() and len(sensor.shape) == 3:
-            continue  # an opaque alpha channel, say
-        changing |= sigma > 0
-        found = classify_plane(Plane(mean, sigma, sensor.count, integer, largest, threads))
-        _mark_weak_lines(found, sigma > 0)
-        if whole is None:
-            whole = found
-            continue
-        new = (whole.code == 0) & (found.code != 0)
-        for name in ("code", "value", "limit"):
-            getattr(whole, name)[new] = getattr(found, name)[new]
-        np.bitwise_or(whole.flags, found.flags, out=whole.flags)
-    if whole is None:
+    lock = Lock()
+
+    def take(_: int, number: int) -> None:
+        nonlocal changing
+        first, last = number * _ROWS, min((number + 1) * _ROWS, height)
+        start = max(first - _MARGIN, 0)
+        a, b = (half.rows(start, min(last + _MARGIN, height)) for half in sensor.halves)
+        means, sigmas = a.mean_with(b), b.std_with(a)
+        for mean, sigma in zip(_planes(means), _planes(sigmas), strict=True):
+            if not sigma.any() and len(sensor.shape) == 3:
+                continue  # an opaque alpha channel, say
+            found = classify_plane(Plane(mean, sigma, sensor.count, integer, largest, height * width))
+            _mark_weak_lines(found, sigma > 0)
+            with lock:
+                changing |= bool(sigma.any())
+                whole.add(found.marks, slice(first - start, last - start), first)
+
+    share(-(-height // _ROWS), min(threads_for(None, sensor.shape), _MOST_THREADS), take)
+    if not changing:
         raise Error("no pixel of the set ever changes: bad pixels cannot be found")
-    return whole, changing
+    return whole
+
+
+def _planes(image: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    """The planes of an image one by one."""
+    if image.ndim == 2:
+        return [image]
+    return [np.ascontiguousarray(image[..., number]) for number in range(image.shape[2])]
 
 
 def _largest(sensor: Sensor) -> float:
@@ -160,33 +162,28 @@ def _mark_weak_lines(found: Verdicts, valid: npt.NDArray[np.bool_]) -> None:
             found.mark(pixels, name, residuals.scaled.reshape(-1)[pixels], K)
 
 
-def _mark_made(
-    found: Verdicts, kinds: npt.NDArray[np.uint8], sensor: Sensor, neighbours: NeighbourSums | None
-) -> None:
+def _mark_made(found: Marks, sensor: Sensor, neighbours: NeighbourSums | None) -> None:
     """Mark pixels that were made from their neighbours, and say from which."""
     if neighbours is None:
-        halves = getattr(sensor, "neighbours", None)
-        if halves is None:
+        if sensor.neighbours is None:
             return
-        neighbours = halves[0] + halves[1]
-    if tuple(neighbours.shape[:2]) != found.code.shape:
+        neighbours = sensor.neighbours[0] + sensor.neighbours[1]
+    if tuple(neighbours.shape) != sensor.shape:
         raise Error(
             f"the sums of neighbours are of frames of shape {tuple(neighbours.shape)}, the sensor has "
-            f"{tuple(sensor.shape)}"
+            f"{sensor.shape}"
         )
-    made = made_of_neighbours(neighbours)
-    place = made["y"].astype(np.int64) * found.code.shape[1] + made["x"]
     # Whatever else such a pixel shows comes from its neighbours; but zeros come from nowhere.
-    keep = ~np.isin(found.code.reshape(-1)[place], [code_of("constant"), code_of("dead")])
-    for name in ("interpolated", "copied"):
-        chosen = keep & (made["class"] == name)
-        for row, at in zip(made[chosen], place[chosen], strict=True):
-            found.code.reshape(-1)[at] = 0
-            found.mark(np.array([at]), name, float(row["value"]), float(row["limit"]))
-            kinds[at] = NEIGHBOURS.index(str(row["neighbours"]))
+    silent = [code_of("constant"), code_of("dead")]
+    for row in made_of_neighbours(neighbours):
+        place = int(row["y"]) * found.code.shape[1] + int(row["x"])
+        if found.code.reshape(-1)[place] not in silent:
+            found.remark(
+                place, str(row["class"]), float(row["value"]), float(row["limit"]), str(row["neighbours"])
+            )
 
 
-def _regions(found: Verdicts) -> Iterator[Component]:
+def _regions(found: Marks) -> Iterator[Component]:
     """Areas without any signal, such as margins that were filled with zeros."""
     constant = np.flatnonzero(found.code == code_of("constant"))
     if constant.size < _REGION:
@@ -196,20 +193,20 @@ def _regions(found: Verdicts) -> Iterator[Component]:
             yield part
 
 
-def _lines(found: Verdicts, inside: npt.NDArray[np.bool_]) -> list[Line]:
+def _lines(found: Marks, inside: npt.NDArray[np.bool_]) -> list[Line]:
     """Lines of bad pixels; what lies in their gaps is marked too."""
     place = np.flatnonzero((found.code != 0) & inside)
     lines = lines_of(place, found.code.reshape(-1)[place], inside)
     for line in lines:
         box = np.s_[line.y : line.y + line.height, line.x : line.x + line.width]
-        numbers = np.arange(found.code.size).reshape(found.code.shape)[box].reshape(-1)
-        gaps = numbers[(found.code[box] == 0).reshape(-1)]
-        found.mark(gaps, line.pixel_class, np.float32(np.nan), K)
+        y, x = np.nonzero(found.code[box] == 0)
+        gaps = (y + line.y) * found.code.shape[1] + x + line.x
+        found.mark(gaps, line.pixel_class, np.nan, K)
         found.flags[box] |= np.uint32(Bit.CLUSTER)
     return lines
 
 
-def _clusters(found: Verdicts, inside: npt.NDArray[np.bool_], lines: list[Line]) -> Iterator[Cluster]:
+def _clusters(found: Marks, inside: npt.NDArray[np.bool_], lines: list[Line]) -> Iterator[Cluster]:
     """Clusters of bad pixels beside lines and regions."""
     alone = (found.code != 0) & inside
     for line in lines:
@@ -220,6 +217,6 @@ def _clusters(found: Verdicts, inside: npt.NDArray[np.bool_], lines: list[Line])
             yield _cluster(_SIZES.get(part.place.size, "larger"), found, part)
 
 
-def _cluster(kind: ClusterKind, found: Verdicts, part: Component) -> Cluster:
+def _cluster(kind: ClusterKind, found: Marks, part: Component) -> Cluster:
     (code, _), *_ = Counter(found.code.reshape(-1)[part.place].tolist()).most_common(1)
     return Cluster(kind, CODES[code], part.place.size, part.x, part.y, part.width, part.height)

@@ -49,7 +49,7 @@ def weak_lines(residuals: Residuals, sign: int, valid: Mask, least: float) -> li
     -------
     list of Segment
     """
-    scaled = residuals.scaled if sign > 0 else -residuals.scaled
+    scaled = residuals.scaled
     height = scaled.shape[0]
     length = _SEGMENT if height >= _LONG else max(_SHORT, height // 4)
     starts = np.arange(0, max(height - length // 2, 1), length)
@@ -58,7 +58,7 @@ def weak_lines(residuals: Residuals, sign: int, valid: Mask, least: float) -> li
     ends = [*starts[1:].tolist(), height]
     clip = np.float32(2 * max(least, _ERRORS / np.sqrt(length)))
     for number, (start, stop) in enumerate(zip(starts.tolist(), ends, strict=True)):
-        sums[number] = np.clip(scaled[start:stop], -clip, clip).sum(0)
+        sums[number] = sign * np.clip(scaled[start:stop], -clip, clip).sum(0)
         counts[number] = np.count_nonzero(valid[start:stop], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / counts
@@ -68,7 +68,7 @@ def weak_lines(residuals: Residuals, sign: int, valid: Mask, least: float) -> li
         beside = _beside(residuals, sign, column, starts[segment], ends[segment])
         high[segment, column] = means[segment, column] - beside > least
     return [
-        (column, *_refined(scaled[:, column], int(starts[first]), ends[last]))
+        (column, *_refined(sign * scaled[:, column], int(starts[first]), ends[last]))
         for column in np.flatnonzero(high.any(0)).tolist()
         for first, last in _runs(high[:, column], 1)
     ]

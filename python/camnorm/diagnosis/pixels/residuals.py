@@ -21,7 +21,7 @@ _MAD = 1.4826  # standard deviation of a normal distribution, over the median of
 # illumination.
 _TILE = 128
 # Every so many rows are looked at where it is about the scale: no period of a readout.
-_ROWS = 3
+_ROWS = 5
 
 # An edge between readout blocks: how many lines on either side are compared, the ratio of their scales, and
 # in how many standard errors they must differ.
@@ -57,9 +57,7 @@ class Residuals:
         return Residuals(self.median.T, self.scaled.T, self.scale.T, self.relative)
 
 
-def residuals_of(
-    image: Image, valid: Mask, threads: int, floor: Image | None = None, relative: bool = False
-) -> Residuals:
+def residuals_of(image: Image, valid: Mask, floor: Image | None = None, relative: bool = False) -> Residuals:
     """Compare every pixel with the median of the 7 x 7 pixels around it.
 
     Parameters
@@ -68,8 +66,6 @@ def residuals_of(
         The image.
     valid : bool ndarray, shape (y, x)
         Pixels that have a value; others take no part.
-    threads : int
-        Number of threads.
     floor : float32 ndarray, shape (y, x), optional
         The least that the scale can be, as of the noise of the image.
     relative : bool
@@ -85,7 +81,7 @@ def residuals_of(
         # As many above as below: the median is that of the valid pixels.
         y, x = np.nonzero(~valid)
         filled[y, x] = np.where((x + y) % 2, np.float32(np.inf), np.float32(-np.inf))
-    median = _core.local_median(filled, threads)
+    median = _core.local_median(filled, 1)
     unknown = ~np.isfinite(median)
     if unknown.any():
         median[unknown] = np.median(filled[valid]) if valid.any() else 1.0
@@ -108,7 +104,7 @@ def residuals_of(
             some = np.abs(rest[tile][::_ROWS])[valid[tile][::_ROWS]]
             found = _MAD * float(np.median(some)) if some.size > _TILE else whole
             if floor is not None:
-                found = max(found, float(np.median(floor[tile][::_ROWS])))
+                found = max(found, float(floor[tile][::_ROWS].mean()))
             scale[tile] = found if found > 0 else np.inf
     rest /= scale
     return Residuals(median, rest, scale, relative)

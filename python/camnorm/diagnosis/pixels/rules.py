@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from camnorm.diagnosis.pixels.clusters import labels_of
+from camnorm.diagnosis.pixels.marks import Indices, Marks, Numbers
 from camnorm.diagnosis.pixels.residuals import Residuals, residuals_of
 from camnorm.diagnosis.pixels.tails import Limits, limits_of
-from camnorm.sensor.pixelclasses import Bit, code_of
 
 __all__ = ["Plane", "Verdicts", "classify_plane"]
 
 Image = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 Single = npt.NDArray[np.float32]
 
 _DEAD = 0.1  # of the sigma of its neighbours
@@ -34,8 +33,10 @@ _SHARP = 0.5  # of the deviation of a bad pixel that the pixels around it may ha
 _AROUND, _SHARE, _USUAL, _CHANCE = 7, 0.6, 0.84, 1.25
 _TOGETHER = 4096  # pixels that are looked at in one go
 
+_FINE = 50.0  # standard deviation of whole numbers whose steps do not matter
+
 _POWER = 2 / 3  # of sigma, which makes the distribution of its estimate nearly normal (Wilson and Hilferty)
-_FEW = 2_000_000  # pixels that tails are estimated from
+_FEW = 250_000  # pixels that tails are estimated from
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,8 @@ class Plane:
         Whether values are whole numbers.
     largest : float
         Largest value that a pixel can have; infinite if unknown.
-    threads : int
-        Number of threads.
+    pixels : int
+        Number of pixels of the sensor, of which these may be a part.
     """
 
     mean: Image
@@ -61,55 +62,31 @@ class Plane:
     frames: int
     integer: bool
     largest: float
-    threads: int
+    pixels: int
 
 
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """The classes of the pixels of a plane, and the deviations that lines are found in.
+    """Marks of the pixels of a plane, and the deviations that lines are found in.
 
     Attributes
     ----------
-    code : uint8 ndarray, shape (y, x)
-        Class, as of `code_of`.
-    flags : uint32 ndarray, shape (y, x)
-        All bits that apply.
-    value, limit : float32 ndarray, shape (y, x)
-        What decided; only where there is a class.
+    marks : Marks
+        The bad pixels.
     mean, sigma : Residuals
         Deviations from the neighbours: of the mean, and of a power of sigma.
     sigma_scale : float
         The usual scale of the latter.
     """
 
-    code: npt.NDArray[np.uint8]
-    flags: npt.NDArray[np.uint32]
-    value: npt.NDArray[np.float32]
-    limit: npt.NDArray[np.float32]
+    marks: Marks
     mean: Residuals
     sigma: Residuals
     sigma_scale: float
 
-    def mark(self, where: Indices, name: str, value: npt.NDArray[np.float32] | float, limit: float) -> None:
-        """Give pixels a class, unless they have one already, and its bit.
-
-        Parameters
-        ----------
-        where : int64 ndarray
-            Numbers of the pixels in (y, x) order.
-        name : str
-            The class.
-        value : float32 ndarray or float
-            What decided.
-        limit : float
-            Its limit.
-        """
-        self.flags.reshape(-1)[where] |= np.uint32(Bit.OF_CLASS[name])
-        new = self.code.reshape(-1)[where] == 0
-        fresh = where[new]
-        self.code.reshape(-1)[fresh] = code_of(name)
-        self.value.reshape(-1)[fresh] = value[new] if isinstance(value, np.ndarray) else value
-        self.limit.reshape(-1)[fresh] = limit
+    def mark(self, where: Indices, name: str, value: Numbers | float, limit: float) -> None:
+        """Mark pixels, see `Marks`."""
+        self.marks.mark(where, name, value, limit)
 
 
 def classify_plane(plane: Plane) -> Verdicts:
@@ -124,25 +101,17 @@ def classify_plane(plane: Plane) -> Verdicts:
     -------
     Verdicts
     """
-    shape = plane.sigma.shape
     valid = (plane.sigma > 0) & np.isfinite(plane.mean)
-    centre = float(np.median(plane.mean[::3][valid[::3]])) if valid[::3].any() else float(plane.mean.mean())
-    centred = (plane.mean - centre).astype(np.float32)
+    centre = float(np.median(plane.mean[::9][valid[::9]])) if valid[::9].any() else float(plane.mean.mean())
+    centred = np.subtract(plane.mean, centre, dtype=np.float64).astype(np.float32)
     # Its square root is that of a variance: S^(2/3).
-    root = np.cbrt(np.square(plane.sigma).astype(np.float32))
+    root = plane.sigma.astype(np.float32)
+    np.cbrt(np.square(root, out=root), out=root)
     parts = _phases(centred, valid)
     mean, sigma = _residuals(centred, root, valid, parts, plane)
-    empty = np.zeros(shape, np.float32)
     scale = float(np.median(sigma.scale[::7, ::5]))
-    found = Verdicts(
-        np.zeros(shape, np.uint8),
-        np.zeros(shape, np.uint32),
-        empty,
-        np.zeros(shape, np.float32),
-        mean,
-        sigma,
-        scale,
-    )
+    marks = Marks((valid.shape[0], valid.shape[1]))
+    found = Verdicts(marks, mean, sigma, scale)
     _mark_constant(found, plane, valid, sigma.median)
     if valid.any():
         _mark_saturating(found, plane)
@@ -179,10 +148,10 @@ def _residuals(
     error = np.float32(1 / math.sqrt(plane.frames))
     found = []
     for part in parts:
-        of_sigma = residuals_of(root[part], valid[part], plane.threads, relative=True)
+        of_sigma = residuals_of(root[part], valid[part], relative=True)
         # The noise of the mean image: no scale is below it.
         noise = of_sigma.median * np.sqrt(of_sigma.median) * error
-        found.append((residuals_of(centred[part], valid[part], plane.threads, floor=noise), of_sigma))
+        found.append((residuals_of(centred[part], valid[part], floor=noise), of_sigma))
     if len(parts) == 1:
         return found[0]
 
@@ -216,7 +185,7 @@ def _mark_constant(
         sparse = math.isfinite(relative) and 1 + 4 * plane.frames * relative**2 > 6
         zero = plane.mean.reshape(-1)[where] == 0
         log_chance = np.where(zero & sparse, -0.25 / max(relative, 1e-9) ** 2, -np.inf)
-    bad = where[log_chance < math.log(_MAX_BY_CHANCE / valid.size)]
+    bad = where[log_chance < math.log(_MAX_BY_CHANCE / plane.pixels)]
     found.mark(bad, "constant", 0.0, 0.0)
 
 
@@ -231,11 +200,11 @@ def _mark_deviant(
     mean, sigma = found.mean, found.sigma
     mean_limits, sigma_limits = _limits(found, plane, valid)
     sigma_flat, mean_flat = plane.sigma.reshape(-1), plane.mean.reshape(-1)
-    usual = (sigma.median.reshape(-1).astype(np.float64)) ** (1 / _POWER)
 
     where = _beyond(mean.scaled, mean_limits)
+    usual = sigma.median.reshape(-1)[where].astype(np.float64) ** (1 / _POWER)
     # A noisy pixel has a less precise mean.
-    own = np.maximum(np.square(sigma_flat[where]) - np.square(usual[where]), 0.0) / plane.frames
+    own = np.maximum(np.square(sigma_flat[where]) - np.square(usual), 0.0) / plane.frames
     scale = np.hypot(mean.scale.reshape(-1)[where], np.sqrt(own))
     low, high = _smooth_range(mean.median, mean.scale, where, pitch)
     level = mean_flat[where] - centre
@@ -243,7 +212,7 @@ def _mark_deviant(
     value /= _unrest(mean.scaled, where, pitch)
     hot = _sharp(where, value > mean_limits.high, mean.scaled)
     cold = _sharp(where, value < -mean_limits.low, mean.scaled)
-    silent = sigma_flat[where] < _DEAD * usual[where]
+    silent = sigma_flat[where] < _DEAD * usual
     found.mark(where[cold & silent], "dead", value[cold & silent], mean_limits.low)
     found.mark(where[hot], "hot", value[hot], mean_limits.high)
     found.mark(where[cold & ~silent], "cold", value[cold & ~silent], mean_limits.low)
@@ -268,8 +237,8 @@ def _limits(found: Verdicts, plane: Plane, valid: npt.NDArray[np.bool_]) -> tupl
     used = valid[some]
     rng = np.random.default_rng(0)
     mean = found.mean.scaled[some][used]
-    if plane.integer:  # sums are whole numbers: between them there are no quantiles
-        unit = plane.frames * _scale_of(plane)
+    unit = plane.frames * _scale_of(plane)
+    if plane.integer and unit < _FINE:  # sums are whole numbers: between them there are no quantiles
         mean = mean + (rng.random(mean.size, np.float32) - np.float32(0.5)) / np.float32(max(unit, 1e-9))
     precision = 1.5 * found.sigma_scale
     # The skewness of a mean is at most sqrt((κ - 1) / N) (Pearson), twice the relative error of sigma.
