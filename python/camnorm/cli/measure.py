@@ -41,6 +41,7 @@ from camnorm.cli.options import (
     read_options_of,
     selection_of,
 )
+from camnorm.cli.pixelfacts import bad_pixel_facts, bad_pixels
 from camnorm.cli.progress import PoliteInterrupt, ProgressBar
 from camnorm.cli.results import print_facts, print_json, print_rejected, time_taken
 from camnorm.cli.sensorfacts import sensor_facts
@@ -268,7 +269,7 @@ def _results(
     """Measure, judge and summarise each sensor."""
     start = time.monotonic()
     for sensor, output in sensors:
-        summary = sensor_summary(sensor)
+        summary = {**sensor_summary(sensor), "bad_pixels": bad_pixels(sensor)}
         convergence = camnorm.frames_needed(sensor)
         findings = camnorm.check(sensor, convergence)
         judgement, images = judge(convergence, findings), inputs_of(sensor, inputs)
@@ -283,7 +284,14 @@ def _print_result(result: _Result, rate: str) -> None:
     skip = any(row["index"] is not None for row in rejected)
     print_facts(verdict_facts(result.judgement, result.output, result.inputs, skip))
     print()
-    print_facts([*sensor_facts(result.summary), time_taken(result.seconds, rate), ("written", result.output)])
+    print_facts(
+        [
+            *sensor_facts(result.summary),
+            *bad_pixel_facts(result.summary),
+            time_taken(result.seconds, rate),
+            ("written", result.output),
+        ]
+    )
     print_flagged(result.findings)
     print_rejected(rejected)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import camnorm
 
 if TYPE_CHECKING:
-    from camnorm import PixelMap
+    from camnorm import PixelMap, Sensor
 
-__all__ = ["class_facts", "counts_in_words", "share_of"]
+__all__ = ["bad_pixel_facts", "bad_pixels", "class_facts", "share_of"]
 
 _WORDS = {
     "constant": "never change",
@@ -21,6 +23,14 @@ _WORDS = {
     "copied": "copy of a neighbour",
     "saturating": "at the largest value in part of the frames",
 }
+
+
+def bad_pixels(sensor: Sensor) -> dict[str, int] | None:
+    """Number of bad pixels of each class; None if the set is too small to say."""
+    try:
+        return camnorm.classify_pixels(sensor).counts
+    except camnorm.Error:
+        return None
 
 
 def share_of(pixels: PixelMap) -> str:
@@ -36,9 +46,17 @@ def class_facts(pixels: PixelMap) -> Iterator[tuple[str, object]]:
             yield name.replace("_", " "), f"{number:,}: {_WORDS[name]}"
 
 
-def counts_in_words(pixels: PixelMap) -> str:
+def bad_pixel_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """A fact: how many bad pixels there are."""
+    yield "bad pixels", _counts_in_words(summary["bad_pixels"])
+
+
+def _counts_in_words(counts: Mapping[str, int] | None) -> str:
     """The number of bad pixels by class, in one line."""
-    if not pixels.flagged:
-        return "none"
-    counts = (f"{number:,} {name.replace('_', ' ')}" for name, number in pixels.counts.items() if number)
-    return f"{pixels.flagged:,}: {', '.join(counts)}"
+    if counts is None:
+        return "undetermined: too few frames"
+    words = [f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number]
+    total = sum(counts.values())
+    if len(words) < 2:
+        return words[0] if words else "none"
+    return f"{total:,}: {', '.join(words)}"

@@ -13,6 +13,7 @@ from camnorm.cli.judgements import print_convergence, print_findings, print_patt
 from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import AsJson, Debug, SensorArgument
 from camnorm.cli.paths import command_in_short, files_in_words
+from camnorm.cli.pixelfacts import bad_pixel_facts, bad_pixels
 from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import check_figure, in_bytes, print_facts, print_json, print_rejected
 from camnorm.cli.sensorfacts import sensor_facts
@@ -57,7 +58,7 @@ def show(
         with ProgressBar(False, signals) as bar:
             bar(_checks_done(0))
             loaded = camnorm.Sensor.load(sensor)
-            summary = sensor_summary(loaded)
+            summary = {**sensor_summary(loaded), "bad_pixels": bad_pixels(loaded)}
             if output is not None:
                 check_figure(output)
             bar(_checks_done(1))
@@ -90,7 +91,7 @@ def show(
             skip = any(row["index"] is not None for row in summary["rejected"])
             print_facts(verdict_facts(judgement, sensor, inputs_of(loaded), skip))
             print()
-            print_facts([("sensor", sensor), *sensor_facts(summary)])
+            print_facts([("sensor", sensor), *sensor_facts(summary), *bad_pixel_facts(summary)])
             print_findings(findings, judgement.verdict)
             print_convergence(convergence)
             if pattern is not None:

@@ -147,6 +147,9 @@ def test_measure_json_has_the_numbers(run: Run, data: Data) -> None:
     assert screening["k"] == 6
     assert screening["mean"][0] < data.frames.mean((1, 2)).min()
     assert screening["std"][1] > data.frames.std((1, 2)).max()
+    bad = result.pop("bad_pixels")
+    assert bad["constant"] == np.count_nonzero(data.frames.std(0) == 0)
+    assert set(bad) == set(camnorm.classify_pixels(camnorm.Sensor.load("s.h5")).counts)
     assert result == {
         "from_moments": 0,
         "frames": FRAMES,
@@ -792,7 +795,19 @@ def test_demo_ends_with_its_verdict(
 
 # Help and wrong use
 
-VERBS = ["demo", "measure", "correct", "verify", "frc", "show", "compare", "merge", "subtract"]
+VERBS = [
+    "demo",
+    "measure",
+    "correct",
+    "verify",
+    "frc",
+    "show",
+    "health",
+    "export",
+    "compare",
+    "merge",
+    "subtract",
+]
 
 
 def test_version(run: Run) -> None:
