@@ -751,6 +751,29 @@ def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:
     np.testing.assert_array_equal(camnorm.Sensor.load("ac.h5").moments.sum(), rest.sum(0, dtype=np.int64))
 
 
+@pytest.mark.filterwarnings("default")
+def test_neighbours(run: Run, data: Data) -> None:
+    """Sums of neighbours are measured, merged, subtracted and split; a warning says what loses them."""
+    for name, files in (("a", data.files[:6]), ("b", data.files[6:])):
+        assert run("measure", *files, "--neighbours", "--screen", "off", "-o", f"{name}.h5").status == 0
+    assert run("measure", *data.files[6:], "--screen", "off", "-o", "plain.h5").status == 0
+    assert run("merge", "a.h5", "b.h5", "-o", "ab.h5").status == 0
+    assert run("subtract", "ab.h5", "b.h5", "-o", "rest.h5").status == 0
+    first, rest = (camnorm.Sensor.load(name).neighbours for name in ("a.h5", "rest.h5"))
+    assert first is not None
+    assert rest is not None
+    for one, other in zip(first, rest, strict=True):
+        assert np.array_equal(one.ratio("four"), other.ratio("four"), equal_nan=True)
+    mixed = run("merge", "a.h5", "plain.h5", "-o", "mixed.h5")
+    assert mixed.status == 0
+    assert "only one of the measurements has neighbour sums: they are lost" in " ".join(mixed.err.split())
+    assert "measure all files with --neighbours" in " ".join(mixed.err.split())
+    assert camnorm.Sensor.load("mixed.h5").neighbours is None
+    split = run("measure", *data.files, "--neighbours", "--split", "-o", "groups.h5")
+    assert split.status == 0
+    assert camnorm.Sensor.load("groups_1.h5").neighbours is not None
+
+
 def test_merge_of_parts_that_share_files(run: Run, data: Data) -> None:
     camnorm.measure(data.files[:8], "one.h5")
     camnorm.measure(data.files[7:12], "two.h5")
