@@ -140,6 +140,15 @@ def test_a_row_and_a_column_cross() -> None:
     assert found[60, 90] == "up-down"
 
 
+def test_a_live_line_between_concealed_ones() -> None:
+    """It resembles the mean of its neighbours, since they were made from it."""
+    frames = counts(400, 50)
+    result = frames.copy()
+    for line in (20, 22):
+        result[:, :, line] = np.rint((frames[:, :, line - 1] + frames[:, :, line + 1]) / 2)
+    assert as_dict(made(result)) == {(y, x): "left-right" for x in (20, 22) for y in range(SIDE)}
+
+
 def test_one_of_two_equal_pixels_is_reported() -> None:
     """If neighbours do not correlate, nothing shows which one is the copy: the right, or the lower, one."""
     frames = counts(400, 50)
