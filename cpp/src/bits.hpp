@@ -23,6 +23,14 @@ inline std::uint64_t load_high_first(const std::byte* data) noexcept {
     return __builtin_bswap64(load_low_first(data));
 }
 
+/// Copies bytes that may overlap those written: all are read before the first is written.
+template <std::size_t bytes>
+void copy_bytes(std::byte* to, const std::byte* from) noexcept {
+    std::byte read[bytes];
+    std::memcpy(read, from, bytes);
+    std::memcpy(to, read, bytes);
+}
+
 /// Bits of which the highest of each byte comes first.
 class HighBits {
 public:
@@ -93,6 +101,15 @@ public:
     void drop(unsigned bits) noexcept {
         word_ >>= bits;
         count_ -= bits;
+    }
+
+    /// The data that are not ready yet.
+    const std::byte* following() const noexcept { return next_; }
+    /// Goes on elsewhere.
+    void set(std::uint64_t next, unsigned ready, const std::byte* following) noexcept {
+        word_ = next;
+        count_ = ready;
+        next_ = following;
     }
 
     /// Bytes of the data that are not ready yet.

@@ -15,26 +15,23 @@ constexpr std::size_t literals = 256;
 constexpr std::size_t end_of_block = 256;
 constexpr std::size_t most_lengths = 288;
 constexpr std::size_t most_distances = 32;
-constexpr std::size_t longest_match = 258;
-constexpr std::size_t copied = 16;  // bytes at a time
+constexpr std::size_t copied = 32;  // bytes at a time
 
 // What the next bits mean. In bits 0 to 5 how many of them it takes, extra bits among them.
 //
-// Literals: their number, 1 to 3, in bits 6 and 7; they follow from bit 8 on.
+// A literal: bit 6, and its value from bit 16 on.
 // A length or a distance: the bits of the code in bits 8 to 11, the least value from bit 16 on.
 // A code that is longer than the table: the other table's bits in bits 8 to 11, its place from bit 16 on.
-// What is neither literals nor a value has one of the bits 12 to 14.
+// What is neither a literal nor a value has one of the bits 12 to 14.
 using Entry = std::uint32_t;
-constexpr Entry one_literal = 1U << 6;
-constexpr Entry literal_count = 3U << 6;
+constexpr Entry is_literal = 1U << 6;
 constexpr Entry is_end = 1U << 12;
 constexpr Entry is_invalid = 1U << 13;
 constexpr Entry is_table = 1U << 14;
-constexpr Entry is_other = is_end | is_invalid | is_table;  // unless it is literals
+constexpr Entry is_other = is_end | is_invalid | is_table;
 
 constexpr unsigned bits_of(Entry entry) noexcept { return entry & 63; }
 constexpr unsigned code_bits_of(Entry entry) noexcept { return entry >> 8 & 15; }
-constexpr std::size_t literals_of(Entry entry) noexcept { return entry >> 6 & 3; }
 constexpr std::uint32_t value_of(Entry entry) noexcept { return entry >> 16; }
 
 constexpr Entry value_entry(unsigned least, unsigned extra_bits) noexcept { return least << 16 | extra_bits; }
@@ -42,9 +39,22 @@ constexpr Entry value_entry(unsigned least, unsigned extra_bits) noexcept { retu
 /// The entry of a code of this many bits.
 constexpr Entry with_code(Entry meaning, int bits) noexcept {
     const auto n = static_cast<Entry>(bits);
-    const bool value = (meaning & literal_count) == 0 && (meaning & is_other) == 0;
-    return meaning + n + (value ? n << 8 : 0);
+    return meaning + n + ((meaning & (is_literal | is_other)) == 0 ? n << 8 : 0);
 }
+
+// What the next bits mean, several codes together: literals and then a match, of which either may be missing.
+// In bits 0 to 5 how many bits they take, the match's distance not among them; in bits 6 to 8 the number of
+// literals; in bits 9 to 17 the length of the match, 0 if there is none; literals from bit 24 on. No bits:
+// something else comes.
+using Joint = std::uint64_t;
+constexpr std::size_t most_joined = 5;
+
+constexpr Joint joint_literal(std::size_t place, std::uint32_t value) noexcept {
+    return (Joint{value} << (24 + 8 * place)) + 64;
+}
+constexpr Joint joint_length(std::size_t length) noexcept { return Joint{length} << 9; }
+constexpr std::size_t literals_of(Joint joint) noexcept { return joint >> 6 & 7; }
+constexpr std::size_t length_of(Joint joint) noexcept { return joint >> 9 & 511; }
 
 struct Meanings {
     Entry lengths[most_lengths];
@@ -54,7 +64,7 @@ struct Meanings {
 
 constexpr Meanings make_meanings() noexcept {
     Meanings m{};
-    for (unsigned i = 0; i < literals; ++i) m.lengths[i] = one_literal | i << 8;
+    for (unsigned i = 0; i < literals; ++i) m.lengths[i] = is_literal | i << 16;
     m.lengths[end_of_block] = is_end;
     unsigned least = 3;
     for (unsigned i = 0; i < 28; ++i) {
@@ -138,28 +148,37 @@ public:
         return true;
     }
 
-    /// Where several literals fit into the bits that are looked at first, has them found at one look.
-    void join_literals() noexcept {
-        // What follows is found further down, where nothing has been joined yet.
-        for (std::size_t i = std::size_t{1} << bits_; i-- > 0;) {
-            Entry joined = entries_[i];
-            if ((joined & literal_count) == 0) continue;
-            for (int n = 1; n < 3; ++n) {
-                const Entry next = entries_[i >> bits_of(joined)];
-                if ((next & literal_count) == 0 ||
-                    bits_of(joined) + bits_of(next) > static_cast<unsigned>(bits_))
+    /// Finds what comes together in the bits that are looked at first.
+    void join(Joint* joints) const noexcept {
+        const auto all = static_cast<unsigned>(bits_);
+        for (std::uint32_t i = 0; i < 1U << bits_; ++i) {
+            Joint joint = 0;
+            unsigned taken = 0;
+            for (std::size_t n = 0;; ++n) {
+                const Entry entry = entries_[i >> taken];
+                const unsigned bits = bits_of(entry);
+                if ((entry & is_other) != 0 || taken + bits > all) break;
+                if ((entry & is_literal) == 0) {
+                    joint += joint_length(value_of(entry) +
+                                          ((i >> taken & ((1U << bits) - 1)) >> code_bits_of(entry)));
+                    taken += bits;
                     break;
-                joined += one_literal + static_cast<Entry>(bits_of(next));
-                joined |= (next >> 8 & 0xFF) << (8 + 8 * n);
+                }
+                if (n == most_joined) break;
+                joint += joint_literal(n, value_of(entry));
+                taken += bits;
             }
-            entries_[i] = joined;
+            joints[i] = joint + taken;
         }
     }
+
+    /// The same, but for a longer code only where it is found.
+    Entry first(std::uint64_t next) const noexcept { return entries_[next & ((1U << bits_) - 1)]; }
 
     /// What the bits that come next mean, a code that is longer than the table among them.
     Entry find(std::uint64_t next) const noexcept {
         const Entry entry = entries_[next & ((1U << bits_) - 1)];
-        if ((entry & (literal_count | is_table)) != is_table) return entry;
+        if ((entry & is_table) == 0) return entry;
         const std::uint64_t rest = next >> bits_of(entry);
         return entries_[value_of(entry) + (rest & ((1U << code_bits_of(entry)) - 1))];
     }
@@ -194,44 +213,53 @@ private:
     std::uint16_t first_of_[longest_code + 1];
 };
 
-/// Copies what lies `distance` before `to`; up to 47 bytes too many.
-void copy_match(std::byte* to, std::size_t distance, std::size_t length) noexcept {
+/// Copies what lies `distance` before `to`, and up to 31 bytes too many unless they would be beyond `end`.
+void copy_match(std::byte* to, std::size_t distance, std::size_t length, const std::byte* end) noexcept {
     const std::byte* from = to - distance;
+    std::size_t i = 0;
     if (distance == 1) {
         std::memset(to, std::to_integer<int>(*from), length);
-        return;
-    }
-    if (distance < copied) {
-        // The bytes repeat: once there are enough of them, whole periods can be copied.
-        std::size_t i = 0;
-        for (; i < std::min(length, 2 * copied); ++i) to[i] = from[i];
+    } else if (static_cast<std::size_t>(end - to) < length + copied) {
+        for (; i < length; ++i) to[i] = from[i];
+    } else if (distance >= copied) {
+        for (; i < length; i += copied) copy_bytes<copied>(to + i, from + i);
+    } else {
+        // Bytes repeat: once there are enough of them, whole periods can be copied.
         const std::size_t periods = (copied + distance - 1) / distance * distance;
-        for (; i < length; i += copied) std::memcpy(to + i, to + i - periods, copied);
-        return;
+        for (; i < std::min(length, periods); ++i) to[i] = from[i];
+        for (; i < length; i += copied) copy_bytes<copied>(to + i, to + (i - periods));
     }
-    std::memcpy(to, from, copied);
-    for (std::size_t i = copied; i < length; i += copied) std::memcpy(to + i, from + i, copied);
 }
 
-std::uint32_t adler32(const std::byte* data, std::size_t bytes, const ByteKernels& kernels) noexcept {
-    constexpr std::uint32_t modulus = 65521;
-    std::uint32_t a = 1, b = 0;
-    while (bytes > 0) {
-        const std::size_t n = std::min(bytes, bytes_summed);
-        const ByteSums sums = kernels.sums(data, n);
-        b = (b + static_cast<std::uint32_t>(n) * a + sums.weighted % modulus) % modulus;
-        a = (a + sums.sum) % modulus;
-        data += n;
-        bytes -= n;
+/// Checksum of bytes that come one after another.
+class Adler32 {
+public:
+    explicit Adler32(const ByteKernels& kernels) noexcept : kernels_(kernels) {}
+
+    void add(const std::byte* data, std::size_t bytes) noexcept {
+        constexpr std::uint32_t modulus = 65521;
+        while (bytes > 0) {
+            const std::size_t n = std::min(bytes, bytes_summed);
+            const ByteSums sums = kernels_.sums(data, n);
+            b_ = (b_ + static_cast<std::uint32_t>(n) * a_ + sums.weighted % modulus) % modulus;
+            a_ = (a_ + sums.sum) % modulus;
+            data += n;
+            bytes -= n;
+        }
     }
-    return b << 16 | a;
-}
+
+    std::uint32_t value() const noexcept { return b_ << 16 | a_; }
+
+private:
+    const ByteKernels& kernels_;
+    std::uint32_t a_ = 1, b_ = 0;
+};
 
 class Inflater {
 public:
     Inflater(const std::byte* data, std::size_t bytes, std::byte* out, std::size_t capacity,
              const ByteKernels& kernels) noexcept
-        : bits_(data, bytes), out_(out), end_(out + capacity), to_(out), kernels_(kernels) {}
+        : bits_(data, bytes), out_(out), end_(out + capacity), to_(out), summed_(out), sum_(kernels) {}
 
     std::ptrdiff_t run() noexcept {
         if (!header()) return damaged_codes;
@@ -246,13 +274,14 @@ public:
         if (sum == nullptr) return damaged_codes;
         std::uint32_t told = 0;
         for (int i = 0; i < 4; ++i) told = told << 8 | std::to_integer<std::uint32_t>(sum[i]);
-        const auto found = static_cast<std::size_t>(to_ - out_);
-        return adler32(out_, found, kernels_) == told ? to_ - out_ : damaged_codes;
+        sum_up();
+        return sum_.value() == told ? to_ - out_ : damaged_codes;
     }
 
 private:
-    /// Bytes of output that one round of the fast loop may write.
-    static constexpr std::size_t margin = 9 + longest_match + 3 * copied;
+    /// Bytes of output that a round of many() may write, of a short match.
+    static constexpr std::size_t margin = 8 + copied;
+    static constexpr std::size_t summed_together = std::size_t{1} << 16;
 
     bool header() noexcept {
         if (!bits_.fill(16)) return false;
@@ -286,12 +315,13 @@ private:
         } else if (!read_lengths(lengths, first, second)) {
             return false;
         }
-        // Small tables are sooner made, larger ones sooner looked up.
-        const int bits = room() < 16384 ? 9 : 11;
+        // Small tables are sooner made, larger ones find more at a time.
+        const int bits = bits_.left() < 4096 ? 9 : 10;
         if (lengths[end_of_block] == 0 || !lengths_.build(bits, lengths, first, meanings.lengths) ||
             !distances_.build(9, lengths + first, second, meanings.distances))
             return false;
-        lengths_.join_literals();
+        lengths_.join(joints_);
+        joint_bits_ = bits;
         return true;
     }
 
@@ -330,78 +360,94 @@ private:
 
     /// Decodes the codes of a block to its end.
     bool codes() noexcept {
-        // Writing bytes cannot change what is not in memory.
-        LowBits bits = bits_;
-        std::byte* to = to_;
-        const auto put = [&](Entry entry) {
-            const Entry four = entry >> 8;
-            std::memcpy(to, &four, sizeof four);
-            to += literals_of(entry);
-            bits.drop(bits_of(entry));
-        };
-        bool more = true;
-        Entry entry = 0;
-        if (bits.left() >= 8) {
-            bits.refill();
-            entry = lengths_.find(bits.next());
+        for (bool more = true; more;) {
+            if (!many() || !one(more)) return false;
+            if (static_cast<std::size_t>(to_ - summed_) >= summed_together) sum_up();
         }
-        while (bits.left() >= 16 && static_cast<std::size_t>(end_ - to) >= margin) {
-            if ((entry & literal_count) != 0) {
-                put(entry);
-                entry = lengths_.find(bits.next());
-                if ((entry & literal_count) != 0) {
-                    put(entry);
-                    entry = lengths_.find(bits.next());
-                    if ((entry & literal_count) != 0) {
-                        put(entry);
-                        bits.refill();
-                        entry = lengths_.find(bits.next());
-                        continue;
-                    }
-                }
-            }
-            if ((entry & is_other) != 0) {
-                if ((entry & is_end) == 0) return false;
-                bits.drop(bits_of(entry));
-                more = false;
+        return true;
+    }
+
+    /// Decodes codes while they are of the usual kind, and far enough from the ends. Literals and matches
+    /// come in no order that a processor could foresee: each round does the same for both.
+    bool many() noexcept {
+        if (room() < margin || !bits_.refill()) return true;
+        // Writing bytes cannot change what is not in memory. Of `count`, only the lowest 6 bits count.
+        std::uint64_t word = bits_.next();
+        auto count = static_cast<std::uint32_t>(bits_.ready());
+        const std::byte* in = bits_.following();
+        const std::byte* const end = in + bits_.left();
+        std::byte* to = to_;
+        const std::byte* const begin = out_;
+        const std::byte* const stop = to + std::min(room() - margin, summed_together);
+        const std::uint64_t mask = (std::uint64_t{1} << joint_bits_) - 1;
+        bool good = true;
+        while (to <= stop && end - in >= 8) {
+            const Joint joint = joints_[word & mask];
+            const std::uint64_t rest = word >> (joint & 63);
+            const std::size_t length = length_of(joint);
+            const Entry entry = distances_.first(rest) & (length == 0 ? 0 : ~Entry{0});
+            const std::uint32_t left = (count - static_cast<std::uint32_t>(joint)) & 63;
+            const std::uint64_t filled = rest | load_low_first(in) << left;
+            if ((joint & 63) == 0 || (entry & is_other) != 0) break;
+            const std::uint64_t code = filled & ((std::uint64_t{1} << bits_of(entry)) - 1);
+            const std::size_t distance =
+                value_of(entry) + static_cast<std::size_t>(code >> code_bits_of(entry));
+            const std::uint64_t five = joint >> 24;
+            std::byte* const next = to + literals_of(joint);
+            if (distance > static_cast<std::size_t>(next - begin)) {
+                good = false;
                 break;
             }
-            const std::size_t length = take_value(bits, entry);
-            bits.refill();
-            entry = distances_.find(bits.next());
-            if ((entry & is_other) != 0) return false;
-            const std::size_t distance = take_value(bits, entry);
-            if (distance > static_cast<std::size_t>(to - out_)) return false;
-            bits.refill();
-            entry = lengths_.find(bits.next());  // which takes a while
-            copy_match(to, distance, length);
-            to += length;
-        }
-        bits_ = bits;
-        to_ = to;
-        if (!more) return true;
-        for (;;) {
-            bits_.fill(48);
-            Entry entry = lengths_.find(bits_.next());
-            if (bits_of(entry) > bits_.ready()) return false;
-            if ((entry & literal_count) != 0) {
-                if (literals_of(entry) > room()) return false;
-                for (std::size_t i = 0; i < literals_of(entry); ++i)
-                    *to_++ = static_cast<std::byte>(entry >> (8 + 8 * i));
-                bits_.drop(bits_of(entry));
+            std::memcpy(to, &five, sizeof five);
+            in += 7 - (left >> 3);
+            word = filled >> bits_of(entry);
+            count = (left | 56) - entry;
+            to = next + length;
+            if (distance >= length && length <= copied) {
+                copy_bytes<copied>(next, next - distance);
                 continue;
             }
-            if ((entry & is_other) != 0) {
-                bits_.drop(bits_of(entry));
-                return (entry & is_end) != 0;
+            if (length > static_cast<std::size_t>(end_ - next)) {
+                good = false;
+                break;
             }
-            const std::size_t length = take_value(bits_, entry);
-            entry = distances_.find(bits_.next());
-            if ((entry & is_other) != 0 || bits_of(entry) > bits_.ready()) return false;
-            const std::size_t distance = take_value(bits_, entry);
-            if (distance > static_cast<std::size_t>(to_ - out_) || length > room()) return false;
-            for (std::size_t i = 0; i < length; ++i, ++to_) *to_ = *(to_ - distance);
+            copy_match(next, distance, length, end_);
         }
+        bits_.set(word, count & 63, in);
+        to_ = to;
+        return good;
+    }
+
+    /// Decodes one code.
+    bool one(bool& more) noexcept {
+        bits_.fill(48);
+        Entry entry = lengths_.find(bits_.next());
+        if (bits_of(entry) > bits_.ready()) return false;
+        if ((entry & is_literal) != 0) {
+            if (room() == 0) return false;
+            *to_++ = static_cast<std::byte>(value_of(entry));
+            bits_.drop(bits_of(entry));
+            return true;
+        }
+        if ((entry & is_other) != 0) {
+            bits_.drop(bits_of(entry));
+            more = false;
+            return (entry & is_end) != 0;
+        }
+        const std::size_t length = take_value(bits_, entry);
+        entry = distances_.find(bits_.next());
+        if ((entry & is_other) != 0 || bits_of(entry) > bits_.ready()) return false;
+        const std::size_t distance = take_value(bits_, entry);
+        if (distance > static_cast<std::size_t>(to_ - out_) || length > room()) return false;
+        copy_match(to_, distance, length, end_);
+        to_ += length;
+        return true;
+    }
+
+    /// Adds to the checksum what is new, as long as it is in the cache.
+    void sum_up() noexcept {
+        sum_.add(summed_, static_cast<std::size_t>(to_ - summed_));
+        summed_ = to_;
     }
 
     static std::size_t take_value(LowBits& bits, Entry entry) noexcept {
@@ -416,8 +462,11 @@ private:
     std::byte* out_;
     std::byte* end_;
     std::byte* to_;
-    const ByteKernels& kernels_;
+    std::byte* summed_;  // how far the checksum has come
+    Adler32 sum_;
     Table<4096> lengths_;
+    int joint_bits_ = 0;
+    Joint joints_[1024];
     Table<1024> distances_;
     Table<128> code_lengths_;
 };

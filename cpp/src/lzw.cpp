@@ -20,8 +20,8 @@ constexpr unsigned codes_at_once = 56 / most_width;
 
 /// Copies a string of the output to its end, up to 15 bytes too many. The string ends before `to`.
 void copy_string(std::byte* to, const std::byte* from, std::size_t length) noexcept {
-    std::memcpy(to, from, copied);
-    for (std::size_t i = copied; i < length; i += copied) std::memcpy(to + i, from + i, copied);
+    copy_bytes<copied>(to, from);
+    for (std::size_t i = copied; i < length; i += copied) copy_bytes<copied>(to + i, from + i);
 }
 
 /// A string is the one before it with one more byte, which follows it in the output. So the table only says

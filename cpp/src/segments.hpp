@@ -66,7 +66,6 @@ private:
     Zstd zstd_;
     const Segment* read_from_ = nullptr;
     const Segment* read_to_ = nullptr;
-    int file_ = -1;
 };
 
 }  // namespace camnorm::detail

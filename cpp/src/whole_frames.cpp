@@ -17,6 +17,12 @@ constexpr std::size_t most_band_pixels = std::size_t{1} << 18;
 /// written.
 constexpr std::size_t bytes_together = std::size_t{144} << 20;
 
+/// As many for each thread, so that none waits for others.
+std::size_t taken_together(std::size_t frame_bytes, std::size_t threads) noexcept {
+    return std::max(bytes_together / std::max<std::size_t>(frame_bytes, 1) / threads, std::size_t{1}) *
+           threads;
+}
+
 }  // namespace
 
 bool comes_in_bands(const EncodedFrames& frames) noexcept {
@@ -26,8 +32,7 @@ bool comes_in_bands(const EncodedFrames& frames) noexcept {
 WholeFrames::WholeFrames(const EncodedFrames& frames, int threads)
     : frames_(frames),
       frame_bytes_(frames.shape.pixels() * item_size(frames.dtype)),
-      together_(std::min(frames.count, std::max(bytes_together / std::max<std::size_t>(frame_bytes_, 1),
-                                                static_cast<std::size_t>(threads)))),
+      together_(std::min(frames.count, taken_together(frame_bytes_, static_cast<std::size_t>(threads)))),
       pixels_((check_added(frames), together_ * frame_bytes_)),
       decoders_(std::min(together_, static_cast<std::size_t>(threads)),
                 [&] { return SegmentDecoder(frames); }) {}
