@@ -66,7 +66,9 @@ _BETTER = 4.0
 _BLOCK, _FEWEST = 128, 64
 # Of blocks of many pixels, these rows are enough.
 _MANY, _ROWS = 8192, 3
-_SAMPLE, _TAIL = 1_000_000, 0.05
+_SAMPLE, _TAIL = 1_000_000, 0.2
+# Quantiles that show the spread: a third of a block may be pixels that were made, and those beside them.
+_UPPER = 0.6, 0.9
 
 # 1 - c, c being the correlation of a pixel with its eight neighbours, in units of that of the nearest four.
 _CORNERS = 1.2
@@ -205,9 +207,9 @@ class _Blocks:
                     values = values[~np.isnan(values)]
                     if values.size < _FEWEST:
                         continue
-                    low, middle, high = np.log(np.quantile(values, (0.25, 0.5, 0.75), method="nearest"))
+                    middle, low, high = np.log(np.quantile(values, (0.5, *_UPPER), method="nearest"))
                     median[i, j] = np.exp(middle)
-                    spread[i, j] = (high - low) / (2 * normal_quantile(0.75))
+                    spread[i, j] = (high - low) / (normal_quantile(_UPPER[1]) - normal_quantile(_UPPER[0]))
             # How much heavier the lower tail is than that of a normal distribution.
             step = max(1, q.size // _SAMPLE)
             some = np.arange(0, q.size, step)
