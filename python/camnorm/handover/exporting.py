@@ -59,8 +59,8 @@ def export(
         holds. By default movies like those that the sensor was measured from.
     pixels : PixelMap, ndarray or path-like, optional
         Bad pixels: a map of `classify_pixels`, a file of one, or an array (y, x) that is not 0 where a pixel
-        is bad, with rows in the order of the sensor. Pixels that never change are bad in any case. Targets are
-        those of the other pixels, as with `correct`.
+        is bad, with rows in the order of the sensor. Pixels that never change are bad in any case. Targets
+        are those of the other pixels, as with `correct`.
     out_dir : path-like
         Directory to write to; made if it is not there.
     overwrite : bool

@@ -25,6 +25,7 @@ BOX = 15
 """Pixels along the square whose mean is taken away."""
 
 _NORMAL = 6.0  # robust standard deviations beyond which a pixel counts for no more
+_ROWS = 64  # of which products are summed in float32
 _MANY = 2**20  # values from which a median is taken; of more, every n-th
 
 
@@ -57,8 +58,11 @@ def details(images: Iterable[NDArray[Any]], good: Mask, box: int = BOX) -> list[
     # Where hardly any pixel is good there is no mean.
     usable = good & (weight > 0.1)
 
+    step = math.isqrt(good.size // _MANY) + 1
+
     def detail(image: NDArray[Any]) -> Details:
-        unit = float(image.mean(where=good, dtype=np.float64)) if good.any() else 1.0
+        some = image[::step, ::step][good[::step, ::step]]
+        unit = float(some.mean(dtype=np.float64)) if some.size else 1.0
         values = np.where(good, image / image.dtype.type(unit or 1.0), 0).astype(np.float32, copy=False)
         around = uniform_filter(values, size)
         np.divide(around, weight, where=usable, out=around)
@@ -121,14 +125,18 @@ def matches(image: Details, pattern: Details, frames_format: str) -> list[Match]
     energy = shared(pattern, pattern) * pattern.size
     if not energy > 0:
         return []
+    # Where the two have nothing in common, their products have the product of their variances.
+    error = math.sqrt(shared(image, image) / energy)
     found = []
     for rotate, flip in ORIENTATIONS:
         treatment = Treatment(rotate, flip)
         turned = treatment.turn(pattern, frames_format)
-        if turned.shape != image.shape:
-            continue
-        product = image * turned
-        total = float(product.sum(dtype=np.float64))
-        square = float(np.einsum("ij,ij", product, product, dtype=np.float64))
-        found.append(Match(treatment, total / energy, math.sqrt(square) / energy))
+        if turned.shape == image.shape:
+            found.append(Match(treatment, _product(image, turned) / energy, error))
     return found
+
+
+def _product(a: Details, b: Details) -> float:
+    """Sum of the products of two images, in float32 within some rows."""
+    rows = (np.s_[start : start + _ROWS] for start in range(0, len(a), _ROWS))
+    return math.fsum(float(np.vdot(a[part], b[part])) for part in rows)

@@ -64,11 +64,7 @@ def _changes(found: Finding) -> str:
     if found.treatment.flip:
         words.append(_FLIPS[found.treatment.flip])
     if found.treatment.operation != found.given.operation:
-        words.append(
-            "divided by, not multiplied"
-            if found.treatment.operation == "divide"
-            else "multiplied, not divided by"
-        )
+        words.append("inverted")
     if not found.sized:
         words.append(f"binned by {found.scale:g}" if found.scale > 1 else f"expanded by {1 / found.scale:g}")
     return " and ".join(words)
