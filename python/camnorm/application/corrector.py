@@ -161,7 +161,7 @@ class Corrector:
         job = self._jobs[number]
         if len(os.fsencode(job.target.name)) > LONGEST_NAME:
             raise FormatError(job.path, f"the name of its result is too long: {job.target.name}")
-        with _open(job.path, self._options, self._fit) as source:
+        with opened(job.path, self._options, self._fit) as source:
             self.remarks.add(job.path, source.remarks)
             frames = self._chosen(job.number, source.count)
             if not frames:
@@ -296,7 +296,8 @@ class Corrector:
             self.clipped += beyond
 
 
-def _open(path: Path, options: ReadOptions, fit: Fit) -> FrameSource:
+def opened(path: Path, options: ReadOptions, fit: Fit) -> FrameSource:
+    """Open a file of frames like those of a sensor; FormatError if it is none."""
     try:
         source = open_frames(path, options)
     except (Error, OSError) as error:

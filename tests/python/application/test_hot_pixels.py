@@ -19,6 +19,7 @@ import camnorm
 from camnorm import cli, open_frames
 from camnorm.application import hotpixels
 from camnorm.application.hotpixels import Expectation, HotPixels
+from camnorm.application.hotsearch import find_hot_pixels
 from image_sets import write_mrc, write_npy, write_tiff
 
 SHAPE = (40, 48)
@@ -256,3 +257,18 @@ def test_tail_of_counts() -> None:
 def test_small_frames(shape: tuple[int, int]) -> None:
     light = np.full(shape, 10.0)
     assert not expectation(light, light).hot(10 * light, 10).any()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_search_without_correction(tmp_path: Path, threads: int) -> None:
+    files = write_set(tmp_path / "in")
+    sensor = camnorm.measure(files, screen="off")
+    (tmp_path / "in" / "bad.mrc").write_bytes(b"no image")
+    seen: list[Any] = []
+    with pytest.warns(UserWarning, match=r"^not searched for hot pixels: .*bad\.mrc"):
+        found = find_hot_pixels(tmp_path / "in", sensor, threads=threads, progress=seen.append)
+    assert [file.path.name for file in found] == [file.name for file in files]
+    assert {number: {(y, x) for x, y in file.places} for number, file in enumerate(found) if file.places} == {
+        number: set(pixels) for number, pixels in HOT.items()
+    }
+    assert (seen[-1].done, seen[-1].total, seen[-1].frames, seen[-1].rejected) == (13, 13, 72, 1)
