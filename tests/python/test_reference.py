@@ -333,7 +333,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "verify": run("verify", "raw", "-m", "s.h5"),
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "show": run("show", "s.h5"),
-        "health": run("health", "hot.h5"),
+        "health": run("health", "hot.h5", "--frames", "bright.mrc"),
         "gain": run("gain", "g.mrc", "g.h5"),
         "export": run("export", "s.h5", "--for", "relion", "-o", "for-relion"),
         "compare": run("compare", *two_epochs(tmp_path), "-o", "changes"),

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import camnorm
+from camnorm.application.hotsearch import find_hot_pixels
 from camnorm.cli.helptext import described
 from camnorm.cli.nextsteps import inputs_of
-from camnorm.cli.options import AsJson, Debug, SensorArgument
+from camnorm.cli.options import AsJson, Debug, Quiet, SensorArgument
 from camnorm.cli.pixelfacts import class_facts, share_of
+from camnorm.cli.progress import ProgressBar
 from camnorm.cli.results import print_facts, print_json
 from camnorm.cli.session import session
 from camnorm.cli.verbs import VERBS
+from camnorm.diagnosis.finding import count_of
 from camnorm.io import Protected
+from camnorm.measurement.neighbours import measure_neighbours
 from camnorm.sensor.pixelfile import SUFFIXES, check_pixels_target, save_pixels
 
 if TYPE_CHECKING:
     from camnorm import PixelMap, Sensor
+    from camnorm.application.hotpixels import HotPixels
 
 __all__ = ["health"]
 
@@ -33,6 +38,7 @@ _SHOWN = 5
     VERBS["health"],
     "camnorm health sensor.h5",
     "camnorm health sensor.h5 -o pixels.h5",
+    "camnorm health sensor.h5 --frames movies/",
     "camnorm health sensor.h5 -o defects.txt --overwrite",
     details="Compares the mean and the sigma of every pixel with those of its neighbours. Dust, uneven light "
     "and steps between readout blocks are not reported.",
@@ -50,26 +56,68 @@ def health(
             "(defects for RELION and MotionCor), .csv (a row for each pixel, with the reason).",
         ),
     ] = None,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--frames",
+            metavar="INPUT",
+            show_default=False,
+            help="Also read these movies: finds pixels made from their neighbours in a sample of the "
+            "frames, and hot pixels that come and go in each movie.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a map of bad pixels.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     _check_suffix(output)
-    with session(debug):
+    with session(debug) as signals:
         if output is not None:
             check_pixels_target(output)
         loaded = camnorm.Sensor.load(sensor)
-        pixels = camnorm.classify_pixels(loaded)
+        neighbours, hot = None, None
+        if frames:
+            with ProgressBar(quiet, signals) as bar:
+                if loaded.neighbours is None:  # else it has those of all its frames
+                    neighbours = measure_neighbours(frames, loaded, progress=bar)
+                hot = find_hot_pixels(frames, loaded, progress=bar)
+        pixels = camnorm.classify_pixels(loaded, neighbours)
         if output is not None:
             save_pixels(pixels, output, overwrite=overwrite, protected=Protected([sensor]))
         if as_json:
-            print_json({"sensor": sensor, **pixels.to_dict(), "frames": loaded.count, "output": output})
+            found = {**pixels.to_dict(), "hot": None if hot is None else _hot_in_files(hot)}
+            print_json({"sensor": sensor, **found, "frames": loaded.count, "output": output})
         else:
             print_facts(_verdict(pixels, loaded, sensor, output))
             print()
             print_facts(_facts(pixels))
+            if hot is not None:
+                print_facts([("hot at times", _hot_in_words(hot))])
             if output is not None:
                 print_facts([("written", output)])
+
+
+def _hot_in_files(hot: Sequence[HotPixels]) -> list[dict[str, object]]:
+    """Pixels that are hot in some files, those in most files first, and these files."""
+    files: dict[tuple[int, ...], list[Path]] = {}
+    for file in hot:
+        for place in file.places:
+            files.setdefault(place, []).append(file.path)
+    ordered = sorted(files.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [{"x": place[0], "y": place[1], "files": paths} for place, paths in ordered]
+
+
+def _hot_in_words(hot: Sequence[HotPixels]) -> str:
+    found = _hot_in_files(hot)
+    if not found:
+        return f"none in {count_of(len(hot), 'file')}"
+    words = []
+    for pixel in found:
+        files = pixel["files"]
+        assert isinstance(files, list)
+        words.append(f"({pixel['x']}, {pixel['y']}) in {len(files)} of {count_of(len(hot), 'file')}")
+    return _list(words)
 
 
 def _check_suffix(output: Path | None) -> None:

@@ -119,3 +119,28 @@ def test_wrong_use(run: Run, sensor_file: str) -> None:
     assert (code, "none.h5" in error) == (1, True)
     code, _, error = run("correct", "raw", "-m", sensor_file, "-o", "out", "--pixels", "none.h5")
     assert (code, "none.h5" in error) == (1, True)
+
+
+def test_frames_show_pixels_that_are_hot_at_times_and_copied_ones(
+    run: Run, tmp_path: Path, sensor_file: str
+) -> None:
+    rng = np.random.default_rng(2)
+    (tmp_path / "new").mkdir()
+    for number in range(8):
+        frames = np.rint(rng.normal(500, 20, (10, 64, 80)))
+        frames[:, 10, 20] += 300
+        frames[:, 40, 50] = 7
+        frames[:, :, 66] += 200
+        frames[:, 20, 30] = frames[:, 20, 29]
+        if number in (3, 5):
+            frames[:, 50, 12] += 150
+        write_mrc(tmp_path / "new" / f"n{number}.mrc", frames.astype("u2"))
+    code, out, err = run("health", sensor_file, "--frames", "new")
+    assert (code, err) == (0, "")
+    assert "hot at times    (12, 50) in 2 of 8 files" in out.splitlines()
+    assert "made from       (30, 20) from left" in out
+    found = json.loads(run("health", sensor_file, "--frames", "new", "--json")[1])
+    assert [(pixel["x"], pixel["y"]) for pixel in found["hot"]] == [(12, 50)]
+    assert [Path(file).name for file in found["hot"][0]["files"]] == ["n3.mrc", "n5.mrc"]
+    assert json.loads(run("health", sensor_file, "--json")[1])["hot"] is None
+    assert "hot at times    none in 1 file" in run("health", sensor_file, "--frames", "new/n0.mrc")[1]
