@@ -19,6 +19,8 @@ import camnorm
 from camnorm import ReadOptions, cli
 from camnorm.apriori.falcon import falcon_defects
 from camnorm.errors import Error
+from camnorm.handover.orientation import for_file
+from camnorm.sensor.table import FILE_DTYPE
 from image_sets import write_mrc, write_npy, write_tiff
 
 SHAPE = (96, 120)
@@ -324,6 +326,30 @@ def test_like(tmp_path: Path) -> None:
     assert (camnorm.check_gain(path, sensor).best, camnorm.check_gain(path, sensor).scale) == (False, 2)
     found = camnorm.check_gain(path, sensor, movie)
     assert (found.best, found.scale) == (True, 1)
+
+
+def test_eer(tmp_path: Path) -> None:
+    """RELION divides EER frames by a gain that is not .gain: mean counts fit, and are what is written."""
+    sensitivity = camera()
+    sensor = sensor_of(sensitivity)
+    sensor.provenance["files"] = np.array([("m.eer", 0, 0.0)], FILE_DTYPE)
+    counts = write(tmp_path / "counts.mrc", 1000 * sensitivity)
+    found = camnorm.check_gain(counts, sensor)
+    assert (found.best, found.operation) == (True, "divide")
+    assert found.flags["relion"] == "--gain_rot 0 --gain_flip 0"
+    assert found.flags["motioncor"] == "-RotGain 0 -FlipGain 0 -InvGain 1"
+    image = for_file(found, sensor)
+    good = sensitivity > 0
+    np.testing.assert_allclose(
+        image[good] / image[good].mean(), sensitivity[good] / sensitivity[good].mean(), rtol=1e-5
+    )
+    assert not image[~good].any()
+    factors = write(tmp_path / "factors.gain", inverse(sensitivity))
+    found = camnorm.check_gain(factors, sensor)
+    assert (found.best, found.operation) == (True, "multiply")
+    found = camnorm.check_gain(write(tmp_path / "factors.mrc", inverse(sensitivity)), sensor)
+    assert (found.best, found.operation) == (False, "multiply")
+    assert found.sentence.endswith("if it were inverted.")
 
 
 def test_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

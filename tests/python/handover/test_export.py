@@ -383,6 +383,15 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         camnorm.export(sensor, "relion", npy, out_dir=tmp_path)
 
 
+def test_few_frames(tmp_path: Path) -> None:
+    """The user is warned of a gain that adds more noise than it takes away, as by `correct`."""
+    halves = [camnorm.PixelMoments(SHAPE, np.uint16) for _ in "AB"]
+    for half in halves:
+        half.add(np.random.default_rng(half is halves[0]).poisson(40, (3, *SHAPE)).astype("u2"))
+    with pytest.warns(UserWarning, match="The correction would add more noise than it removes"):
+        camnorm.export(camnorm.Sensor.from_moments(*halves), "relion", out_dir=tmp_path)
+
+
 def test_defects_as_rectangles() -> None:
     rng = np.random.default_rng(1)
     for trial in range(60):
