@@ -110,10 +110,12 @@ def check_gain(
 
     Examples
     --------
-    >>> import camnorm
-    >>> found = camnorm.check_gain("gain.mrc", "sensor.h5")  # doctest: +SKIP
-    >>> found.best, found.sentence  # doctest: +SKIP
-    (True, 'The gain fits as it is: it takes away 97 % of the pattern.')
+    >>> import numpy as np, camnorm
+    >>> sensor = camnorm.Sensor.load("sensor.h5")
+    >>> np.save("gain.npy", np.rot90(sensor.target_mean / sensor.mean))
+    >>> found = camnorm.check_gain("gain.npy", sensor)
+    >>> found.best, found.rotation, found.operation
+    (False, 90, 'multiply')
     """
     frames = _frames_of(as_sensor(sensor, load=True), like)
     path = Path(gain)
