@@ -242,7 +242,16 @@ def defects() -> np.ndarray:
     return np.rint(frames.clip(0))
 
 
-SETS |= {f.__name__: f for f in (shared_events, smooth_scene, flickering_pattern, defects)}
+def scene_in_a_spot() -> np.ndarray:
+    """A smooth scene that is seen in a part of the frame only, where neighbours correlate far more."""
+    rng = np.random.default_rng(10)
+    scene = gaussian_filter(rng.normal(0, 1, (60, 256, 256)), (0, 10, 10)) * 1000
+    y, x = np.indices((256, 256)) - 70
+    scene *= np.exp(-(x**2 + y**2) / 400)
+    return np.rint(3000 + scene + rng.normal(0, 3, scene.shape))
+
+
+SETS |= {f.__name__: f for f in (scene_in_a_spot, shared_events, smooth_scene, flickering_pattern, defects)}
 
 
 @pytest.mark.parametrize("name", SETS)

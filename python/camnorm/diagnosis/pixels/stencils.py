@@ -67,6 +67,8 @@ _BLOCK, _FEWEST = 128, 64
 # Of blocks of many pixels, these rows are enough.
 _MANY, _ROWS = 8192, 3
 _SAMPLE, _TAIL = 1_000_000, 0.2
+# How far pixels right beside another one are from it, and pixels that are looked at together.
+_REACH, _SOME = 3, 100_000
 # Quantiles that show the spread: a third of a block may be pixels that were made, and those beside them.
 _UPPER = 0.6, 0.9
 
@@ -150,7 +152,10 @@ def _rows_of_plane(sums: NeighbourSums, plane: int) -> npt.NDArray[np.void]:
             usual[stencil] = blocks.usual(q)
         limits = usual[stencil].median * _limit_shares(stencil, usual, sums.count)
         below = np.flatnonzero(blocks.below(q, limits))
-        found[stencil] = _Found(below, q.reshape(-1)[below], blocks.at(limits, below))
+        # Where the scene varies more, all q are smaller: those right beside the pixel count, too.
+        nearby = np.minimum(_local_medians(q, below) / blocks.at(usual[stencil].median, below), 1.0)
+        its = _Found(below, q.reshape(-1)[below], blocks.at(limits, below) * nearby)
+        found[stencil] = its.only(its.q <= its.limits)
     correlation = 1.0 - np.minimum(usual["left"].median, usual["up"].median) / 2
     for stencil, its in found.items():
         enough = _surprise(sums, plane, its.pixels, blocks.at(correlation, its.pixels)) > -np.log(_CHANCE)
@@ -166,6 +171,19 @@ def _rows_of_plane(sums: NeighbourSums, plane: int) -> npt.NDArray[np.void]:
         rows.append(_rows("interpolated", stencil, its, shape, plane))
     rows += _copied(sums, plane, found, usual, blocks, pairs)
     return _best(np.concatenate(rows))
+
+
+def _local_medians(q: Image, pixels: Indices) -> Image:
+    """Medians of the 7 x 7 pixels around some pixels."""
+    medians = np.empty(pixels.size)
+    reach = np.arange(-_REACH, _REACH + 1)
+    for start in range(0, pixels.size, _SOME):
+        y, x = np.unravel_index(pixels[start : start + _SOME], q.shape)
+        rows = np.clip(y[:, None] + reach, 0, q.shape[0] - 1)
+        columns = np.clip(x[:, None] + reach, 0, q.shape[1] - 1)
+        around = q[rows[:, :, None], columns[:, None, :]].reshape(y.size, -1)
+        medians[start : start + _SOME] = np.nanmedian(around, axis=1)
+    return medians
 
 
 def _best(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
