@@ -100,6 +100,9 @@ def export(
     target = PROGRAMS[program]
     protected = Protected([path for path in (sensor, like, pixels) if isinstance(path, (str, os.PathLike))])
     sensor = as_sensor(sensor, load=True)
+    for used in (sensor.options.gain, sensor.options.defects):
+        if used is not None:
+            protected.add(used)
     movies = movies_for(sensor, like, target)
     images = images_of(sensor, movies, pixels)
     with_dark = target.takes_dark and movies.format != "EER"
@@ -121,13 +124,15 @@ def export(
         if not overwrite and os.path.lexists(path):
             raise Error(f"{path}: already exists; use overwrite=True to replace it")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        save(paths[name], content, overwrite, protected)
+    written: list[Path] = []
     try:
+        for name, content in contents.items():
+            save(paths[name], content, overwrite, protected)
+            written.append(paths[name])
         read = {name: read_back(path) for name, path in paths.items()}
         deviation = _check(target, read, sensor, images, calibration, in_program)
     except BaseException:
-        for path in paths.values():
+        for path in written:
             with suppress(OSError):
                 path.unlink()
         raise

@@ -242,6 +242,26 @@ def test_a_sensor_that_was_measured_with_a_gain(tmp_path: Path) -> None:
         expected = sensor.correction(mode=mode).apply(frame * vendor.astype("f4"), dtype=np.float64)
         np.testing.assert_allclose(found[~bad], expected[~bad], rtol=1e-6, atol=1e-5)
         assert any("this gain takes its place, do not apply both" in note for note in made.notes)
+    gain.rename(tmp_path / "gain.mrc")
+    sensor.provenance["reading"]["gain"] = str(tmp_path / "gain.mrc")
+    with pytest.raises(Error, match=r"gain\.mrc: is an input, and inputs are never replaced"):
+        camnorm.export(sensor, "cryosparc", out_dir=tmp_path, overwrite=True)
+
+
+def test_nothing_half_done_is_left(
+    sensors: dict[str, camnorm.Sensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = exporting.save
+
+    def full(path: Path, *arguments: Any) -> None:
+        if path.name == "README.txt":
+            raise OSError(28, "No space left on device", str(path))
+        true(path, *arguments)
+
+    monkeypatch.setattr(exporting, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        camnorm.export(sensors["mrc"], "relion", out_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("step", [2, 4])
