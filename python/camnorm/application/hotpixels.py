@@ -68,6 +68,8 @@ class Expectation:
         self.mean = sensor.mean.astype(np.float32)
         self.variance = np.square(sensor.sigma).astype(np.float32)
         self._frames = max(sensor.count, 1)
+        # What is formed takes as much memory as many frames: one file at a time.
+        self._lock = threading.Lock()
 
     def hot(self, total: Values, frames: int) -> npt.NDArray[np.bool_]:
         """Find the pixels that are hot in the sum of some frames.
@@ -92,12 +94,14 @@ class Expectation:
         # A movie that is itself in the sensor, or as long, is compared with an uncertain mean.
         share = 1 + frames / self._frames
         for plane in planes:
-            image = _Plane(total[plane], self.mean[plane], self.variance[plane], frames, share)
-            y, x = image.candidates()
-            for start in range(0, y.size, _AT_ONCE):
-                some = slice(start, start + _AT_ONCE)
-                hot = image.scores(y[some], x[some]) > limit
-                found[plane][y[some][hot], x[some][hot]] = True
+            with self._lock:
+                image = _Plane(total[plane], self.mean[plane], self.variance[plane], frames, share)
+                y, x = image.candidates()
+                for start in range(0, y.size, _AT_ONCE):
+                    some = slice(start, start + _AT_ONCE)
+                    hot = image.scores(y[some], x[some]) > limit
+                    found[plane][y[some][hot], x[some][hot]] = True
+                del image
         return found
 
 
