@@ -10,6 +10,7 @@ variables", Adv. Appl. Probab. 12, 475 (1980): the tail of counts.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
