@@ -221,12 +221,12 @@ private:
         const bool seen = band.power > noise * root * root * root &&
                           std::log(band.power / own) > ratio_gate * 2.0 / std::sqrt(n);
         band.weight = seen ? (band.power - noise) / band.power : 0.0;
-        band.residual = move_towards_zero(band, sigma);
+        band.residual = move_towards_zero(band, sigma, own);
     }
 
-    /// Multiplies the coefficients by the weight, but moves none too far; the sum of squared errors by
-    /// Stein's unbiased estimate.
-    double move_towards_zero(const PatternBand& band, double sigma) {
+    /// Multiplies the coefficients by the weight, but moves none by more than some sigma; gives the sum
+    /// of squared errors, by Stein's unbiased estimate for coefficients of this noise variance.
+    double move_towards_zero(const PatternBand& band, double sigma, double noise) {
         const double area =
             rows_.ranges()[band.rows].extent * columns_.ranges()[band.columns].extent * options_.counts;
         const bool limited = area >= least_counts;
@@ -244,7 +244,6 @@ private:
             moved += step * step;
             mean_[i] = static_cast<float>(y - step);
         });
-        const double noise = sigma * sigma;
         const double all = noise * counted(band);
         const double trace = 2.0 * noise * (1.0 - band.weight) * free * options_.used;
         return all + moved - trace;

@@ -95,3 +95,10 @@ def test_formats(tmp_path: Path) -> None:
     kinds = ["tiff lzw", "tiff deflate", "tiff zstd", "hdf5 deflate", "zarr deflate", "zarr zstd"]
     assert [f"{row['format']} {row['compression']}" for row in found["compression"]] == kinds
     assert all([run["threads"] for run in row["threads"]] == [1, 2] for row in found["compression"])
+
+
+def test_corrections(tmp_path: Path) -> None:
+    found = figures(tmp_path, "corrections.py")
+    assert all(row["best"] <= 1.03 * row["raw"] + 0.02 for row in found["grid"])
+    than_raw = found["others"][0]
+    assert (than_raw["than"], than_raw["sets"], than_raw["by 5 %"]) == ("raw", 8, 0)

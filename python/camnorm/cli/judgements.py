@@ -13,6 +13,7 @@ from camnorm.verification.table import p_in_words
 if TYPE_CHECKING:
     from camnorm import Convergence, Finding, FixedPattern
     from camnorm.sensor.balance import Verdict
+    from camnorm.sensor.prediction import Choice, Prediction
     from camnorm.verification.verdict import Assessment
 
 __all__ = [
@@ -21,10 +22,19 @@ __all__ = [
     "print_findings",
     "print_flagged",
     "print_pattern",
+    "print_prediction",
 ]
 
 # Checks without a result that are printed with their reason; the others are named in one line.
 _UNKNOWN_SHOWN = 2
+
+_NAMES: dict[Choice, str] = {
+    "raw": "no correction",
+    "both": "--mode both",
+    "gain": "--mode gain",
+    "shrink": "--shrink",
+    "best": "--mode best",
+}
 
 
 def print_flagged(findings: Sequence[Finding], title: str = "problems") -> None:
@@ -83,6 +93,16 @@ def print_pattern(pattern: FixedPattern) -> None:
             f"DQE lost in {images}: {_percent(pattern.derating(exposure))} without correction, "
             f"{_percent(pattern.derating_corrected(exposure))} with it.",
         )
+
+
+def print_prediction(prediction: Prediction) -> None:
+    """Print the error that each mode of correction is predicted to leave, and which mode to use."""
+    of = "light" if prediction.of == "light" else "frame noise"
+    print(f"\npredicted error of corrected frames, in % of the {of}:")
+    errors = ", ".join(f"{_NAMES[name]} {_two_digits(error)}" for name, error in prediction.errors.items())
+    print_item("-", f"{errors[:1].upper()}{errors[1:]}.")
+    best = "no correction" if prediction.best == "raw" else _NAMES[prediction.best]
+    print_item("-", f"Use {best}: camera recognised as {prediction.camera}.")
 
 
 def _percent(share: float) -> str:

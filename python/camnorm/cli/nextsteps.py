@@ -22,8 +22,7 @@ _FEW = 3
 
 _COMMANDS: dict[Step, str] = {
     "correct": "correct {inputs} -m {sensor} -o corrected{skip}",
-    "mean": "correct {inputs} -m {sensor} -o corrected --mode mean{skip}",
-    "shrink": "correct {inputs} -m {sensor} -o corrected --shrink{skip}",
+    "best": "correct {inputs} -m {sensor} -o corrected --mode best{skip}",
     "split": "measure {inputs} -o {sensor} --split",
     "verify": "verify {inputs} -m {sensor} --pairs 8",
     "measure": "measure {inputs} MORE... -o {sensor} --overwrite",

@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
+import numpy.typing as npt
 import typer
 
 import camnorm
 from camnorm.cli.helptext import described
-from camnorm.cli.judgements import print_convergence, print_findings, print_pattern
+from camnorm.cli.judgements import (
+    print_convergence,
+    print_findings,
+    print_pattern,
+    print_prediction,
+)
 from camnorm.cli.nextsteps import inputs_of, verdict_facts
 from camnorm.cli.options import AsJson, Debug, SensorArgument
 from camnorm.cli.paths import command_in_short, files_in_words
@@ -20,8 +27,9 @@ from camnorm.cli.sensorfacts import sensor_facts
 from camnorm.cli.session import session
 from camnorm.cli.verbs import VERBS
 from camnorm.diagnosis.fixedpattern import tells_pattern
-from camnorm.diagnosis.judgement import judge
+from camnorm.diagnosis.judgement import advised, judge
 from camnorm.progress import Progress
+from camnorm.sensor.prediction import predicted_errors
 from camnorm.sensor.summary import screening_limits, sensor_summary
 
 if TYPE_CHECKING:
@@ -67,9 +75,10 @@ def show(
             findings = camnorm.check(loaded, convergence)
             bar(_checks_done(3))
             pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
+            prediction = predicted_errors(loaded)
         if output is not None:
             _draw(loaded, convergence, pattern, output)
-        judgement = judge(convergence, findings)
+        judgement = advised(judge(convergence, findings), prediction)
         files = loaded.provenance["files"]
         origin = {key: loaded.provenance[key] for key in ("version", "command", "started", "ended")}
         if as_json:
@@ -84,10 +93,10 @@ def show(
                     "findings": [finding.to_dict() for finding in findings],
                     "convergence": convergence.to_dict(),
                     "fixed_pattern": None if pattern is None else pattern.to_dict(),
+                    "modes": None if prediction is None else prediction.to_dict(),
                 }
             )
         else:
-            size = int(files["size"][files["size"] > 0].sum())
             skip = any(row["index"] is not None for row in summary["rejected"])
             print_facts(verdict_facts(judgement, sensor, inputs_of(loaded), skip))
             print()
@@ -96,14 +105,12 @@ def show(
             print_convergence(convergence)
             if pattern is not None:
                 print_pattern(pattern)
+            if prediction is not None:
+                print_prediction(prediction)
             print()
             print_facts(
                 [
-                    *(
-                        [("files", f"{files_in_words(files['path'].tolist())}, {in_bytes(size)}")]
-                        if loaded.frames.size
-                        else []
-                    ),
+                    *(_files(files) if loaded.frames.size else []),
                     (
                         "measured" if loaded.frames.size else "made",
                         f"{origin['started']} to {origin['ended']}, camnorm {origin['version']}",
@@ -113,6 +120,11 @@ def show(
                 ]
             )
             print_rejected(summary["rejected"])
+
+
+def _files(files: npt.NDArray[np.void]) -> list[tuple[str, object]]:
+    size = int(files["size"][files["size"] > 0].sum())
+    return [("files", f"{files_in_words(files['path'].tolist())}, {in_bytes(size)}")]
 
 
 def _checks_done(number: int) -> Progress:

@@ -76,6 +76,25 @@ class Part:
     residual: float
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """What was found of the response of an integrating camera: variances of its logarithm over the pixels.
+
+    Attributes
+    ----------
+    pattern : float
+        That of sigma.
+    no_gain : float
+        That of sigma over the mean: by as much a gain is wrong.
+    residual : float
+        Squared error of the estimated response.
+    """
+
+    pattern: float
+    no_gain: float
+    residual: float
+
+
 @dataclass(frozen=True, eq=False)
 class PlaneEstimate:
     """The correction of one plane.
@@ -90,6 +109,10 @@ class PlaneEstimate:
         Mean and sigma of the good pixels.
     parts : sequence of Part
         Parts of the pattern; none if only defects are corrected.
+    pattern : float
+        Variance of the pattern: the covariance of both mean images, in the units of the parts.
+    contrast : Contrast or None
+        What is found of the response of an integrating camera.
     """
 
     mean: Image | None
@@ -98,6 +121,8 @@ class PlaneEstimate:
     level: float
     spread: float
     parts: Sequence[Part]
+    pattern: float = 0.0
+    contrast: Contrast | None = None
 
 
 def estimate_plane(
@@ -133,13 +158,20 @@ def estimate_plane(
     deviations = _Deviations(evidence, bad, threads)
     a, b = deviations.of("mean", lambda image, own: (image - own) / (own if counting else unit))
     counts = evidence.count * (level / spread) ** 2 if counting else float(evidence.count)
+    common = _product(a, b) / float(np.mean(~bad))
     pattern, parts = deviations.shrunk(a, b, counts, only_parts)
-    if pattern is None:
-        return PlaneEstimate(None, None, bad, level, spread, parts)
-    if counting:
+    if counting and pattern is not None:
         response = 1.0 + pattern.astype(np.float64)
         return _finished(evidence, level * response, response, outliers, parts, threads)
-    response = _response(deviations, (a, b), pattern, outliers)
+    found = None
+    if not counting:
+        rest, slope, found = _response(deviations, (a, b), parts, outliers, only_parts)
+    if pattern is None:
+        return PlaneEstimate(None, None, bad, level, spread, parts, common, found)
+    assert rest is not None
+    response = 1.0 + np.clip(slope * pattern.astype(np.float64), -0.9, 9.0)
+    response *= np.exp(rest)
+    response /= response[~bad].mean()
     mean = level + unit * pattern.astype(np.float64)
     return _finished(evidence, mean, response, outliers, parts, threads)
 
@@ -188,42 +220,63 @@ class _Deviations:
         return pattern, parts
 
 
+def _product(x: Values, y: Values) -> float:
+    """Mean over the pixels of the product."""
+    return float(np.einsum("ij,ij", x, y, dtype=np.float64)) / x.size
+
+
 def _response(
-    deviations: _Deviations, means: tuple[Values, Values], pattern: Values, outliers: Outliers
-) -> Image:
+    deviations: _Deviations,
+    means: tuple[Values, Values],
+    parts: Sequence[Part],
+    outliers: Outliers,
+    only_parts: bool,
+) -> tuple[Values | None, float, Contrast]:
     """Response of the pixels of an integrating camera, from what their sigma and mean have in common.
 
-    The logarithm of sigma is taken for a multiple of the mean, and what is left of it shrunk for itself. The
-    multiple is that of a gain, unless the halves of the set say otherwise.
+    The logarithm of sigma is taken for a multiple of the mean, and what is left of it is shrunk for itself.
+    The multiple is that of a gain. If the halves of the set say otherwise, it is the one of three that leaves
+    the least error: theirs, that of a gain, or none.
+
+    Returns
+    -------
+    rest : float32 ndarray
+        What is left of the logarithm.
+    slope : float
+        The multiple.
+    contrast : Contrast
     """
     least = 1e-3 * outliers.spread
-    a, b = deviations.of(
-        "sigma", lambda image, own: np.log(np.maximum(image, least) / max(own, outliers.spread * 1e-3))
-    )
+    a, b = deviations.of("sigma", lambda image, own: np.log(np.maximum(image, least) / max(own, least)))
     y_a, y_b = means
-
-    def product(x: Values, y: Values) -> float:
-        return float(np.einsum("ij,ij", x, y, dtype=np.float64)) / x.size
 
     # Of a gain, sigma is proportional to the mean; without a positive level there is none to be told.
     expected = outliers.spread / outliers.level if outliers.level > outliers.spread else 0.0
-    slope = expected
-    common = product(y_a, y_b)
-    if common > 0 and pattern.any():
-        found = (product(a, y_b) + product(b, y_a)) / (2 * common)
-        power = (product(y_a, y_a) + product(y_b, y_b) + 2 * common) / 4
-        noise = (product(a, a) + product(b, b)) / 2
-        error = math.sqrt(noise * power / pattern.size / 2) / common
-        if abs(found - expected) > _SEEN * error:
-            slope = found
-    np.subtract(a, slope * y_a, out=a)
-    np.subtract(b, slope * y_b, out=b)
-    rest, _ = deviations.shrunk(a, b, counts=0.0)
-    assert rest is not None
-    response = 1.0 + np.clip(slope * pattern.astype(np.float64), -0.9, 9.0)
-    response *= np.exp(rest)
-    response /= response[~outliers.bad].mean()
-    return response
+    common, pattern = _product(y_a, y_b), _product(a, b)
+    both = (_product(a, y_b) + _product(b, y_a)) / 2
+    slopes = [expected]
+    if common > 0 and any(part.weight > 0 for part in parts):
+        power = (_product(y_a, y_a) + _product(y_b, y_b) + 2 * common) / 4
+        noise = (_product(a, a) + _product(b, b)) / 2
+        error = math.sqrt(noise * power / a.size / 2) / common
+        if abs(both / common - expected) > _SEEN * error:
+            # The part of the mean that is no gain may be that of all scales, or of pixels only.
+            slopes = [both / common, expected, 0.0]
+    of_mean = sum(part.residual for part in parts)
+
+    def residual(slope: float) -> float:
+        _, found = deviations.shrunk(a - np.float32(slope) * y_a, b - np.float32(slope) * y_b, 0.0, True)
+        return (sum(part.residual for part in found) + slope**2 * of_mean) / a.size
+
+    errors = [residual(slope) for slope in slopes]
+    least = min(errors)
+    slope = slopes[errors.index(least)]
+    no_gain = pattern - 2 * expected * both + expected**2 * common
+    contrast = Contrast(max(pattern, 0.0), max(no_gain, 0.0), max(least, 0.0))
+    if only_parts:
+        return None, slope, contrast
+    rest, _ = deviations.shrunk(a - np.float32(slope) * y_a, b - np.float32(slope) * y_b, 0.0)
+    return rest, slope, contrast
 
 
 def _finished(

@@ -18,8 +18,9 @@ Camera: TypeAlias = Literal["counting", "integrating"]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Values: TypeAlias = npt.NDArray[np.float32]
 
-# A pixel deviates from its neighbours by more than a quarter, or by six standard deviations of the pattern
-# where that is more, and by more than five of its noise.
+# A pixel deviates from its neighbours by more than a quarter of the light, or by six standard deviations of
+# the pattern where that is more, and by more than five of its noise. An integrating camera without a level
+# has no light to compare with: its offsets are corrected, and sigma shows the defects.
 _LEAST = 0.25
 _OF_PATTERN = 6.0
 _OF_NOISE = 5.0
@@ -109,10 +110,12 @@ def find_outliers(
     constant = ~(sigma > 0)
     never |= _constant_and_dead(mean, values, constant, counts, frames, threads) if counting else constant
     bad = never
+    light = 1.0 if counting else (level / spread if level > spread > 0 else math.inf)
+    least = _LEAST * light
     for _ in range(_PASSES):
         if bad.all():
             break
-        found = never | _deviant(values, ~bad, counts, frames, threads)
+        found = never | _deviant(values, ~bad, counts, frames, least, threads)
         if not counting and frames >= _LINE:
             found |= _noisy(sigma, spread, ~bad, frames, threads)
         if np.array_equal(found, bad):
@@ -140,8 +143,8 @@ def _constant_and_dead(
     return np.asarray(dead)
 
 
-def _deviant(values: Values, used: Mask, counts: float, frames: int, threads: int) -> Mask:
-    """Pixels whose mean deviates from that of their neighbours."""
+def _deviant(values: Values, used: Mask, counts: float, frames: int, least: float, threads: int) -> Mask:
+    """Pixels whose mean deviates from that of their neighbours by more than the least."""
     expected = _core.local_means(values, used, _RADIUS, threads)
     counting = math.isfinite(counts)
     for axis in (0, 1):
@@ -155,7 +158,7 @@ def _deviant(values: Values, used: Mask, counts: float, frames: int, threads: in
     noise = 1 / counts if counting else 1 / frames
     spread = MEDIAN_TO_SIGMA * median_of_some(deviation, used)
     pattern = min(spread, math.sqrt(max(spread**2 - noise, 0.0)))
-    found = np.asarray(deviation > max(_LEAST, _OF_PATTERN * pattern))
+    found = np.asarray(deviation > max(least, _OF_PATTERN * pattern))
     places = np.nonzero(found)
     x, mu = values[places].astype(np.float64), expected[places].astype(np.float64)
     if counting:

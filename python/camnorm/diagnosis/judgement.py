@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeAlias
 from camnorm.diagnosis.convergence import Convergence
 from camnorm.diagnosis.finding import Finding, Severity
 from camnorm.sensor.balance import Verdict
+from camnorm.sensor.prediction import Prediction
 
-__all__ = ["OF_BALANCE", "Judgement", "Step", "judge"]
+__all__ = ["OF_BALANCE", "Judgement", "Step", "advised", "judge"]
 
-Step: TypeAlias = Literal["correct", "mean", "shrink", "split", "verify", "measure", "none"]
+Step: TypeAlias = Literal["correct", "best", "split", "verify", "measure", "none"]
 
 _WORDS: dict[Verdict, str] = {
     "good": "Good",
@@ -29,6 +30,8 @@ _OF_SEVERITY: dict[Severity, Verdict] = {"note": "good", "warning": "usable", "u
 OF_BALANCE = ("frames", "specimens")
 # It has several possible causes, which other findings name.
 _VAGUEST = "halves"
+# Error of Eq. (2) over that of mode "best" from which on the latter is recommended.
+_CLEARLY = 1.05
 # Findings of groups that are to be measured separately.
 _OF_GROUPS = ("mixed", "modes")
 
@@ -45,9 +48,9 @@ class Judgement:
         Why, in one sentence.
     remedy : str
         What to do first; empty if there is nothing.
-    step : {"correct", "mean", "shrink", "split", "verify", "measure", "none"}
-        What to do next: correct; correct the mean alone, or with images that are shrunk; measure groups
-        separately; verify; measure more frames; nothing with these frames.
+    step : {"correct", "best", "split", "verify", "measure", "none"}
+        What to do next: correct; correct by mode "best"; measure groups separately; verify; measure more
+        frames; nothing with these frames.
     """
 
     verdict: Verdict
@@ -104,15 +107,24 @@ def judge(convergence: Convergence, findings: Sequence[Finding]) -> Judgement:
     return replace(groups[0], verdict=worst.verdict) if groups else worst
 
 
+def advised(judgement: Judgement, prediction: Prediction | None) -> Judgement:
+    """The judgement, whose step is mode "best" if that leaves clearly less error than Eq. (2)."""
+    if judgement.step != "correct" or prediction is None or prediction.best != "best":
+        return judgement
+    if prediction.errors["both"] < _CLEARLY * prediction.errors["best"]:
+        return judgement
+    return replace(judgement, step="best")
+
+
 def _step(convergence: Convergence) -> Step:
     verdict = convergence.verdict
     if not convergence.noise > 0:
         return "measure"
     if verdict == "harmful":
-        return "shrink"
+        return "best"
     if verdict == "unknown":
         return "verify"
-    return "mean" if convergence.balance.noisy_sigma else "correct"
+    return "best" if convergence.balance.noisy_sigma else "correct"
 
 
 def _capital(text: str) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "balance_of",
     "frames_for_groups",
     "harm_of",
+    "shrunk_error",
     "survey_of",
     "warn_of_harm",
 ]
@@ -39,6 +40,10 @@ Verdict: TypeAlias = Literal["good", "usable", "harmful", "unknown"]
 
 # Fixed patterns below this many standard errors are not detected.
 _SEEN = 3.0
+
+# Pixels whose mean `shrink` moves a pixel to, and the share of the noise beyond two standard deviations.
+_NEIGHBOURS = 49
+_BEYOND = 0.0115
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,10 @@ class Balance:
 
         As often as the mode of correction adds the noise of the mean image.
         """
-        return self.excess * self._least_for_mean
-
-    @property
-    def _least_for_mean(self) -> float:
         if self.pattern_seen:
-            return self.break_even
+            return self.excess * self.break_even
         strongest = self.fixed_pattern + _SEEN * self.fixed_pattern_error
-        return self.noise**2 / strongest if strongest > 0 else math.inf
+        return self.excess * self.noise**2 / strongest if strongest > 0 else math.inf
 
     @property
     def verdict(self) -> Verdict:
@@ -138,8 +139,7 @@ class Balance:
         return (
             (
                 self._of_this_kind(self.break_even_of_both),
-                "Subtracting the mean image helps, but the sigma image is too noisy: "
-                "use shrink=True or mode=mean.",
+                "Subtracting the mean image helps, but the sigma image is too noisy: use mode=best.",
             ),
             (
                 self.needed_for_residual,
@@ -185,8 +185,7 @@ class Balance:
         if not self.noise > 0:
             return ""
         if self.verdict == "harmful":
-            helps = "mode=mean, " if self.effective_frames >= self._least_for_mean else ""
-            return f"{self.least_needed()} Use {helps}shrink=True or no correction."
+            return f"{self.least_needed()} Use mode=best or no correction."
         if self.verdict == "usable":
             needed = max(self._wanted())[0]
             return f"At least {needed:,} frames are needed for a good correction; you have {self.frames:,}."
@@ -257,7 +256,7 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     sensor : Sensor
         The measurement that the correction is made of.
     adjustments : Adjustments
-        Corrections that are shrunk (mode "best" is), and those by the response, are not judged.
+        Mode "best", which leaves out what would do harm, and the response are not judged.
     blocks : bool
         Look at some rows at a time, for who does not need the mean and the sigma image anyway.
 
@@ -266,7 +265,7 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     str, optional
         The sentence.
     """
-    if adjustments.shrink or adjustments.mode in ("response", "best"):
+    if adjustments.mode in ("response", "best") or (adjustments.shrink and adjustments.keep_illumination):
         return None
     balance = balance_of(sensor, survey_of(sensor, kurtosis=blocks))
     if adjustments.mode == "gain" and (level := float(np.mean(np.abs(sensor.target_mean)))) > 0:
@@ -274,7 +273,40 @@ def harm_of(sensor: Sensor, adjustments: Adjustments, blocks: bool = False) -> s
     if adjustments.keep_illumination and balance.noise > 0:
         pattern, error = _pattern_beside_illumination(sensor, adjustments.keep_illumination)
         balance = replace(balance, fixed_pattern=pattern, fixed_pattern_error=error)
+    if adjustments.shrink:
+        return _harm_of_shrinking(balance)
     return balance.sentence if balance.verdict == "harmful" else None
+
+
+def _harm_of_shrinking(balance: Balance) -> str | None:
+    """Say it if images that are shrunk leave more error than there is pattern in raw frames."""
+    noise = balance.noise**2 / max(balance.effective_frames, 1.0)
+    pattern = max(balance.fixed_pattern, 0.0)
+    most = pattern if balance.pattern_seen else pattern + _SEEN * balance.fixed_pattern_error
+    left = shrunk_error(most, noise)
+    if not left > most:
+        return None
+    times = f"{math.sqrt(left / most):.1f} times" if most > 0 else "more than"
+    return (
+        f"With shrink=True, corrected frames are predicted to have {times} the error of raw frames. "
+        "Use mode=best or no correction."
+    )
+
+
+def shrunk_error(pattern: float, noise: float) -> float:
+    """Squared error of an image that `shrink` moves towards the means of neighbours.
+
+    Parameters
+    ----------
+    pattern, noise : float
+        Variances over the pixels.
+
+    Returns
+    -------
+    float
+    """
+    both = pattern + noise
+    return (pattern * noise / both if both > 0 else 0.0) + noise * (1 / _NEIGHBOURS + _BEYOND)
 
 
 def _pattern_beside_illumination(sensor: Sensor, scale: float | bool) -> tuple[float, float]:

@@ -77,7 +77,7 @@ def test_pixels_that_never_change_are_not_usable() -> None:
 
 def test_a_noisy_sigma_image_is_not_to_be_divided_by() -> None:
     _, found = measured(files_of(exposed(60, 10.0)))
-    assert (found.verdict, found.step) == ("usable", "mean")
+    assert (found.verdict, found.step) == ("usable", "best")
 
 
 def test_no_visible_pattern_is_unknown() -> None:
@@ -170,8 +170,7 @@ def test_notes_do_not_change_the_verdict() -> None:
     ("step", "command"),
     [
         ("correct", "camnorm correct raw -m 'my sensor.h5' -o corrected --skip-rejected"),
-        ("mean", "camnorm correct raw -m 'my sensor.h5' -o corrected --mode mean --skip-rejected"),
-        ("shrink", "camnorm correct raw -m 'my sensor.h5' -o corrected --shrink --skip-rejected"),
+        ("best", "camnorm correct raw -m 'my sensor.h5' -o corrected --mode best --skip-rejected"),
         ("split", "camnorm measure raw -o 'my sensor.h5' --split"),
         ("verify", "camnorm verify raw -m 'my sensor.h5' --pairs 8"),
         ("measure", "camnorm measure raw MORE... -o 'my sensor.h5' --overwrite"),

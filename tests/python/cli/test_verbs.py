@@ -671,8 +671,11 @@ def test_show_says_what_is_wrong_first(run: Run) -> None:
         "verdict         Usable, with a warning: "
         "the correction helps, but leaves a pattern of more than 5 % of the frame noise.\n"
         "fix first       At least 400 frames are needed for a good correction; you have 60.\n"
-        "next            camnorm correct . -m s.h5 -o corrected\n\n"
+        "next            camnorm correct . -m s.h5 -o corrected --mode best\n\n"
     )
+    predicted = run("show", "s.h5", "--json").json()["modes"]
+    assert predicted["best"] == "best"
+    assert predicted["errors"]["both"] > 1.05 * predicted["errors"]["best"]
 
     for path in Path().glob("*.mrc"):
         path.unlink()
@@ -704,12 +707,12 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
         np.save(folder / f"{i:02}.npy", frame)
     measured = run("measure", folder, "-o", "s.h5")
     sentence = camnorm.frames_needed(camnorm.Sensor.load("s.h5")).sentence
-    sentence = sentence.replace("shrink=True", "--shrink")
+    sentence = sentence.replace("mode=best", "--mode best")
     assert sentence.startswith("The correction would add more noise than it removes. At least ")
     reason, remedy = sentence.split(". ", maxsplit=1)
     lead = (
         f"Not usable: t{reason[1:]}.\nfix first       {remedy}\n"
-        "next            camnorm correct in -m s.h5 -o corrected --shrink\n"
+        "next            camnorm correct in -m s.h5 -o corrected --mode best\n"
     )
     shown = run("show", "s.h5").out
     assert measured.out.startswith(f"verdict         {lead}")
@@ -727,7 +730,13 @@ def test_all_verbs_say_alike_that_a_correction_is_harmful(run: Run, tmp_path: Pa
         found = run(*arguments, "--json").json()
         assert (found["verdict"], found["reason"]) == ("harmful", f"{reason}.")
     assert corrected.json()["verdict"] == "harmful"
-    assert run("correct", folder, "-m", "s.h5", "-o", "out2", "--shrink").err.count("more noise") == 0
+    shrunk = run("correct", folder, "-m", "s.h5", "-o", "out2", "--shrink").err
+    assert "With --shrink, corrected frames are predicted to have " in shrunk
+    assert "times the error of raw frames. Use --mode best or no correction." in shrunk
+    best = run("correct", folder, "-m", "s.h5", "-o", "out3", "--mode", "best")
+    assert best.err == ""
+    assert "\ncamera          counting (recognised; change it with --camera)\n" in best.out
+    assert "\nmode best       pattern, and 0 defects filled from neighbours\n" in best.out
 
 
 def test_merge_and_subtract_are_inverse(run: Run, data: Data) -> None:

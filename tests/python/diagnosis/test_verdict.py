@@ -113,7 +113,7 @@ def test_few_frames_are_never_called_enough() -> None:
         assert found.verdict == "harmful"
         said = [*found.advice(), *(finding.sentence for finding in camnorm.check(sensor, found))]
         assert said[0].startswith(HARM)
-        assert said[0].endswith(f"you have {n}. Use shrink=True or no correction.")
+        assert said[0].endswith(f"you have {n}. Use mode=best or no correction.")
         assert not any("enough" in sentence or "nvisible in a" in sentence for sentence in found.advice())
         assert not any("enough" in sentence for sentence in said)
         frames = next(finding for finding in camnorm.check(sensor, found) if finding.name == "frames")
@@ -162,7 +162,7 @@ def test_a_gain_takes_more_frames_at_low_dose(dose: float, factor: float) -> Non
     assert (added > removed) == (factor < 1)
     if harm is not None:
         assert harm.startswith(HARM)
-        assert harm.endswith("Use mode=mean, shrink=True or no correction.")
+        assert harm.endswith("Use mode=best or no correction.")
 
 
 @pytest.mark.parametrize("factor", [0.2, 0.6, 1.6, 4.0])
