@@ -118,7 +118,7 @@ def correction_images(
     if np.isnan(sensor.target_mean).any() or not sigma.any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     if adjustments.mode == "best":
-        return _best(sensor, adjustments, target_mean, target_sigma, half, on_estimate).without(bad)
+        return _best(sensor, adjustments, target_mean, target_sigma, half, on_estimate, bad).without(bad)
     level, spread = _targets_of(sensor, bad)
     fewest = min(moments.count for moments in sensor.halves)
     if adjustments.shrink and fewest < 2:
@@ -196,9 +196,10 @@ def _best(
     target_sigma: GivenTarget | None,
     half: int | None,
     on_estimate: Callable[[Estimate], None] | None,
+    given: Mask | None,
 ) -> CorrectionImages:
     """The correction by the estimate of docs/explanation/best.md, in the form of Eq. (2)."""
-    estimate = estimate_of(sensor, adjustments.camera, half)
+    estimate = estimate_of(sensor, adjustments.camera, half, given=given)
     if on_estimate is not None:
         on_estimate(estimate)
     mean, response, bad = estimate.images()

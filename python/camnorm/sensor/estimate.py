@@ -116,6 +116,7 @@ def estimate_of(
     camera: Literal["auto", "counting", "integrating"] = "auto",
     half: int | None = None,
     *,
+    given: Mask | None = None,
     only_parts: bool = False,
     threads: int | None = None,
 ) -> Estimate:
@@ -129,6 +130,8 @@ def estimate_of(
         Kind of camera, which the images show by default.
     half : {0, 1}, optional
         Half of the set that the correction is made of; by default it is all of it.
+    given : bool ndarray, shape of a frame, optional
+        Pixels that are known to be defective.
     only_parts : bool
         Only look at the parts of the pattern, which takes less time.
     threads : int, optional
@@ -143,12 +146,12 @@ def estimate_of(
     workers = usable_threads(threads)
     planes = tuple(
         estimate_plane(evidence, kind, workers, only_parts=only_parts)
-        for evidence in _evidence(sensor, half, reason is None)
+        for evidence in _evidence(sensor, half, given, reason is None)
     )
     return Estimate(kind, planes, reason)
 
 
-def _evidence(sensor: Sensor, half: int | None, with_pattern: bool) -> Iterator[Evidence]:
+def _evidence(sensor: Sensor, half: int | None, given: Mask | None, with_pattern: bool) -> Iterator[Evidence]:
     """What is known of each plane; images are made when they are asked for."""
     first = 0 if half is None else half
     counts = sensor.halves[first].count, sensor.halves[1 - first].count
@@ -168,6 +171,7 @@ def _evidence(sensor: Sensor, half: int | None, with_pattern: bool) -> Iterator[
             counts,
             pair if with_pattern else None,
             half is not None,
+            None if given is None else given[index],
         )
 
 

@@ -151,6 +151,20 @@ def test_defects_are_found_and_filled(kind: str) -> None:
     assert neutral[10, 20] == pytest.approx(best.target_mean)
 
 
+def test_defects_that_are_given_take_no_part() -> None:
+    rng = np.random.default_rng(14)
+    frames = counting(rng, pattern_of(rng), 2.0, 100)
+    given = np.zeros(SHAPE, bool)
+    given[20:23, 30:33] = True
+    plain = estimate_of(sensor_of(frames), given=given)
+    frames[:, given] = 200
+    frames[::2, given] = 100
+    found = estimate_of(sensor_of(frames), given=given)
+    for one, other in zip(found.images(), plain.images(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found.planes[0].bad[given].all()
+
+
 def test_clean_frames_have_no_defects() -> None:
     for dose, count in ((0.1, 20), (1.0, 10), (1.0, 30), (20.0, 50)):
         rng = np.random.default_rng(int(dose * count))
