@@ -170,7 +170,7 @@ def correction_of(sensor: Sensor, adjustments: Adjustments, half: int | None) ->
     Returns
     -------
     Correction
-        Bad pixels become the target mean, or the mean of their neighbours in mode "best".
+        Bad pixels become the target mean, in every mode: rows of frames can be corrected by it.
 
     Raises
     ------
@@ -178,8 +178,7 @@ def correction_of(sensor: Sensor, adjustments: Adjustments, half: int | None) ->
         As of `Sensor.correction`.
     """
     if adjustments:
-        policy = settled_policy("auto", adjustments.mode)
-        return correction_images(sensor, adjustments, half=half).correction(policy)
+        return correction_images(sensor, adjustments, half=half).correction("neutral")
     if np.isnan(sensor.target_mean).any():
         raise Error("no pixel of the set ever changes: there is nothing to correct with")
     a, b = sensor.halves

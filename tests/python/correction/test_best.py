@@ -12,7 +12,7 @@ import pytest
 import camnorm
 from camnorm import PixelMoments, Sensor
 from camnorm.correction.adjustments import Adjustments
-from camnorm.sensor.corrections import settled
+from camnorm.sensor.corrections import correction_of, settled
 from camnorm.sensor.estimate import estimate_of, recognised_camera
 from image_sets import write_mrc
 
@@ -336,3 +336,14 @@ def test_a_half_is_corrected_from_its_own_frames() -> None:
     both = estimate_of(sensor_of(np.concatenate([a, b]), split=100)).planes[0].response
     assert both is not None
     assert rms(both - gain / gain.mean()) < 0.9 * rms(found[0])
+
+
+def test_the_correction_that_verifies_takes_rows_of_frames() -> None:
+    rng = np.random.default_rng(15)
+    gain = pattern_of(rng)
+    gain[30, 30] = 0
+    frames = counting(rng, gain, 2.0, 100)
+    correction = correction_of(sensor_of(frames), Adjustments("best"), 0)
+    assert correction.bad[30, 30]
+    rows = correction.apply(frames[:, 20:40], first_row=20)
+    np.testing.assert_array_equal(rows, correction.apply(frames)[:, 20:40])
