@@ -16,7 +16,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import camnorm
-from camnorm import Correction, PixelMoments, PixelResponse
+from camnorm import Correction, NeighbourSums, PixelMap, PixelMoments, PixelResponse
 from image_sets import sensor_of
 from public_names import PUBLIC
 
@@ -25,6 +25,7 @@ RNG = np.random.default_rng(1)
 FRAME = RNG.integers(0, 250, SHAPE).astype(np.uint8)
 IMAGE = FRAME + 1.0
 COLOUR = np.stack([FRAME, FRAME[::-1], FRAME[:, ::-1]], axis=-1)
+INNER = np.arange(SHAPE[1]) % 5 + 0 * FRAME == 2
 HALF = np.fft.rfft2(IMAGE)
 CORRECTION = Correction(IMAGE, IMAGE)
 SENSOR = sensor_of([np.stack([COLOUR, COLOUR[::-1], COLOUR[:, ::-1], COLOUR[::-1, ::-1]])])
@@ -36,6 +37,12 @@ def moments() -> PixelMoments:
     m = PixelMoments(SHAPE, np.uint8)
     m.add(np.stack([FRAME, FRAME[::-1]]))
     return m
+
+
+def neighbours() -> NeighbourSums:
+    n = NeighbourSums(SHAPE, np.uint8)
+    n.add(np.stack([FRAME, FRAME[::-1]]))
+    return n
 
 
 def response() -> PixelResponse:
@@ -78,6 +85,15 @@ TAKERS: dict[str, Taker] = {
     "PixelMoments.from_state:state": Taker(
         "sum", moments().state()["sum"], lambda a: with_state(moments(), "sum", a), True
     ),
+    "NeighbourSums.add:frames": Taker("frames", FRAME, lambda a: neighbours().add(a)),
+    "NeighbourSums.add_stacks:stacks": Taker(
+        "frames", FRAME[None], lambda a: neighbours().add_stacks([FRAME[None], a], threads=1)
+    ),
+    "NeighbourSums.subtract:frames": Taker("frames", FRAME, lambda a: neighbours().subtract(a)),
+    "NeighbourSums.from_state:state": Taker(
+        "sum", neighbours().state()["sum"], lambda a: with_state(neighbours(), "sum", a), True
+    ),
+    "PixelMap.from_mask:bad": Taker("bad", FRAME > 200, PixelMap.from_mask),
     "PixelResponse.from_state:state": Taker(
         "sum_of_products",
         response().state()["sum_of_products"],
@@ -150,6 +166,7 @@ TAKERS: dict[str, Taker] = {
     "simulate.Camera:offset": Taker("offset", IMAGE, lambda a: camera(offset=a), True),
     "simulate.Camera:read_noise": Taker("read_noise", IMAGE, lambda a: camera(read_noise=a), True),
     "simulate.Camera:concealed": Taker("concealed", FRAME > 200, lambda a: camera(concealed=a), True),
+    "simulate.Camera:copied": Taker("left", INNER, lambda a: camera(copied={"left": a}), True),
     "simulate.Camera:defects": Taker("dust", FRAME > 200, lambda a: camera(defects={"dust": a}), True),
     "simulate.Camera.white:mean": Taker(
         "mean", IMAGE, lambda a: camnorm.simulate.Camera.white(SHAPE, mean=a).frames(1), True
@@ -180,9 +197,9 @@ TAKERS: dict[str, Taker] = {
 }
 
 # Results of other functions, which nobody makes of arrays of his own.
-RESULTS = {"Changes", "FixedPattern", "RingCorrelation", "Sensor"}
+RESULTS = {"Changes", "FixedPattern", "GainCheck", "PixelMap", "RingCorrelation", "Sensor"}
 # Parameters with arrays in mappings of another annotation.
-OTHERS = {"PixelMoments.from_state:state", "PixelResponse.from_state:state"}
+OTHERS = {"NeighbourSums.from_state:state", "PixelMoments.from_state:state", "PixelResponse.from_state:state"}
 ARRAYS = re.compile("NDArray|ArrayLike|GivenTarget|ndarray")
 
 

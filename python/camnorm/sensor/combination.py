@@ -50,7 +50,7 @@ _PLACES = {"dataset", "follow_links", "row_order", "frames_dir"}
 # Statistics of the same frame may differ in the last digits between versions of camnorm.
 _SAME = 1e-9
 
-# The sums of both halves, and what is said if only one of two measurements has them.
+# The sums of both halves, and their name in messages, if only one of two measurements has them.
 _SUMS = {
     "halves": "moments",
     "responses": "a response: it is lost",

@@ -124,7 +124,7 @@ def correction_images(
     if adjustments.shrink and fewest < 2:
         raise Error(f"noise cannot be told from a half of the set with {fewest} frames: shrink needs two")
     if adjustments:
-        del sigma  # which is formed anew
+        del sigma  # which is formed again
         mean, sigma = adjustments.images(measured, halves, level, spread, bad)
     else:
         mean = measured("mean")

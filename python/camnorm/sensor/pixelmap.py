@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camnorm import _core
 from camnorm.errors import Error
 from camnorm.io.base.rows import RowOrder, is_flipped
 from camnorm.sensor.pixelclasses import (
@@ -56,7 +57,7 @@ class PixelMap:
     >>> pixels = camnorm.classify_pixels(camnorm.Sensor.load("sensor.h5"))
     >>> pixels.shape == pixels.bad.shape
     True
-    >>> pixels.flagged == pixels.bad.sum() == len(pixels.table())
+    >>> pixels.flagged == len(pixels.table())
     True
     """
 
@@ -96,10 +97,12 @@ class PixelMap:
 
         Raises
         ------
+        TypeError
+            It is no array, or a masked one.
         ValueError
-            The mask has another number of dimensions.
+            It has another number of dimensions.
         """
-        mask = np.asarray(bad) != 0
+        mask = _core.check_array(bad, "bad") != 0
         if mask.ndim != 2:
             raise ValueError(f"a mask must have the shape (y, x), not {mask.shape}")
         flags = np.where(mask, np.uint32(Bit.USER), np.uint32(0))

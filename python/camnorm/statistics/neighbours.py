@@ -68,7 +68,7 @@ class NeighbourSums(ExactSums[_core.NeighbourSums]):
     >>> sums = camnorm.NeighbourSums((8, 8), np.uint16)
     >>> sums.add(frames)
     >>> sums.ratio("left-right")[3, 1:6].round(2).tolist()
-    [1.46, 1.05, 0.0, 1.12, 1.45]
+    [1.65, 0.97, 0.0, 0.97, 1.46]
     """
 
     __slots__ = ()
@@ -104,7 +104,17 @@ class NeighbourSums(ExactSums[_core.NeighbourSums]):
 
     @staticmethod
     def batch_bytes(shape: tuple[int, ...]) -> int:
-        """Bytes of frames of a shape that are worth being added in one go: a quarter of the integer sums."""
+        """Return how many bytes of frames are worth being added in one go: a quarter of the integer sums.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the frames.
+
+        Returns
+        -------
+        int
+        """
         return 16 * math.prod(shape)
 
     def add_stacks(self, stacks: list[npt.NDArray[Any]], *, threads: int) -> None:
