@@ -110,7 +110,9 @@ def _classified(sensor: Sensor) -> Marks:
         for mean, sigma in zip(_planes(means), _planes(sigmas), strict=True):
             if not sigma.any() and len(sensor.shape) == 3:
                 continue  # an opaque alpha channel, say
-            found = classify_plane(Plane(mean, sigma, sensor.count, integer, largest, height * width))
+            unit = 1.0 if integer else _unit(sigma)
+            plane = Plane(mean * unit, sigma * unit, sensor.count, integer, largest * unit, height * width)
+            found = classify_plane(plane)
             _mark_weak_lines(found, sigma > 0)
             with lock:
                 changing |= bool(sigma.any())
@@ -127,6 +129,13 @@ def _planes(image: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
     if image.ndim == 2:
         return [image]
     return [np.ascontiguousarray(image[..., number]) for number in range(image.shape[2])]
+
+
+def _unit(sigma: npt.NDArray[np.float64]) -> float:
+    """A power of 2 by which sigma becomes about 1: float32 does not hold squares of very small numbers."""
+    some = sigma[sigma > 0]
+    usual = float(np.median(some)) if some.size else 1.0
+    return float(np.ldexp(1.0, -int(np.frexp(usual)[1])))
 
 
 def _largest(sensor: Sensor) -> float:
