@@ -323,6 +323,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
     write_mrc(tmp_path / "bright.mrc", bright)
     limits = ("--mean", "1:", "--std", "1:", "--response")
     run("measure", str(defective(tmp_path / "hot")), "-o", "hot.h5", "--neighbours")
+    run("health", "hot.h5", "-o", "hot.csv")
     run("measure", str(movies(tmp_path / "more", first=10)), "-o", "t.h5", *limits)
     run("measure", "raw/m0.mrc", "raw/m1.mrc", "-o", "p.h5", *limits)
     stale_gain(tmp_path)
@@ -330,7 +331,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "measure": run("measure", "raw", "link.mrc", "-o", "s.h5", *limits),
         "measure---split": run("measure", "raw", "-o", "split.h5", "--split"),
         "correct": run("correct", "raw", "bright.mrc", "-m", "s.h5", "-o", "out", "--hot-pixels"),
-        "verify": run("verify", "raw", "-m", "s.h5"),
+        "verify": run("verify", "hot", "-m", "hot.h5", "--pixels", "hot.csv"),
         "frc": run("frc", "raw/m0.mrc", "raw/m1.mrc"),
         "health": run("health", "hot.h5", "--frames", "bright.mrc"),
         "gain": run("gain", "g.mrc", "g.h5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -42,6 +43,7 @@ from camnorm.cli.options import (
     KeepIllumination,
     MaxFrames,
     MrcMode0,
+    Pixels,
     Quiet,
     Raw,
     Shrink,
@@ -62,6 +64,7 @@ from camnorm.verification.table import verification_table
 
 if TYPE_CHECKING:
     from camnorm import Verification
+    from camnorm.verification.verdict import PixelShare
 
 __all__ = ["verify"]
 
@@ -100,6 +103,7 @@ def verify(
     mode: CorrectionMode = "both",
     keep_illumination: KeepIllumination = None,
     shrink: Shrink = False,
+    pixels: Pixels = None,
     camera: CameraKind = "auto",
     sensor: Annotated[
         Path | None,
@@ -154,6 +158,7 @@ def verify(
                 window=window_of(window),
                 corners=corners,
                 **asdict(adjustments),
+                pixels=pixels,
                 **asdict(selection),
                 options=options,
                 threads=threads,
@@ -228,6 +233,14 @@ def _frames(group: Sequence[tuple[str, int]]) -> str:
     return ", ".join(names) + (f" and {more} more (verify.json lists all)" if more else "")
 
 
+def _pixels(found: PixelShare) -> str:
+    """What bad pixels contribute, and whether concealing them matters."""
+    share = found.share
+    raw = "" if math.isnan(share) else f", which carry {share:.0%} of the correlation of raw averages"
+    kept = "independent" if found.corrected_kept.independent else "correlated"
+    return f"{found.flagged:,} concealed{raw}; corrected averages without concealing them: {kept}"
+
+
 def _numbers(result: Verification) -> Iterator[tuple[str, object]]:
     """Strength of the correlations, and notes on them."""
     compared = (("pair", result.pairs), ("groups", result.groups))
@@ -239,6 +252,8 @@ def _numbers(result: Verification) -> Iterator[tuple[str, object]]:
             for name, one in compared
         ),
     )
+    if result.pixels is not None:
+        yield "bad pixels", _pixels(result.pixels)
     yield "FRC floor", ", ".join(f"{name} {one.floor:+.2g}" for name, one in compared)
     yield from p_of_pairs(result.groups.corrected)
     yield from (("note", with_options(note)) for note in result.notes)

@@ -15,7 +15,9 @@ import numpy as np
 
 from camnorm import _core, jsontext
 from camnorm.application.movies import correct
+from camnorm.demo.findings import FoundPixels, found_pixels
 from camnorm.demo.simulate import Camera
+from camnorm.diagnosis.pixels.classify import classify_pixels
 from camnorm.errors import Error
 from camnorm.io import open_frames
 from camnorm.io.base.atomic import atomic_target
@@ -91,6 +93,8 @@ class CameraReport:
     deviation : float
         Root mean square of (mean image - truth) / (sigma image / sqrt(count)): 1 if the mean image is as
         near to the camera's true one as the number of frames allows.
+    bad_pixels : FoundPixels
+        Which of the planted defects are among the bad pixels that were found.
     """
 
     name: str
@@ -100,6 +104,7 @@ class CameraReport:
     sensor: Sensor
     verification: Verification
     deviation: float
+    bad_pixels: FoundPixels
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers, ready for JSON."""
@@ -108,6 +113,7 @@ class CameraReport:
             "files": len(self.raw),
             **{name: summary[name] for name in _SUMMARISED},
             "deviation_from_truth": self.deviation,
+            "bad_pixels": self.bad_pixels.to_dict(),
             "sensor": str(self.sensor_file),
             "corrected": [str(path) for path in self.corrected],
             "verification": self.verification.to_dict(),
@@ -123,6 +129,7 @@ class CameraReport:
             f"  mean over sensor    {sensor.target_mean:.1f} counts",
             f"  sigma over sensor   {sensor.target_sigma:.1f} counts",
             f"  mean image          {self.deviation:.2f} standard errors (rms) from the camera's true one",
+            f"  bad pixels          {self.bad_pixels}",
             indent(verification_table(self.verification), "  "),
         ]
         return "\n".join(lines)
@@ -300,7 +307,8 @@ def _whole_job(
     verification.save(folder / "verification")
     error = sensor.sigma / np.sqrt(sensor.count)
     deviation = float(np.sqrt(np.mean(((sensor.mean - camera.expected_mean()) / error) ** 2)))
-    return CameraReport(name, raw, corrected, sensor_file, sensor, verification, deviation)
+    found = found_pixels(classify_pixels(sensor), camera)
+    return CameraReport(name, raw, corrected, sensor_file, sensor, verification, deviation, found)
 
 
 def _figures(folder: Path, electron: Camera, bayer: Camera, reports: dict[str, CameraReport]) -> list[Path]:

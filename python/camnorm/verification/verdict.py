@@ -20,7 +20,7 @@ from camnorm.fourier.independence import Independence
 from camnorm.io.base.atomic import atomic_target, check_content
 from camnorm.verification.alternation import Alternation
 
-__all__ = ["Assessment", "Comparison", "Verification"]
+__all__ = ["Assessment", "Comparison", "PixelShare", "Verification"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +147,45 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
+class PixelShare:
+    """What the bad pixels of a map contribute to the correlation of group averages.
+
+    Attributes
+    ----------
+    flagged : int
+        Number of bad pixels.
+    raw : Assessment
+        Of the raw averages.
+    raw_concealed : Assessment
+        The same with the bad pixels filled from their neighbours.
+    corrected_kept : Assessment
+        Of the corrected averages if the bad pixels are corrected like others.
+    """
+
+    flagged: int
+    raw: Assessment
+    raw_concealed: Assessment
+    corrected_kept: Assessment
+
+    @property
+    def share(self) -> float:
+        """Share of the raw correlation that the bad pixels carry; NaN if there is hardly any correlation."""
+        whole, error = self.raw.mean_correlation, self.raw.mean_correlation_error
+        if not whole > 3 * error:
+            return float("nan")
+        return min(max(1 - self.raw_concealed.mean_correlation / whole, 0.0), 1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers, ready for JSON."""
+        return {
+            "flagged": self.flagged,
+            "share": self.share,
+            "raw_concealed": self.raw_concealed.to_dict(),
+            "corrected_kept": self.corrected_kept.to_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Verification:
     """Result of `verify`.
 
@@ -181,6 +220,8 @@ class Verification:
         How precise the measurement is, and what more frames would give.
     fixed_pattern : FixedPattern, optional
         How strong the pattern is and what it costs; None if the set is too small to tell.
+    pixels : PixelShare, optional
+        What the bad pixels of the map contribute, if there was one.
     alternation : Alternation, optional
         Whether kinds of files alternate, each of which keeps a pattern of its own.
     """
@@ -198,6 +239,7 @@ class Verification:
     convergence: Convergence | None = None
     fixed_pattern: FixedPattern | None = None
     alternation: Alternation | None = None
+    pixels: PixelShare | None = None
     rejected: list[tuple[str, str]] = field(default_factory=list)
     outside_limits: int = 0
 
@@ -236,6 +278,7 @@ class Verification:
             "convergence": self.convergence and self.convergence.to_dict(),
             "fixed_pattern": self.fixed_pattern and self.fixed_pattern.to_dict(),
             "alternation": self.alternation and self.alternation.to_dict(),
+            "pixels": self.pixels and self.pixels.to_dict(),
         }
 
     def curves(self) -> dict[str, RingCorrelation]:

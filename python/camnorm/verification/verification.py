@@ -37,10 +37,12 @@ from camnorm.limits import usable_threads
 from camnorm.measurement import measure
 from camnorm.progress import Progress
 from camnorm.sensor.corrections import correction_of, settled
+from camnorm.sensor.pixelmap import GivenPixels, bad_pixels_of
 from camnorm.sensor.reading import warn_of_gain
 from camnorm.sensor.sensor import Sensor, as_sensor
 from camnorm.verification.alternation import MOST_FRAMES, Alternation, find_alternation, reduced
 from camnorm.verification.candidates import Candidate, find_candidates
+from camnorm.verification.concealed import Concealment
 from camnorm.verification.leaveout import take_out
 from camnorm.verification.testframes import FrameReader
 from camnorm.verification.verdict import Assessment, Comparison, Verification
@@ -68,6 +70,7 @@ def verify(
     keep_illumination: float | bool | None = None,
     shrink: bool = False,
     camera: CameraChoice = "auto",
+    pixels: GivenPixels | None = None,
     frames: str | None = None,
     every: int = 1,
     max_frames: int | None = None,
@@ -111,6 +114,9 @@ def verify(
     mode, keep_illumination, shrink, camera
         Which correction is tested; see `Sensor.correction`. An illumination that is kept is common to all
         frames, and correlates.
+    pixels : PixelMap or path-like, optional
+        Bad pixels, as of `classify_pixels`, or a file of them. They become the target mean, and the result
+        says what they contribute.
     frames, every, max_frames
         Which of the frames test frames are chosen from; as for `measure`, to which they are handed on if
         there is no sensor.
@@ -164,8 +170,7 @@ def verify(
     chosen = choose_frames(catalogue, selection, progress)
     fit = Fit(sensor)
     found = find_candidates(catalogue, sensor, fit, group, pairs, chosen)
-    order = np.random.default_rng(seed).permutation(len(found.frames))
-    pool = [found.frames[i] for i in order]
+    pool = [found.frames[i] for i in np.random.default_rng(seed).permutation(len(found.frames))]
     # The sums of a spare sensor are not those of the whole set any more when the test frames are out.
     count, convergence = sensor.count, frames_needed(sensor)
     findings = check(sensor, convergence)
@@ -184,12 +189,14 @@ def verify(
     correlate = partial(frc_of_planes, window=window, corners=corners, threads=workers)
     alternation = _alternation(pool, groups, catalogue, corrections.of(0), reader, workers, steps)
     images = _images_of(groups, reader, workers, steps)
-    singles, averages = _correlate(images, corrections, correlate, workers)
+    concealment = _concealment(pixels, sensor, correlate, workers)
+    singles, averages = _correlate(images, corrections, correlate, workers, concealment)
 
     compare = partial(_compare, counts=counts, total=count, shared=same_statistics, corners=corners)
     return Verification(
         pairs=compare(singles, 1),
-        groups=compare(averages, found.size),
+        groups=(whole := compare(averages, found.size)),
+        pixels=None if concealment is None else concealment.share(whole.raw, _common(found.size, counts)),
         files=tuple(groups),
         statistics=(counts[0], counts[1]),
         same_statistics=same_statistics,
@@ -204,6 +211,17 @@ def verify(
         convergence=convergence,
         fixed_pattern=pattern,
     )
+
+
+def _concealment(
+    pixels: GivenPixels | None,
+    sensor: Sensor,
+    correlate: Callable[[_Image, _Image], _Planes],
+    threads: int,
+) -> Concealment | None:
+    """What compares averages with and without bad pixels, if there is a map of them."""
+    bad = bad_pixels_of(pixels, sensor.shape, sensor.row_order)
+    return None if bad is None else Concealment(bad, correlate, threads)
 
 
 def _check_positive(**numbers: int) -> None:
@@ -340,10 +358,14 @@ def _compare(
     curves: _Curves, averaged: int, *, counts: Sequence[int], total: int, shared: bool, corners: bool
 ) -> Comparison:
     """Compare averages of some frames, corrected by statistics of `counts` frames, of `total` in all."""
-    shares = [averaged / (count + averaged) for count in counts]
-    # The error of a mean image is in all the images that it corrects.
-    raw, corrected = curves.assessments(corners, common=shares[0] * shares[1])
-    return Comparison(raw, corrected, shares[0] if shared else 0.0, _floor(averaged, total))
+    raw, corrected = curves.assessments(corners, _common(averaged, counts))
+    bias = averaged / (counts[0] + averaged) if shared else 0.0
+    return Comparison(raw, corrected, bias, _floor(averaged, total))
+
+
+def _common(averaged: int, counts: Sequence[int]) -> float:
+    """Correlation by what averages share: the error of a mean image is in all the images that it corrects."""
+    return math.prod(averaged / (count + averaged) for count in counts)
 
 
 def _correlate(
@@ -351,18 +373,26 @@ def _correlate(
     corrections: _Corrections,
     correlate: Callable[[_Image, _Image], _Planes],
     threads: int,
+    concealment: Concealment | None,
 ) -> tuple[_Curves, _Curves]:
     """Ring correlations of single frames and of averages: raw, and each group with its own correction."""
     both = _Curves(), _Curves()
     for groups in pairs:
         for curves, a, b in zip(both, *groups, strict=True):
             curves.raw.append(correlate(a, b))
+        if concealment is not None:
+            concealment.add_raw([images[1] for images in groups])
         release_transforms()
         # Eq. (2) is linear: an average, corrected, is the average of corrected frames.
         for number, images in enumerate(groups):
             for i, image in enumerate(images):
                 dtype = _precision(image.dtype)
                 images[i] = corrections.of(number).apply(image, dtype=dtype, threads=threads)
+        if concealment is not None:
+            concealment.add_corrected([images[1] for images in groups])
+            for number, images in enumerate(groups):
+                for image in images:
+                    concealment.conceal(image, corrections.of(number).target_mean)
         corrections.clear()
         for curves, a, b in zip(both, *groups, strict=True):
             curves.corrected.append(correlate(a, b))
