@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from camnorm.io import FrameSource, ImageFormat, RawLayout, ReadOptions, open_frames
     from camnorm.measurement import measure, measure_groups
     from camnorm.report import plot
+    from camnorm.report.page.report import SensorReport, sensor_report
     from camnorm.sensor.pixelmap import PixelMap
     from camnorm.sensor.sensor import Sensor
     from camnorm.statistics.moments import PixelMoments, frame_statistics
@@ -65,6 +66,7 @@ __all__ = [
     "ResourceError",
     "RingCorrelation",
     "Sensor",
+    "SensorReport",
     "Verification",
     "__version__",
     "amplitude_spectrum",
@@ -86,6 +88,7 @@ __all__ = [
     "ring_average",
     "ring_correlation",
     "screening",
+    "sensor_report",
     "simulate",
     "verify",
 ]
@@ -110,6 +113,7 @@ _NAMES = {
     "camnorm.handover": ("Export", "export"),
     "camnorm.io": ("FrameSource", "ImageFormat", "RawLayout", "ReadOptions", "open_frames"),
     "camnorm.measurement": ("measure", "measure_groups"),
+    "camnorm.report.page.report": ("SensorReport", "sensor_report"),
     "camnorm.sensor.pixelmap": ("PixelMap",),
     "camnorm.sensor.sensor": ("Sensor",),
     "camnorm.statistics.moments": ("PixelMoments", "frame_statistics"),

@@ -337,6 +337,7 @@ def test_json_keys(run: Callable[..., Any], tmp_path: Path) -> None:
         "gain": run("gain", "g.mrc", "g.h5"),
         "export": run("export", "s.h5", "--for", "relion", "-o", "for-relion"),
         "compare": run("compare", *two_epochs(tmp_path), "-o", "changes"),
+        "report": run("report", "hot.h5", "--frames", "hot"),
         "merge": run("merge", "s.h5", "t.h5", "-o", "m.h5"),
         "show": run("show", "m.h5"),  # enough movies to predict errors
         "subtract": run("subtract", "s.h5", "p.h5", "-o", "d.h5"),

@@ -204,7 +204,7 @@ def test_options_in_place_of_arguments(said: str, printed: str) -> None:
 
 
 def test_options_that_are_named_exist() -> None:
-    verbs = ("measure", "correct", "verify", "frc", "export", "compare")
+    verbs = ("measure", "correct", "verify", "frc", "export", "compare", "report")
     helps = {
         verb: subprocess.run(
             [sys.executable, "-m", "camnorm", verb, "--help"], capture_output=True, text=True, check=True

@@ -15,6 +15,7 @@ VERBS = {
     "gain": "Check whether a gain reference fits: orientation, operation, size, age.",
     "export": "Write gain, dark and defects for another program, and the command that uses them.",
     "compare": "Show what changed in a sensor between two measurements: pixels, dust, gain and offset.",
+    "report": "Write everything known about a sensor on one page, which opens in a browser offline.",
     "merge": "Merge measurements of one sensor. The result is exact, as if they had been one run.",
     "subtract": "Subtract a measurement from one that contains it. The result is exact.",
 }

@@ -11,19 +11,17 @@ import numpy as np
 from camnorm import _core
 from camnorm.diagnosis.fixedpattern import fixed_pattern, tells_pattern
 from camnorm.errors import Error
-from camnorm.fourier.spectrum import amplitude_spectrum, ring_average
 from camnorm.report.plot.curves import frc_panel
-from camnorm.report.plot.images import image_panel, pixel_blocks
+from camnorm.report.plot.images import image_panel
 from camnorm.report.plot.style import (
     BLUE,
-    FIRST_SHOWN,
     ORANGE,
     blank_figure,
     legend,
     plane_colours,
     set_title,
 )
-from camnorm.statistics.sequences import MEDIAN_TO_SIGMA
+from camnorm.report.spectra import image_spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,26 +166,22 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
             panel.set_axis_off()
         return
     planes = [image] if image.ndim == 2 else [image[..., plane] for plane in range(image.shape[2])]
-    spectra = [amplitude_spectrum(plane) / math.sqrt(plane.size) for plane in planes]
+    spectra = [image_spectrum(plane) for plane in planes]
     image_panel(panels[0], image, name, pixels=500, unit="counts")
 
-    # The highest of each block: its mean would hide the sharp peaks that are looked for.
-    shown = np.mean(spectra, axis=0)
-    factor = min(math.ceil(max(shown.shape) / 256), *shown.shape)
-    highest = pixel_blocks(shown, factor).max((1, 3))
-    logarithm = np.log(np.maximum(highest, max(1e-6 * highest.max(), 1e-300)))
+    logarithm = np.mean([spectrum.picture for spectrum in spectra], axis=0)
     image_panel(panels[1], logarithm, f"{name}: spectrum, logarithmic")
     panels[1].set(xticks=[], yticks=[])  # not pixels but frequencies, zero in the middle
 
     ax = panels[2]
     named: list[float] = []  # in one plane is enough, and labels must not overlap
-    amplitudes = [np.sqrt(ring_average(spectrum**2))[1:] for spectrum in spectra]
-    for amplitude, spectrum, colour in zip(amplitudes, spectra, plane_colours(len(spectra)), strict=True):
-        nyquist = np.arange(1, amplitude.size + 1) / (min(spectrum.shape) / 2)
+    amplitudes = [spectrum.rings.amplitude for spectrum in spectra]
+    for spectrum, colour in zip(spectra, plane_colours(len(spectra)), strict=True):
+        nyquist, amplitude, peaks = spectrum.rings
         ax.plot(nyquist, amplitude, color=colour, lw=0.9)
         if amplitude.any():
             ax.set_yscale("log")
-        for peak in _peaks(amplitude, nyquist):
+        for peak in peaks:
             if any(abs(nyquist[peak] - place) < _LABEL for place in named):
                 continue
             named.append(float(nyquist[peak]))
@@ -210,21 +204,6 @@ def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: s
     ax.set_ylabel("amplitude")
     ax.spines[["top", "right"]].set_visible(False)
     set_title(ax, f"{name}: spectrum over rings")
-
-
-def _peaks(amplitude: NDArray[np.float64], nyquist: NDArray[np.float64]) -> list[int]:
-    """Indices of the eight rings, at most, that stand out most of their surroundings."""
-    reach = 10
-    if amplitude.size <= 2 * reach or not (amplitude > 0).all():
-        return []
-    curve = np.log(amplitude)
-    padded = np.pad(curve, reach, mode="reflect")
-    excess = curve - np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
-    scatter = MEDIAN_TO_SIGMA * float(np.median(np.abs(excess)))
-    padded = np.pad(excess, 1, constant_values=-np.inf)
-    top = (excess >= padded[:-2]) & (excess > padded[2:]) & (excess > 8 * scatter) & (nyquist >= FIRST_SHOWN)
-    found = np.flatnonzero(top)
-    return [int(i) for i in found[np.argsort(excess[found])[::-1][:8]]]
 
 
 def _room(low: float, high: float) -> float:
