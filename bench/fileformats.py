@@ -55,7 +55,7 @@ def _library(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _test_writer(module: str, name: str) -> Callable[..., Any]:
+def test_writer(module: str, name: str) -> Callable[..., Any]:
     sys.path.extend(str(folder) for folder in _WRITERS if str(folder) not in sys.path)
     writer: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return writer
@@ -75,11 +75,11 @@ def _copied(frames: _Frames) -> Iterator[NDArray[Any]]:
 
 
 def _write_by_test(module: str, name: str, path: Path, frames: NDArray[Any]) -> None:
-    _test_writer(module, name)(path, frames)
+    test_writer(module, name)(path, frames)
 
 
 def _write_one_by_test(module: str, name: str, path: Path, frames: NDArray[Any]) -> None:
-    _test_writer(module, name)(path, frames[0])
+    test_writer(module, name)(path, frames[0])
 
 
 def _write_mrc(path: Path, frames: NDArray[Any]) -> None:
@@ -115,10 +115,10 @@ def _write_tiff(compression: str | None, path: Path, frames: NDArray[Any]) -> No
 def _write_eer(path: Path, frames: NDArray[Any]) -> None:
     """Pages of few electrons, drawn from two: to encode one takes long."""
     shape = frames.shape[1:]
-    electrons, encode = (_test_writer("test_eer", name) for name in ("electrons_of", "encode"))
+    electrons, encode = (test_writer("test_eer", name) for name in ("electrons_of", "encode"))
     pages = [encode(electrons(_ELECTRONS, seed, shape), (7, 2, 2), math.prod(shape)) for seed in range(2)]
     several = [pages[int(frame.flat[0]) % 2] for frame in frames]
-    _test_writer("test_eer", "write_eer")(path, several, shape=shape)
+    test_writer("test_eer", "write_eer")(path, several, shape=shape)
 
 
 def _write_npy(path: Path, frames: NDArray[Any]) -> None:
@@ -174,7 +174,7 @@ def _write_fits(compressed: bool, path: Path, frames: NDArray[Any]) -> None:
 
 
 def _write_cbf(path: Path, frames: NDArray[Any]) -> None:
-    _test_writer("test_xray", "write_cbf")(path, frames[0].astype(np.int32))
+    test_writer("test_xray", "write_cbf")(path, frames[0].astype(np.int32))
 
 
 # Readers

@@ -51,6 +51,8 @@ class Run:
 
     seconds: float
     """From before its start to after its end."""
+    processor: float
+    """Processor time of the process and its children, in seconds."""
     peak: int
     """Largest resident memory in bytes, pages mapped from files included, of it or a child of its own."""
     output: str
@@ -126,7 +128,8 @@ def run(command: Sequence[str | os.PathLike[str]]) -> Run:
             words = " ".join(map(str, command))[:300]
             raise RuntimeError(f"{words}: exit status {process.returncode}\n{out.read()}{err.read()}")
         unit = 1 if sys.platform == "darwin" else 1024
-        return Run(seconds, usage.ru_maxrss * unit, out.read())
+        processor = usage.ru_utime + usage.ru_stime
+        return Run(seconds, processor, usage.ru_maxrss * unit, out.read())
 
 
 def camnorm(*arguments: str | os.PathLike[str]) -> Run:

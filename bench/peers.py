@@ -8,7 +8,6 @@ README.md in this directory tells what is measured and why.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import movies
+import relion
 from harness import GIB, Run, Section, Skipped, bytes_text, rate_text, seconds_text, table
 
 _CONTENDERS = ("numpy", "libertem", "relion", "scipy", "frc")
 _DTYPES = {"uint8": 1, "uint16": 2, "float32": 4}
 _EXECUTORS = ("inline", "dask", "threads")
-_RELION = "relion_estimate_gain"
 
 # Largest relative deviations of mean and sigma from camnorm's that a peer may have. All sum in float64,
 # where the sums of these frames are exact but for float32; E[x²] - E[x]² then loses some (mean/sigma)² ulp.
@@ -29,25 +29,6 @@ _RELION = "relion_estimate_gain"
 _TOLERANCE = {"numpy": 1e-11, "libertem": 1e-11, "relion": 1e-6}
 # Largest difference of ring correlations: transforms in float32.
 _FRC_TOLERANCE = 1e-4
-
-_STAR = """
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnMicrographOriginalPixelSize #3
-_rlnVoltage #4
-_rlnSphericalAberration #5
-_rlnAmplitudeContrast #6
-opticsGroup1 1 1.0 300.0 2.7 0.1
-
-data_movies
-
-loop_
-_rlnMicrographMovieName #1
-_rlnOpticsGroup #2
-"""
 
 
 @dataclass(frozen=True)
@@ -189,13 +170,10 @@ def _libertem(job: Job, files: list[Path], listed: list[Path], result: Path) -> 
 
 
 def _relion(job: Job, files: list[Path], listed: list[Path], result: Path) -> _Peer:
-    command = shutil.which(_RELION)
-    if command is None:
-        raise Skipped(f"{_RELION} is not installed")
-    star = job.path("movies.star")
-    star.write_text(_STAR + "".join(f"{file} 1\n" for file in listed))
-    arguments = ["--i", str(star), "--o", f"{result}.mrc", "--j", str(job.threads)]
-    return _RELION, "mean", job.best_run(lambda: harness.run([command, *arguments])), None
+    def run() -> Run:
+        return relion.estimate_gain(listed, job.path("movies.star"), Path(f"{result}.mrc"), job.threads)
+
+    return relion.COMMAND, "mean", job.best_run(run), None
 
 
 def moments_text(rows: list[dict[str, Any]]) -> str:
@@ -432,6 +410,7 @@ _SECTIONS: dict[str, tuple[_Measure, _Text]] = {
     "frc": (frc, frc_text),
     "reading": (reading, reading_text),
     "correcting": (correcting, correcting_text),
+    "movies": (movies.compare, movies.text),
 }
 
 
@@ -501,9 +480,8 @@ def _versions(job: Job) -> dict[str, str]:
             "numpy of the peers" if name == "numpy" else name: version for name, version in peers.items()
         }
     versions = {**found, **peers}
-    if shutil.which(_RELION):
-        said = subprocess.run([_RELION, "--version"], capture_output=True, text=True, check=False).stdout
-        versions["RELION"] = said.partition("version:")[2].split()[0] if "version:" in said else "?"
+    if (version := relion.version()) is not None:
+        versions["RELION"] = version
     return versions
 
 

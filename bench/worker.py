@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -80,11 +80,18 @@ def make(paths: Sequence[str], dtype: str, shape: tuple[int, int], frames: int, 
                         frame, compression=compression, rowsperstrip=shape[0], contiguous=False, metadata=None
                     )
         else:
-            with open(unfinished, "wb") as file:
-                file.write(_mrc_header(dtype, shape, frames))
-                for frame in movie:
-                    file.write(frame.data)
+            write_mrc(unfinished, dtype, shape, frames, movie)
         unfinished.replace(path)
+
+
+def write_mrc(
+    path: str | Path, dtype: str, shape: tuple[int, int], count: int, frames: Iterable[NDArray[Any]]
+) -> None:
+    """Write a movie whose bytes all programs take for what they are."""
+    with open(path, "wb") as file:
+        file.write(_mrc_header(dtype, shape, count))
+        for frame in frames:
+            file.write(frame.data)
 
 
 def _frame(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
