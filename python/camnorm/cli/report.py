@@ -23,7 +23,7 @@ __all__ = ["report"]
 @described(
     VERBS["report"],
     "camnorm report sensor.h5 -o report.html",
-    "camnorm report sensor.h5 --frames movies/ --older last-month.h5 -o report.html",
+    "camnorm report sensor.h5 --frames movies/ --older old.h5 -o report.html",
     "camnorm report sensor.h5 --verification camnorm-verify --json",
     details="The page is one HTML file that needs no network: the verdict and what to do, images that zoom "
     "to single pixels, FRC before and after the correction, noise and pattern, spectra, trends and checks. "

@@ -28,7 +28,7 @@ COUNTS = "counts"
 _RMS = "counts rms"
 _NOUNS = ("frames", "lines", "pixels")
 
-# Frames in a sum that is looked at by eye, as of the paper.
+# Frames in a sum, as in the paper's figures.
 SUM = 12
 
 
