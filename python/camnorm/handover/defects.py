@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from camnorm.sensor.rectangles import rectangles
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["mask_of_rectangles", "mask_of_serial_em", "rectangles", "serial_em", "text_of_rectangles"]
+__all__ = ["mask_of_rectangles", "mask_of_serial_em", "serial_em", "text_of_rectangles"]
 
 # Numbers in a line of a defect file of SerialEM, at most.
 _MOST_LINES, _MOST_PIXELS = 20, 10
-
-Rectangle = tuple[int, int, int, int]
-
-
-def rectangles(bad: NDArray[np.bool_]) -> list[Rectangle]:
-    """Cover the bad pixels, and no others, by rectangles (x, y, width, height).
-
-    Runs along rows that are the same in consecutive rows make one rectangle; runs along columns are tried
-    too, and what gives fewer is taken.
-    """
-    by_rows = list(_merged_runs(bad))
-    by_columns = [(x, y, width, height) for y, x, height, width in _merged_runs(bad.T)]
-    fewer = by_rows if len(by_rows) <= len(by_columns) else by_columns
-    return sorted(fewer, key=lambda found: (found[1], found[0]))
-
-
-def _merged_runs(bad: NDArray[np.bool_]) -> Iterator[Rectangle]:
-    rows = np.flatnonzero(bad.any(1))
-    began: dict[tuple[int, int], int] = {}
-    last = -2
-    for row in rows.tolist():
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], bad[row].astype(np.int8), [0]])))
-        runs = set(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-        for run in sorted(began.keys() - (runs if row == last + 1 else set())):
-            yield run[0], began[run], run[1] - run[0], last + 1 - began[run]
-            del began[run]
-        for run in runs:
-            began.setdefault(run, row)
-        last = row
-    for run, first in sorted(began.items()):
-        yield run[0], first, run[1] - run[0], last + 1 - first
 
 
 def text_of_rectangles(bad: NDArray[np.bool_]) -> str:

@@ -21,8 +21,9 @@ from camnorm.sensor.digest import ATTRIBUTE, digests
 from camnorm.sensor.opening import open_ours
 from camnorm.sensor.pixelclasses import CLASSES, CODES, NEIGHBOURS, USER, Bit, Cluster, Line, PixelRows
 from camnorm.sensor.pixelmap import PixelMap
+from camnorm.sensor.rectangles import Rectangle, rectangles
 
-__all__ = ["FORMAT", "SUFFIXES", "check_pixels_target", "load_pixels", "rectangles", "save_pixels"]
+__all__ = ["FORMAT", "SUFFIXES", "check_pixels_target", "load_pixels", "save_pixels"]
 
 _Columns: TypeAlias = dict[str, npt.DTypeLike]
 
@@ -113,19 +114,8 @@ def load_pixels(path: str | os.PathLike[str], shape: tuple[int, ...] | None = No
     return _read_image(path)
 
 
-def rectangles(pixels: PixelMap) -> list[tuple[int, int, int, int]]:
-    """Cover the bad pixels of a map by rectangles: lines first, then the rest.
-
-    Parameters
-    ----------
-    pixels : PixelMap
-        The map.
-
-    Returns
-    -------
-    list of tuple
-        x, y, width, height; row 0 is the first of the map.
-    """
+def _rectangles(pixels: PixelMap) -> list[Rectangle]:
+    """Rectangles of a map: lines as a whole first, then the rest."""
     left = pixels.bad.copy()
     found = []
     for line in pixels.lines:
@@ -133,30 +123,7 @@ def rectangles(pixels: PixelMap) -> list[tuple[int, int, int, int]]:
         if pixels.bad[box].all():
             found.append((line.x, line.y, line.width, line.height))
             left[box] = False
-    return found + list(_runs_merged(left))
-
-
-def _runs_merged(mask: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
-    """Runs of pixels within rows; those that are alike in consecutive rows are one rectangle."""
-    growing: dict[tuple[int, int], tuple[int, int]] = {}  # first and last row of a run
-
-    def finished() -> Iterator[tuple[int, int, int, int]]:
-        for (start, stop), (first, last) in growing.items():
-            yield start, first, stop - start, last - first + 1
-
-    for y in np.flatnonzero(mask.any(1)).tolist():
-        edges = np.flatnonzero(np.diff(mask[y].view(np.int8), prepend=0, append=0)).tolist()
-        now: dict[tuple[int, int], tuple[int, int]] = {}
-        for run in zip(edges[::2], edges[1::2], strict=True):
-            first, last = growing.get(run, (y, y - 1))
-            if last == y - 1:
-                growing.pop(run, None)
-                now[run] = first, y
-            else:
-                now[run] = y, y
-        yield from finished()
-        growing = now
-    yield from finished()
+    return found + rectangles(left)
 
 
 # HDF5
@@ -313,7 +280,7 @@ def _read_image(path: Path) -> PixelMap:
 
 
 def _write_rectangles(pixels: PixelMap, path: Path) -> None:
-    boxes = rectangles(pixels.in_row_order("bottom"))
+    boxes = _rectangles(pixels.in_row_order("bottom"))
     path.write_text("".join(f"{x} {y} {width} {height}\n" for x, y, width, height in boxes), "ascii")
 
 
