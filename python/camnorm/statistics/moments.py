@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import threading
-from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -68,10 +65,7 @@ class PixelMoments(TracedSums):
     """
 
     __slots__ = ()
-
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self._core = _core.PixelMoments(tuple(shape), dtype)
-        self._lock = threading.Lock()
+    _make = _core.PixelMoments
 
     @overload
     def add(
@@ -377,50 +371,7 @@ class PixelMoments(TracedSums):
             ``sum_of_squares_high``, ``sum_of_squares_low`` (float64) for float frames, each sum being
             high + low.
         """
-        with self._lock:
-            arrays = {name: part.copy() for name, part in self.parts().items()}
-            return {"shape": self.shape, "dtype": self.dtype.name, "count": self.count, **arrays}
-
-    def numbers(self) -> dict[str, Any]:
-        """Return what belongs to the state besides `parts`: ``count``."""
-        return {"count": self.count}
-
-    def set_numbers(self, numbers: Mapping[str, Any]) -> None:
-        """Take over what `numbers` gave.
-
-        Parameters
-        ----------
-        numbers : mapping
-            ``count``, the number of frames.
-        """
-        self._core.count = operator.index(numbers["count"])
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> PixelMoments:
-        """Make moments from a state.
-
-        Parameters
-        ----------
-        state : mapping
-            What `state` gave.
-
-        Returns
-        -------
-        PixelMoments
-            With the same bits.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an entry is missing or has another dtype or shape than said there.
-        """
-        missing = [key for key in ("shape", "dtype", "count") if key not in state]
-        if missing:
-            raise ValueError(f"the state has no {missing[0]!r}")
-        self = cls(state["shape"], state["dtype"])
-        self._fill(state)
-        self.set_numbers(state)
-        return self
+        return self._state()
 
     def to_bytes(self) -> bytes:
         """Return the exact state in the binary format that camnorm's C++ and C interfaces share.

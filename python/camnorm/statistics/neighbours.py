@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
-import threading
-from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy.typing as npt
@@ -72,10 +69,7 @@ class NeighbourSums(ExactSums[_core.NeighbourSums]):
     """
 
     __slots__ = ()
-
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self._core = _core.NeighbourSums(tuple(shape), dtype)
-        self._lock = threading.Lock()
+    _make = _core.NeighbourSums
 
     def add(self, frames: npt.NDArray[Any], *, threads: int | None = None) -> None:
         """Add one frame or a stack of frames.
@@ -219,50 +213,7 @@ class NeighbourSums(ExactSums[_core.NeighbourSums]):
             outside the frame. For float frames two float64 arrays in place of each of these, as
             ``sum_high`` and ``sum_low``.
         """
-        with self._lock:
-            arrays = {name: part.copy() for name, part in self.parts().items()}
-            return {"shape": self.shape, "dtype": self.dtype.name, **self.numbers(), **arrays}
-
-    def numbers(self) -> dict[str, Any]:
-        """Return what belongs to the state besides `parts`: ``count``."""
-        return {"count": self.count}
-
-    def set_numbers(self, numbers: Mapping[str, Any]) -> None:
-        """Take over what `numbers` gave.
-
-        Parameters
-        ----------
-        numbers : mapping
-            ``count``, the number of frames.
-        """
-        self._core.count = operator.index(numbers["count"])
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> NeighbourSums:
-        """Make sums from a state.
-
-        Parameters
-        ----------
-        state : mapping
-            What `state` gave.
-
-        Returns
-        -------
-        NeighbourSums
-            With the same bits.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an entry is missing or has another dtype or shape than said there.
-        """
-        missing = [key for key in ("shape", "dtype", "count") if key not in state]
-        if missing:
-            raise ValueError(f"the state has no {missing[0]!r}")
-        self = cls(state["shape"], state["dtype"])
-        self._fill(state)
-        self.set_numbers(state)
-        return self
+        return self._state()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NeighbourSums.from_state, (self.state(),)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,10 +67,7 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
     """
 
     __slots__ = ()
-
-    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self._core = _core.PixelResponse(tuple(shape), dtype)
-        self._lock = threading.Lock()
+    _make = _core.PixelResponse
 
     def add(
         self, frames: npt.NDArray[Any], exposures: npt.NDArray[np.float64], *, threads: int | None = None
@@ -185,9 +180,7 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
             array of a frame's shape). For float frames, where each sum is high + low, two in place of each of
             these: ``exposure_sum_high``, ``exposure_sum_low`` and so on.
         """
-        with self._lock:
-            arrays = {name: part.copy() for name, part in self.parts().items()}
-            return {"shape": self.shape, "dtype": self.dtype.name, **self.numbers(), **arrays}
+        return self._state()
 
     def numbers(self) -> dict[str, Any]:
         """Return what belongs to the state besides `parts`: ``count`` and the sums of the exposures."""
@@ -202,42 +195,6 @@ class PixelResponse(ExactSums[_core.PixelResponse]):
             Of the names and types that `numbers` gives.
         """
         self._core.set_numbers(dict(numbers))
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> PixelResponse:
-        """Make sums from a state.
-
-        Parameters
-        ----------
-        state : mapping
-            What `state` gave.
-
-        Returns
-        -------
-        PixelResponse
-            With the same bits.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an entry is missing or has another dtype or shape than said there.
-        """
-        missing = [key for key in ("shape", "dtype") if key not in state]
-        if missing:
-            raise ValueError(f"the state has no {missing[0]!r}")
-        self = cls(state["shape"], state["dtype"])
-        numbers = self.numbers()
-        for name in numbers:
-            if name not in state:
-                raise ValueError(f"the state has no {name!r}")
-        self._fill(state)
-        self.set_numbers(
-            {
-                name: operator.index(state[name]) if isinstance(number, int) else float(state[name])
-                for name, number in numbers.items()
-            }
-        )
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelResponse.from_state, (self.state(),)

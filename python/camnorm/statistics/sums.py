@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +43,15 @@ class ExactSums(Generic[Core]):
 
     __slots__ = ("_core", "_lock")
 
+    _make: ClassVar[Any]
+    """Class of the compiled core."""
+
     _core: Core
     _lock: threading.Lock
+
+    def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        self._core = self._make(tuple(shape), dtype)
+        self._lock = threading.Lock()
 
     @classmethod
     def _wrap(cls, core: Core) -> Self:
@@ -143,6 +151,63 @@ class ExactSums(Generic[Core]):
         first, second = sorted((self._lock, other._lock), key=id)
         with first, nullcontext() if second is first else second:
             yield self._core, other._core
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what belongs to the state besides `parts`: ``count``."""
+        return {"count": self.count}
+
+    def set_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Take over what `numbers` gave.
+
+        Parameters
+        ----------
+        numbers : mapping
+            Of the names and types that `numbers` gives.
+        """
+        core: Any = self._core  # sums of other classes have more numbers, and a function for them
+        core.count = operator.index(numbers["count"])
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Make sums from a state.
+
+        Parameters
+        ----------
+        state : mapping
+            What `state` gave.
+
+        Returns
+        -------
+        object of this class
+            With the same bits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an entry is missing or has another dtype or shape than said there.
+        """
+        missing = [key for key in ("shape", "dtype") if key not in state]
+        if missing:
+            raise ValueError(f"the state has no {missing[0]!r}")
+        self = cls(state["shape"], state["dtype"])
+        numbers = self.numbers()
+        for name in numbers:
+            if name not in state:
+                raise ValueError(f"the state has no {name!r}")
+        self._fill(state)
+        self.set_numbers(
+            {
+                name: operator.index(state[name]) if isinstance(number, int) else float(state[name])
+                for name, number in numbers.items()
+            }
+        )
+        return self
+
+    def _state(self) -> dict[str, Any]:
+        """The exact state, with copies of all arrays."""
+        with self._lock:
+            arrays = {name: part.copy() for name, part in self.parts().items()}
+            return {"shape": self.shape, "dtype": self.dtype.name, **self.numbers(), **arrays}
 
     def _fill(self, state: Mapping[str, Any]) -> None:
         """Take the arrays of a state; ValueError or TypeError if one is missing or of another kind."""
