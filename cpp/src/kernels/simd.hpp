@@ -64,8 +64,9 @@ inline Bits min8(Bits a, Bits b) { return _mm512_min_epu8(a, b); }
 inline Bits max8(Bits a, Bits b) { return _mm512_max_epu8(a, b); }
 inline Bits min16(Bits a, Bits b) { return _mm512_min_epi16(a, b); }
 inline Bits max16(Bits a, Bits b) { return _mm512_max_epi16(a, b); }
-inline Floats min_float(Floats a, Floats b) { return _mm512_min_ps(a, b); }
-inline Floats max_float(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+// With a mask: GCC 12 takes the undefined vector within the plain functions for a mistake of ours.
+inline Floats min_float(Floats a, Floats b) { return _mm512_maskz_min_ps(0xFFFF, a, b); }
+inline Floats max_float(Floats a, Floats b) { return _mm512_maskz_max_ps(0xFFFF, a, b); }
 inline bool any(Bits a) { return _mm512_test_epi32_mask(a, a) != 0; }
 
 #elif defined(__AVX2__)
