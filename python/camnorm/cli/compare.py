@@ -61,6 +61,8 @@ def compare(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    if not 0 < fdr < 1:
+        raise typer.BadParameter(f"must be above 0 and below 1, not {fdr:g}.", param_hint="--fdr")
     with session(debug) as signals:
         targets = _targets(output, Protected([old, new]))
         with ProgressBar(quiet, signals) as bar:

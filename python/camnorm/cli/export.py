@@ -21,7 +21,7 @@ __all__ = ["export"]
 
 def _known(program: str) -> str:
     if program not in PROGRAMS:
-        raise typer.BadParameter(f"{program!r} is not {', '.join(PROGRAMS)}.")
+        raise typer.BadParameter(f"{program!r} is not one of {', '.join(PROGRAMS)}.")
     return program
 
 

@@ -122,7 +122,9 @@ def _hot_in_words(hot: Sequence[HotPixels]) -> str:
 
 def _check_suffix(output: Path | None) -> None:
     if output is not None and output.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(f"{output}: the suffix is not {', '.join(SUFFIXES)}.", param_hint="--output")
+        raise typer.BadParameter(
+            f"{output}: the suffix must be one of {', '.join(SUFFIXES)}.", param_hint="--output"
+        )
 
 
 def _verdict(

@@ -85,9 +85,13 @@ def _lines(
 ) -> Iterator[str]:
     movies = calibration.movies
     height, width = movies.shape
-    yield f"Gain{', dark' * (calibration.dark is not None)} and defects for {program.title}, by camnorm "
-    yield f"{camnorm.__version__}, for {movies.format} movies of {width} x {height} pixels (x, y) like"
-    yield f"{movies.name}"
+    yield from textwrap.wrap(
+        f"Gain{', dark' * (calibration.dark is not None)} and defects for {program.title}, by camnorm "
+        f"{camnorm.__version__}, for {movies.format} movies of {width} x {height} pixels (x, y) like "
+        f"{movies.name}",
+        _WIDTH,
+        break_on_hyphens=False,
+    )
     yield from ("", "How to use them:", "")
     yield from (f"    {line}" for line in program.usage(calibration, folder))
     yield ""

@@ -83,12 +83,18 @@ def test_json_and_a_folder(run: Run, epochs: Path) -> None:
     assert run("compare", "0.h5", "2.h5", "-o", "new/changes")[0] == 0  # in place of the same files
 
 
+@pytest.mark.parametrize("rate", ["0", "1", "2", "nan"])
+def test_rates_that_are_none(run: Run, epochs: Path, rate: str) -> None:
+    status, out, err = run("compare", "0.h5", "1.h5", "--fdr", rate)
+    assert (status, out) == (2, "")
+    assert f"Invalid value for --fdr: must be above 0 and below 1, not {rate}." in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("0.h5", "0.h5"), "both measurements hold the same sums: this is one measurement"),
         (("0.h5", "gone.h5"), "gone.h5"),
-        (("0.h5", "1.h5", "--fdr", "2"), "--fdr must be above 0 and below 1, not 2.0"),
         (("0.h5", "1.h5", "-o", "1.h5/x.png"), "1.h5"),
         (
             ("0.h5", "1.h5", "-o", "notes.csv"),

@@ -111,7 +111,7 @@ def test_nothing_else_is_replaced(run: Run, sensor_file: str, tmp_path: Path) ->
 def test_wrong_use(run: Run, sensor_file: str) -> None:
     code, _, error = run("health", sensor_file, "-o", "a.png")
     assert code == 2
-    assert "a.png: the suffix is not .h5, .mrc, .tif, .txt, .csv." in error
+    assert "a.png: the suffix must be one of .h5, .mrc, .tif, .txt, .csv." in error
     code, _, error = run("health", "raw/m0.mrc")
     assert code == 1
     assert "an image file" in error
