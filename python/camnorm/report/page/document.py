@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from camnorm import __version__, jsontext
+from camnorm.diagnosis.finding import count_of
 from camnorm.errors import Error
 from camnorm.report.page import figures
 from camnorm.report.page.charts import Chart
@@ -117,7 +118,7 @@ def _facts(report: SensorReport) -> Iterable[tuple[str, str]]:
     if summary["from_moments"]:
         yield "From moments", f"{summary['from_moments']:,} frames, without file names and screening"
     if summary["frames"]:
-        yield "Rejected", f"{len(summary['rejected']):,} frames"
+        yield "Rejected", count_of(len(summary["rejected"]), "frame")
         yield "Files", f"{len(sensor.provenance['files']):,}"
     if sensor.row_order:
         yield (

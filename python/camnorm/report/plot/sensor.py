@@ -26,7 +26,7 @@ from camnorm.report.spectra import image_spectrum
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-    from matplotlib.gridspec import SubplotSpec
+    from matplotlib.gridspec import GridSpecBase, SubplotSpec
     from numpy.typing import NDArray
 
     from camnorm.diagnosis.convergence import Convergence
@@ -38,6 +38,9 @@ _ARGUMENTS = "mean", "sigma", "frame_means", "frame_stds"
 
 # Width of a peak's label, as a fraction of Nyquist.
 _LABEL = 0.045
+
+# An image is long from this ratio of its sides on.
+_LONG = 2.3
 
 
 def sensor_figure(
@@ -104,7 +107,11 @@ def sensor_figure(
     figure = blank_figure(15.0, 3.05 * sum(heights) + 0.2)
     grid = figure.add_gridspec(len(heights), 4, height_ratios=heights)
     for row, name, image in zip((0, 1), _NAMES, (mean, sigma), strict=True):
-        places = [grid[row, column] for column in range(3)] if frame_means.size else _thirds(grid[row, :])
+        places = (
+            _places(grid, row, image)
+            if frame_means.size
+            else _places(grid[row, :].subgridspec(1, 3), 0, image)
+        )
         _spectrum_panels([figure.add_subplot(place) for place in places], image, name)
     statistics = [
         (name, values, (limits or {}).get(key, (-np.inf, np.inf)))
@@ -143,7 +150,7 @@ def sensor_panels(figure: Figure | SubFigure, sensor: Sensor) -> None:
     pattern = fixed_pattern(sensor) if tells_pattern(sensor) else None
     grid = figure.add_gridspec(2, 3 if pattern is None else 4)
     for row, name, image in zip((0, 1), _NAMES, (sensor.mean, sensor.sigma), strict=True):
-        _spectrum_panels([figure.add_subplot(grid[row, column]) for column in range(3)], image, name)
+        _spectrum_panels([figure.add_subplot(place) for place in _places(grid, row, image)], image, name)
     if pattern is not None:
         curves = pattern.mean_correlation, pattern.sigma_correlation
         for row, name, planes in zip((0, 1), _NAMES, curves, strict=True):
@@ -152,10 +159,19 @@ def sensor_panels(figure: Figure | SubFigure, sensor: Sensor) -> None:
             legend(ax)  # beside the curve, which may be near 1
 
 
-def _thirds(place: SubplotSpec) -> list[SubplotSpec]:
-    """Divide a place in a figure into three columns."""
-    grid = place.subgridspec(1, 3)
-    return [grid[0, column] for column in range(3)]
+def _places(grid: GridSpecBase, row: int, image: NDArray[np.float64]) -> list[SubplotSpec]:
+    """Places of an image, its spectrum and that over rings in three columns, so that little stays empty.
+
+    Two long images lie on each other, or stand side by side, in the place of one or two columns.
+    """
+    height, width = image.shape[:2]
+    if width > _LONG * height:
+        both = grid[row, :2].subgridspec(2, 1)
+        return [both[0, 0], both[1, 0], grid[row, 2]]
+    if height > _LONG * width:
+        both = grid[row, 0].subgridspec(1, 2)
+        return [both[0, 0], both[0, 1], grid[row, 1:3]]
+    return [grid[row, column] for column in range(3)]
 
 
 def _spectrum_panels(panels: Sequence[Axes], image: NDArray[np.float64], name: str) -> None:
