@@ -328,6 +328,19 @@ class TestSensorFigure:
         over_rings = [ax for ax in figure.axes if "over rings" in ax.get_title(loc="left")]
         assert [sorted(t.get_text() for t in ax.texts) for ax in over_rings] == [["0.50", "0.75"], []]
 
+    @pytest.mark.parametrize("shape", [(64, 256), (64, 512)])
+    def test_wide_images_use_the_width_of_two_columns(self, shape):
+        image = np.random.default_rng(1).normal(size=shape)
+        figure = plot.sensor_figure(image, image, np.arange(20.0), np.arange(20.0))
+        figure.canvas.draw()
+        boxes = {ax.get_title(loc="left"): ax.get_window_extent() for ax in figure.axes}
+        rings = boxes["mean image: spectrum over rings"]
+        for name in ("mean image", "mean image: spectrum, logarithmic", "sigma image"):
+            assert boxes[name].width > 1.4 * rings.width
+            assert not any(
+                boxes[name].overlaps(box) for other, box in boxes.items() if other not in ("", name)
+            )
+
     def test_white_noise_has_the_amplitude_of_its_deviation(self):
         _, sigma = self.sensor()
         figure = plot.sensor_figure(sigma, sigma, np.arange(20.0), np.arange(20.0))

@@ -39,8 +39,8 @@ _ARGUMENTS = "mean", "sigma", "frame_means", "frame_stds"
 # Width of a peak's label, as a fraction of Nyquist.
 _LABEL = 0.045
 
-# An image is long from this ratio of its sides on.
-_LONG = 2.3
+# An image is wide from this ratio of its sides on.
+_WIDE = 2.3
 
 
 def sensor_figure(
@@ -160,17 +160,14 @@ def sensor_panels(figure: Figure | SubFigure, sensor: Sensor) -> None:
 
 
 def _places(grid: GridSpecBase, row: int, image: NDArray[np.float64]) -> list[SubplotSpec]:
-    """Places of an image, its spectrum and that over rings in three columns, so that little stays empty.
+    """Places in three columns for an image, its spectrum and that over rings.
 
-    Two long images lie on each other, or stand side by side, in the place of one or two columns.
+    Wide images lie on each other in two of the columns, so that little stays empty.
     """
     height, width = image.shape[:2]
-    if width > _LONG * height:
+    if width > _WIDE * height:
         both = grid[row, :2].subgridspec(2, 1)
         return [both[0, 0], both[1, 0], grid[row, 2]]
-    if height > _LONG * width:
-        both = grid[row, 0].subgridspec(1, 2)
-        return [both[0, 0], both[0, 1], grid[row, 1:3]]
     return [grid[row, column] for column in range(3)]
 
 
