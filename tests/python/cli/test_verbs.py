@@ -1435,7 +1435,12 @@ def test_interrupted_measure_says_so_and_goes_on(data: Data, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_programs_leaves_nothing_half_done(
-    run: Run, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    run: Run,
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    number: signal.Signals,
 ) -> None:
     """As schedulers and closing terminals do it: like Ctrl-C, with the status of the signal."""
     written = []
@@ -1448,6 +1453,8 @@ def test_what_ends_programs_leaves_nothing_half_done(
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(camnorm.io.FrameWriter, "write", end_at_the_third)
+    before = signal.signal(number, signal.SIG_DFL)  # which nohup may have changed for the tests
+    request.addfinalizer(lambda: signal.signal(number, before))
     result = run("correct", data.folder, "-m", data.sensor, "-o", "out", "--threads", 1)
     assert result == (128 + number, "", "camnorm: interrupted\n")
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
