@@ -37,7 +37,7 @@ _MOVIES = (
     _Movies("MRC", "mrcs", 4, 16, ("relion",)),
     _Movies("TIFF, LZW", "lzw", 4, 24, ("relion", "tifffile", "libtiff")),
     _Movies("TIFF, deflate", "deflate", 4, 24, ("relion", "tifffile", "libtiff")),
-    _Movies("EER", "eer", 2, 240, ("relion", "tifffile"), ("--eer-grouping", "1"), _EER_OPTIONS),
+    _Movies("EER", "eer", 2, 240, ("relion",), ("--eer-grouping", "1"), _EER_OPTIONS),
 )
 _EER_SHAPE = (4096, 4096)  # RELION knows no other
 
