@@ -278,7 +278,7 @@ def test_all_verbs_with_few_descriptors(tmp_path: Path, descriptors: int, thread
     for options in ([], ["--compression", "lzw"], ["--format", "hdf5"], ["--format", "zarr"], ["--virtual"]):
         out = tmp_path / "-".join(["out", *options])
         run = stress.camnorm(
-            ["correct", tmp_path / "in", "-m", sensor, "-o", out, "--shrink", *many, *options], **few
+            ["correct", tmp_path / "in", "-m", sensor, "-o", out, "--mode", "best", *many, *options], **few
         )
         assert (run.returncode, run.stderr) == (0, "")
         suffix = {"hdf5": ".h5", "zarr": ".zarr", "--virtual": ".json"}.get((options or [""])[-1], ".tif")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import camnorm
@@ -25,8 +25,15 @@ _WORDS = {
 }
 
 
+# Pixels of larger sensors are counted by `camnorm health` only: it would take the other verbs half of their
+# time, and twice their memory.
+_MOST_PIXELS = 1 << 21
+
+
 def bad_pixels(sensor: Sensor) -> dict[str, int] | None:
-    """Number of bad pixels of each class; None if the set is too small to say."""
+    """Number of bad pixels of each class; None if the set is too small to say, or the sensor large."""
+    if _is_large(sensor.shape):
+        return None
     try:
         return camnorm.classify_pixels(sensor).counts
     except camnorm.Error:
@@ -48,7 +55,14 @@ def class_facts(pixels: PixelMap) -> Iterator[tuple[str, object]]:
 
 def bad_pixel_facts(summary: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """A fact: how many bad pixels there are."""
-    yield "bad pixels", _counts_in_words(summary["bad_pixels"])
+    if _is_large(summary["shape"]):
+        yield "bad pixels", "camnorm health counts those of a sensor of this size"
+    else:
+        yield "bad pixels", _counts_in_words(summary["bad_pixels"])
+
+
+def _is_large(shape: Sequence[int]) -> bool:
+    return shape[0] * shape[1] > _MOST_PIXELS
 
 
 def _counts_in_words(counts: Mapping[str, int] | None) -> str:

@@ -36,6 +36,10 @@ _HIDDEN = 0.5
 _ALIKE = 1.01
 
 
+# Pixels along each side of the sensor that a prediction is made from, at most.
+_SIDE = 1024
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Errors of corrected frames, root mean square over the pixels, in percent.
@@ -80,11 +84,12 @@ def predicted_errors(
     Returns
     -------
     Prediction or None
-        None if the halves, or the movies in them, are too few to tell.
+        None if the halves, or the movies in them, are too few to tell. Of sensors of more than 1024 pixels
+        along a side, the middle is looked at.
     """
     if why_only(sensor) is not None or np.isnan(sensor.target_mean).any():
         return None
-    estimate = estimate_of(sensor, camera, only_parts=True, threads=threads)
+    estimate = estimate_of(_middle(sensor), camera, only_parts=True, threads=threads)
     planes = [plane for plane in estimate.planes if plane.parts]
     if not planes:
         return None
@@ -99,6 +104,28 @@ def predicted_errors(
     order: tuple[Choice, ...] = ("best", "raw", "both", "gain", "shrink")
     best = next(name for name in order if name in errors and errors[name] <= _ALIKE * least)
     return Prediction(estimate.camera, errors, of, best)
+
+
+def _middle(sensor: Sensor) -> Sensor:
+    """The middle of a large sensor, which is enough to predict from and takes less memory."""
+    part = tuple(
+        slice((size - min(size, _SIDE)) // 2, (size + min(size, _SIDE)) // 2) for size in sensor.shape[:2]
+    )
+    shape = (*(edge.stop - edge.start for edge in part), *sensor.shape[2:])
+    if shape == sensor.shape:
+        return sensor
+    a, b = (
+        type(half).from_state(
+            {
+                "shape": shape,
+                "dtype": half.dtype.name,
+                "count": half.count,
+                **{name: sums[part] for name, sums in half.parts().items()},
+            }
+        )
+        for half in sensor.halves
+    )
+    return type(sensor)((a, b), sensor.frames, sensor.provenance)
 
 
 def _of_plane(
