@@ -70,12 +70,12 @@ def show(
             if output is not None:
                 check_figure(output)
             bar(_checks_done(1))
+            prediction = predicted_errors(loaded)
             convergence = camnorm.frames_needed(loaded)
             bar(_checks_done(2))
             findings = camnorm.check(loaded, convergence)
             bar(_checks_done(3))
             pattern = camnorm.fixed_pattern(loaded) if tells_pattern(loaded) else None
-            prediction = predicted_errors(loaded)
         if output is not None:
             _draw(loaded, convergence, pattern, output)
         judgement = advised(judge(convergence, findings), prediction)

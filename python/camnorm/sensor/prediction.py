@@ -85,7 +85,7 @@ def predicted_errors(
     -------
     Prediction or None
         None if the halves, or the movies in them, are too few to tell. Of sensors of more than 1024 pixels
-        along a side, the middle is looked at.
+        along a side, the middle is taken.
     """
     if why_only(sensor) is not None or np.isnan(sensor.target_mean).any():
         return None
