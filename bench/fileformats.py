@@ -335,7 +335,7 @@ FORMATS = {file_format.name: file_format for file_format in _ALL}
 
 
 def write(directory: str, name: str, shape: tuple[int, int], frames: int, movies: int) -> dict[str, Any]:
-    """Write movies of about so many frames in all, or as many files as frames; tell what there is."""
+    """Write movies of about a number of frames in all, or one file per frame; say what there is."""
     file_format = FORMATS[name]
     wanted = max(movies, round(frames * file_format.share))
     each, files = (1, wanted) if file_format.single else (max(1, wanted // movies), movies)
@@ -365,7 +365,7 @@ def compare(
     threads: int,
     repeats: int,
 ) -> dict[str, float]:
-    """Best seconds of the library alone, and of camnorm, over files of so many frames each.
+    """Best seconds of the library alone, and of camnorm, over files of a number of frames each.
 
     ``read``: decode all, a file a thread, and do nothing with them; ``measure`` beside that. ``convert``:
     write them as float32 to plain files besides, which are put in their place when on disk; ``correct``

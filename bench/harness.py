@@ -89,7 +89,7 @@ def cores() -> int:
 
 
 def limit(threads: int) -> None:
-    """Keep this process's children to so many cores, and tell their libraries."""
+    """Keep this process's children to a number of cores, and tell their libraries."""
     for name in _UNSET_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
@@ -157,7 +157,7 @@ def work(task: str, python: Path | None = None, /, **options: Any) -> tuple[Any,
 def make_files(
     directory: Path, dtype: str, shape: tuple[int, int], each: int, movies: int, compression: str = ""
 ) -> list[Path]:
-    """Simulated movies of so many frames, in the page cache; an earlier run's if the directory has them."""
+    """Simulated movies, in the page cache; an earlier run's if the directory has them."""
     suffix = ".tif" if compression else ".mrcs"
     stem = "_".join(filter(None, [dtype, compression, *map(str, shape), str(each)]))
     paths = [directory / f"{stem}_{number}{suffix}" for number in range(movies)]

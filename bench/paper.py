@@ -28,7 +28,7 @@ from harness import cores, table
 
 _GROUP = 12
 
-# The paper's sets: 10,821 images of ribosomes, 1,064 of Mars. Of the first, so many are simulated by default.
+# The paper's sets: 10,821 images of ribosomes, 1,064 of Mars. Of the former, 600 are simulated by default.
 _ELECTRON_FRAMES, _BAYER_FRAMES = 600, 1064
 _ELECTRON_SHAPE, _BAYER_SHAPE = (4096, 4096), (1200, 1344)
 _ELECTRON_PEAKS, _BAYER_PEAKS = (0.5, 0.75), (0.5,)

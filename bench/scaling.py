@@ -39,7 +39,7 @@ class Job:
     repeats: int
 
     def movie(self, frames: int) -> int:
-        """Frames of a movie of some 100 MB, such that movies make up so many frames."""
+        """Frames of a movie of some 100 MB; a whole number of movies makes up all frames."""
         most = max(1, min(8, _MOVIE_BYTES // (self.shape[0] * self.shape[1])))
         return max(n for n in range(1, most + 1) if frames % n == 0)
 

@@ -83,7 +83,7 @@ std::vector<Pixels> make_scenes(std::size_t pixels) {
     return result;
 }
 
-/// Bytes per second at which memory is read by so many threads, the best of three passes.
+/// Bytes per second at which threads read memory, the best of three passes.
 double read_bandwidth(const Pixels& memory, int threads) {
     double best = 0.0;
     for (int pass = 0; pass < 3; ++pass) {

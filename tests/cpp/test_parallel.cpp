@@ -24,7 +24,7 @@ TEST_CASE("every block is worked on once, whatever the number of threads") {
     }
 }
 
-TEST_CASE("so many threads work at the same time, the calling one among them") {
+TEST_CASE("that number of threads works at the same time, the calling one among them") {
     const bool alone = camnorm::build_info().parallel == "none";
     constexpr std::size_t count = 3;
     for (const int threads : {1, 2, 3, 8}) {

@@ -37,7 +37,7 @@ _CANDIDATE, _AT_ONCE = 4.0, 2**17
 # Pixels along the square of neighbours.
 _SIDE = 5
 
-# A hot pixel exceeds its surroundings by so many times the excess of the third brightest of its eight
+# Least ratio of a hot pixel's excess over its surroundings to that of the third brightest of its eight
 # neighbours: beads and edges of a specimen are spread over more pixels.
 _ALONE = 3.0
 

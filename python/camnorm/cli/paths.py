@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["command_in_short", "files_in_words", "folders_of", "shown"]
 
-# So many arguments of one folder and kind stay in a command that is shown.
+# Most arguments of one folder and kind that a command shows one by one.
 _FEW = 3
 
 

@@ -25,9 +25,9 @@ BEYOND_3SIGMA = 0.0027
 _LINE = 16.0
 _LOW_FREQUENCIES = 0.1
 
-# Rings of few frequencies have smaller fourth cumulants than the leading order says. Taken as of so many
-# frequencies more, simulated rings of 40 and more about keep their 0.27 and 0.05 % points; of smaller ones
-# there are but five.
+# The leading order overestimates the fourth cumulants of rings of few frequencies. With this number added to
+# the frequencies, simulated rings of 40 and more nearly keep their 0.27 and 0.05 % points; only five rings
+# are smaller.
 _FEW = 3.0
 
 

@@ -307,7 +307,7 @@ def test_pixels_that_never_change_do_not_count(dead: int, brightness: float) -> 
 
 
 def ratios_of(frames: np.ndarray, *counts: int) -> list[dict[str, float]]:
-    """By `measure_ratios`, after so many frames each."""
+    """By `measure_ratios`, after each number of frames."""
     halves = (PixelMoments(frames.shape[1:], frames.dtype), PixelMoments(frames.shape[1:], frames.dtype))
     table = np.zeros(len(frames), camnorm.sensor.table.FRAME_DTYPE)
     table["status"], table["mean"] = "accepted", frames.mean(tuple(range(1, frames.ndim)))

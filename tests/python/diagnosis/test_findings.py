@@ -35,7 +35,7 @@ OF_TABLE = {
 
 
 def table(means: np.ndarray, stds: np.ndarray, length: int = 1) -> np.ndarray:
-    """Frames in files of so many each."""
+    """Frames in files of equal length."""
     frames = np.empty(len(means), FRAME_DTYPE)
     frames["file"] = [f"/movie_{i // length:05d}.mrc" for i in range(len(means))]
     frames["index"] = np.arange(len(means)) % length

@@ -475,7 +475,7 @@ def smallest_p_longhand(s: float, rings: int) -> float:
 
 
 def normal_rings(rng: np.random.Generator, rings: int) -> RingCorrelation:
-    """A curve of independent rings, of so many frequencies that z is normal."""
+    """A curve of independent rings, of enough frequencies for z to be normal."""
     n = np.full(rings + 1, 10**9)
     z = np.concatenate([[np.nan], rng.normal(size=rings)])
     return RingCorrelation(

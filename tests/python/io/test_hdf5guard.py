@@ -169,7 +169,7 @@ def test_damaged_heap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_nexus(path: Path, libver: str, attributes: int = 0) -> np.ndarray:
-    """A file whose strings lie in a heap, as they do by default; with so many more attributes."""
+    """A file whose strings lie in a heap, as they do by default; with more attributes."""
     frames = np.arange(1, 2 * 8 * 8 + 1, dtype=np.uint16).reshape(2, 8, 8)
     with h5py.File(path, "w", libver=libver) as file:
         file.attrs["default"] = "entry"

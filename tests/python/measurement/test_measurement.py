@@ -57,7 +57,7 @@ SHAPE = (13, 11)
 
 
 def small_steps(divide: Divide, size: int, threads: int = 2) -> None:
-    """Chunks of so many bytes, each added by itself."""
+    """Chunks of a number of bytes, each added by itself."""
     divide(chunk_bytes=size * 2 * threads, stored_chunk_bytes=size, added_bytes=0, stored_bytes=0)
 
 

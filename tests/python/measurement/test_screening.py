@@ -156,7 +156,7 @@ def test_ten_frames_are_screened() -> None:
 
 
 def movies_of(*movies: tuple[int, float, float], seed: int = 0) -> np.ndarray:
-    """A table of movies, each of so many frames, mean and standard deviation."""
+    """A table of movies, each with its number of frames, mean and standard deviation."""
     rng = np.random.default_rng(seed)
     lengths = [length for length, _, _ in movies]
     means, stds = (

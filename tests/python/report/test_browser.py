@@ -70,7 +70,7 @@ def opened(browser: Browser, path: Path) -> Iterator[Browser]:
 
 
 def readout(browser: Browser, x: int, y: int) -> tuple[float, float]:
-    """Value that the page tells of a pixel, and its precision."""
+    """Value and precision that the page shows for a pixel."""
     text = browser.wait(
         f"document.getElementById('readout').textContent.startsWith('x {x}, y {y}:') && "
         "document.getElementById('readout').textContent"

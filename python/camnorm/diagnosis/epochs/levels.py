@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 # Robust standard deviations of a residual beyond which a pixel does not count, and rounds of the fit.
 _NORMAL, _ROUNDS = 3.5, 6
 
-# A median is taken of every so many pixels.
+# A median is taken of every n-th pixel.
 _STEP = 7
 
 # Degree of the polynomial by which the scale varies over the frame, as illumination does.

@@ -16,7 +16,8 @@ __all__ = ["Matched", "matched"]
 # Share of a blob, or of what changed, that both have in common; and of its depth that is gone.
 _COMMON, _GONE = 0.3, 0.3
 
-# Blobs that moved have about the same size and depth, and lie within so many pixels or diameters.
+# Of a blob that moved: largest ratio of its sizes, and of its depths, before and after; how far it may move,
+# in pixels and in diameters.
 _ALIKE, _NEAR, _DIAMETERS = 1.6, 20.0, 3.0
 
 # Pixels by which centres of the same blob may differ.

@@ -52,12 +52,12 @@ class GainCheck:
     fits : bool
         Whether it fits at all, in some orientation, size and operation.
     rotation : int, optional
-        The gain is the right one rotated counter-clockwise by so many degrees (``np.rot90(right,
-        rotation // 90)``), and then flipped. None if it does not fit.
+        Degrees: rotating the right gain by them counter-clockwise (``np.rot90(right, rotation // 90)``),
+        and then flipping it, gives this gain. None if it does not fit.
     flip : {"y", "x"}, optional
         "y": rows in reverse, "x": columns in reverse, None: neither.
     operation : {"multiply", "divide"}, optional
-        What frames are to be done with it. None if it does not fit.
+        What is done to frames with it. None if it does not fit.
     scale : float, optional
         Pixels of the gain along a pixel of the frames: 1, 2, 4, 0.5 or 0.25. None if its size does not fit.
     applied : int

@@ -20,7 +20,7 @@ _MAD = 1.4826  # standard deviation of a normal distribution, over the median of
 # Side of the tiles that have a scale each, in pixels: many for a precise scale, few for one that follows the
 # illumination.
 _TILE = 128
-# Every so many rows are looked at where it is about the scale: no period of a readout.
+# Scales come from every n-th row. No readout has this period.
 _ROWS = 5
 
 # An edge between readout blocks: how many lines on either side are compared, the ratio of their scales, and
