@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import camnorm
 from camnorm.diagnosis.pixels.clusters import components
 from camnorm.sensor.pixelclasses import Bit
+from image_sets import sensor_of as sensor_with_table
 
 Frames = Callable[[np.random.Generator], np.ndarray]
 
@@ -195,6 +196,30 @@ def test_clean_sensors_have_no_bad_pixels(name: str) -> None:
     assert pixels.flagged == 0, pixels.table()[:10]
     assert not pixels.lines
     assert not pixels.clusters
+
+
+BOUNDED: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "uniform": lambda rng: rng.integers(100, 164, (12, 256, 256), np.uint16),
+    "two levels": lambda rng: (rng.random((200, 256, 256)) < 0.25).astype(np.uint8),
+    "too bright": lambda rng: np.clip(rng.normal(245, 12, (40, 256, 256)), 0, 255).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_values_that_all_pixels_share_are_not_saturated_ones(name: str) -> None:
+    """The frame table says what the largest value is, which all frames reach."""
+    frames = BOUNDED[name](np.random.default_rng(3))
+    assert camnorm.classify_pixels(sensor_with_table([frames])).flagged == 0
+
+
+def test_a_pixel_at_the_largest_value_of_a_camera_of_12_bits() -> None:
+    rng = np.random.default_rng(4)
+    frames = np.clip(rng.normal(2000, 20, (40, 128, 160)), 0, 4095).astype(np.uint16)
+    frames[:, 50, 60] = np.clip(rng.normal(4090, 20, 40), 0, 4095)
+    frames[:, 5, 6] = 4095 - 20 * (np.arange(40) % 2)  # so that all frames reach it
+    frames[::2, 100, 100] = frames[1::2, 101, 101] = 4095
+    found = classes(camnorm.classify_pixels(sensor_with_table([frames])))
+    assert found[50, 60] == "saturating"
 
 
 def test_bad_pixels_are_found_in_a_mosaic_too() -> None:

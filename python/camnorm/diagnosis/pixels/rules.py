@@ -20,6 +20,7 @@ Single = npt.NDArray[np.float32]
 
 _DEAD = 0.1  # of the sigma of its neighbours
 _SATURATED = 2.0  # sigmas between the mean and the largest value: 2 % of frames are above it, or cut off
+_CLEAR = 4.0  # the same, for neighbours that are clear of it
 
 _MAX_BY_CHANCE = 0.05  # pixels of the whole sensor that never change by chance
 _COARSE = 0.4  # variance of whole numbers below which they are no longer nearly normal
@@ -114,7 +115,7 @@ def classify_plane(plane: Plane) -> Verdicts:
     found = Verdicts(marks, mean, sigma, scale)
     _mark_constant(found, plane, valid, sigma.median)
     if valid.any():
-        _mark_saturating(found, plane)
+        _mark_saturating(found, plane, centre)
         _mark_deviant(found, plane, valid, centre, pitch=1 if len(parts) == 1 else 2)
     return found
 
@@ -327,14 +328,20 @@ def _smooth_range(
     return np.minimum(low + noise, own), np.maximum(high - noise, own)
 
 
-def _mark_saturating(found: Verdicts, plane: Plane) -> None:
-    """Pixels whose mean is so near to the largest value that some of their values are cut off."""
+def _mark_saturating(found: Verdicts, plane: Plane, centre: float) -> None:
+    """Pixels, but not their neighbours, whose mean is so near the largest value that values are cut off.
+
+    Where all are near it, values have only two levels, or are bounded, or the light is too bright: pixels
+    like those around them are not bad.
+    """
     if not math.isfinite(plane.largest):
         return
     # Frames whose pixels are equally noisy have none of these; others are looked at closely.
     near = np.flatnonzero(plane.mean > plane.largest - _SATURATED * float(plane.sigma.max()))
     sigma = plane.sigma.reshape(-1)[near]
     room = plane.largest - plane.mean.reshape(-1)[near]
-    cut = (room < _SATURATED * sigma) & (sigma > 0)
+    usual_room = plane.largest - centre - found.mean.median.reshape(-1)[near]
+    usual_sigma = found.sigma.median.reshape(-1)[near] ** (1 / _POWER)
+    cut = (room < _SATURATED * sigma) & (sigma > 0) & (usual_room > _CLEAR * usual_sigma)
     value = (room[cut] / sigma[cut]).astype(np.float32)
     found.mark(near[cut], "saturating", value, _SATURATED)
